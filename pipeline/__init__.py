@@ -1,0 +1,1 @@
+"""Several clusterings of the same images, as tables."""

@@ -1,0 +1,87 @@
+"""Reading ``params.yaml``: the whole file, one experiment, or just the sections that a stage declares."""
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+
+from pipeline.config.parse import parse
+from pipeline.config.sections import Experiment
+from pipeline.errors import ConfigError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of ``params.yaml``: every experiment, and which of them ``dvc repro`` rebuilds."""
+
+    active: tuple[str, ...]
+    experiments: dict[str, Experiment]
+
+    def experiment(self, name: str) -> Experiment:
+        """Return one experiment.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in self.experiments:
+            raise ConfigError(f"experiment {name!r} is unknown; params.yaml has {', '.join(sorted(self.experiments))}")
+        return self.experiments[name]
+
+
+def load_params(root: Path) -> Params:
+    """Parse and check all of ``params.yaml`` below a repository root.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or breaks a rule; the message names key, value and legal ones.
+    """
+    raw = _read(root)
+    unknown = sorted(set(raw) - {"active", "experiments"} - {key for key in raw if str(key).startswith("x-")})
+    if unknown:
+        raise ConfigError(
+            f"{unknown[0]} is unknown; legal keys at the top of params.yaml: active, experiments, x-… for anchors"
+        )
+    active = parse(tuple[str, ...], raw.get("active"), "active")
+    if not active:
+        raise ConfigError("active must name at least one experiment, got an empty list")
+    sections = raw.get("experiments")
+    if not isinstance(sections, dict) or not sections:
+        raise ConfigError(f"experiments must be a section with keys, got {sections!r}")
+    for name in sections:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"experiments.{name}: a name is lower-case letters, digits and _ (at most 41), got {name!r}"
+            )
+    params = Params(active, {name: parse(Experiment, value, f"experiments.{name}") for name, value in sections.items()})
+    for name in active:
+        if name not in params.experiments:
+            raise ConfigError(f"active names {name!r}, which is unknown; params.yaml has {', '.join(sorted(sections))}")
+    return params
+
+
+def load_sections(root: Path, experiment: str, sections: tuple[str, ...]) -> Any:
+    """Return a namespace with only the named sections of an experiment, so that a stage reads what it declares.
+
+    Raises:
+        ConfigError: as :func:`load_params`.
+    """
+    whole = load_params(root).experiment(experiment)
+    legal = {field.name for field in fields(Experiment)}
+    return SimpleNamespace(**{name: getattr(whole, name) for name in sections if name in legal})
+
+
+def _read(root: Path) -> dict[Any, Any]:
+    path = root / "params.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; run this in the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"params.yaml must be YAML, but {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"params.yaml must be a section with keys, got {raw!r}")
+    return raw

@@ -1,0 +1,234 @@
+"""The sections of an experiment as frozen records; ``params.yaml`` is their only source of values.
+
+Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside the field.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pipeline.config.parse import Range
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, open_minimum=True)]
+Fraction = Annotated[float, Range(0, 1)]
+OpenFraction = Annotated[float, Range(0, 1, open_maximum=True)]
+
+
+@dataclass(frozen=True)
+class PreprocessParams:
+    """Where images come from and how they become one array."""
+
+    source: Literal["digits", "mnist", "svhn", "shapes3d", "scenes", "folder", "npy", "hdf5", "parquet"]
+    path: str | None  # folder, file or URL of one's own data; null for the named datasets
+    factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
+    labels: str | None  # one's own data: "folder" (names of the parent folders), a CSV beside the data, or null
+    size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
+    fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
+    channels: Literal["source", "grey", "rgb"]
+    test_fraction: OpenFraction  # of sources that have no test split of their own
+    split_seed: Whole
+    max_pixels: Count  # larger images are quarantined before they are decoded
+
+    def __post_init__(self) -> None:
+        if self.size is not None and len(self.size) != 2:
+            raise ValueError(f"size must be [height, width] or null, got {list(self.size)}")
+        own = self.source in ("folder", "npy", "hdf5", "parquet")
+        if own != (self.path is not None):
+            rule = "needs a path" if own else "takes no path (use null)"
+            raise ValueError(f"source {self.source} {rule}, got path {self.path!r}")
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The Multi-Facet Clustering VAE (paper, section 3 and appendix D.4). Facet 0 is the shallowest."""
+
+    family: Literal["dense", "convolutional", "shared"]  # ladder of dense or convolutional blocks, or one shared trunk
+    hidden: tuple[Count, ...]  # width of each backbone block, shallowest first; one block a facet
+    latent_dims: tuple[Count, ...]
+    n_components: tuple[Count, ...]
+    covariance: Literal["diagonal", "full"]
+    mixing_weights: Literal["learned", "fixed"]
+    likelihood: Literal["bernoulli", "gaussian"]
+    sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]
+    output: Literal["sigmoid", "linear"]  # Gaussian mean; a Bernoulli always uses logits
+    activation: Literal["relu", "elu"]
+    network_init: Literal["default", "glorot", "data_dependent"]
+    rung_gate: Positive  # weight of a rung beside the backbone in the dense decoder
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.latent_dims), len(self.n_components)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                "latent_dims and n_components need one entry a facet and at least one facet, "
+                f"got {len(self.latent_dims)} and {len(self.n_components)}"
+            )
+        if self.family != "shared" and len(self.hidden) != len(self.latent_dims):
+            raise ValueError(f"hidden needs one width a facet ({len(self.latent_dims)}), got {len(self.hidden)}")
+        if not self.hidden:
+            raise ValueError("hidden needs at least one width, got none")
+
+    @property
+    def n_facets(self) -> int:
+        """How many clusterings the model learns."""
+        return len(self.latent_dims)
+
+
+@dataclass(frozen=True)
+class InitMogParams:
+    """The mixture's start: fitted on the latents of the untrained encoder (paper, appendix D.4)."""
+
+    subsample: Count  # images used for the fit at most, drawn with a fixed seed
+    reg_covar: Positive  # scikit-learn's floor; raised tenfold up to max_escalations times
+    max_escalations: Whole
+    max_iter: Count
+    n_init: Count
+    component_std: Positive  # initial standard deviation of every component
+
+
+@dataclass(frozen=True)
+class PhaseParams:
+    """One progressive phase: the deepest facet alone first, then one shallower facet more a phase."""
+
+    epochs: Count
+    fade_in: Fraction  # part of the phase over which the newcomer's coefficient rises from 0 to 1
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """Optimisation and schedule (paper, table 3 and appendix D.3)."""
+
+    phases: tuple[PhaseParams, ...]  # one a facet; a single phase trains all facets at once
+    batch_size: Count
+    learning_rate: Positive
+    mixture_rate: Positive  # learning rate of the mixture's parameters, as a multiple of learning_rate
+    betas: tuple[OpenFraction, ...]  # Adam's two decay rates
+    warmup_steps: Whole
+    decay: Literal["constant", "cosine"]
+    kl_weight: Fraction  # weight of the KL terms during the first kl_epochs epochs
+    kl_epochs: Whole
+    n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
+    average: Whole  # epochs at the end over which weights are averaged; 0 keeps the last
+    validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
+    criterion: Literal["validation_elbo"]  # label-free rule that selects the published seed
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"]
+    checkpoint_seconds: Positive
+    min_healthy_seeds: Count
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2:
+            raise ValueError(f"betas needs two numbers, got {len(self.betas)}")
+        if not self.phases:
+            raise ValueError("phases needs at least one phase, got none")
+
+
+@dataclass(frozen=True)
+class ScoreParams:
+    """Scoring against labels, the only place that sees them."""
+
+    baselines: bool  # k-means and a Gaussian mixture on raw pixels
+    baseline_images: Count  # training images used for the baselines at most
+    bootstrap: Count  # resamples of the paired interval against k-means
+
+
+@dataclass(frozen=True)
+class AssignParams:
+    """Which component every image belongs to."""
+
+    assigner: Literal["exact", "mean", "sample"]
+    batch_size: Count
+    responsibilities: bool  # also store all responsibilities
+
+
+@dataclass(frozen=True)
+class ReportParams:
+    """What the page shows."""
+
+    examples: Count  # example images a cluster
+    generated: Count  # generated samples a cluster
+    temperature: Positive  # of generated samples
+    map_points: Count  # points of a latent map
+    sprite_size: Count  # pixels of the longer side of a thumbnail
+
+
+@dataclass(frozen=True)
+class GateParams:
+    """Health that a model needs before it replaces the published one; each limit holds for every facet."""
+
+    min_occupied: Fraction  # part of the components with at least one image
+    max_share: Fraction  # part of the images in the largest cluster
+    min_entropy: Fraction  # entropy of the cluster sizes over log K
+    min_active_units: Whole  # latent dimensions whose posterior means vary
+    min_confidence: Fraction  # mean of the largest responsibility
+
+
+@dataclass(frozen=True)
+class PublishParams:
+    """Versions and identities of published tables."""
+
+    min_jaccard: Fraction  # overlap that lets a new cluster keep an old uid
+    keep_versions: Count
+    gate: GateParams
+
+
+@dataclass(frozen=True)
+class DriftParams:
+    """When a batch counts as drifted (see docs)."""
+
+    false_alarm_rate: Fraction
+    min_images: Count
+
+
+@dataclass(frozen=True)
+class IngestParams:
+    """New image batches."""
+
+    quiet_seconds: Positive  # a batch is complete when its files were stable for so long, or at its marker file
+    workers: Whole  # decoding processes; 0 means one a processor
+    drift: DriftParams
+
+
+@dataclass(frozen=True)
+class ScheduleParams:
+    """When flows run, and when the policy asks for a retraining."""
+
+    rebuild_cron: str
+    tidy_cron: str
+    timezone: str
+    poll_seconds: Positive
+    retrain_new_images: Count
+    retrain_drifted_batches: Count
+    retrain_days: Count
+    ask_minutes: Positive  # a code-only change that would train for longer asks first
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A source, a model and a schedule under one name."""
+
+    seeds: tuple[Whole, ...]
+    preprocess: PreprocessParams
+    model: ModelParams
+    init_mog: InitMogParams
+    train: TrainParams
+    score: ScoreParams
+    assign: AssignParams
+    report: ReportParams
+    publish: PublishParams
+    ingest: IngestParams
+    schedule: ScheduleParams
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds needs at least one number and no number twice, got {list(self.seeds)}")
+        if len(self.train.phases) not in (1, self.model.n_facets):
+            raise ValueError(
+                f"train.phases needs one phase a facet ({self.model.n_facets}) or a single one, "
+                f"got {len(self.train.phases)}"
+            )
+        if self.train.min_healthy_seeds > len(self.seeds):
+            raise ValueError(
+                f"train.min_healthy_seeds must be at most the number of seeds ({len(self.seeds)}), "
+                f"got {self.train.min_healthy_seeds}"
+            )

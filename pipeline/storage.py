@@ -1,0 +1,153 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError, ResourceError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path``; on success sync it and rename it into place.
+
+    Raises:
+        ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
+    """
+    with _as_resource_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder; on success sync its files and put it in place of ``path``.
+
+    A folder cannot be exchanged in one system call everywhere, so an existing ``path`` is removed just before the
+    rename; leftovers of killed runs beside it are removed first.
+
+    Raises:
+        ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
+    """
+    with _as_resource_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run the stage that writes it") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} must be JSON, but {error}; restore or rebuild it") from None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_free_space(path: Path, n_bytes: int) -> None:
+    """Refuse to start work that the disk cannot hold.
+
+    Raises:
+        ResourceError: less than ``n_bytes`` are free where ``path`` will lie.
+    """
+    place = path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < n_bytes:
+        raise ResourceError(
+            f"{path} needs {n_bytes / 2**20:.0f} MiB of free disk, but {free / 2**20:.0f} MiB are left; "
+            "free some space and run again"
+        )
+
+
+def disk_usage(path: Path) -> int:
+    """Return the bytes of all files below ``path`` (0 where it does not exist); files that vanish meanwhile count 0."""
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            if file.is_file() and not file.is_symlink():
+                total += file.stat().st_size
+    return total
+
+
+_MACHINE_FAULTS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOTDIR,
+}
+
+
+@contextmanager
+def _as_resource_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _MACHINE_FAULTS:
+            raise
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"{path} must be writable, but: {reason}; nothing was replaced, mend it and run again"
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
