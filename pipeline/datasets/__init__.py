@@ -1,0 +1,1 @@
+"""Sources of images, the prepared store, and everything between the two."""
