@@ -1,0 +1,92 @@
+"""What every stage does around its own work: its experiment, its parameters, its errors, its end."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from pipeline.config import load_sections
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.layout import Layout
+from pipeline.storage import require_free_space
+
+Body = Callable[[Layout, Any], None]
+
+SUPERVISOR = "FACETS_SUPERVISOR"
+"""Environment variable with pid and start time of the process for which a stage runs (see operations/dvc.py)."""
+
+_FREE_BYTES = 64 * 2**20
+_TERMINATED = 128 + signal.SIGTERM
+_SECONDS_TO_END = 10.0
+
+
+def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
+    """Run a stage as ``python -m stages.<stage> EXPERIMENT`` in the repository's root, then exit.
+
+    Args:
+        body: the stage's work. Gets the paths of the experiment and a namespace of its parameter sections.
+        sections: the sections of the experiment that the stage reads, exactly as declared in dvc.yaml.
+
+    A deliberate error becomes one line on standard error and its exit code; any other keeps its traceback.
+    """
+    stage = Path(sys.argv[0]).stem
+    signal.signal(signal.SIGTERM, _exit_cleanly)
+    _end_with_supervisor()
+    try:
+        experiment = _experiment(stage, sys.argv[1:])
+        root = Path.cwd()
+        params = load_sections(root, experiment, sections)
+        require_free_space(root, _FREE_BYTES)
+        body(Layout(root, experiment), params)
+    except PipelineError as error:
+        print(f"{stage}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    sys.exit(0)
+
+
+def _experiment(stage: str, arguments: list[str]) -> str:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise ConfigError(
+            f"a stage takes the name of one experiment, got {' '.join(arguments) or 'nothing'}; "
+            f"run python -m stages.{stage} EXPERIMENT"
+        )
+    return arguments[0]
+
+
+def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(_TERMINATED)  # as an exception, so that temporary files are removed and worker processes ended
+
+
+def _end_with_supervisor() -> None:
+    """End this stage's process group soon after its supervisor has died, however it died.
+
+    Without this a killed ``facets rebuild`` would leave DVC and a training behind, which nobody waits for.
+    """
+    supervisor = os.environ.get(SUPERVISOR)
+    if supervisor:
+        threading.Thread(target=_watch, args=(supervisor,), name="supervisor-watch", daemon=True).start()
+
+
+def _watch(supervisor: str) -> None:
+    import psutil  # machines that only train by hand may lack it
+
+    pid, started = supervisor.split()
+    while True:
+        try:
+            alive = psutil.Process(int(pid)).create_time() == float(started)
+        except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
+            break
+        time.sleep(0.5)
+    group = os.getpgrp()
+    os.killpg(group, signal.SIGTERM)
+    time.sleep(_SECONDS_TO_END)
+    os.killpg(group, signal.SIGKILL)
