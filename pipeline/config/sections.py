@@ -44,7 +44,7 @@ class ModelParams:
     """The Multi-Facet Clustering VAE (paper, section 3 and appendix D.4). Facet 0 is the shallowest."""
 
     family: Literal["dense", "convolutional", "shared"]  # ladder of dense or convolutional blocks, or one shared trunk
-    hidden: tuple[Count, ...]  # width of each backbone block, shallowest first; one block a facet
+    hidden: tuple[tuple[Count, ...], ...]  # widths (or channels) of the layers of each backbone block, shallowest first
     latent_dims: tuple[Count, ...]
     n_components: tuple[Count, ...]
     covariance: Literal["diagonal", "full"]
@@ -63,10 +63,14 @@ class ModelParams:
                 "latent_dims and n_components need one entry a facet and at least one facet, "
                 f"got {len(self.latent_dims)} and {len(self.n_components)}"
             )
-        if self.family != "shared" and len(self.hidden) != len(self.latent_dims):
-            raise ValueError(f"hidden needs one width a facet ({len(self.latent_dims)}), got {len(self.hidden)}")
-        if not self.hidden:
-            raise ValueError("hidden needs at least one width, got none")
+        n_blocks = 1 if self.family == "shared" else len(self.latent_dims)
+        if len(self.hidden) != n_blocks or not all(self.hidden):
+            raise ValueError(
+                f"hidden needs {n_blocks} block(s) of at least one width for family {self.family}, "
+                f"got {[list(block) for block in self.hidden]}"
+            )
+        if self.family == "convolutional" and any(len(block) != 1 for block in self.hidden):
+            raise ValueError(f"a convolutional block has one width, got {[list(block) for block in self.hidden]}")
 
     @property
     def n_facets(self) -> int:

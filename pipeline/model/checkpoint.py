@@ -1,0 +1,111 @@
+"""Model files: one safetensors file a seed, and ``model.json`` that says what they are."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.config.parse import parse
+from pipeline.config.sections import ModelParams
+from pipeline.errors import ConfigError, ModelError
+from pipeline.model.mfcvae import MultiFacetVae
+from pipeline.storage import atomic_file, read_json
+
+SCHEMA = 1
+
+
+def weights_path(folder: Path, seed: int) -> Path:
+    """Return where a seed's weights lie in a stage's output folder."""
+    return folder / f"seed-{seed}.safetensors"
+
+
+def seed_state(model: MultiFacetVae, index: int) -> dict[str, Tensor]:
+    """Return parameters and buffers of one model of the seed axis, without that axis, on the CPU."""
+    return {name: value[index].detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def save_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write one seed's state atomically."""
+    with atomic_file(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_weights(model: MultiFacetVae, index: int, path: Path) -> None:
+    """Copy a weights file into one model of the seed axis.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another architecture.
+    """
+    try:
+        state = load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelError(f"{path} must be a weights file, but {error}; run the stage that writes it again") from None
+    own = model.state_dict()
+    expected = {name: tuple(value.shape[1:]) for name, value in own.items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != found:
+        odd = sorted(name for name in expected | found if expected.get(name) != found.get(name))[0]
+        raise ModelError(
+            f"{path} must hold the model of params.yaml, but {odd} is {found.get(odd)} instead of {expected.get(odd)}; "
+            "it was trained with other parameters, rebuild the experiment"
+        )
+    with torch.no_grad():
+        for name, value in own.items():
+            value[index].copy_(state[name])
+
+
+def model_version(state: dict[str, Tensor], params: ModelParams) -> str:
+    """Return ``m-`` and 12 hex digits of the weights and the model section."""
+    digest = hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].numpy().tobytes())
+    return "m-" + digest.hexdigest()[:12]
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return ``model.json`` of a model folder.
+
+    Raises:
+        DataError: it is missing or no JSON.
+        ModelError: it has another schema version.
+    """
+    description = read_json(folder / "model.json")
+    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
+        found = description.get("schema") if isinstance(description, dict) else description
+        raise ModelError(
+            f"{folder / 'model.json'} must have schema {SCHEMA}, got {found!r}; rebuild the experiment with this version"
+        )
+    return description
+
+
+def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[str, Any]]:
+    """Return a single-seed model and its description from a model folder.
+
+    Args:
+        folder: output of stage train, or its published copy.
+        seed: which seed; ``None`` takes the selected one.
+
+    Raises:
+        DataError: ``model.json`` is missing or no JSON.
+        ModelError: wrong schema, unknown seed, damaged or foreign weights.
+    """
+    description = read_description(folder)
+    seeds = [record["seed"] for record in description["seeds"]]
+    seed = description["selected_seed"] if seed is None else seed
+    if seed not in seeds:
+        raise ModelError(f"seed {seed} must be one of {seeds} in {folder}")
+    try:
+        params = parse(ModelParams, description["model"], "model")
+    except ConfigError as error:
+        raise ModelError(f"{folder / 'model.json'} holds no model section of this version: {error}") from None
+    channels, height, width = description["image_shape"]
+    model = MultiFacetVae(params, (channels, height, width))
+    load_weights(model, 0, weights_path(folder, seed))
+    return model, description

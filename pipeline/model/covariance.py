@@ -1,0 +1,118 @@
+"""Covariance factors of a facet's components: diagonal or full, both by Σ = L Lᵀ.
+
+Unconstrained storage is turned positive by a softplus with β = 10 and a floor (paper, appendix D.4): the variances for
+the diagonal form, the diagonal of the Cholesky factor for the full one.
+"""
+
+import math
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+_BETA = 10.0
+_FLOOR = 1e-5
+
+
+def positive(raw: Tensor) -> Tensor:
+    """Map the real line to (1e-5, ∞): softplus with β = 10, plus the floor."""
+    return functional.softplus(raw, beta=_BETA, threshold=20 * _BETA) + _FLOOR
+
+
+def raw_of_positive(value: float) -> float:
+    """Invert :func:`positive` for one number above the floor."""
+    return math.log(math.expm1(_BETA * (value - _FLOOR))) / _BETA
+
+
+class AbstractCovariance(nn.Module):
+    """Σ_c of every component of one facet, with a leading seed axis."""
+
+    @abstractmethod
+    def whiten(self, difference: Float[Tensor, "seed batch component latent"]) -> Tensor:
+        """Return L_c⁻¹ d for each difference d = z - μ_c, of the same shape."""
+
+    @abstractmethod
+    def half_log_det(self) -> Float[Tensor, "seed component"]:
+        """Return ½ log det Σ_c = Σ log diag(L_c)."""
+
+    @abstractmethod
+    def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
+        """Return tr(Σ_c⁻¹ diag(variance)) (needed by eq. 12 in closed form)."""
+
+    @abstractmethod
+    def matrices(self) -> Float[Tensor, "seed component latent latent"]:
+        """Return Σ_c."""
+
+
+class DiagonalCovariance(AbstractCovariance):
+    """Σ_c = diag(variance_c), one raw number a dimension."""
+
+    def __init__(self, n_seeds: int, n_components: int, latent_dim: int, component_std: float) -> None:
+        super().__init__()
+        raw = raw_of_positive(component_std**2)
+        self.raw_variance = nn.Parameter(torch.full((n_seeds, n_components, latent_dim), raw))
+
+    @property
+    def scale(self) -> Float[Tensor, "seed component latent"]:
+        """Standard deviations."""
+        return positive(self.raw_variance).sqrt()
+
+    def whiten(self, difference: Float[Tensor, "seed batch component latent"]) -> Tensor:
+        """See the interface."""
+        return difference * self.scale.reciprocal()[:, None]
+
+    def half_log_det(self) -> Float[Tensor, "seed component"]:
+        """See the interface."""
+        return self.scale.log().sum(-1)
+
+    def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
+        """See the interface."""
+        return variance @ positive(self.raw_variance).reciprocal().mT
+
+    def matrices(self) -> Float[Tensor, "seed component latent latent"]:
+        """See the interface."""
+        return torch.diag_embed(positive(self.raw_variance))
+
+
+class FullCovariance(AbstractCovariance):
+    """Σ_c = L_c L_cᵀ with a free lower triangle and a positive diagonal."""
+
+    def __init__(self, n_seeds: int, n_components: int, latent_dim: int, component_std: float) -> None:
+        super().__init__()
+        raw = torch.zeros(n_seeds, n_components, latent_dim, latent_dim)
+        raw.diagonal(dim1=-2, dim2=-1).fill_(raw_of_positive(component_std))
+        self.raw_scale_tril = nn.Parameter(raw)
+
+    @property
+    def scale_tril(self) -> Float[Tensor, "seed component latent latent"]:
+        """Cholesky factors."""
+        raw = self.raw_scale_tril
+        return raw.tril(-1) + torch.diag_embed(positive(raw.diagonal(dim1=-2, dim2=-1)))
+
+    def _inverse(self) -> Float[Tensor, "seed component latent latent"]:
+        factor = self.scale_tril
+        identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device).expand_as(factor)
+        return torch.linalg.solve_triangular(factor, identity, upper=False)
+
+    def whiten(self, difference: Float[Tensor, "seed batch component latent"]) -> Tensor:
+        """See the interface."""
+        # One product per component, batched over components: (batch, latent) @ (latent, latent).
+        return (difference.transpose(1, 2) @ self._inverse().mT).transpose(1, 2)
+
+    def half_log_det(self) -> Float[Tensor, "seed component"]:
+        """See the interface."""
+        return positive(self.raw_scale_tril.diagonal(dim1=-2, dim2=-1)).log().sum(-1)
+
+    def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
+        """See the interface."""
+        return variance @ self._inverse().square().sum(-2).mT
+
+    def matrices(self) -> Float[Tensor, "seed component latent latent"]:
+        """See the interface."""
+        factor = self.scale_tril
+        return factor @ factor.mT
+
+
+COVARIANCES = {"diagonal": DiagonalCovariance, "full": FullCovariance}

@@ -1,0 +1,124 @@
+"""Layers with a leading seed axis: every parameter is stacked over the seeds that train side by side.
+
+One seed (inference, training on a CPU) takes the plain path without a batched product. The precision of a product is
+the precision of its input; parameters stay in float32 (or float64) and are cast on the way.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+Activation = {"relu": functional.relu, "elu": functional.elu}
+
+
+class Dense(nn.Module):
+    """A linear layer per seed: y_s = x_s W_s^T + b_s."""
+
+    def __init__(self, n_seeds: int, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_seeds, n_out, n_in))
+        self.bias = nn.Parameter(torch.empty(n_seeds, n_out))
+
+    @property
+    def fan_in(self) -> int:
+        """Number of inputs of one output."""
+        return self.weight.shape[2]
+
+    def forward(self, x: Float[Tensor, "seed batch feature"]) -> Float[Tensor, "seed batch out"]:
+        """Apply each seed's own map to its batch."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if len(weight) == 1:
+            return functional.linear(x[0], weight[0], bias[0])[None]
+        return torch.baddbmm(bias[:, None], x, weight.mT)
+
+
+class Convolution(nn.Module):
+    """A (transposed) convolution per seed, computed as one grouped convolution over the folded seed axis.
+
+    Args:
+        n_seeds: seeds side by side.
+        n_in: input channels.
+        n_out: output channels.
+        kernel: side of the square kernel.
+        stride: step; of the output where transposed.
+        padding: zero padding on each side.
+        output_padding: extra rows and columns of a transposed convolution; ``None`` for a plain one.
+    """
+
+    def __init__(
+        self,
+        n_seeds: int,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        output_padding: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.is_transposed = output_padding is not None
+        first, second = (n_in, n_out) if self.is_transposed else (n_out, n_in)
+        self.weight = nn.Parameter(torch.empty(n_seeds, first, second, kernel, kernel))
+        self.bias = nn.Parameter(torch.empty(n_seeds, n_out))
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+
+    @property
+    def fan_in(self) -> int:
+        """Number of inputs of one output."""
+        n_in = self.weight.shape[1] if self.is_transposed else self.weight.shape[2]
+        return n_in * self.weight.shape[3] * self.weight.shape[4]
+
+    def forward(
+        self, x: Float[Tensor, "seed batch channel height width"]
+    ) -> Float[Tensor, "seed batch out_channel out_height out_width"]:
+        """Apply each seed's own kernel to its batch."""
+        n_seeds = len(self.weight)
+        weight, bias = self.weight.to(x.dtype).flatten(0, 1), self.bias.to(x.dtype).flatten()
+        folded = fold_seeds(x)
+        if self.output_padding is None:
+            y = functional.conv2d(folded, weight, bias, self.stride, self.padding, groups=n_seeds)
+        else:
+            y = functional.conv_transpose2d(
+                folded, weight, bias, self.stride, self.padding, self.output_padding, groups=n_seeds
+            )
+        return unfold_seeds(y, n_seeds)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation per seed and channel over the batch and, if present, space."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, n_seeds: int, n_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_seeds, n_channels))
+        self.bias = nn.Parameter(torch.zeros(n_seeds, n_channels))
+        self.register_buffer("running_mean", torch.zeros(n_seeds, n_channels))
+        self.register_buffer("running_var", torch.ones(n_seeds, n_channels))
+
+    def forward(self, x: Float[Tensor, "seed batch channel *space"]) -> Float[Tensor, "seed batch channel *space"]:
+        """Normalise by the batch's statistics in training mode, by the running ones in evaluation mode."""
+        # view() keeps the update of the running statistics in place; flatten() would do so too, but may copy.
+        y = functional.batch_norm(
+            fold_seeds(x),
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
+            self.weight.view(-1),
+            self.bias.view(-1),
+            training=self.training,
+        )
+        return unfold_seeds(y, len(self.weight))
+
+
+def fold_seeds(x: Float[Tensor, "seed batch channel *space"]) -> Float[Tensor, "batch seed_channel *space"]:
+    """Merge the seed axis into the channels; free of copies for tensors that came out of :func:`unfold_seeds`."""
+    return x[0] if len(x) == 1 else x.transpose(0, 1).flatten(1, 2)
+
+
+def unfold_seeds(
+    x: Float[Tensor, "batch seed_channel *space"], n_seeds: int
+) -> Float[Tensor, "{n_seeds} batch channel *space"]:
+    """Undo :func:`fold_seeds`."""
+    return x[None] if n_seeds == 1 else x.unflatten(1, (n_seeds, -1)).transpose(0, 1)

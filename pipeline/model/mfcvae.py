@@ -1,0 +1,118 @@
+"""The Multi-Facet Clustering VAE: a ladder network, one mixture prior per facet, a likelihood (paper, section 3)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.config.sections import ModelParams
+from pipeline.model.architecture import AbstractArchitecture
+from pipeline.model.conv_ladder import ConvLadder
+from pipeline.model.dense_ladder import DenseLadder
+from pipeline.model.elbo import ElboTerms, facet_kl, facet_terms
+from pipeline.model.likelihood import make_likelihood
+from pipeline.model.mixture_prior import MixturePrior
+from pipeline.model.posterior import DiagonalNormal
+from pipeline.model.shared_trunk import SharedTrunk
+
+
+class MultiFacetVae(nn.Module):
+    """All networks and priors of ``n_seeds`` independent models, stacked along a leading seed axis.
+
+    A new model holds uninitialised network weights; see ``pipeline.training`` for the initialisations.
+
+    Args:
+        params: the model section.
+        image_shape: channels, height and width.
+        n_seeds: models side by side.
+        component_std: initial standard deviation of every mixture component.
+    """
+
+    def __init__(
+        self, params: ModelParams, image_shape: tuple[int, int, int], n_seeds: int = 1, component_std: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.params, self.image_shape, self.n_seeds = params, image_shape, n_seeds
+        self.network = _make_network(params, image_shape, n_seeds)
+        self.priors = nn.ModuleList(
+            MixturePrior(n_seeds, params, facet, component_std) for facet in range(params.n_facets)
+        )
+        self.likelihood = make_likelihood(params)
+
+    def prior(self, facet: int) -> MixturePrior:
+        """Return the prior of one facet."""
+        prior = self.priors[facet]
+        assert isinstance(prior, MixturePrior)
+        return prior
+
+    def mixture_parameters(self) -> list[nn.Parameter]:
+        """Return the trainable parameters of all priors."""
+        return [parameter for parameter in self.priors.parameters() if parameter.requires_grad]
+
+    def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int = 0) -> list[DiagonalNormal]:
+        """Return q(z_j | x) for the facets from ``first`` on."""
+        return self.network.encode(x, first)
+
+    def decode(
+        self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"] | None = None
+    ) -> Float[Tensor, "seed batch pixel"]:
+        """Return the decoder's raw output; without ``fade_in`` every facet counts in full."""
+        if fade_in is None:
+            fade_in = latents[-1].new_ones(self.params.n_facets)
+        return self.network.decode(latents, fade_in)
+
+    def bound(
+        self,
+        x: Float[Tensor, "seed batch channel height width"],
+        noise: Sequence[Float[Tensor, "sample seed batch _"]],
+        fade_in: Float[Tensor, " facet"],
+    ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
+        """Return log p(x | z) and KL_z,j + KL_c,j for the facets that take part, in nats an image.
+
+        Args:
+            x: pixels in [0, 1]; their precision is the precision of all products.
+            noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
+            fade_in: coefficient of every facet's decoder rung.
+        """
+        first = self.params.n_facets - len(noise)
+        posteriors = self.encode(x, first)
+        log_px = self._log_px(x, posteriors, noise, fade_in)
+        kls = [facet_kl(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))]
+        return log_px, kls
+
+    def terms(
+        self,
+        x: Float[Tensor, "seed batch channel height width"],
+        noise: Sequence[Float[Tensor, "sample seed batch _"]],
+        fade_in: Float[Tensor, " facet"],
+    ) -> ElboTerms:
+        """Return the five terms of the bound for the facets that take part (see :meth:`bound`)."""
+        first = self.params.n_facets - len(noise)
+        posteriors = self.encode(x, first)
+        log_px = self._log_px(x, posteriors, noise, fade_in)
+        facets = [
+            facet_terms(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))
+        ]
+        log_pz, log_pc, log_qz, log_qc = (list(column) for column in zip(*facets, strict=True))
+        return ElboTerms(log_px, log_pz, log_pc, log_qz, log_qc)
+
+    def _log_px(
+        self, x: Tensor, posteriors: Sequence[DiagonalNormal], noise: Sequence[Tensor], fade_in: Tensor
+    ) -> Float[Tensor, "seed batch"]:
+        target = x.flatten(2)
+        n_samples = len(noise[0])
+        total = torch.zeros((), dtype=posteriors[0].mean.dtype, device=x.device)
+        for sample in range(n_samples):
+            latents = [qz.sample(e[sample]).to(x.dtype) for qz, e in zip(posteriors, noise, strict=True)]
+            total = total + self.likelihood.log_prob(self.decode(latents, fade_in), target)
+        return total / n_samples
+
+
+def _make_network(params: ModelParams, image_shape: tuple[int, int, int], n_seeds: int) -> AbstractArchitecture:
+    n_pixels = image_shape[0] * image_shape[1] * image_shape[2]
+    if params.family == "dense":
+        return DenseLadder(n_seeds, params, n_pixels)
+    if params.family == "shared":
+        return SharedTrunk(n_seeds, params, n_pixels)
+    return ConvLadder(n_seeds, params, image_shape)

@@ -1,0 +1,38 @@
+"""The posterior of a facet's latent, q(z_j | x) = N(mean, diag(exp(log_variance)))."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# exp(log-variance) stays within single precision, and a posterior is never sharper than 1e-3 of a unit.
+_LOG_VARIANCE_MIN, _LOG_VARIANCE_MAX = -14.0, 8.0
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+class DiagonalNormal(NamedTuple):
+    """A batch of Gaussians with diagonal covariance."""
+
+    mean: Float[Tensor, "*batch latent"]
+    log_variance: Float[Tensor, "*batch latent"]
+
+    @property
+    def variance(self) -> Float[Tensor, "*batch latent"]:
+        """Diagonal of the covariance."""
+        return self.log_variance.exp()
+
+    def sample(self, noise: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"]:
+        """Return mean + exp(log_variance / 2) · noise, differentiable in both parameters."""
+        return torch.addcmul(self.mean, (0.5 * self.log_variance).exp(), noise)
+
+    def log_prob_of_noise(self, noise: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
+        """Return log q(z | x) in nats of the sample that ``noise`` gives; (z - mean)/std is the noise itself."""
+        return -0.5 * (self.log_variance + noise.square() + LOG_TWO_PI).sum(-1)
+
+
+def bounded_posterior(raw: Float[Tensor, "*batch two_latent"]) -> DiagonalNormal:
+    """Split a head's output into a posterior in at least single precision, its log-variance bounded to [-14, 8]."""
+    mean, log_variance = (raw.float() if raw.dtype == torch.bfloat16 else raw).chunk(2, dim=-1)
+    return DiagonalNormal(mean, log_variance.clamp(_LOG_VARIANCE_MIN, _LOG_VARIANCE_MAX))

@@ -1,0 +1,46 @@
+"""One shared encoder and decoder with a head per facet (paper, table 6): the ladder's counterpart in ablations."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.config.sections import ModelParams
+from pipeline.model.architecture import AbstractArchitecture
+from pipeline.model.dense_ladder import DenseStack
+from pipeline.model.layers import Dense
+from pipeline.model.posterior import DiagonalNormal, bounded_posterior
+
+
+class SharedTrunk(AbstractArchitecture):
+    """Dense trunk for all facets; the decoder takes the concatenated latents, each times its fade-in coefficient.
+
+    Args:
+        n_seeds: seeds side by side.
+        params: the model section; its single block of ``hidden`` is the trunk.
+        n_pixels: values of one image over all channels.
+    """
+
+    def __init__(self, n_seeds: int, params: ModelParams, n_pixels: int) -> None:
+        super().__init__()
+        (widths,) = params.hidden
+        self.trunk = DenseStack(n_seeds, (n_pixels, *widths), params.activation)
+        self.heads = nn.ModuleList(Dense(n_seeds, widths[-1], 2 * dim) for dim in params.latent_dims)
+        self.decoder = DenseStack(n_seeds, (sum(params.latent_dims), *reversed(widths)), params.activation)
+        self.output = Dense(n_seeds, widths[0], n_pixels)
+        self._latent_dims = params.latent_dims
+
+    def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
+        """See the interface."""
+        h = self.trunk(x.flatten(2))
+        return [bounded_posterior(head(h)) for head in self.heads[first:]]
+
+    def decode(
+        self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"]
+    ) -> Float[Tensor, "seed batch pixel"]:
+        """See the interface."""
+        first = len(self._latent_dims) - len(latents)
+        waiting = [latents[-1].new_zeros(*latents[-1].shape[:2], dim) for dim in self._latent_dims[:first]]
+        active = [fade_in[first + i].to(z.dtype) * z for i, z in enumerate(latents)]
+        return self.output(self.decoder(torch.cat([*waiting, *active], dim=2)))
