@@ -1,0 +1,3 @@
+"""A renderer for scenes like those of 3DShapes, where every factor behind an image is known."""
+
+from pipeline.datasets.scenes.render import render_scenes as render_scenes
