@@ -1,4 +1,4 @@
-"""The six factors behind the 3DShapes images: names, sizes, order in the file, and how a person chooses some of them."""
+"""The six factors behind the 3DShapes images: names, sizes, order in the file, and how a person chooses some."""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -39,7 +39,7 @@ def select_factors(selection: str | None) -> Int64[np.ndarray, "image 6"]:
 
 def file_rows(factors: Int64[np.ndarray, "image 6"]) -> Int64[np.ndarray, " image"]:
     """Return the rows at which factor combinations stand in the complete ``3dshapes.h5``."""
-    return np.ravel_multi_index(tuple(factors.T), tuple(FACTORS.values())).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(factors.T), tuple(FACTORS.values())), np.int64)
 
 
 def factors_to_labels(factors: Int64[np.ndarray, "image 6"]) -> Float64[np.ndarray, "image 6"]:
@@ -75,7 +75,8 @@ def _parse(selection: str) -> dict[str, int]:
         name, _, value = (text.strip() for text in part.partition("="))
         if name not in FACTORS:
             raise ConfigError(
-                f"factors must be {', '.join(_CONFIGURATIONS)} or name=index pairs of {', '.join(FACTORS)}, got {part!r}"
+                f"factors must be {', '.join(_CONFIGURATIONS)} or name=index pairs of {', '.join(FACTORS)}, "
+                f"got {part!r}"
             )
         if name in fixed:
             raise ConfigError(f"factors must name each factor once, got {name} twice; remove one")

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from pipeline.datasets.scenes.solids import SHAPES, Scalars, Vectors, meet_solid
+from pipeline.datasets.scenes.solids import SHAPES, Points, Scalars, Vectors, meet_solid
 
 SIZE = 64
 """Rows and columns of a picture."""
@@ -45,9 +45,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class _Room:
-    origin: Vectors
+    origin: Points
     direction: Vectors
-    headlight: Vectors
+    headlight: Points
     distance: Scalars
     point: Vectors
     surface: UInt8[np.ndarray, " ray"]
@@ -107,7 +107,7 @@ def _cast_room(orientation: int) -> _Room:
     return _Room(origin, direction, headlight, distance, point, surface, plain * ~is_sky, lamp * ~is_sky)
 
 
-def _shade(point: Vectors, normal: Vectors, headlight: Vectors) -> tuple[Scalars, Scalars, Bool[np.ndarray, " ray"]]:
+def _shade(point: Vectors, normal: Vectors, headlight: Points) -> tuple[Scalars, Scalars, Bool[np.ndarray, " ray"]]:
     """Return the gain of ambient and head light, that of the lamp, and where the surface faces the lamp."""
     to_light = _LIGHT - point
     to_light /= np.sqrt((to_light * to_light).sum(axis=0))

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float32
 
 Vectors = Float32[np.ndarray, "3 ray"]
+Points = Float32[np.ndarray, "3 #ray"]  # one a ray, or one for all rays
 Scalars = Float32[np.ndarray, " ray"]
 
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
@@ -12,9 +13,7 @@ SHAPES = ("cube", "cylinder", "sphere", "capsule")
 _TINY = np.float32(1e-12)
 
 
-def meet_solid(
-    shape: str, size: float, origin: Float32[np.ndarray, "3 _"], direction: Vectors
-) -> tuple[Scalars, Vectors]:
+def meet_solid(shape: str, size: float, origin: Points, direction: Vectors) -> tuple[Scalars, Vectors]:
     """Return how far each ray runs before it enters an object that stands on the floor at the room's centre.
 
     Args:
@@ -51,7 +50,7 @@ def _first_piece(pieces: list[tuple[Scalars, Vectors]]) -> tuple[Scalars, Vector
     return distance, normal
 
 
-def _box(origin: np.ndarray, direction: Vectors, half: float) -> tuple[Scalars, Vectors]:
+def _box(origin: Points, direction: Vectors, half: float) -> tuple[Scalars, Vectors]:
     lows, highs = (-half, 0.0, -half), (half, 2 * half, half)
     enters, leaves = zip(*(_slab(origin[i], direction[i], lows[i], highs[i]) for i in range(3)), strict=True)
     enter = np.stack(np.broadcast_arrays(*enters))
@@ -61,7 +60,7 @@ def _box(origin: np.ndarray, direction: Vectors, half: float) -> tuple[Scalars, 
 
 
 def _upright_cylinder(
-    origin: np.ndarray, direction: Vectors, radius: float, bottom: float, top: float
+    origin: Points, direction: Vectors, radius: float, bottom: float, top: float
 ) -> tuple[Scalars, Vectors]:
     side_in, side_out = _round(origin[[0, 2]], direction[[0, 2]], radius)
     slab_in, slab_out = _slab(origin[1], direction[1], bottom, top)
@@ -72,7 +71,7 @@ def _upright_cylinder(
     return distance, np.stack([x, np.where(through_side, 0, -np.sign(direction[1])), z]).astype(np.float32)
 
 
-def _ball(origin: np.ndarray, direction: Vectors, radius: float, height: float) -> tuple[Scalars, Vectors]:
+def _ball(origin: Points, direction: Vectors, radius: float, height: float) -> tuple[Scalars, Vectors]:
     centred = origin - np.array([[0], [height], [0]], np.float32)
     distance = _entry(*_round(centred, direction, radius))
     point = centred + np.where(np.isfinite(distance), distance, 0) * direction
