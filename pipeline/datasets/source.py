@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, UInt8, UInt64
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.layout import Layout
@@ -32,6 +32,9 @@ class Block:
         split: the split that the source itself prescribes, or None.
         encoded: the undecoded bytes of each image where the source has them (files, byte columns).
         rejected: (file, reason) of images that could not be used; they are not among ``images``.
+        hashes: content hash of each image (:func:`pipeline.datasets.identity.hash_images`) where the reader has
+            computed it already; ``images`` may then be at model size, and ``sizes`` holds height and width at the source.
+        sizes: see ``hashes``.
     """
 
     images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "channel height width"]]
@@ -40,6 +43,8 @@ class Block:
     split: Split | None = None
     encoded: Sequence[bytes] | None = None
     rejected: Sequence[tuple[str, str]] = ()
+    hashes: UInt64[np.ndarray, " image"] | None = None
+    sizes: Int32[np.ndarray, "image 2"] | None = None
 
 
 class FileList(Protocol):
