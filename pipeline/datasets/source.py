@@ -7,7 +7,7 @@ split, resizing, writing) is the business of :mod:`pipeline.datasets.prepare`, s
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8, UInt64
@@ -33,8 +33,8 @@ class Block:
         encoded: the undecoded bytes of each image where the source has them (files, byte columns).
         rejected: (file, reason) of images that could not be used; they are not among ``images``.
         hashes: content hash of each image (:func:`pipeline.datasets.identity.hash_images`) where the reader has
-            computed it already; ``images`` may then be at model size, and ``sizes`` holds height and width at the source.
-        sizes: see ``hashes``.
+            computed it already; ``images`` may then be at model size.
+        sizes: height and width of each image at the source, where ``hashes`` are given.
     """
 
     images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "channel height width"]]
@@ -47,6 +47,7 @@ class Block:
     sizes: Int32[np.ndarray, "image 2"] | None = None
 
 
+@runtime_checkable
 class FileList(Protocol):
     """Size and SHA-256 of files, remembered by stat (see :mod:`pipeline.datasets.manifest`)."""
 
@@ -59,6 +60,7 @@ class FileList(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """A reader of one kind of source; built by ``Reader(params, layout)`` without touching any file."""
 
