@@ -13,12 +13,12 @@ from pipeline.errors import ConfigError
 class Range:
     """Bounds of a number, written as metadata of an ``Annotated`` field."""
 
-    minimum: float = -math.inf
-    maximum: float = math.inf
+    minimum: int | float = -math.inf  # checked types tell int from float
+    maximum: int | float = math.inf
     open_minimum: bool = False
     open_maximum: bool = False
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: int | float) -> bool:
         """Tell whether ``value`` lies within the bounds."""
         above = value > self.minimum if self.open_minimum else value >= self.minimum
         below = value < self.maximum if self.open_maximum else value <= self.maximum
