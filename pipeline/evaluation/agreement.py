@@ -1,0 +1,96 @@
+"""How one clustering agrees with one label factor, both accuracy conventions and their chance levels together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from pipeline.evaluation.accuracy import (
+    accuracy,
+    accuracy_same_split,
+    adjusted_rand,
+    contingency,
+    hungarian_accuracy,
+    majority_map,
+    normalised_mutual_information,
+)
+from pipeline.evaluation.chance import ChanceLevels, chance_levels
+from pipeline.evaluation.labels import Factor
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Hard clusters of both splits.
+
+    Attributes:
+        train: component of every training image.
+        test: component of every test image.
+        n_components: how many components there are.
+    """
+
+    train: Int[np.ndarray, " train_image"]
+    test: Int[np.ndarray, " test_image"]
+    n_components: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Scores of a clustering against a label factor, on the test split unless said.
+
+    Attributes:
+        accuracy: components mapped to classes by majority on the training split.
+        accuracy_same_split: mapped on the test split itself: the paper's convention.
+        accuracy_same_split_train: mapped and scored on the training split (paper, appendix E.2).
+        hungarian: best one-to-one map on the test split; None unless there are as many components as classes.
+        nmi: normalised mutual information.
+        ari: adjusted Rand index.
+        chance: what random clusters of the same sizes score.
+    """
+
+    accuracy: float
+    accuracy_same_split: float
+    accuracy_same_split_train: float
+    hungarian: float | None
+    nmi: float
+    ari: float
+    chance: ChanceLevels
+
+
+def agreement(clusters: Clustering, factor: Factor, paper_clusters: Clustering | None = None) -> Agreement:
+    """Score a clustering against a label factor.
+
+    Args:
+        clusters: the clustering as published.
+        factor: the labels.
+        paper_clusters: the clustering to use for the two same-split numbers; the published one by default.
+    """
+    train, test = tables(clusters, factor)
+    paper_train, paper_test = tables(paper_clusters or clusters, factor)
+    is_square = test.shape[0] == test.shape[1]
+    return Agreement(
+        accuracy=accuracy(train, test),
+        accuracy_same_split=accuracy_same_split(paper_test),
+        accuracy_same_split_train=accuracy_same_split(paper_train),
+        hungarian=hungarian_accuracy(test) if is_square else None,
+        nmi=normalised_mutual_information(test),
+        ari=adjusted_rand(test),
+        chance=chance_levels(train, test),
+    )
+
+
+def tables(
+    clusters: Clustering, factor: Factor
+) -> tuple[Int[np.ndarray, "component class"], Int[np.ndarray, "component class"]]:
+    """Return the contingency tables of the training and the test split."""
+    n_components, n_classes = clusters.n_components, factor.n_classes
+    return (
+        contingency(clusters.train, factor.train, n_components, n_classes),
+        contingency(clusters.test, factor.test, n_components, n_classes),
+    )
+
+
+def correct_images(clusters: Clustering, factor: Factor) -> Bool[np.ndarray, " labelled_test_image"]:
+    """Tell for every labelled test image whether its component is mapped to its class by majority on training."""
+    train, _ = tables(clusters, factor)
+    known = factor.test >= 0
+    return majority_map(train)[clusters.test[known]] == factor.test[known]

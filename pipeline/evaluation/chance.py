@@ -1,0 +1,58 @@
+"""What a clustering that knows nothing would score: random assignment with the same cluster sizes.
+
+Majority-vote accuracy grows with the number of components by chance alone, so every accuracy has this beside it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from scipy.stats import random_table
+
+from pipeline.evaluation.accuracy import Table, hungarian_accuracy, majority_map
+
+_SEED = 0  # chance levels are a fixed function of the tables
+
+
+@dataclass(frozen=True)
+class ChanceLevels:
+    """Expected scores when images are dealt to the components at random, sizes and labels kept.
+
+    Attributes:
+        accuracy: of :func:`~pipeline.evaluation.accuracy.accuracy`.
+        accuracy_same_split: of :func:`~pipeline.evaluation.accuracy.accuracy_same_split`.
+        hungarian: of :func:`~pipeline.evaluation.accuracy.hungarian_accuracy`; None unless components = classes.
+    """
+
+    accuracy: float
+    accuracy_same_split: float
+    hungarian: float | None
+
+
+def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
+    """Simulate the chance levels of one facet and factor.
+
+    Tables with the sizes and class counts of the given ones are drawn uniformly over all deals (Patefield's method);
+    the expectation over the test split under a drawn training map is taken exactly.
+
+    Args:
+        train: contingency table of the training split.
+        test: contingency table of the test split.
+        draws: tables drawn of each split; the standard error is below 0.001 for a thousand images or more.
+    """
+    rng = np.random.default_rng(_SEED)
+    sizes, classes = test.sum(axis=1) / test.sum(), test.sum(axis=0) / test.sum()
+    mapped = np.array([sizes @ classes[majority_map(table)] for table in random_tables(train, draws, rng)])
+    dealt = random_tables(test, draws, rng)
+    one_to_one = [hungarian_accuracy(table) for table in dealt] if test.shape[0] == test.shape[1] else None
+    return ChanceLevels(
+        accuracy=float(mapped.mean()),
+        accuracy_same_split=float(dealt.max(axis=2).sum(axis=1).mean() / test.sum()),
+        hungarian=None if one_to_one is None else float(np.mean(one_to_one)),
+    )
+
+
+def random_tables(table: Table, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "draw component class"]:
+    """Draw tables with the margins of ``table`` as if its images were shuffled between the components."""
+    margins = random_table(table.sum(axis=1), table.sum(axis=0))
+    return np.asarray(margins.rvs(size=draws, random_state=rng)).astype(np.int64).reshape(draws, *table.shape)

@@ -1,0 +1,70 @@
+"""Clusters of a whole split, read block by block so that no split has to fit into memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32
+
+from pipeline.datasets import ImageStore
+from pipeline.model import FrozenModel
+from pipeline.progress import Progress
+from pipeline.shapes import Images
+
+_BLOCK_BYTES = 16 * 2**20
+_BLOCK_IMAGES = 2048
+
+
+@dataclass(frozen=True)
+class FacetClusters:
+    """Clusters of one facet for the images of one split, in the order of the store.
+
+    Attributes:
+        cluster_id: component with the largest exact responsibility, as in the published tables.
+        confidence: that responsibility.
+        mode_cluster_id: component with the largest responsibility at the posterior mean, as in the authors' program.
+        n_components: components of the facet.
+    """
+
+    cluster_id: Int32[np.ndarray, " image"]
+    confidence: Float32[np.ndarray, " image"]
+    mode_cluster_id: Int32[np.ndarray, " image"]
+    n_components: int
+
+
+def image_blocks(store: ImageStore) -> Iterator[tuple[slice, Images]]:
+    """Yield all images of a store in order, as row ranges and uint8 tensors of at most 16 MiB."""
+    n_bytes = int(np.prod(store.image_shape))
+    step = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // n_bytes))
+    for start in range(0, store.n_images, step):
+        rows = slice(start, min(start + step, store.n_images))
+        yield rows, torch.from_numpy(np.asarray(store.read(rows.start, rows.stop)))
+
+
+def cluster_split(model: FrozenModel, store: ImageStore, bar: Progress) -> list[FacetClusters]:
+    """Assign every image of a store to a component of every facet.
+
+    Args:
+        model: a trained model.
+        store: images of the model's shape.
+        bar: advanced by one per image.
+    """
+    components = model.params.n_components
+    facets = [
+        FacetClusters(
+            np.empty(store.n_images, np.int32),
+            np.empty(store.n_images, np.float32),
+            np.empty(store.n_images, np.int32),
+            n_components,
+        )
+        for n_components in components
+    ]
+    for rows, images in image_blocks(store):
+        for j, qz in enumerate(model.encode(images)):
+            largest, component = model.log_resp(j, qz, "exact").max(dim=-1)
+            facets[j].cluster_id[rows] = component.cpu().numpy()
+            facets[j].confidence[rows] = largest.exp().float().cpu().numpy()
+            facets[j].mode_cluster_id[rows] = model.log_resp(j, qz, "mean").argmax(dim=-1).cpu().numpy()
+        bar.advance(len(images))
+    return facets

@@ -1,0 +1,199 @@
+"""What stage score says about every healthy seed: agreement with labels, sizes, independence, baselines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from pipeline.config.sections import ScoreParams
+from pipeline.datasets import ImageStore
+from pipeline.errors import DataError, ModelError
+from pipeline.evaluation.accuracy import entropy
+from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
+from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
+from pipeline.evaluation.clusters import FacetClusters, cluster_split
+from pipeline.evaluation.independence import dependence_of_all
+from pipeline.evaluation.labels import Factor, read_factors
+from pipeline.model import load_model
+from pipeline.progress import progress
+from pipeline.storage import read_json
+
+SCHEMA = 1
+
+Factors = Mapping[str, Factor]
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of stage score.
+
+    Attributes:
+        metrics: the nested dictionary that becomes ``metrics.json``.
+        clusters: hard clusters of the selected seed, one a facet.
+        factors: the label factors that were scored.
+    """
+
+    metrics: Tree
+    clusters: Sequence[Clustering]
+    factors: Factors
+
+
+def facet_key(facet: int) -> str:
+    """Return the name of a facet in metrics: ``facet_0``, ``facet_1`` and so on."""
+    return f"facet_{facet}"
+
+
+def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
+    """Score every healthy seed of a trained experiment and, beside them, clusterings of raw pixels.
+
+    Args:
+        model_dir: output folder of stage train.
+        prepared: output folder of stage preprocess.
+        params: the score section.
+
+    Raises:
+        DataError: prepared images or labels are missing, damaged or empty.
+        ModelError: the model is missing, damaged, or of another image shape.
+    """
+    description = read_json(model_dir / "model.json")
+    with ImageStore(prepared / "train.h5") as train, ImageStore(prepared / "test.h5") as test:
+        _check_stores(train, test)
+        factors = read_factors(prepared, train, test)
+        trees, selected = _score_seeds(model_dir, description, train, test, factors)
+        baselines = _score_baselines(selected, train, test, factors, params) if params.baselines and factors else {}
+    chosen = trees[str(description["selected_seed"])]
+    metrics = {
+        "schema": SCHEMA,
+        "experiment": description["experiment"],
+        "model_version": description["model_version"],
+        "selected_seed": description["selected_seed"],
+        "unhealthy_seeds": [record["seed"] for record in description["seeds"] if not record["healthy"]],
+        "n_train": len(selected[0].train),
+        "n_test": len(selected[0].test),
+        "classes": {name: factor.n_classes for name, factor in factors.items()},
+        "seeds": trees,
+        "mean": _over_seeds(list(trees.values()), mean),
+        "std": _over_seeds(list(trees.values()), _sample_deviation),
+        "selected": chosen,
+        "chance": {
+            facet: {name: scores["chance"] for name, scores in facet_tree["factors"].items()}
+            for facet, facet_tree in chosen["facets"].items()
+        },
+        "baselines": baselines,
+    }
+    return Score(metrics, selected, factors)
+
+
+def _check_stores(train: ImageStore, test: ImageStore) -> None:
+    for store in (train, test):
+        if store.n_images == 0:
+            raise DataError(f"{store.path} must hold at least one image, got none; check the source and test_fraction")
+
+
+def _score_seeds(
+    model_dir: Path, description: Tree, train: ImageStore, test: ImageStore, factors: Factors
+) -> tuple[dict[str, Tree], list[Clustering]]:
+    healthy = [record["seed"] for record in description["seeds"] if record["healthy"]]
+    trees: dict[str, Tree] = {}
+    selected: list[Clustering] = []
+    with progress("score", len(healthy) * (train.n_images + test.n_images)) as bar:
+        for seed in healthy:
+            model = load_model(model_dir, seed)
+            if model.image_shape != train.image_shape:
+                raise ModelError(
+                    f"{model_dir} must hold a model of images {train.image_shape}, got {model.image_shape}; "
+                    "train it again"
+                )
+            splits = cluster_split(model, train, bar), cluster_split(model, test, bar)
+            facets = list(zip(*splits, strict=True))
+            trees[str(seed)] = _seed_tree(facets, factors)
+            if seed == description["selected_seed"]:
+                selected = [_published(*facet) for facet in facets]
+    return trees, selected
+
+
+def _seed_tree(facets: Sequence[tuple[FacetClusters, FacetClusters]], factors: Factors) -> Tree:
+    on_test = [test for _, test in facets]
+    pairs = dependence_of_all([test.cluster_id for test in on_test], [test.n_components for test in on_test])
+    return {
+        "facets": {facet_key(j): _facet_tree(train, test, factors) for j, (train, test) in enumerate(facets)},
+        "independence": {f"{facet_key(i)}-{facet_key(j)}": asdict(found) for (i, j), found in pairs.items()},
+    }
+
+
+def _facet_tree(train: FacetClusters, test: FacetClusters, factors: Factors) -> Tree:
+    sizes = np.bincount(test.cluster_id, minlength=test.n_components)
+    train_sizes = np.bincount(train.cluster_id, minlength=train.n_components)
+    at_mode = Clustering(train.mode_cluster_id, test.mode_cluster_id, test.n_components)
+    published = _published(train, test)
+    return {
+        "n_components": test.n_components,
+        "occupied": int((sizes > 0).sum()),
+        "occupied_train": int((train_sizes > 0).sum()),
+        "largest_share": float(sizes.max() / sizes.sum()),
+        "size_entropy": relative_entropy(sizes),
+        "confidence": float(test.confidence.mean(dtype=np.float64)),
+        "factors": {name: asdict(agreement(published, factor, at_mode)) for name, factor in factors.items()},
+    }
+
+
+def relative_entropy(sizes: Int[np.ndarray, " component"]) -> float:
+    """Return the entropy of cluster sizes over log K: 1 for equal sizes, 0 for one cluster alone."""
+    return entropy(sizes) / float(np.log(len(sizes))) if len(sizes) > 1 else 0.0
+
+
+def _published(train: FacetClusters, test: FacetClusters) -> Clustering:
+    return Clustering(train.cluster_id, test.cluster_id, test.n_components)
+
+
+def _score_baselines(
+    selected: Sequence[Clustering], train: ImageStore, test: ImageStore, factors: Factors, params: ScoreParams
+) -> Tree:
+    pixels = fit_pixels(train, params.baseline_images)
+    sizes = sorted({facet.n_components for facet in selected})
+    with progress("score: clusterings of raw pixels", len(sizes), unit="size") as bar:
+        clusterings: dict[int, dict[str, Clustering]] = {}
+        for n_components in sizes:
+            fitted = fit_baselines(pixels, n_components)
+            pairs = zip(predict_split(fitted, train), predict_split(fitted, test), strict=True)
+            clusterings[n_components] = {
+                baseline.name: Clustering(*ids, n_components) for baseline, ids in zip(fitted, pairs, strict=True)
+            }
+            bar.advance()
+    return {
+        facet_key(j): _baseline_tree(facet, clusterings[facet.n_components], factors, params.bootstrap)
+        for j, facet in enumerate(selected)
+    }
+
+
+def _baseline_tree(model: Clustering, baselines: Mapping[str, Clustering], factors: Factors, resamples: int) -> Tree:
+    scores: dict[str, dict[str, Agreement]] = {
+        name: {factor: agreement(clusters, labels) for factor, labels in factors.items()}
+        for name, clusters in baselines.items()
+    }
+    differences = {
+        factor: asdict(
+            paired_bootstrap(correct_images(model, labels), correct_images(baselines["kmeans"], labels), resamples)
+        )
+        for factor, labels in factors.items()
+    }
+    return {
+        **{name: {factor: asdict(found) for factor, found in each.items()} for name, each in scores.items()},
+        "selected_minus_kmeans": differences,
+    }
+
+
+def _over_seeds(trees: Sequence[Any], statistic: Any) -> Any:
+    first = trees[0]
+    if isinstance(first, Mapping):
+        return {key: _over_seeds([tree[key] for tree in trees], statistic) for key in first}
+    return None if first is None else statistic(trees)
+
+
+def _sample_deviation(values: Sequence[int | float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None

@@ -1,0 +1,71 @@
+"""The files of stage score: ``metrics.json`` for ``dvc metrics show`` and CSVs for ``dvc plots show``."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation.accuracy import majority_map
+from pipeline.evaluation.agreement import tables
+from pipeline.evaluation.score import Score, facet_key
+from pipeline.storage import write_json
+
+_SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "hungarian", "nmi", "ari")
+_CHANCE = ("accuracy", "accuracy_same_split", "hungarian")
+_COLUMNS = (*_SCORES, *(f"chance_{name}" for name in _CHANCE))
+
+
+def write_score(score: Score, folder: Path) -> None:
+    """Write metrics and plot data into a folder.
+
+    - ``metrics.json``: everything, nested.
+    - ``accuracy_by_seed.csv``: one row a seed, facet and factor.
+    - ``facet_factor.csv``: one row a facet, factor and method: the selected seed and the baselines.
+    - ``confusion.csv``: test images of the selected seed by facet, factor, cluster, predicted and true label value.
+
+    Without labels the CSVs have a header and no rows. An empty field is a number that does not apply.
+    """
+    write_json(folder / "metrics.json", score.metrics)
+    _write_csv(folder / "accuracy_by_seed.csv", ("seed", "facet", "factor", *_COLUMNS), _rows_by_seed(score.metrics))
+    _write_csv(folder / "facet_factor.csv", ("facet", "factor", "method", *_COLUMNS), _rows_by_method(score.metrics))
+    columns = ("facet", "factor", "cluster_id", "predicted", "label", "count")
+    _write_csv(folder / "confusion.csv", columns, _confusion_rows(score))
+
+
+def _rows_by_seed(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for seed, tree in metrics["seeds"].items():
+        for facet, facet_tree in tree["facets"].items():
+            for factor, scores in facet_tree["factors"].items():
+                yield (seed, facet, factor, *_values(scores))
+
+
+def _rows_by_method(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for facet, facet_tree in metrics["selected"]["facets"].items():
+        for factor, scores in facet_tree["factors"].items():
+            yield (facet, factor, "model", *_values(scores))
+            for method in ("kmeans", "mixture"):
+                if metrics["baselines"]:
+                    yield (facet, factor, method, *_values(metrics["baselines"][facet][method][factor]))
+
+
+def _values(scores: dict[str, Any]) -> list[float | None]:
+    return [scores[name] for name in _SCORES] + [scores["chance"][name] for name in _CHANCE]
+
+
+def _confusion_rows(score: Score) -> Iterator[tuple[Any, ...]]:
+    for j, clusters in enumerate(score.clusters):
+        for name, factor in score.factors.items():
+            train, test = tables(clusters, factor)
+            mapping = majority_map(train)
+            for component, label in np.argwhere(test > 0).tolist():
+                predicted, value = int(factor.values[mapping[component]]), int(factor.values[label])
+                yield facet_key(j), name, component, predicted, value, int(test[component, label])
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
