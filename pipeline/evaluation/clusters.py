@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int, Int32
 
 from pipeline.datasets import ImageStore
 from pipeline.model import FrozenModel
@@ -40,6 +40,12 @@ def image_blocks(store: ImageStore) -> Iterator[tuple[slice, Images]]:
     for start in range(0, store.n_images, step):
         rows = slice(start, min(start + step, store.n_images))
         yield rows, torch.from_numpy(np.asarray(store.read(rows.start, rows.stop)))
+
+
+def take_images(store: ImageStore, rows: Int[np.ndarray, " image"]) -> Images:
+    """Return images of arbitrary rows, in any order and with repetitions; a store itself reads ascending rows."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    return torch.from_numpy(store.take(distinct)[place])
 
 
 def cluster_split(model: FrozenModel, store: ImageStore, bar: Progress) -> list[FacetClusters]:

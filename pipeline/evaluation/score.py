@@ -17,6 +17,7 @@ from pipeline.evaluation.agreement import Agreement, Clustering, agreement, corr
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
 from pipeline.evaluation.clusters import FacetClusters, cluster_split
 from pipeline.evaluation.independence import dependence_of_all
+from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import load_model
 from pipeline.progress import progress
@@ -41,11 +42,6 @@ class Score:
     metrics: Tree
     clusters: Sequence[Clustering]
     factors: Factors
-
-
-def facet_key(facet: int) -> str:
-    """Return the name of a facet in metrics: ``facet_0``, ``facet_1`` and so on."""
-    return f"facet_{facet}"
 
 
 def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:

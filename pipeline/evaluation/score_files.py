@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.evaluation.accuracy import majority_map
 from pipeline.evaluation.agreement import tables
-from pipeline.evaluation.score import Score, facet_key
+from pipeline.evaluation.keys import facet_key
+from pipeline.evaluation.score import Score
 from pipeline.storage import write_json
 
 _SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "hungarian", "nmi", "ari")

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config.sections import ModelParams
 from pipeline.datasets.store import write_store
-from pipeline.model import DiagonalNormal, FrozenModel
+from pipeline.model import DiagonalNormal, FrozenModel, MixtureView
 
 SHAPE = (1, 2, 3)
 N_COMPONENTS = (3, 2)
@@ -38,7 +38,8 @@ class KnownModel(FrozenModel):
     """Facet j reads its component off pixel (0, j) and its confidence off pixel (1, j), in percent.
 
     Decoding writes the component back, so that a decoded image has exactly the components of its latents. With
-    ``shift``, the component at the posterior mean is the next one: the two assigners then differ.
+    ``shift``, the component at the posterior mean is the next one: the two assigners then differ. The mixing weights
+    rise with the component: 1/6, 2/6, 3/6.
     """
 
     def __init__(self, n_components=N_COMPONENTS, shift=0):
@@ -59,21 +60,29 @@ class KnownModel(FrozenModel):
 
     def encode(self, images):
         means = [images[:, 0, 0, j, None].float() for j in range(self.n_facets)]
-        spreads = [images[:, 0, 1, j, None].float() for j in range(self.n_facets)]
+        spreads = [-images[:, 0, 1, j, None].float() for j in range(self.n_facets)]
         return [DiagonalNormal(mean, spread) for mean, spread in zip(means, spreads, strict=True)]
 
     def log_resp(self, facet, qz, assigner="exact", generator=None):
         n_components = self.params.n_components[facet]
         component = qz.mean[:, 0].long() + (self._shift if assigner == "mean" else 0)
-        largest = (qz.log_variance / 100).clamp(1 / n_components, 1)
+        largest = (-qz.log_variance / 100).clamp(1 / n_components, 1)
         resp = ((1 - largest) / max(1, n_components - 1)).expand(-1, n_components).clone()
         resp.scatter_(1, component[:, None] % n_components, largest)
         return resp.log()
 
+    def mixture(self, facet):
+        n_components = self.params.n_components[facet]
+        return MixtureView(
+            weights=np.arange(1.0, n_components + 1) / np.arange(1.0, n_components + 1).sum(),
+            means=np.arange(float(n_components))[:, None],
+            covariances=np.full((n_components, 1, 1), 1e-8),
+        )
+
     def decode(self, latents):
         pixels = torch.zeros(len(latents[0]), *SHAPE)
         for j, z in enumerate(latents):
-            pixels[:, 0, 0, j] = z[:, 0] / 255
+            pixels[:, 0, 0, j] = z[:, 0].float() / 255
             pixels[:, 0, 1, j] = 100 / 255
         return pixels
 

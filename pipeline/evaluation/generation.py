@@ -1,0 +1,75 @@
+"""Images out of the model: samples of a cluster (paper, Fig. 6), of the whole model, exchanged facets (Fig. 5)."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from pipeline.model import FrozenModel
+from pipeline.seeding import derive_seed, numpy_generator, torch_generator
+from pipeline.shapes import Images, Pixels
+
+_BLOCK = 1024
+
+
+def as_images(pixels: Pixels) -> Images:
+    """Round pixels in [0, 1] to uint8."""
+    return (pixels.float() * 255).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def cluster_samples(
+    model: FrozenModel, facet: int, components: Sequence[int], n_samples: int, temperature: float, seed: int
+) -> UInt8[np.ndarray, "cluster sample channel height width"]:
+    """Generate images of clusters: z_j ~ N(μ_c, τ Σ_c), the other facets from their whole mixtures.
+
+    The images of a cluster do not depend on which other clusters are asked for.
+
+    Args:
+        model: a trained model.
+        facet: whose clusters.
+        components: which clusters.
+        n_samples: images of each.
+        temperature: τ, scales every covariance.
+        seed: of the noise.
+    """
+    drawn = [
+        as_images(
+            model.sample(facet, c, n_samples, temperature, torch_generator(seed, "cluster samples", facet, c))
+        ).numpy()
+        for c in components
+    ]
+    return np.stack(drawn) if drawn else np.empty((0, n_samples, *model.image_shape), np.uint8)
+
+
+def model_samples(model: FrozenModel, n_samples: int, temperature: float, seed: int) -> Iterator[Images]:
+    """Yield ``n_samples`` images from the whole model in random order, in blocks.
+
+    A component of facet 0 is drawn by its mixing weight; given it, :meth:`FrozenModel.sample` draws the rest.
+    """
+    rng = numpy_generator(seed, "model samples")
+    for block, start in enumerate(range(0, n_samples, _BLOCK)):
+        n_block = min(_BLOCK, n_samples - start)
+        weights = model.mixture(0).weights
+        counts = rng.multinomial(n_block, weights / weights.sum())
+        generator = torch_generator(derive_seed(seed, "model samples", block))
+        drawn = [
+            model.sample(0, component, int(count), temperature, generator)
+            for component, count in enumerate(counts)
+            if count
+        ]
+        yield as_images(torch.cat(drawn))[torch.from_numpy(rng.permutation(n_block))]
+
+
+def swap_grid(
+    model: FrozenModel, images: Images, facet: int
+) -> UInt8[np.ndarray, "kept exchanged channel height width"]:
+    """Decode posterior means of every image (row) with one facet taken from every image (column).
+
+    The diagonal holds the images' own reconstructions.
+    """
+    n_images = len(images)
+    means = [qz.mean for qz in model.encode(images)]
+    rows, columns = torch.meshgrid(torch.arange(n_images), torch.arange(n_images), indexing="ij")
+    latents = [mean[(columns if j == facet else rows).reshape(-1)] for j, mean in enumerate(means)]
+    return as_images(model.decode(latents)).numpy().reshape(n_images, n_images, *model.image_shape)
