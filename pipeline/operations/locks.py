@@ -1,0 +1,131 @@
+"""Two locks that the operating system frees however their holder ends.
+
+The repository lock surrounds ``dvc`` commands and may be held for hours; a publish lock, one an experiment, surrounds
+the swap of a version and is held for seconds. Nobody takes the first while holding the second.
+"""
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.errors import BusyError
+from pipeline.layout import Layout
+
+_POLL_SECONDS = 0.1
+_SECONDS_BEFORE_NOTICE = 1.0
+_publishing = threading.local()
+
+
+@dataclass(frozen=True)
+class HeldLock:
+    """A lock in force.
+
+    Attributes:
+        path: its file, which names the holder.
+        descriptor: open file; a child that inherits it keeps the lock until it ends too.
+    """
+
+    path: Path
+    descriptor: int
+
+
+@contextmanager
+def repository_lock(root: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[HeldLock]:
+    """Hold the lock around ``dvc`` commands of a repository.
+
+    Args:
+        root: the repository.
+        purpose: what the holder does, for others to read, e.g. ``"rebuild digits"``.
+        wait_seconds: how long to wait for another holder.
+
+    Raises:
+        BusyError: another process held it all the while; the message names it.
+    """
+    if getattr(_publishing, "depth", 0):
+        raise RuntimeError("the repository lock must be taken before a publish lock, not while holding one")
+    path = root / ".work" / "locks" / "repository.lock"
+    with _lock(path, "the repository", purpose, wait_seconds) as held:
+        yield held
+
+
+@contextmanager
+def publish_lock(layout: Layout, purpose: str, wait_seconds: float = 60.0) -> Iterator[HeldLock]:
+    """Hold the lock around changes of one experiment's published tables.
+
+    Raises:
+        BusyError: another process held it all the while; the message names it.
+    """
+    path = layout.root / ".work" / "locks" / f"publish-{layout.experiment}.lock"
+    with _lock(path, f"what {layout.experiment} publishes", purpose, wait_seconds) as held:
+        _publishing.depth = getattr(_publishing, "depth", 0) + 1
+        try:
+            yield held
+        finally:
+            _publishing.depth -= 1
+
+
+@contextmanager
+def _lock(path: Path, subject: str, purpose: str, wait_seconds: float) -> Iterator[HeldLock]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(path, subject, wait_seconds)
+    try:
+        holder = {
+            "pid": os.getpid(),
+            "purpose": purpose,
+            "since": datetime.now().astimezone().isoformat("T", "seconds"),
+        }
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        yield HeldLock(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(path: Path, subject: str, wait_seconds: float) -> int:
+    start = time.monotonic()
+    noticed = False
+    while True:
+        descriptor = _try(path)
+        if descriptor is not None:
+            return descriptor
+        waited = time.monotonic() - start
+        if waited >= wait_seconds:
+            raise BusyError(
+                f"one process at a time may change {subject}, but {_holder(path)} (waited {waited:.0f} s); "
+                "wait until it ends and run again"
+            )
+        if waited > _SECONDS_BEFORE_NOTICE and not noticed:
+            noticed = True
+            print(f"waiting, because {_holder(path)}", file=sys.stderr, flush=True)
+        time.sleep(_POLL_SECONDS)
+
+
+def _try(path: Path) -> int | None:
+    """Return the descriptor of the locked file, or None where another process has the lock."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    # Someone may have deleted the file between open and lock; then another process can lock its successor.
+    if not path.exists() or path.stat().st_ino != os.fstat(descriptor).st_ino:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        return f"pid {holder['pid']} ({holder['purpose']}) has held its lock since {holder['since']}"
+    except (OSError, ValueError, KeyError):
+        return f"a process that has not yet named itself holds {path.name}"
