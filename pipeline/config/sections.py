@@ -115,6 +115,7 @@ class TrainParams:
     average: Whole  # epochs at the end over which weights are averaged; 0 keeps the last
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
     criterion: Literal["validation_elbo"]  # label-free rule that selects the published seed
+    min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_seconds: Positive

@@ -80,7 +80,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:
         found = description.get("schema") if isinstance(description, dict) else description
         raise ModelError(
-            f"{folder / 'model.json'} must have schema {SCHEMA}, got {found!r}; rebuild the experiment with this version"
+            f"{folder / 'model.json'} must have schema {SCHEMA}, got {found!r}; "
+            "rebuild the experiment with this version"
         )
     return description
 
@@ -98,14 +99,14 @@ def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[s
     """
     description = read_description(folder)
     seeds = [record["seed"] for record in description["seeds"]]
-    seed = description["selected_seed"] if seed is None else seed
-    if seed not in seeds:
-        raise ModelError(f"seed {seed} must be one of {seeds} in {folder}")
+    chosen: int = description["selected_seed"] if seed is None else seed
+    if chosen not in seeds:
+        raise ModelError(f"seed {chosen} must be one of {seeds} in {folder}")
     try:
         params = parse(ModelParams, description["model"], "model")
     except ConfigError as error:
         raise ModelError(f"{folder / 'model.json'} holds no model section of this version: {error}") from None
     channels, height, width = description["image_shape"]
     model = MultiFacetVae(params, (channels, height, width))
-    load_weights(model, 0, weights_path(folder, seed))
+    load_weights(model, 0, weights_path(folder, chosen))
     return model, description

@@ -61,6 +61,11 @@ class FrozenModel:
         return self.params.n_facets
 
     @property
+    def network(self) -> MultiFacetVae:
+        """The model itself, with its seed axis of length one; not to be changed."""
+        return self._model
+
+    @property
     def device(self) -> torch.device:
         """Where its parameters live."""
         return self._model.prior(0).means.device

@@ -67,17 +67,20 @@ class MultiFacetVae(nn.Module):
         x: Float[Tensor, "seed batch channel height width"],
         noise: Sequence[Float[Tensor, "sample seed batch _"]],
         fade_in: Float[Tensor, " facet"],
+        precision: torch.dtype | None = None,
     ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
         """Return log p(x | z) and KL_z,j + KL_c,j for the facets that take part, in nats an image.
 
         Args:
-            x: pixels in [0, 1]; their precision is the precision of all products.
+            x: pixels in [0, 1].
             noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
             fade_in: coefficient of every facet's decoder rung.
+            precision: type of the network's products, the pixels' own by default; densities keep the pixels' type.
         """
         first = self.params.n_facets - len(noise)
-        posteriors = self.encode(x, first)
-        log_px = self._log_px(x, posteriors, noise, fade_in)
+        precision = precision or x.dtype
+        posteriors = self.encode(x.to(precision), first)
+        log_px = self._log_px(x, posteriors, noise, fade_in, precision)
         kls = [facet_kl(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))]
         return log_px, kls
 
@@ -86,11 +89,13 @@ class MultiFacetVae(nn.Module):
         x: Float[Tensor, "seed batch channel height width"],
         noise: Sequence[Float[Tensor, "sample seed batch _"]],
         fade_in: Float[Tensor, " facet"],
+        precision: torch.dtype | None = None,
     ) -> ElboTerms:
         """Return the five terms of the bound for the facets that take part (see :meth:`bound`)."""
         first = self.params.n_facets - len(noise)
-        posteriors = self.encode(x, first)
-        log_px = self._log_px(x, posteriors, noise, fade_in)
+        precision = precision or x.dtype
+        posteriors = self.encode(x.to(precision), first)
+        log_px = self._log_px(x, posteriors, noise, fade_in, precision)
         facets = [
             facet_terms(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))
         ]
@@ -98,13 +103,18 @@ class MultiFacetVae(nn.Module):
         return ElboTerms(log_px, log_pz, log_pc, log_qz, log_qc)
 
     def _log_px(
-        self, x: Tensor, posteriors: Sequence[DiagonalNormal], noise: Sequence[Tensor], fade_in: Tensor
+        self,
+        x: Tensor,
+        posteriors: Sequence[DiagonalNormal],
+        noise: Sequence[Tensor],
+        fade_in: Tensor,
+        precision: torch.dtype,
     ) -> Float[Tensor, "seed batch"]:
         target = x.flatten(2)
         n_samples = len(noise[0])
         total = torch.zeros((), dtype=posteriors[0].mean.dtype, device=x.device)
         for sample in range(n_samples):
-            latents = [qz.sample(e[sample]).to(x.dtype) for qz, e in zip(posteriors, noise, strict=True)]
+            latents = [qz.sample(e[sample]).to(precision) for qz, e in zip(posteriors, noise, strict=True)]
             total = total + self.likelihood.log_prob(self.decode(latents, fade_in), target)
         return total / n_samples
 

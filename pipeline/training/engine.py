@@ -1,0 +1,140 @@
+"""Runs the legs of a schedule: eagerly, or on CUDA as replays of one captured graph a phase."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from pipeline.config.sections import TrainParams
+from pipeline.model import MultiFacetVae
+from pipeline.training.batches import epoch_order, leg_noise
+from pipeline.training.images import DiskImages, TrainingImages
+from pipeline.training.schedule import Leg, ProgressiveSchedule
+from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
+
+_WARM_UP_STEPS = 3  # eager steps on a side stream before a capture, as CUDA graphs need
+_log = logging.getLogger(__name__)
+
+
+class TrainingEngine:
+    """Trains all models of a seed axis through a schedule, leg by leg.
+
+    Args:
+        model: initialised models, on the device to train on.
+        seeds: the experiment's seeds, in the order of the seed axis.
+        images: the prepared split; only its training rows are seen.
+        params: the train section.
+        precision: type of the network's products.
+    """
+
+    def __init__(
+        self,
+        model: MultiFacetVae,
+        seeds: Sequence[int],
+        images: TrainingImages,
+        params: TrainParams,
+        precision: torch.dtype,
+    ) -> None:
+        self.model, self._seeds, self._images = model, tuple(seeds), images
+        self._params, self._precision = params, precision
+        self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
+        self.optimizer = make_optimizer(model, params)
+        longest = max(leg.n_steps for leg in self.schedule.legs())
+        self._buffers = allocate_buffers(model, longest, params.n_samples, self.schedule.batch_size)
+        self._run_step: Callable[[], None] = lambda: None
+        self._prepared_phase: int | None = None
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+        self.engine = "eager"
+
+    def run(self, leg: Leg) -> Float64[np.ndarray, "step seed term"]:
+        """Train one leg and return what its steps measured (see ``LegBuffers.record``)."""
+        self.model.train()
+        self._fill(leg)
+        if leg.phase != self._prepared_phase:
+            self._prepare(leg)
+        for _ in range(leg.n_steps):
+            self._run_step()
+        return self._buffers.record[: leg.n_steps].double().cpu().numpy()
+
+    def _fill(self, leg: Leg) -> None:
+        buffers, n = self._buffers, leg.n_steps
+        if self._order[0] != leg.epoch:
+            rows = self._images.train_rows
+            orders = [rows[epoch_order(seed, leg.epoch, self.schedule, len(rows))] for seed in self._seeds]
+            self._order = (leg.epoch, np.stack(orders, axis=1))
+        coefficients = self.schedule.at(leg.start, n)
+        buffers.position.zero_()
+        buffers.index[:n].copy_(torch.from_numpy(self._order[1][leg.offset : leg.offset + n]))
+        for column, values in (
+            (buffers.rate, coefficients.rate),
+            (buffers.kl_weight, coefficients.kl_weight),
+            (buffers.fade_in, coefficients.fade_in),
+        ):
+            column[:n].copy_(torch.from_numpy(values))
+        _, n_samples, _, batch_size, n_latents = buffers.noise.shape
+        shape = (n_samples, batch_size, n_latents)
+        for index, seed in enumerate(self._seeds):
+            buffers.noise[:n, :, index] = leg_noise(seed, leg, shape, buffers.noise.device, buffers.noise.dtype)
+
+    def _prepare(self, leg: Leg) -> None:
+        self._prepared_phase = leg.phase
+        step = TrainingStep(
+            self.model,
+            self.optimizer,
+            self._images.source,
+            self._buffers,
+            leg.first_facet,
+            self._params.mixture_rate,
+            self._precision,
+        )
+        self._run_step = step
+        if self._can_capture():
+            try:
+                self._run_step = self._capture(step)
+                self.engine = "captured"
+            except RuntimeError as error:
+                self.engine = "eager"
+                _log.warning("phase %d runs eagerly: the step could not be captured (%s)", leg.phase, error)
+
+    def _can_capture(self) -> bool:
+        if self._buffers.position.device.type != "cuda":
+            return False
+        if isinstance(self._images.source, DiskImages):
+            _log.warning("training runs eagerly: the images exceed the device's memory and are read from the disk")
+            return False
+        return True
+
+    def _capture(self, step: TrainingStep) -> Callable[[], None]:
+        """Capture one step as a CUDA graph; model, optimiser and buffers end as they began."""
+        saved = _snapshot(self.model, self.optimizer)
+        newcomers = [p for group in self.optimizer.param_groups for p in group["params"] if not self.optimizer.state[p]]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP_STEPS):
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        _restore(saved)
+        for parameter in newcomers:
+            for value in self.optimizer.state[parameter].values():
+                value.zero_()
+        self._buffers.position.zero_()
+        return graph.replay
+
+
+def _snapshot(model: MultiFacetVae, optimizer: torch.optim.Adam) -> list[tuple[Tensor, Tensor]]:
+    moments = [value for state in optimizer.state.values() for value in state.values()]
+    tensors = [*model.parameters(), *model.buffers(), *moments]
+    return [(tensor, tensor.detach().clone()) for tensor in tensors]
+
+
+@torch.no_grad()
+def _restore(saved: list[tuple[Tensor, Tensor]]) -> None:
+    for tensor, value in saved:
+        tensor.copy_(value)

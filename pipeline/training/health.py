@@ -1,0 +1,97 @@
+"""What is known of a trained model without labels: its bound on held-out images and its facets' condition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from pipeline.model import MultiFacetVae
+from pipeline.seeding import torch_generator
+
+_BLOCK = 2048
+_ACTIVE_VARIANCE = 0.01  # a latent dimension is active if its posterior mean varies more (Burda et al., 2016)
+_MOST_IMAGES = 20_000  # for the facets' condition
+
+
+@dataclass(frozen=True)
+class FacetHealth:
+    """Condition of one facet on training images.
+
+    Attributes:
+        occupied: components with at least one image.
+        max_share: part of the images in the largest cluster.
+        entropy: of the cluster sizes, over log K (1 for a facet of one component).
+        active_units: latent dimensions whose posterior means vary.
+        confidence: mean of the largest responsibility.
+    """
+
+    occupied: int
+    max_share: float
+    entropy: float
+    active_units: int
+    confidence: float
+
+
+@torch.no_grad()
+def mean_bound(
+    model: MultiFacetVae,
+    images: UInt8[Tensor, "image channel height width"],
+    first_facet: int,
+    fade_in: Sequence[float],
+    precision: torch.dtype,
+) -> Float64[np.ndarray, "seed term"]:
+    """Return mean log p(x | z), then KL_z and KL_c of every facet (0 for waiting ones), nats an image, per seed.
+
+    All seeds and all calls see the same noise, so that differences are the models'.
+    """
+    model.eval()
+    like = model.prior(0).means
+    n_facets = model.params.n_facets
+    fade = like.new_tensor(list(fade_in))
+    generator = torch_generator(0, "train", "validation-noise")
+    total = torch.zeros(model.n_seeds, 1 + 2 * n_facets, dtype=torch.float64)
+    for block in images.split(_BLOCK):
+        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
+        drawn = torch.randn(1, 1, len(block), sum(model.params.latent_dims), generator=generator)
+        noise = drawn.to(like).expand(1, model.n_seeds, -1, -1).split(model.params.latent_dims, dim=-1)
+        terms = model.terms(x, noise[first_facet:], fade, precision)
+        total[:, 0] += terms.log_px.double().sum(1).cpu()
+        for i, (kl_z, kl_c) in enumerate(zip(terms.kl_z, terms.kl_c, strict=True)):
+            total[:, 1 + 2 * (first_facet + i)] += kl_z.double().sum(1).cpu()
+            total[:, 2 + 2 * (first_facet + i)] += kl_c.double().sum(1).cpu()
+    return (total / len(images)).numpy()
+
+
+@torch.no_grad()
+def facet_health(model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]) -> list[list[FacetHealth]]:
+    """Return the condition of every facet of every seed's model on (a regular subset of) the images."""
+    model.eval()
+    like = model.prior(0).means
+    subset = images[:: max(1, -(-len(images) // _MOST_IMAGES))]
+    means: list[list[Tensor]] = [[] for _ in range(model.params.n_facets)]
+    log_resps: list[list[Tensor]] = [[] for _ in range(model.params.n_facets)]
+    for block in subset.split(_BLOCK):
+        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
+        for facet, qz in enumerate(model.encode(x)):
+            means[facet].append(qz.mean)
+            log_resps[facet].append(model.prior(facet).exact_log_resp(qz))
+    whole = [(torch.cat(z, 1), torch.cat(r, 1)) for z, r in zip(means, log_resps, strict=True)]
+    return [[_condition(z[index], log_resp[index]) for z, log_resp in whole] for index in range(model.n_seeds)]
+
+
+def _condition(mean: Tensor, log_resp: Tensor) -> FacetHealth:
+    n_components = log_resp.shape[1]
+    best, cluster = log_resp.max(1)
+    counts = torch.bincount(cluster, minlength=n_components).double()
+    share = counts / counts.sum()
+    entropy = -(share[share > 0] * share[share > 0].log()).sum().item()
+    return FacetHealth(
+        occupied=int((counts > 0).sum()),
+        max_share=float(share.max()),
+        entropy=entropy / float(np.log(n_components)) if n_components > 1 else 1.0,
+        active_units=int((mean.var(0) > _ACTIVE_VARIANCE).sum()),
+        confidence=float(best.exp().mean()),
+    )

@@ -1,0 +1,125 @@
+"""The prepared training split: in memory, or read batch by batch from the disk when it exceeds memory."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from pipeline.datasets import ImageStore
+from pipeline.errors import ModelError
+from pipeline.seeding import numpy_generator
+
+_MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
+_MEMORY_PART = 0.4  # of the free memory that images may take
+_BLOCK = 65_536
+
+GatheredImages = UInt8[Tensor, "gathered channel height width"]
+
+
+class AbstractImages(ABC):
+    """Images that can be gathered by row."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+
+    @abstractmethod
+    def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
+        """Return images by row, in any order and with repeats, on the device of ``rows``."""
+
+
+class MemoryImages(AbstractImages):
+    """All images in one array on the training device."""
+
+    def __init__(self, images: UInt8[Tensor, "image channel height width"]) -> None:
+        self._images = images
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """See the interface."""
+        channels, height, width = self._images.shape[1:]
+        return channels, height, width
+
+    def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
+        """See the interface."""
+        return self._images.index_select(0, rows)
+
+    def to(self, device: torch.device) -> "MemoryImages":
+        """Return the images on another device."""
+        return MemoryImages(self._images.to(device))
+
+
+class DiskImages(AbstractImages):
+    """Images read from the prepared store as they are needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = ImageStore(path)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """See the interface."""
+        return self._store.image_shape
+
+    def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
+        """See the interface."""
+        distinct, where = np.unique(rows.cpu().numpy(), return_inverse=True)
+        return torch.from_numpy(self._store.take(distinct)[where]).to(rows.device)
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The training split, divided once for all seeds.
+
+    Attributes:
+        source: all images.
+        train_rows: rows that training sees.
+        validation_rows: rows held out for the label-free selection; empty if the fraction is 0.
+    """
+
+    source: AbstractImages
+    train_rows: Int64[np.ndarray, " image"]
+    validation_rows: Int64[np.ndarray, " held_out"]
+
+    def some(self, rows: Int64[np.ndarray, " gathered"]) -> GatheredImages:
+        """Return images by row on the CPU."""
+        return self.source.gather(torch.from_numpy(rows)).cpu()
+
+
+def load_training_images(path: Path, validation_fraction: float, device: torch.device) -> TrainingImages:
+    """Open the prepared training split and divide it by a fixed random order, the same for every seed.
+
+    Raises:
+        DataError: the file is missing or damaged.
+        ModelError: too few images remain for training.
+    """
+    with ImageStore(path) as store:
+        n_images = store.n_images
+        n_validation = min(int(n_images * validation_fraction), _MOST_VALIDATION)
+        if n_images - n_validation < 2:
+            raise ModelError(f"training needs at least 2 images, got {n_images} in {path}; add images")
+        n_bytes = n_images * int(np.prod(store.image_shape))
+        fits = n_bytes <= _MEMORY_PART * _free_bytes(device)
+        source = MemoryImages(_read_all(store).to(device)) if fits else DiskImages(path)
+    order = numpy_generator(0, "train", "validation").permutation(n_images)
+    return TrainingImages(source, np.sort(order[n_validation:]), np.sort(order[:n_validation]))
+
+
+def _read_all(store: ImageStore) -> UInt8[Tensor, "image channel height width"]:
+    images = torch.empty((store.n_images, *store.image_shape), dtype=torch.uint8)
+    for start in range(0, store.n_images, _BLOCK):
+        stop = min(start + _BLOCK, store.n_images)
+        images[start:stop] = torch.from_numpy(store.read(start, stop))
+    return images
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with Path("/proc/meminfo").open(encoding="ascii") as file:
+        fields = dict(line.split(":") for line in file)
+    return int(fields["MemAvailable"].split()[0]) * 1024

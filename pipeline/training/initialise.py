@@ -1,0 +1,77 @@
+"""Stage init_mog: per seed the start network and the mixtures fitted on the latents of that very network."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from pipeline.config.sections import InitMogParams, ModelParams
+from pipeline.layout import Layout
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
+from pipeline.progress import progress
+from pipeline.storage import atomic_dir, write_json
+from pipeline.training.images import TrainingImages, load_training_images
+from pipeline.training.init_mog import encode_means, init_mixtures
+from pipeline.training.network_init import init_network, initial_spread
+
+_BATCH = 512  # images that the data-dependent initialisation looks at
+_COMMITTED_SPREAD = 0.5  # above it, responsibilities are decided before training begins
+_log = logging.getLogger(__name__)
+
+
+def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params: InitMogParams) -> None:
+    """Write ``init/``: one weights file a seed and ``init.json`` with how each fit went.
+
+    Raises:
+        DataError: the prepared split is missing or damaged.
+        ModelError: more components than images, or no mixture could be fitted.
+    """
+    images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu"))
+    subset = images.some(_fit_rows(images, params.subsample))
+    with (
+        progress(f"init_mog {layout.experiment}", len(seeds), "seed") as bar,
+        atomic_dir(layout.artifact("init")) as out,
+    ):
+        records = []
+        for seed in seeds:
+            network, record = _initialise_seed(seed, model, images, subset, params)
+            save_weights(weights_path(out, seed), seed_state(network, 0))
+            records.append(record)
+            bar.advance()
+        write_json(
+            out / "init.json",
+            {
+                "schema": SCHEMA,
+                "experiment": layout.experiment,
+                "image_shape": list(images.source.image_shape),
+                "seeds": records,
+            },
+        )
+
+
+def _initialise_seed(
+    seed: int, params: ModelParams, images: TrainingImages, subset: torch.Tensor, init: InitMogParams
+) -> tuple[MultiFacetVae, dict[str, object]]:
+    model = MultiFacetVae(params, images.source.image_shape, component_std=init.component_std)
+    first = images.some(images.train_rows[:_BATCH]).float() / 255
+    init_network(model, [seed], first)
+    means = encode_means(model, subset)
+    spread = [of_facet[0] for of_facet in initial_spread(model, means)]
+    (fits,) = init_mixtures(model, [seed], means, init)
+    for facet, ratio in enumerate(spread):
+        if ratio > _COMMITTED_SPREAD:
+            _log.warning(
+                "seed %d, facet %d: the latents' initial spread is %.2f of the components' deviation; above %.1f the "
+                "assignments are decided before training (try model.network_init default)",
+                *(seed, facet, ratio, _COMMITTED_SPREAD),
+            )
+    return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
+
+
+def _fit_rows(images: TrainingImages, n_most: int) -> np.ndarray:
+    """Return every image, or a regular subset: rows are in no order that matters (see stage preprocess)."""
+    rows = images.train_rows
+    return rows[:: max(1, -(-len(rows) // n_most))]

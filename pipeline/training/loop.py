@@ -1,0 +1,203 @@
+"""Training of one group of seeds from start to end: legs, history, resume, and seeds that fail alone."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config.sections import TrainParams
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import seed_state
+from pipeline.progress import Progress
+from pipeline.training.engine import TrainingEngine
+from pipeline.training.health import facet_health, mean_bound
+from pipeline.training.history import Row, train_row, validation_row
+from pipeline.training.images import TrainingImages
+from pipeline.training.resume import load_resume, save_resume
+from pipeline.training.runtime import Runtime
+from pipeline.training.schedule import Leg
+from pipeline.training.selection import SeedOutcome, collapse_reason
+
+_MOST_HEALTH_IMAGES = 20_000
+
+
+@dataclass(frozen=True)
+class TrainedSeed:
+    """A seed's outcome, its weights (the last good ones if it failed) and its history."""
+
+    outcome: SeedOutcome
+    state: dict[str, Tensor]
+    history: list[Row]
+
+
+@dataclass
+class _Course:
+    """What a resume file holds beside model and optimiser."""
+
+    next_leg: int
+    epoch_sum: np.ndarray
+    history: list[list[Row]]
+    failures: dict[int, str]
+    last_good: dict[int, dict[str, Tensor]]
+
+
+class GroupTraining:
+    """Trains the seeds of one model with a seed axis.
+
+    Args:
+        model: initialised, on the training device.
+        seeds: in the order of the seed axis.
+        images: the prepared split.
+        params: the train section.
+        runtime: device and precision.
+        resume_path: where the resume file lies.
+    """
+
+    def __init__(
+        self,
+        model: MultiFacetVae,
+        seeds: Sequence[int],
+        images: TrainingImages,
+        params: TrainParams,
+        runtime: Runtime,
+        resume_path: Path,
+    ) -> None:
+        self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
+        self._runtime, self._resume_path = runtime, resume_path
+        self._engine = TrainingEngine(model, seeds, images, params, runtime.precision)
+        self._validation = images.some(images.validation_rows)
+        n_terms = 1 + model.params.n_facets
+        self._course = _Course(0, np.zeros((len(seeds), n_terms)), [[] for _ in seeds], {}, {})
+
+    @property
+    def n_legs(self) -> int:
+        """How many legs the whole run has."""
+        return sum(1 for _ in self._engine.schedule.legs())
+
+    def run(self, progress: Progress) -> list[TrainedSeed]:
+        """Train to the end, from the resume file if there is one."""
+        self._load()
+        progress.advance(self._course.next_leg)
+        saved_at = time.monotonic()
+        for number, leg in enumerate(self._engine.schedule.legs()):
+            if number < self._course.next_leg:
+                continue
+            if len(self._course.failures) == len(self._seeds):
+                break
+            self._run_leg(leg)
+            self._course.next_leg = number + 1
+            progress.advance(1, self._note(leg))
+            if time.monotonic() - saved_at >= self._params.checkpoint_seconds:
+                self._save()
+                saved_at = time.monotonic()
+        return self._finish()
+
+    def _run_leg(self, leg: Leg) -> None:
+        record = self._engine.run(leg)
+        self._note_failures(leg, record)
+        self._course.epoch_sum += record.sum(0)
+        if leg.ends_epoch:
+            self._end_epoch(leg)
+
+    def _note_failures(self, leg: Leg, record: np.ndarray) -> None:
+        for index, seed in enumerate(self._seeds):
+            bad = np.argwhere(~np.isfinite(record[:, index]))
+            if seed in self._course.failures or not len(bad):
+                continue
+            step, term = bad[0]
+            what = "log p(x | z)" if term == 0 else f"the KL terms of facet {term - 1}"
+            self._course.failures[seed] = (
+                f"{what} was not finite in phase {leg.phase}, step {leg.start + step}; kept the last good weights"
+            )
+
+    def _end_epoch(self, leg: Leg) -> None:
+        n_steps = self._engine.schedule.steps_per_epoch
+        means = self._course.epoch_sum / n_steps
+        self._course.epoch_sum = np.zeros_like(means)
+        held_out = self._held_out(leg) if len(self._validation) else None
+        for index, seed in enumerate(self._seeds):
+            if seed in self._course.failures:
+                continue
+            rows = self._course.history[index]
+            rows.append(train_row(seed, leg.epoch, leg.phase, means[index]))
+            if held_out is not None:
+                rows.append(validation_row(seed, leg.epoch, leg.phase, held_out[index]))
+
+    def _held_out(self, leg: Leg) -> np.ndarray:
+        last = leg.start + leg.n_steps - 1
+        fade_in = self._engine.schedule.at(last, 1).fade_in[0]
+        return mean_bound(self._model, self._validation, leg.first_facet, fade_in.tolist(), self._runtime.precision)
+
+    def _note(self, leg: Leg) -> str:
+        rows = [rows[-1] for rows in self._course.history if rows]
+        if not rows:
+            return f"epoch {leg.epoch + 1} of {self._engine.schedule.n_epochs}"
+        mean = float(np.mean([float(row["elbo"]) for row in rows]))
+        kls = " ".join(
+            f"KL{j} {np.mean([float(row[f'kl_{j}']) for row in rows]):.1f}" for j in range(self._model.params.n_facets)
+        )
+        return f"epoch {leg.epoch + 1} of {self._engine.schedule.n_epochs}, ELBO {mean:.1f} nats, {kls}"
+
+    def _save(self) -> None:
+        course = self._course
+        for index, seed in enumerate(self._seeds):
+            if seed not in course.failures:
+                course.last_good[seed] = seed_state(self._model, index)
+        save_resume(
+            self._resume_path,
+            {
+                "model": self._model.state_dict(),
+                "optimizer": self._engine.optimizer.state_dict(),
+                "next_leg": course.next_leg,
+                "epoch_sum": torch.from_numpy(course.epoch_sum),
+                "history": course.history,
+                "failures": course.failures,
+                "last_good": {s: course.last_good[s] for s in course.failures if s in course.last_good},
+            },
+        )
+
+    def _load(self) -> None:
+        state = load_resume(self._resume_path, self._runtime.device)
+        if state is None:
+            return
+        self._model.load_state_dict(state["model"])
+        self._engine.optimizer.load_state_dict(state["optimizer"])
+        self._course = _Course(
+            state["next_leg"],
+            state["epoch_sum"].cpu().numpy(),
+            state["history"],
+            state["failures"],
+            state["last_good"],
+        )
+
+    def _finish(self) -> list[TrainedSeed]:
+        n_epochs = self._engine.schedule.n_epochs
+        rows = self._images.train_rows
+        subset = self._images.some(rows[:: max(1, -(-len(rows) // _MOST_HEALTH_IMAGES))])
+        health = facet_health(self._model, subset)
+        trained = []
+        for index, seed in enumerate(self._seeds):
+            history = self._course.history[index]
+            failure = self._course.failures.get(seed)
+            if failure is not None:
+                state: dict[str, Any] = self._course.last_good.get(seed, {})
+                outcome = SeedOutcome(seed, failure, None, _last_epoch(history), ())
+            else:
+                state = seed_state(self._model, index)
+                reason = collapse_reason(health[index], self._params.min_entropy)
+                outcome = SeedOutcome(seed, reason, _last_elbo(history), n_epochs, tuple(health[index]))
+            trained.append(TrainedSeed(outcome, state, history))
+        return trained
+
+
+def _last_elbo(history: list[Row]) -> float:
+    return float(history[-1]["elbo"])
+
+
+def _last_epoch(history: list[Row]) -> int:
+    return int(history[-1]["epoch"]) + 1 if history else 0

@@ -1,0 +1,52 @@
+"""Resume files: what a killed run needs to go on exactly where it was, kept apart from the declared outputs."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.storage import atomic_file, file_sha256
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def resume_key(sections: list[Any], inputs: list[Path]) -> str:
+    """Return 12 hex digits over parameters, input files and the code that trains.
+
+    A change in any of them starts anew; the list of seeds is no part, so that adding a seed keeps the others.
+    """
+    digest = hashlib.sha256()
+    for section in sections:
+        digest.update(json.dumps(asdict(section) if is_dataclass(section) else section, sort_keys=True).encode())  # pyright: ignore[reportArgumentType]
+    for path in inputs:
+        digest.update(file_sha256(path).encode())
+    for folder in ("model", "training"):
+        for path in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def save_resume(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically."""
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_resume(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """Return what :func:`save_resume` wrote, or ``None`` where there is no readable file."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (FileNotFoundError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return None
+
+
+def remove_resume(work: Path) -> None:
+    """Remove a finished stage's folder and those of other keys, which no run can use any more."""
+    stage = work.name.rsplit("-", 1)[0]
+    for folder in work.parent.glob(f"{stage}-*"):
+        shutil.rmtree(folder, ignore_errors=True)

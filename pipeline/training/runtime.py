@@ -1,0 +1,48 @@
+"""Where and how precisely a stage computes: ``auto`` resolved to a device and a precision."""
+
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.config.sections import TrainParams
+from pipeline.errors import ResourceError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device and the type of the network's products."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    def describe(self) -> dict[str, str | int]:
+        """Return what ``model.json`` records of it."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return {
+            "device": name,
+            "precision": str(self.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+
+
+def resolve_runtime(params: TrainParams) -> Runtime:
+    """Resolve ``device`` and ``precision``.
+
+    bfloat16 is taken where the processor multiplies it: on CUDA devices that say so, on CPUs with AVX-512 BF16 or AMX.
+
+    Raises:
+        ResourceError: ``cuda`` is asked for and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if params.device == "cuda" and not has_cuda:
+        raise ResourceError("train.device is cuda, but no CUDA device was found; use auto or cpu")
+    device = torch.device("cuda" if has_cuda and params.device != "cpu" else "cpu")
+    if params.precision != "auto":
+        return Runtime(device, getattr(torch, params.precision))
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
+    return Runtime(device, torch.bfloat16 if fast else torch.float32)
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

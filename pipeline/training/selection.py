@@ -1,0 +1,71 @@
+"""Which seed is published: a rule that never sees a label."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import ModelError
+from pipeline.training.health import FacetHealth
+
+
+@dataclass(frozen=True)
+class SeedOutcome:
+    """How one seed's training ended.
+
+    Attributes:
+        seed: the experiment's seed.
+        reason: why it is not healthy; ``None`` if it is.
+        validation_elbo: mean bound on the held-out images (on training images if none are held out), nats an image.
+        epochs: finished epochs.
+        facets: condition of every facet; empty if training stopped early.
+    """
+
+    seed: int
+    reason: str | None
+    validation_elbo: float | None
+    epochs: int
+    facets: tuple[FacetHealth, ...]
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the seed may be published."""
+        return self.reason is None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the record that ``model.json`` keeps."""
+        return {**asdict(self), "healthy": self.is_healthy, "facets": [asdict(facet) for facet in self.facets]}
+
+    @classmethod
+    def from_description(cls, record: dict[str, Any]) -> "SeedOutcome":
+        """Undo :meth:`describe`."""
+        values = {key: value for key, value in record.items() if key != "healthy"}
+        return cls(**{**values, "facets": tuple(FacetHealth(**facet) for facet in record["facets"])})
+
+
+def collapse_reason(facets: Sequence[FacetHealth], min_entropy: float) -> str | None:
+    """Return why a model counts as collapsed, or ``None``."""
+    for j, facet in enumerate(facets):
+        if facet.active_units == 0:
+            return f"facet {j} collapsed: no latent dimension varies with the image"
+        if facet.entropy < min_entropy:
+            return (
+                f"facet {j} collapsed: the entropy of its cluster sizes is {facet.entropy:.2f} of log K, "
+                f"below train.min_entropy {min_entropy}"
+            )
+    return None
+
+
+def select_seed(outcomes: Sequence[SeedOutcome], min_healthy_seeds: int) -> SeedOutcome:
+    """Return the healthy seed with the highest validation bound.
+
+    Raises:
+        ModelError: too few seeds are healthy; the message gives every reason.
+    """
+    healthy = [outcome for outcome in outcomes if outcome.is_healthy]
+    if len(healthy) < min_healthy_seeds:
+        reasons = "; ".join(f"seed {outcome.seed}: {outcome.reason}" for outcome in outcomes if not outcome.is_healthy)
+        raise ModelError(
+            f"train.min_healthy_seeds asks for {min_healthy_seeds} healthy seeds, got {len(healthy)} ({reasons}); "
+            "lower the learning rate or the number of components, or try other seeds"
+        )
+    return max(healthy, key=lambda outcome: outcome.validation_elbo or float("-inf"))

@@ -1,0 +1,132 @@
+"""One training step, written once: executed eagerly or captured as a graph.
+
+Everything a step reads lies in tensors of the training device, indexed by a position that the step itself moves on, so
+that a captured graph can be replayed without a word from the host.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from pipeline.config.sections import TrainParams
+from pipeline.model import MultiFacetVae
+from pipeline.training.images import AbstractImages
+
+
+@dataclass(frozen=True)
+class LegBuffers:
+    """What the steps of a leg read and write; allocated once and refilled before each leg.
+
+    Attributes:
+        position: the step about to run, counted within the leg.
+        index: images of every step.
+        noise: standard normal numbers, the facets' latents side by side.
+        rate: learning rate of the network.
+        kl_weight: weight of all KL terms.
+        fade_in: coefficient of every facet.
+        record: what every step measured: log p(x | z), then KL_z,j + KL_c,j of every facet, nats an image.
+    """
+
+    position: Int64[Tensor, " 1"]
+    index: Int64[Tensor, "step seed batch"]
+    noise: Float[Tensor, "step sample seed batch latent"]
+    rate: Float[Tensor, " step"]
+    kl_weight: Float[Tensor, " step"]
+    fade_in: Float[Tensor, "step facet"]
+    record: Float[Tensor, "step seed term"]
+
+
+def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int) -> LegBuffers:
+    """Return buffers for legs of at most ``n_steps`` steps, on the model's device and in its precision."""
+    like = model.prior(0).means
+    n_facets, n_seeds = model.params.n_facets, model.n_seeds
+    return LegBuffers(
+        position=torch.zeros(1, dtype=torch.int64, device=like.device),
+        index=torch.zeros(n_steps, n_seeds, batch_size, dtype=torch.int64, device=like.device),
+        noise=like.new_zeros(n_steps, n_samples, n_seeds, batch_size, sum(model.params.latent_dims)),
+        rate=like.new_zeros(n_steps),
+        kl_weight=like.new_zeros(n_steps),
+        fade_in=like.new_zeros(n_steps, n_facets),
+        record=like.new_zeros(n_steps, n_seeds, 1 + n_facets),
+    )
+
+
+def make_optimizer(model: MultiFacetVae, params: TrainParams) -> torch.optim.Adam:
+    """Return Adam with two groups, the network and the mixtures, whose rates are tensors set by every step.
+
+    Moments and bias correction belong to each parameter and begin when its first gradient arrives, so a facet that
+    joins late starts fresh while the others go on.
+    """
+    device = model.prior(0).means.device
+    groups = [
+        {"params": list(model.network.parameters()), "lr": torch.zeros((), device=device)},
+        {"params": model.mixture_parameters(), "lr": torch.zeros((), device=device)},
+    ]
+    beta1, beta2 = params.betas
+    return torch.optim.Adam(groups, betas=(beta1, beta2), fused=True, capturable=device.type == "cuda")
+
+
+class TrainingStep:
+    """Forward, bound, backward and update for one batch of every seed.
+
+    Args:
+        model: all seeds' models.
+        optimizer: from :func:`make_optimizer`.
+        images: where batches come from.
+        buffers: what the steps read and write.
+        first_facet: shallowest facet that takes part.
+        mixture_rate: rate of the mixtures' parameters over the network's.
+        precision: type of the network's products.
+    """
+
+    def __init__(
+        self,
+        model: MultiFacetVae,
+        optimizer: torch.optim.Adam,
+        images: AbstractImages,
+        buffers: LegBuffers,
+        first_facet: int,
+        mixture_rate: float,
+        precision: torch.dtype,
+    ) -> None:
+        self._model, self._optimizer, self._images, self._buffers = model, optimizer, images, buffers
+        self._first_facet, self._mixture_rate, self._precision = first_facet, mixture_rate, precision
+        self._latent_dims = model.params.latent_dims
+
+    def __call__(self) -> None:
+        """Run the step at the buffers' position and move the position on."""
+        at = self._buffers.position
+        fade_in = self._buffers.fade_in.index_select(0, at)[0]
+        log_px, kls = self._model.bound(self._batch(at), self._noise(at), fade_in, self._precision)
+        weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
+        # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
+        loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._set_rates(at)
+        self._optimizer.step()
+        self._record(at, log_px, kls)
+        at.add_(1)
+
+    def _batch(self, at: Tensor) -> Float[Tensor, "seed batch channel height width"]:
+        index = self._buffers.index.index_select(0, at)[0]
+        pixels = self._images.gather(index.flatten()).to(self._buffers.noise.dtype).div_(255)
+        return pixels.unflatten(0, index.shape)
+
+    def _noise(self, at: Tensor) -> list[Float[Tensor, "sample seed batch _"]]:
+        noise = self._buffers.noise.index_select(0, at)[0]
+        return list(noise.split(self._latent_dims, dim=-1))[self._first_facet :]
+
+    def _set_rates(self, at: Tensor) -> None:
+        rate = self._buffers.rate.index_select(0, at)[0]
+        network, mixture = self._optimizer.param_groups
+        network["lr"].copy_(rate)
+        mixture["lr"].copy_(rate * self._mixture_rate)
+
+    @torch.no_grad()
+    def _record(self, at: Tensor, log_px: Tensor, kls: list[Tensor]) -> None:
+        waiting = [torch.zeros_like(log_px)] * self._first_facet
+        terms = torch.stack([log_px, *waiting, *kls], -1).mean(1)
+        self._buffers.record.index_copy_(0, at, terms[None])

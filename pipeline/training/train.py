@@ -1,0 +1,135 @@
+"""Stage train: progressive training of every seed, the label-free selection, the model folder."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.config.sections import ModelParams, TrainParams
+from pipeline.datasets import ImageStore
+from pipeline.errors import ModelError
+from pipeline.layout import Layout
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
+from pipeline.progress import progress
+from pipeline.storage import atomic_dir, read_json, write_json
+from pipeline.training.history import Row, write_history
+from pipeline.training.images import TrainingImages, load_training_images
+from pipeline.training.loop import GroupTraining, TrainedSeed
+from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
+from pipeline.training.runtime import Runtime, resolve_runtime
+from pipeline.training.selection import SeedOutcome, select_seed
+
+
+@dataclass(frozen=True)
+class _Job:
+    layout: Layout
+    model: ModelParams
+    params: TrainParams
+    images: TrainingImages
+    runtime: Runtime
+    work: Path
+
+
+def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
+    """Write ``model/``: weights per seed, ``model.json``, ``clusters.json`` and ``history.csv``.
+
+    On a CPU seeds run one after another, on CUDA all at once. A killed run goes on from ``.work/`` and gives the same
+    bits as an undisturbed one (on one machine and thread count).
+
+    Raises:
+        DataError: the prepared split is missing or damaged.
+        ModelError: ``init/`` belongs to another model, or too few seeds are healthy.
+        ResourceError: the device asked for is absent, or the disk is full.
+    """
+    runtime = resolve_runtime(params)
+    prepared, init = layout.prepared / "train.h5", layout.artifact("init")
+    _check_init(layout, seeds)
+    inputs = [prepared, *(weights_path(init, seed) for seed in seeds)]
+    work = layout.work("train", resume_key([model, params, runtime.describe()], inputs))
+    images = load_training_images(prepared, params.validation_fraction, runtime.device)
+    job = _Job(layout, model, params, images, runtime, work)
+    groups = [tuple(seeds)] if runtime.device.type == "cuda" else [(seed,) for seed in seeds]
+    trained = [one for group in groups for one in _train_group(job, group)]
+    selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
+    _write(job, trained, selected)
+    remove_resume(work)
+
+
+def _check_init(layout: Layout, seeds: Sequence[int]) -> None:
+    path = layout.artifact("init") / "init.json"
+    description = read_json(path)
+    known = [record["seed"] for record in description.get("seeds", [])]
+    if description.get("schema") != SCHEMA or description.get("experiment") != layout.experiment:
+        raise ModelError(
+            f"{path} must have schema {SCHEMA} and experiment {layout.experiment}, got {description.get('schema')!r} "
+            f"and {description.get('experiment')!r}; run stage init_mog"
+        )
+    missing = sorted(set(seeds) - set(known))
+    if missing:
+        raise ModelError(f"{path} must hold the seeds {list(seeds)}, but {missing} are missing; run stage init_mog")
+
+
+def _train_group(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
+    name = "-".join(map(str, seeds))
+    done = load_resume(job.work / f"done-{name}.pt", torch.device("cpu"))
+    if done is not None:
+        return [_revive(record) for record in done["seeds"]]
+    model = MultiFacetVae(job.model, job.images.source.image_shape, len(seeds))
+    for index, seed in enumerate(seeds):
+        load_weights(model, index, weights_path(job.layout.artifact("init"), seed))
+    model.to(job.runtime.device)
+    training = GroupTraining(model, seeds, job.images, job.params, job.runtime, job.work / f"running-{name}.pt")
+    label = f"train {job.layout.experiment} seed {', '.join(map(str, seeds))}"
+    with progress(label, training.n_legs, "leg") as bar:
+        trained = training.run(bar)
+    save_resume(job.work / f"done-{name}.pt", {"seeds": [_plain(one) for one in trained]})
+    (job.work / f"running-{name}.pt").unlink(missing_ok=True)
+    return trained
+
+
+def _plain(one: TrainedSeed) -> dict[str, Any]:
+    return {"outcome": one.outcome.describe(), "state": one.state, "history": one.history}
+
+
+def _revive(record: dict[str, Any]) -> TrainedSeed:
+    return TrainedSeed(SeedOutcome.from_description(record["outcome"]), record["state"], record["history"])
+
+
+def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> None:
+    states = {one.outcome.seed: one.state for one in trained}
+    rows: list[Row] = [row for one in trained for row in one.history]
+    with ImageStore(job.layout.prepared / "train.h5") as store:
+        n_train, trained_on = store.n_images, sorted(set(store.batch_ids().tolist()))
+    with atomic_dir(job.layout.artifact("model")) as out:
+        for seed, state in states.items():
+            if state:
+                save_weights(weights_path(out, seed), state)
+        write_history(out / "history.csv", rows, job.model.n_facets)
+        write_json(out / "clusters.json", {"facets": _mixing_weights(job, states[selected.seed])})
+        write_json(
+            out / "model.json",
+            {
+                "schema": SCHEMA,
+                "experiment": job.layout.experiment,
+                "model_version": model_version(states[selected.seed], job.model),
+                "selected_seed": selected.seed,
+                "selection": {
+                    "criterion": job.params.criterion,
+                    "reason": f"highest bound on held-out images, {selected.validation_elbo:.2f} nats an image",
+                },
+                "model": asdict(job.model),
+                "image_shape": list(job.images.source.image_shape),
+                "trained_on": trained_on,
+                "n_train": n_train,
+                "runtime": job.runtime.describe(),
+                "seeds": [one.outcome.describe() for one in trained],
+            },
+        )
+
+
+def _mixing_weights(job: _Job, state: dict[str, torch.Tensor]) -> list[dict[str, list[float]]]:
+    logits = [state[f"priors.{facet}.mixing_logits"] for facet in range(job.model.n_facets)]
+    return [{"mixing_weights": one.softmax(-1).tolist()} for one in logits]

@@ -1,0 +1,18 @@
+"""Stage init_mog: the initial networks and the mixtures fitted on their latents."""
+
+from typing import Any
+
+from pipeline.layout import Layout
+from pipeline.training import initialise
+from stages._entry import stage_main
+
+PARAMS = ("seeds", "model", "init_mog")
+
+
+def main(layout: Layout, params: Any) -> None:
+    """Read the training split, write ``init/``."""
+    initialise(layout, params.seeds, params.model, params.init_mog)
+
+
+if __name__ == "__main__":
+    stage_main(main, PARAMS)
