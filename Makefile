@@ -1,0 +1,46 @@
+# Everything a person or a CI runs. `make help` lists the targets.
+SHELL := /bin/sh
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+# Absolute and private: DVC resolves a relative one against the current folder, and its default is shared by all users.
+export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/site-cache
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test soak lint bench lock
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: .venv/.ready ## build the active experiments and publish their tables and page
+	@$(BIN)/facets rebuild
+
+test: .venv/.ready ## run the test suite with coverage (at most 6 minutes on 2 cores)
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+
+soak: .venv/.ready ## run the long tests: kills, full disks, a simulated month; results in benchmarks/results/
+	@$(BIN)/python -m pytest -m soak --timeout=0
+
+lint: .venv/.ready ## check format, style, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+bench: .venv/.ready ## measure every step against its floor; results in benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+lock: .venv/.ready ## resolve pyproject.toml anew into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --python-version 3.11 \
+	  --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is older or missing; run make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "installing requirements.lock into .venv"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
