@@ -1,5 +1,7 @@
-"""Reading label factors from a prepared folder."""
+"""Label factors in a prepared folder: ``labels.parquet``, apart from the images because only scoring may see them."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,32 @@ from pipeline.datasets.source import Split
 from pipeline.errors import DataError
 
 _KEY_COLUMNS = ("image_id", "split")
+
+
+def write_labels(
+    prepared: Path,
+    image_ids: Mapping[Split, Shaped[np.ndarray, " _"]],
+    labels: Mapping[Split, Mapping[str, Int32[np.ndarray, " _"]]],
+    class_names: Mapping[str, list[str]],
+) -> None:
+    """Write ``labels.parquet``: image_id, split, and an int32 column a factor, null where an image has no label.
+
+    Args:
+        prepared: the folder to write into.
+        image_ids: of each split, in the order of its store.
+        labels: of each split, by factor; negative where unknown. Every split has the same factors.
+        class_names: names of the values of a factor, where there are any; kept as metadata.
+    """
+    splits = list(image_ids)
+    table = {
+        "image_id": pa.array(np.concatenate([image_ids[split] for split in splits]).astype(str), pa.string()),
+        "split": pa.array(np.repeat(splits, [len(image_ids[split]) for split in splits]).astype(str), pa.string()),
+    }
+    for name in labels[splits[0]]:
+        values = np.concatenate([labels[split][name] for split in splits])
+        table[name] = pa.array(values, pa.int32(), mask=values < 0)
+    metadata = {"schema": "1", "class_names": json.dumps(class_names, sort_keys=True, ensure_ascii=False)}
+    pq.write_table(pa.table(table).replace_schema_metadata(metadata), prepared / "labels.parquet")
 
 
 def read_labels(

@@ -1,0 +1,217 @@
+"""From a source and the joined batches to the prepared folder: ids, split, size, labels.
+
+Memory is bounded by one block of images and about a hundred bytes an image; the folder appears whole or not at all.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int32, Int64, UInt64
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.catalogue import TEST, TRAIN, Catalogue, Columns
+from pipeline.datasets.identity import hash_images, parse_ids
+from pipeline.datasets.labels import write_labels
+from pipeline.datasets.manifest import require_pinned
+from pipeline.datasets.source import Block, Source, Split, open_source, rows_per_block
+from pipeline.datasets.spool import Spool
+from pipeline.datasets.store import ImageStore, write_store
+from pipeline.datasets.transform import ImageTransform
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+from pipeline.progress import Progress, progress
+from pipeline.storage import atomic_dir, read_json
+
+Rows = dict[Split, np.ndarray]
+
+SPLITS: dict[Split, int] = {"train": TRAIN, "test": TEST}
+
+_IMAGES_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("batch_id", pa.string()),
+        ("position", pa.int64()),
+        ("path", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+    ]
+)
+_QUARANTINE_SCHEMA = pa.schema([("file", pa.string()), ("reason", pa.string())])
+
+
+def prepare_images(layout: Layout, params: PreprocessParams) -> None:
+    """Write ``data/prepared/<experiment>/`` from the pinned source, the joined batches and the list of removed images.
+
+    The rows of a store are sorted by batch and id, so neither the order nor the names of source files matter. Images
+    without a prescribed split are split by content (:func:`pipeline.datasets.catalogue.split_by_content`).
+
+    Raises:
+        DataError: the source is missing, damaged or not the pinned one, or a split would be empty.
+        ResourceError: the disk cannot hold the result; nothing is left behind.
+    """
+    source = open_source(params, layout)
+    source.fetch()
+    require_pinned(layout, params, source)
+    joined = read_id_list(layout.joined)
+    removed, _ = parse_ids(read_id_list(layout.removed))
+    shards = [_open_shard(layout, batch) for batch in joined]
+    n_expected = source.n_images() + sum(shard.n_images for shard in shards)
+    with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_expected) as spool:
+        catalogue = Catalogue()
+        with progress(f"read {layout.experiment}", n_expected) as bar:
+            rejected = _read_source(source, ImageTransform.from_params(params), catalogue, spool, bar)
+            for batch, shard in zip(joined, shards, strict=True):
+                _read_shard(layout.batches / batch, shard, params, catalogue, spool, bar)
+        columns = catalogue.finish(params.test_fraction, params.split_seed)
+        rows: Rows = {name: columns.rows(code, removed) for name, code in SPLITS.items()}
+        _require_images(rows, columns, params, len(rejected))
+        _write_stores(folder, columns, rows, joined, params, spool)
+        _write_labels(folder, columns, rows, source.class_names())
+        _write_images(folder, columns, rows, joined)
+        _write_quarantine(folder, rejected)
+
+
+def read_id_list(path: Path) -> list[str]:
+    """Return the ids in a tracked JSON list; a missing file is an empty list.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    value = read_json(path) if path.exists() else []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise DataError(f"{path} must be a JSON list of ids, got {str(value)[:80]}; restore it from git")
+    return value
+
+
+def write_images_table(
+    path: Path,
+    image_ids: np.ndarray,
+    batch_ids: np.ndarray,
+    positions: Int64[np.ndarray, " image"],
+    paths: pa.ChunkedArray | pa.Array,
+    sizes: Int32[np.ndarray, "image 2"],
+) -> None:
+    """Write ``images.parquet``: where each image comes from, in the order of the store."""
+    columns = [
+        pa.array(image_ids.astype(str), pa.string()),
+        pa.array(batch_ids.astype(str), pa.string()),
+        pa.array(positions),
+        paths,
+        pa.array(sizes[:, 0]),
+        pa.array(sizes[:, 1]),
+    ]
+    pq.write_table(pa.Table.from_arrays(columns, schema=_IMAGES_SCHEMA), path)
+
+
+def _read_source(
+    source: Source, transform: ImageTransform, catalogue: Catalogue, spool: Spool, bar: Progress
+) -> list[tuple[str, str]]:
+    rejected: list[tuple[str, str]] = []
+    for block in source.blocks():
+        rejected += block.rejected
+        bar.advance(len(block.rejected))
+        if len(block.paths):
+            hashes, sizes = _identify(block)
+            catalogue.add(hashes, sizes, block.paths, block.labels, block.split)
+            spool.append(transform.apply(block.images))
+            bar.advance(len(block.paths))
+    return rejected
+
+
+def _identify(block: Block) -> tuple[UInt64[np.ndarray, " image"], Int32[np.ndarray, "image 2"]]:
+    hashes = hash_images(block.images) if block.hashes is None else block.hashes
+    if block.sizes is not None:
+        return hashes, block.sizes
+    if isinstance(block.images, np.ndarray):
+        return hashes, np.tile(np.array(block.images.shape[2:], np.int32), (len(hashes), 1))
+    return hashes, np.array([image.shape[1:] for image in block.images], np.int32)
+
+
+def _open_shard(layout: Layout, batch: str) -> ImageStore:
+    path = layout.batches / batch / "shard.h5"
+    if not path.exists():
+        raise DataError(
+            f"{layout.joined} names the batch {batch}, but {path} is missing; restore it or take the id off the list"
+        )
+    return ImageStore(path)
+
+
+def _read_shard(
+    folder: Path, shard: ImageStore, params: PreprocessParams, catalogue: Catalogue, spool: Spool, bar: Progress
+) -> None:
+    if spool.image_shape is None:
+        raise DataError("a joined batch needs source images to join, got an empty source; correct preprocess.path")
+    shard.close()
+    table = pq.read_table(folder / "images.parquet", schema=_IMAGES_SCHEMA)
+    sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1).astype(np.int32)
+    transform = ImageTransform.for_model(params, spool.image_shape)
+    with ImageStore(folder / "shard.h5", transform) as store:
+        catalogue.add_joined(store.image_ids().tolist(), sizes, table["path"].to_pylist())
+        for start, stop in _ranges(store.n_images, rows_per_block(int(np.prod(spool.image_shape)))):
+            spool.append(store.read(start, stop))
+            bar.advance(stop - start)
+
+
+def _require_images(rows: Rows, columns: Columns, params: PreprocessParams, n_rejected: int) -> None:
+    for name, places in rows.items():
+        if not len(places):
+            raise DataError(
+                f"the {name} split needs at least one image, got 0 of {len(columns.hashes)} read and {n_rejected} "
+                f"rejected (test_fraction {params.test_fraction}); provide more images or change test_fraction"
+            )
+
+
+def _write_stores(
+    folder: Path,
+    columns: Columns,
+    rows: Rows,
+    joined: list[str],
+    params: PreprocessParams,
+    spool: Spool,
+) -> None:
+    rule = f"the source's own, else by content: test_fraction {params.test_fraction}, split_seed {params.split_seed}"
+    shape = spool.image_shape
+    assert shape is not None
+    with progress("write", sum(map(len, rows.values()))) as bar:
+        for name, places in rows.items():
+            batches = np.array([name, *joined], "S14")
+            with write_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule) as writer:
+                for start, stop in _ranges(len(places), rows_per_block(int(np.prod(shape)))):
+                    some = places[start:stop]
+                    writer.append(spool.take(some), columns.image_ids(some), batches[columns.batch[some]])
+                    bar.advance(stop - start)
+
+
+def _write_images(folder: Path, columns: Columns, rows: Rows, joined: list[str]) -> None:
+    places = np.concatenate(list(rows.values()))
+    names = [np.array([name, *joined], "S14")[columns.batch[some]] for name, some in rows.items()]
+    write_images_table(
+        folder / "images.parquet",
+        columns.image_ids(places),
+        np.concatenate(names),
+        columns.position[places],
+        columns.path.take(pa.array(places)),
+        columns.size[places],
+    )
+
+
+def _write_labels(folder: Path, columns: Columns, rows: Rows, class_names: dict[str, list[str]]) -> None:
+    ids: Rows = {}
+    labels: dict[Split, dict[str, np.ndarray]] = {}
+    for name, places in rows.items():
+        ids[name] = columns.image_ids(places)
+        labels[name] = {factor: values[places] for factor, values in columns.labels.items()}
+    write_labels(folder, ids, labels, class_names)
+
+
+def _write_quarantine(folder: Path, rejected: list[tuple[str, str]]) -> None:
+    rows = [{"file": file, "reason": reason} for file, reason in rejected]
+    pq.write_table(pa.Table.from_pylist(rows, _QUARANTINE_SCHEMA), folder / "quarantine.parquet")
+
+
+def _ranges(n: int, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n, step):
+        yield start, min(start + step, n)
