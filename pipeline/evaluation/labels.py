@@ -35,7 +35,7 @@ class Factor:
 
 
 def read_factors(prepared: Path, train: ImageStore, test: ImageStore) -> dict[str, Factor]:
-    """Return the label factors that can be scored: those with a labelled image in both splits.
+    """Return the label factors that can be scored: labelled images in both splits, and at least two values.
 
     Args:
         prepared: output folder of stage preprocess.
@@ -49,9 +49,9 @@ def read_factors(prepared: Path, train: ImageStore, test: ImageStore) -> dict[st
     factors = {}
     for name, train_labels in _split_labels(prepared, "train", train).items():
         test_labels = on_test[name]
-        if (train_labels >= 0).any() and (test_labels >= 0).any():
-            values = np.unique(np.concatenate([train_labels, test_labels]))
-            values = values[values >= 0]
+        values = np.unique(np.concatenate([train_labels, test_labels]))
+        values = values[values >= 0]
+        if len(values) > 1 and (train_labels >= 0).any() and (test_labels >= 0).any():
             factors[name] = Factor(_as_classes(train_labels, values), _as_classes(test_labels, values), values)
     return factors
 

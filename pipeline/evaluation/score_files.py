@@ -1,7 +1,6 @@
 """The files of stage score: ``metrics.json`` for ``dvc metrics show`` and CSVs for ``dvc plots show``."""
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pipeline.evaluation.accuracy import majority_map
 from pipeline.evaluation.agreement import tables
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.score import Score
+from pipeline.evaluation.tabular import write_csv
 from pipeline.storage import write_json
 
 _SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "hungarian", "nmi", "ari")
@@ -29,10 +29,10 @@ def write_score(score: Score, folder: Path) -> None:
     Without labels the CSVs have a header and no rows. An empty field is a number that does not apply.
     """
     write_json(folder / "metrics.json", score.metrics)
-    _write_csv(folder / "accuracy_by_seed.csv", ("seed", "facet", "factor", *_COLUMNS), _rows_by_seed(score.metrics))
-    _write_csv(folder / "facet_factor.csv", ("facet", "factor", "method", *_COLUMNS), _rows_by_method(score.metrics))
+    write_csv(folder / "accuracy_by_seed.csv", ("seed", "facet", "factor", *_COLUMNS), _rows_by_seed(score.metrics))
+    write_csv(folder / "facet_factor.csv", ("facet", "factor", "method", *_COLUMNS), _rows_by_method(score.metrics))
     columns = ("facet", "factor", "cluster_id", "predicted", "label", "count")
-    _write_csv(folder / "confusion.csv", columns, _confusion_rows(score))
+    write_csv(folder / "confusion.csv", columns, _confusion_rows(score))
 
 
 def _rows_by_seed(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -63,10 +63,3 @@ def _confusion_rows(score: Score) -> Iterator[tuple[Any, ...]]:
             for component, label in np.argwhere(test > 0).tolist():
                 predicted, value = int(factor.values[mapping[component]]), int(factor.values[label])
                 yield facet_key(j), name, component, predicted, value, int(test[component, label])
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

@@ -23,6 +23,7 @@ def test_values_become_classes_and_unknown_stays_unknown(tmp_path):
         {
             "sparse": {"train": [70, -1, 9], "test": [70, 8]},
             "only_train": {"train": [0, 1, 2], "test": [-1, -1]},
+            "constant": {"train": [4, -1, 4], "test": [4, 4]},
         },
     )
     factors = factors_of(tmp_path)

@@ -1,0 +1,189 @@
+"""Every table and figure of the paper, computed from one trained experiment; its selected seed unless said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.datasets import ImageStore
+from pipeline.errors import ResourceError
+from pipeline.evaluation.clusters import FacetClusters, cluster_split, take_images
+from pipeline.evaluation.diversity import (
+    Distance,
+    consecutive_pairs,
+    diversity,
+    latent_distance,
+    lpips_distance,
+    pixel_distance,
+    real_pairs,
+)
+from pipeline.evaluation.examples import ordered_clusters, ordered_members
+from pipeline.evaluation.generation import cluster_samples, model_samples, swap_grid
+from pipeline.evaluation.keys import facet_key
+from pipeline.evaluation.labels import Factor, read_factors
+from pipeline.evaluation.loss_forms import compare_loss_forms
+from pipeline.evaluation.probes import probe_table
+from pipeline.evaluation.stability import seed_spread
+from pipeline.evaluation.swaps import swap_score
+from pipeline.layout import Layout
+from pipeline.model import FrozenModel, load_model
+from pipeline.progress import Progress, progress
+from pipeline.storage import read_json
+
+SCHEMA = 1
+
+_COLUMNS = 10  # images a cluster in Fig. 4 and 6
+_SWAP_IMAGES = 8  # rows and columns of Fig. 5
+_SWAP_PAIRS = 1000
+_DIVERSITY_PAIRS = 5000  # leaves a standard error below a hundredth of the distance
+_LOSS_IMAGES = 128
+_STEPS = 5
+
+
+@dataclass(frozen=True)
+class PaperResults:
+    """What the paper shows, of one experiment.
+
+    Attributes:
+        tables: nested dictionary of every number; keys as in docs.
+        pictures: uint8 arrays by name. For every facet ``examples_facet_j`` (cluster, image, channel, height, width;
+            places without an image are white), ``samples_facet_j`` of the same clusters in the same order, and
+            ``swaps_facet_j`` (row keeps, column gives the facet), whose originals are ``swap_images``.
+    """
+
+    tables: dict[str, Any]
+    pictures: Mapping[str, UInt8[np.ndarray, "..."]]
+
+
+def paper_results(layout: Layout, temperature: float) -> PaperResults:
+    """Compute everything; takes minutes, most of them for the probes.
+
+    Args:
+        layout: an experiment whose stages up to score have run.
+        temperature: τ of generated images (report section).
+
+    Raises:
+        DataError: an output of a stage is missing or damaged.
+        ModelError: the model is damaged.
+    """
+    metrics = read_json(layout.artifact("score") / "metrics.json")
+    model = load_model(layout.artifact("model"))
+    with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
+        factors = read_factors(layout.prepared, train, test)
+        with progress(f"paper {layout.experiment}: clusters", test.n_images) as bar:
+            clusters = cluster_split(model, test, bar)
+        with progress(f"paper {layout.experiment}", _STEPS, unit="part") as bar:
+            tables = {
+                "schema": SCHEMA,
+                "experiment": layout.experiment,
+                "source": str(test.attributes["source"]),
+                "model_version": model.model_version,
+                "accuracy": _accuracies(metrics, factors),
+                "facet_factor": _facet_factor(metrics),
+                "independence": metrics["selected"]["independence"],
+                "temperature": temperature,
+                **_measured(model, train, test, factors, clusters, temperature, bar),
+            }
+            pictures, rows = _pictures(model, test, clusters, temperature)
+            bar.advance()
+    return PaperResults({**tables, "clusters": rows}, pictures)
+
+
+def _measured(
+    model: FrozenModel,
+    train: ImageStore,
+    test: ImageStore,
+    factors: Mapping[str, Factor],
+    clusters: Sequence[FacetClusters],
+    temperature: float,
+    bar: Progress,
+) -> dict[str, Any]:
+    ids = [facet.cluster_id for facet in clusters]
+    swaps = {facet_key(j): swap_score(model, test, ids, j, _SWAP_PAIRS) for j in range(model.n_facets)}
+    bar.advance(note="swaps")
+    forms = compare_loss_forms(model, take_images(test, np.arange(min(_LOSS_IMAGES, test.n_images))), seed=0)
+    bar.advance(note="loss forms")
+    distances, missing = _distances(model, test)
+    spread = {name: _diversity(model, test, distance, temperature) for name, distance in distances.items()}
+    bar.advance(note="diversity")
+    probes = probe_table(model, train, test, factors)
+    bar.advance(note="probes")
+    return {
+        "swaps": {facet: None if found is None else asdict(found) for facet, found in swaps.items()},
+        "loss_forms": asdict(forms),
+        "diversity": spread,
+        "lpips_missing": missing,
+        "probes": {name: {key: asdict(found) for key, found in row.items()} for name, row in probes.items()},
+    }
+
+
+def _accuracies(metrics: Mapping[str, Any], factors: Mapping[str, Factor]) -> dict[str, Any]:
+    """Return accuracy over seeds of the facet that follows each factor best: test, training, both conventions."""
+    found = {}
+    for name in factors:
+        spread = seed_spread(metrics, name)
+        trees = {part: metrics[part]["facets"][spread.facet]["factors"][name] for part in ("mean", "std", "selected")}
+        found[name] = {"facet": spread.facet, "n_seeds": spread.n_seeds, "spread": asdict(spread), **trees}
+    return found
+
+
+def _facet_factor(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return accuracy, chance level and information of the selected seed for every facet and factor."""
+    return {facet: tree["factors"] for facet, tree in metrics["selected"]["facets"].items()}
+
+
+def _distances(model: FrozenModel, test: ImageStore) -> tuple[dict[str, Distance], str | None]:
+    distances: dict[str, Distance] = {"pixel": pixel_distance, "latent": latent_distance(model, test)}
+    try:
+        return {"lpips": lpips_distance(), **distances}, None
+    except ResourceError as error:
+        return distances, str(error)
+
+
+def _diversity(model: FrozenModel, test: ImageStore, distance: Distance, temperature: float) -> dict[str, Any] | None:
+    if test.n_images < 2:
+        return None
+    generated = consecutive_pairs(model_samples(model, 2 * _DIVERSITY_PAIRS, temperature, seed=0))
+    return {
+        "real": asdict(diversity(real_pairs(test, _DIVERSITY_PAIRS), distance)),
+        "generated": asdict(diversity(generated, distance)),
+    }
+
+
+def _pictures(
+    model: FrozenModel, test: ImageStore, clusters: Sequence[FacetClusters], temperature: float
+) -> tuple[dict[str, UInt8[np.ndarray, "..."]], dict[str, list[int]]]:
+    rows = {facet_key(j): ordered_clusters(facet.cluster_id, facet.confidence) for j, facet in enumerate(clusters)}
+    swapped = take_images(test, swap_candidates(clusters, _SWAP_IMAGES))
+    pictures: dict[str, UInt8[np.ndarray, "..."]] = {"swap_images": swapped.numpy()}
+    for j, facet in enumerate(clusters):
+        key = facet_key(j)
+        members = ordered_members(facet.cluster_id, facet.confidence, rows[key], _COLUMNS)
+        examples = np.full((len(members), _COLUMNS, *test.image_shape), 255, np.uint8)
+        for row, images in enumerate(members):
+            examples[row, : len(images)] = take_images(test, images).numpy()
+        pictures[f"examples_{key}"] = examples
+        pictures[f"samples_{key}"] = cluster_samples(model, j, rows[key], _COLUMNS, temperature, seed=0)
+        pictures[f"swaps_{key}"] = swap_grid(model, swapped, j)
+    return pictures, rows
+
+
+def swap_candidates(clusters: Sequence[FacetClusters], n_images: int) -> np.ndarray:
+    """Return rows of sure images that differ in the clusters of as many facets as possible.
+
+    Images are taken by their least confidence over facets, each new one from the clusters taken least so far.
+    """
+    confidence = np.min([facet.confidence for facet in clusters], axis=0)
+    taken = [np.zeros(facet.n_components) for facet in clusters]
+    chosen: list[int] = []
+    for _ in range(min(n_images, len(confidence))):
+        repeats = np.sum([counts[facet.cluster_id] for counts, facet in zip(taken, clusters, strict=True)], axis=0)
+        score = confidence - repeats
+        score[chosen] = -np.inf
+        best = int(score.argmax())
+        chosen.append(best)
+        for counts, facet in zip(taken, clusters, strict=True):
+            counts[facet.cluster_id[best]] += 1
+    return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,111 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.config.sections import ScoreParams
+from pipeline.evaluation import paper as paper_module
+from pipeline.evaluation import paper_results, score_models, write_paper, write_score
+from pipeline.evaluation.clusters import FacetClusters
+from pipeline.evaluation.paper import swap_candidates
+from pipeline.layout import Layout
+from tests.evaluation.known import write_prepared
+from tests.evaluation.trained import write_models
+
+SCORE = ScoreParams(baselines=True, baseline_images=100, bootstrap=50)
+
+
+def experiment(root, name, n_components, image_shape, labels=True, seeds=(5, 6)):
+    layout = Layout(root, name)
+    rng = np.random.default_rng(0)
+    sizes = {"train": 60, "test": 24}
+    images = {split: rng.integers(0, 256, (n, *image_shape), dtype=np.uint8) for split, n in sizes.items()}
+    digit = {split: rng.integers(0, 3, n) for split, n in sizes.items()}
+    layout.prepared.mkdir(parents=True)
+    write_prepared(layout.prepared, images, {"digit": digit} if labels else {})
+    write_models(layout, list(seeds), n_components, image_shape)
+    score = score_models(layout.artifact("model"), layout.prepared, SCORE)
+    layout.artifact("score").mkdir(parents=True)
+    write_score(score, layout.artifact("score"))
+    return layout
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def fewer(monkeypatch, tmp_path):
+    monkeypatch.setattr(paper_module, "_DIVERSITY_PAIRS", 40)
+    monkeypatch.setattr(paper_module, "_SWAP_PAIRS", 30)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
+    layouts = [experiment(tmp_path, "two", (4, 3), (1, 4, 4)), experiment(tmp_path, "one", (5,), (3, 4, 4), seeds=[2])]
+    results = [paper_results(layout, temperature=0.5) for layout in layouts]
+    folder = tmp_path / "paper"
+    write_paper(results, folder)
+    tables = json.loads((folder / "two.json").read_text())
+    assert tables == json.loads(json.dumps(results[0].tables))
+    metrics = json.loads((layouts[0].artifact("score") / "metrics.json").read_text())
+
+    best = tables["accuracy"]["digit"]["facet"]
+    (own,) = (row for row in rows_of(folder / "table_2_accuracy.csv")
+              if row["method"] == f"two, {best}" and row["convention"] == "accuracy_same_split")  # fmt: skip
+    mean = metrics["mean"]["facets"][best]["factors"]["digit"]
+    assert float(own["mean"]) == mean["accuracy_same_split"]
+    assert float(own["chance"]) == mean["chance"]["accuracy_same_split"]
+    assert (own["n_seeds"], own["reported"]) == ("2", "False")
+    single = rows_of(folder / "figure_10_stability.csv")[1]
+    assert (single["experiment"], single["n_seeds"], single["std"]) == ("one", "1", "")
+    assert [row["input"] for row in rows_of(folder / "table_1_probes.csv")] == ["facet_0", "facet_1", "all", "facet_0"]
+    assert [(row["first"], row["second"]) for row in rows_of(folder / "independence.csv")] == [("facet_0", "facet_1")]
+    assert {row["images"] for row in rows_of(folder / "table_7_diversity.csv")} == {"real", "generated"}
+    assert "is missing" in tables["lpips_missing"]
+    assert len(rows_of(folder / "figure_7_loss_forms.csv")) == 2
+
+
+def test_pictures_follow_the_clusters_of_the_test_split(tmp_path):
+    layout = experiment(tmp_path, "two", (4, 3), (1, 4, 4))
+    results = paper_results(layout, temperature=1.0)
+    for j in range(2):
+        key = f"facet_{j}"
+        clusters = results.tables["clusters"][key]
+        assert 1 <= len(clusters) == len(set(clusters)) <= (4, 3)[j]
+        assert results.pictures[f"examples_{key}"].shape == (len(clusters), 10, 1, 4, 4)
+        assert results.pictures[f"samples_{key}"].shape == (len(clusters), 10, 1, 4, 4)
+        assert results.pictures[f"swaps_{key}"].shape == (8, 8, 1, 4, 4)
+    assert results.pictures["swap_images"].shape == (8, 1, 4, 4)
+
+
+@pytest.mark.parametrize(("n_components", "image_shape"), [((3,), (1, 4, 4)), ((1, 2, 3, 2), (3, 5, 4))])
+def test_without_labels_and_with_one_or_four_facets(tmp_path, n_components, image_shape):
+    layout = experiment(tmp_path, "bare", n_components, image_shape, labels=False)
+    results = paper_results(layout, temperature=1.0)
+    assert results.tables["accuracy"] == results.tables["probes"] == {}
+    assert set(results.tables["swaps"]) == {f"facet_{j}" for j in range(len(n_components))}
+    write_paper([results], tmp_path / "paper")
+    assert rows_of(tmp_path / "paper" / "table_2_accuracy.csv") == []
+    if n_components[0] == 1:
+        assert results.tables["swaps"]["facet_0"] is None
+
+
+def test_the_literature_stands_beside_its_own_dataset_only(tmp_path):
+    layout = experiment(tmp_path, "two", (4, 3), (1, 4, 4))
+    results = paper_results(layout, temperature=1.0)
+    for source, methods in (("mnist", 8), ("digits", 0), ("scenes", 4)):
+        write_paper([type(results)({**results.tables, "source": source}, {})], tmp_path / "paper")
+        reported = [row for row in rows_of(tmp_path / "paper" / "table_2_accuracy.csv") if row["reported"] == "True"]
+        assert len(reported) == methods
+        assert {row["source"] for row in reported} <= {"mnist", "shapes3d"}
+
+
+def test_swap_candidates_are_sure_and_of_many_clusters():
+    confidence = np.array([0.99, 0.98, 0.5, 0.9, 0.8], np.float32)
+    first, second = np.array([0, 0, 1, 1, 2], np.int32), np.array([0, 0, 0, 1, 1], np.int32)
+    facets = [FacetClusters(ids, confidence, ids, n) for ids, n in ((first, 3), (second, 2))]
+    assert swap_candidates(facets, 3).tolist() == [0, 3, 4]
+    assert sorted(swap_candidates(facets, 99).tolist()) == [0, 1, 2, 3, 4]

@@ -1,0 +1,45 @@
+"""Tiny models with random weights, stored as stage train stores them."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from pipeline.layout import Layout
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
+from tests.evaluation.known import known_params
+
+
+def random_vae(n_components, image_shape, seed=0, latent_dim=2):
+    n_facets = len(n_components)
+    params = replace(known_params(n_components), hidden=((8,),) * n_facets, latent_dims=(latent_dim,) * n_facets)
+    model = MultiFacetVae(params, image_shape)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+        for j in range(n_facets):
+            means = model.prior(j).means
+            means.copy_(torch.randn(means.shape, generator=generator))
+    return model
+
+
+def write_models(layout: Layout, seeds, n_components, image_shape):
+    folder: Path = layout.artifact("model")
+    folder.mkdir(parents=True)
+    models = {seed: random_vae(n_components, image_shape, seed) for seed in seeds}
+    for seed, model in models.items():
+        save_weights(weights_path(folder, seed), seed_state(model, 0))
+    first = models[seeds[0]]
+    description = {
+        "schema": 1,
+        "experiment": layout.experiment,
+        "model_version": model_version(seed_state(first, 0), first.params),
+        "selected_seed": seeds[0],
+        "model": asdict(first.params),
+        "image_shape": list(image_shape),
+        "seeds": [{"seed": seed, "healthy": True} for seed in seeds],
+    }
+    (folder / "model.json").write_text(json.dumps(description))
