@@ -6,13 +6,13 @@ from pipeline.layout import Layout
 from pipeline.training import initialise
 from stages._entry import stage_main
 
-PARAMS = ("seeds", "model", "init_mog")
+SECTIONS = ("seeds", "model", "init_mog")
 
 
-def main(layout: Layout, params: Any) -> None:
+def run(layout: Layout, params: Any) -> None:
     """Read the training split, write ``init/``."""
     initialise(layout, params.seeds, params.model, params.init_mog)
 
 
 if __name__ == "__main__":
-    stage_main(main, PARAMS)
+    stage_main(run, SECTIONS)

@@ -6,13 +6,13 @@ from pipeline.layout import Layout
 from pipeline.training import train
 from stages._entry import stage_main
 
-PARAMS = ("seeds", "model", "train")
+SECTIONS = ("seeds", "model", "train")
 
 
-def main(layout: Layout, params: Any) -> None:
+def run(layout: Layout, params: Any) -> None:
     """Read the training split and ``init/``, write ``model/``."""
     train(layout, params.seeds, params.model, params.train)
 
 
 if __name__ == "__main__":
-    stage_main(main, PARAMS)
+    stage_main(run, SECTIONS)
