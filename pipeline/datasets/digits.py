@@ -1,11 +1,10 @@
 """The 1,797 handwritten digits (8×8) that scikit-learn carries: real data without a download."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import sklearn
-from sklearn.datasets import load_digits
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.source import Block, FileList
@@ -25,7 +24,7 @@ class Digits:
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return package and version."""
-        return {"package": "scikit-learn", "version": sklearn.__version__}
+        return {"package": "scikit-learn", "version": version("scikit-learn")}
 
     def n_images(self) -> int:
         """Return 1,797."""
@@ -37,6 +36,8 @@ class Digits:
 
     def blocks(self) -> Iterator[Block]:
         """Yield all images as one block."""
+        from sklearn.datasets import load_digits  # seconds of import, which a scan can do without
+
         bunch: Any = load_digits()
         images = np.rint(bunch.images * (255 / _LEVELS)).astype(np.uint8)[:, None]
         yield Block(
