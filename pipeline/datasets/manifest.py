@@ -185,8 +185,9 @@ def _open_content(path: str) -> IO[bytes]:
 
 def _read_list(path: Path) -> dict[str, tuple[str, int, str]]:
     try:
-        columns = pq.read_table(path, schema=_LIST_SCHEMA).to_pydict()
-    except (FileNotFoundError, pa.ArrowInvalid, OSError):
+        with pq.ParquetFile(path) as file:  # read_table would import pandas, a second
+            columns = file.read(_LIST_SCHEMA.names).to_pydict()
+        stamps = zip(columns["stamp"], columns["size"], columns["sha256"], strict=True)
+    except (FileNotFoundError, pa.ArrowInvalid, OSError, KeyError):
         return {}  # only a memory of hashes: without it they are computed again
-    stamps = zip(columns["stamp"], columns["size"], columns["sha256"], strict=True)
     return dict(zip(columns["path"], stamps, strict=True))
