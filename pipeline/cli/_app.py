@@ -1,0 +1,72 @@
+"""Putting the commands together, and what happens to their errors."""
+
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from pipeline.errors import PipelineError
+
+_HELP = """Several clusterings of the same images, as tables.
+
+\b
+Start:     facets rebuild
+Look:      facets status
+Ask:       facets query digits "select cluster_uid, count(*) from facet_1 group by 1"
+"""
+
+_EPILOG = """\b
+Exit codes:
+  0 done                                 4 a model cannot be trained or loaded
+  1 unexpected, with a traceback         5 not publishable, or tables are not right
+  2 a wrong parameter or argument        6 another process holds a lock
+  3 missing or damaged data              7 disk, permission, program, repository
+"""
+
+
+def _build() -> typer.Typer:
+    commands = typer.Typer(
+        name="facets",
+        help=_HELP,
+        epilog=_EPILOG,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain text: loads fast, and a message stays one line
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    commands.callback()(_facets)
+    names = sorted(module.name for module in iter_modules([str(Path(__file__).parent)]))
+    for name in names:
+        if not name.startswith("_"):
+            commands.command(name)(getattr(import_module(f"pipeline.cli.{name}"), name))
+    return commands
+
+
+def _facets() -> None:
+    pass  # a callback keeps the name of the command in the usage even if there were only one
+
+
+app = _build()
+
+
+def main() -> NoReturn:
+    """Run the command line; a deliberate error is one line on standard error and its exit code."""
+    signal.signal(signal.SIGTERM, _exit_cleanly)
+    try:
+        app()
+    except PipelineError as error:
+        print(f"facets: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    sys.exit(0)
+
+
+def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)  # as an exception, so that child processes are ended and temporary files removed

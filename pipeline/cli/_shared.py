@@ -1,0 +1,47 @@
+"""Arguments and output that commands have in common."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import ConfigError
+from pipeline.layout import Layout
+
+if TYPE_CHECKING:
+    from pipeline.config.sections import Experiment as ExperimentParams
+
+ExperimentName = Annotated[str, typer.Argument(metavar="EXP", help="Experiment of params.yaml.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for machines.")]
+WaitSeconds = Annotated[float, typer.Option("--wait", help="Seconds to wait for another process that holds the lock.")]
+
+
+def find_root() -> Path:
+    """Return the nearest folder upwards from the current one that holds ``params.yaml``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise ConfigError(f"facets must run inside a repository with a params.yaml, got {here}; change into one")
+
+
+def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:
+    """Return paths and checked parameters of one experiment.
+
+    Raises:
+        ConfigError: params.yaml breaks a rule or does not have the experiment.
+    """
+    from pipeline.config import load_params
+
+    root = find_root()
+    return Layout(root, name), load_params(root).experiment(name)
+
+
+def show(text: str, value: Any, as_json: bool) -> None:
+    """Print a result: ``text`` for people, ``value`` for machines."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else text)

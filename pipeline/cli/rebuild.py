@@ -1,0 +1,61 @@
+"""``facets rebuild``."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli._shared import AsJson, WaitSeconds, find_root, show
+
+if TYPE_CHECKING:
+    from pipeline.operations.rebuild import RebuildResult
+
+_ActiveOnly = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[EXP]...", help="Experiments; all active ones if none is named.", show_default=False),
+]
+
+
+def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
+    """Bring experiments up to date: scan the source, run the stages that are stale, publish a healthy model.
+
+    What DVC and the stages print goes to standard error; all of it is kept in .work/logs/.
+
+    \b
+    Example:
+        facets rebuild digits
+    """
+    from pipeline.config import load_params
+    from pipeline.operations.rebuild import rebuild
+
+    root = find_root()
+    names = experiments or list(load_params(root).active)
+    results = [rebuild(root, name, wait, on_line=_to_stderr) for name in names]
+    show("\n\n".join(map(_describe, results)), [asdict(result) for result in results], as_json)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _describe(result: "RebuildResult") -> str:
+    name = result.experiment
+    ran = [
+        f"  {run.stage}: {run.action} in {run.seconds:.0f} s, because {run.reason}"
+        for run in result.stages
+        if run.reason
+    ]
+    stages = ["stages", *ran] if ran else ["stages  nothing is stale, none ran"]
+    state = "published" if result.is_new else "was published already"
+    return "\n".join(
+        [
+            f"{name}: version {result.version} of model {result.model_version} {state} ({result.seconds:.0f} s)",
+            *stages,
+            f"tables  published/{name}/ (in Python: pipeline.tables.read({name!r}, 'facet_0'))",
+            f"page    published/{name}/report.html",
+            f"query   .venv/bin/facets query {name} "
+            '"select cluster_uid, count(*) as images, avg(confidence) as confidence '
+            'from facet_0 group by 1 order by 2 desc limit 5"',
+        ]
+    )

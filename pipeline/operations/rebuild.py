@@ -1,0 +1,82 @@
+"""From parameters and source to published tables: everything that is stale, nothing else."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+
+from pipeline.config import load_params
+from pipeline.errors import ConfigError
+from pipeline.layout import Layout
+from pipeline.operations.dvc import check_repository
+from pipeline.operations.locks import repository_lock
+from pipeline.operations.publish import publish_staged, stage_model
+from pipeline.operations.repro import StageRun, reproduce, stale_stages
+from pipeline.operations.run_log import log_run
+from pipeline.operations.scan import scan_source
+
+
+@dataclass(frozen=True)
+class RebuildResult:
+    """What a rebuild did.
+
+    Attributes:
+        experiment: its name.
+        stages: all stages, in order.
+        version: the published version that readers now see.
+        model_version: the model in service.
+        is_new: whether this rebuild made that version.
+        seconds: from start to end, waiting for locks included.
+    """
+
+    experiment: str
+    stages: tuple[StageRun, ...]
+    version: int
+    model_version: str
+    is_new: bool
+    seconds: float
+
+
+def rebuild(
+    root: Path,
+    experiment: str,
+    wait_seconds: float = 0.0,
+    on_line: Callable[[str], None] | None = None,
+    cancel: Event | None = None,
+) -> RebuildResult:
+    """Bring an active experiment up to date: scan, run the stale stages, publish the model if it is healthy.
+
+    Args:
+        root: the repository.
+        experiment: its name.
+        wait_seconds: how long to wait for another process that uses DVC here.
+        on_line: called with every line that DVC and the stages print.
+        cancel: when set by another thread, the run is ended; the next rebuild goes on where it stopped.
+
+    Raises:
+        ConfigError: a parameter breaks a rule, or the experiment is unknown or not active.
+        BusyError: another process holds the lock.
+        PublishError: the new model is not healthy; the published version stays.
+        PipelineError: a stage failed, with its message.
+    """
+    start = time.monotonic()
+    check_repository(root)
+    params = load_params(root)
+    sections = params.experiment(experiment)
+    if experiment not in params.active:
+        raise ConfigError(
+            f"only an active experiment is rebuilt, got {experiment!r}; add it to active in params.yaml "
+            f"(now {', '.join(params.active)})"
+        )
+    layout = Layout(root, experiment)
+    scan_source(layout, sections.preprocess)
+    with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
+        stale = stale_stages(layout, held)
+        stages = reproduce(layout, stale, held, on_line, cancel)
+        model_version = stage_model(layout, sections)
+    version, is_new = publish_staged(layout, sections, model_version)
+    result = RebuildResult(experiment, stages, version, model_version, is_new, round(time.monotonic() - start, 1))
+    if is_new or stale:
+        log_run(root, "rebuild", asdict(result))
+    return result

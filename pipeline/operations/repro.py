@@ -1,0 +1,130 @@
+"""The DVC stages of one experiment: which are stale and why, and running them."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from pipeline.layout import Layout
+from pipeline.operations.dvc import query_dvc, run_dvc
+from pipeline.operations.locks import HeldLock
+
+STAGES = ("preprocess", "init_mog", "train", "score", "assign", "report")
+"""All stages in an order that their dependencies allow."""
+
+_RUNNING = re.compile(r"Running stage '([^'@]+)@([^']+)'")
+_RESTORED = re.compile(r"Stage '([^'@]+)@[^']+' is cached - skipping run")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What became of one stage in a rebuild.
+
+    Attributes:
+        stage: its name.
+        action: ``ran``; ``restored`` from DVC's cache of earlier runs; or ``unchanged``.
+        reason: why it ran, for people; empty where it did not.
+        seconds: how long it ran.
+    """
+
+    stage: str
+    action: str
+    reason: str
+    seconds: float
+
+
+def stale_stages(layout: Layout, held: HeldLock) -> dict[str, str]:
+    """Return why each stage of an experiment would run now; a stage that only follows a stale one is not listed.
+
+    Raises:
+        as :func:`pipeline.operations.dvc.run_dvc`.
+    """
+    status = query_dvc(layout.root, ["status", "--json", *_targets(layout)], held)
+    return {name.split("@")[0]: _reason(changes) for name, changes in status.items()}
+
+
+def reproduce(
+    layout: Layout,
+    stale: Mapping[str, str],
+    held: HeldLock,
+    on_line: Callable[[str], None] | None = None,
+    cancel: Event | None = None,
+) -> tuple[StageRun, ...]:
+    """Run the stale stages of an experiment and what their results change; with nothing stale DVC is not started.
+
+    Args:
+        layout: paths of the experiment.
+        stale: from :func:`stale_stages`.
+        held: the repository lock.
+        on_line: called with every line that DVC and the stages print.
+        cancel: when set by another thread, the run is ended.
+
+    Raises:
+        as :func:`pipeline.operations.dvc.run_dvc`.
+    """
+    watch = _Watch()
+
+    def see(line: str) -> None:
+        watch.see(line)
+        if on_line is not None:
+            on_line(line)
+
+    if stale:
+        run_dvc(layout.root, ["repro", *_targets(layout)], held, see, cancel)
+        watch.stop()
+    return tuple(
+        StageRun(
+            stage,
+            action := watch.actions.get(stage, "unchanged"),
+            "" if action == "unchanged" else stale.get(stage, "an earlier stage changed its inputs"),
+            round(watch.seconds.get(stage, 0.0), 1),
+        )
+        for stage in STAGES
+    )
+
+
+class _Watch:
+    """Reads from DVC's lines which stage runs and for how long."""
+
+    def __init__(self) -> None:
+        self.actions: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+        self._running: str | None = None
+        self._since = 0.0
+
+    def see(self, line: str) -> None:
+        running, restored = _RUNNING.search(line), _RESTORED.search(line)
+        if running or line.startswith("Stage '"):
+            self.stop()
+        if running:
+            self._running, self._since = running[1], time.monotonic()
+            self.actions[running[1]] = "ran"
+        elif restored:
+            self.actions[restored[1]] = "restored"
+
+    def stop(self) -> None:
+        if self._running:
+            self.seconds[self._running] = time.monotonic() - self._since
+        self._running = None
+
+
+def _targets(layout: Layout) -> list[str]:
+    return [f"{stage}@{layout.experiment}" for stage in STAGES]
+
+
+def _reason(changes: list[Any]) -> str:
+    """Return one line from DVC's nested account of what differs from ``dvc.lock``."""
+    parts: list[str] = []
+    for change in changes:
+        if not isinstance(change, dict):
+            parts.append(str(change))  # such as "changed command"
+            continue
+        for kind, entries in change.items():
+            for path, state in entries.items():
+                if isinstance(state, dict):
+                    parts.extend(f"parameter {name} {what}" for name, what in state.items())
+                else:
+                    parts.append(f"{'output' if kind == 'changed outs' else 'input'} {path} {state}")
+    return ", ".join(parts)
