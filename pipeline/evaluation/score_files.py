@@ -1,4 +1,4 @@
-"""The files of stage score: ``metrics.json`` for ``dvc metrics show`` and CSVs for ``dvc plots show``."""
+"""The files of stage score: all numbers, the few for ``dvc metrics show``, and CSVs for ``dvc plots show``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ def write_score(score: Score, folder: Path) -> None:
     """Write metrics and plot data into a folder.
 
     - ``metrics.json``: everything, nested.
+    - ``summary.json``: the accuracies that fit on a screen.
     - ``accuracy_by_seed.csv``: one row a seed, facet and factor.
     - ``facet_factor.csv``: one row a facet, factor and method: the selected seed and the baselines.
     - ``confusion.csv``: test images of the selected seed by facet, factor, cluster, predicted and true label value.
@@ -29,10 +30,33 @@ def write_score(score: Score, folder: Path) -> None:
     Without labels the CSVs have a header and no rows. An empty field is a number that does not apply.
     """
     write_json(folder / "metrics.json", score.metrics)
+    write_json(folder / "summary.json", summary(score.metrics))
     write_csv(folder / "accuracy_by_seed.csv", ("seed", "facet", "factor", *_COLUMNS), _rows_by_seed(score.metrics))
     write_csv(folder / "facet_factor.csv", ("facet", "factor", "method", *_COLUMNS), _rows_by_method(score.metrics))
     columns = ("facet", "factor", "cluster_id", "predicted", "label", "count")
     write_csv(folder / "confusion.csv", columns, _confusion_rows(score))
+
+
+def summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return for every facet what one looks at first: clusters in use, and accuracy beside chance and k-means."""
+    return {
+        facet: {
+            "occupied": tree["occupied"],
+            "confidence": tree["confidence"],
+            **{factor: _summary_of(metrics, facet, factor) for factor in tree["factors"]},
+        }
+        for facet, tree in metrics["selected"]["facets"].items()
+    }
+
+
+def _summary_of(metrics: dict[str, Any], facet: str, factor: str) -> dict[str, Any]:
+    found = {
+        part: metrics[part]["facets"][facet]["factors"][factor]["accuracy"] for part in ("selected", "mean", "std")
+    }
+    found["chance"] = metrics["chance"][facet][factor]["accuracy"]
+    if metrics["baselines"]:
+        found["kmeans"] = metrics["baselines"][facet]["kmeans"][factor]["accuracy"]
+    return found
 
 
 def _rows_by_seed(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -93,6 +93,17 @@ def test_files(folders, tmp_path):
     score = scored(folders)
     write_score(score, tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == score.metrics
+    assert json.loads((tmp_path / "summary.json").read_text())["facet_0"] == {
+        "occupied": 3,
+        "confidence": score.metrics["selected"]["facets"]["facet_0"]["confidence"],
+        "shape": {
+            "selected": 0.75,
+            "mean": 0.75,
+            "std": 0.0,
+            "chance": score.metrics["chance"]["facet_0"]["shape"]["accuracy"],
+            "kmeans": score.metrics["baselines"]["facet_0"]["kmeans"]["shape"]["accuracy"],
+        },
+    }
     with (tmp_path / "accuracy_by_seed.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["seed"], row["facet"]) for row in rows] == [
