@@ -1,0 +1,126 @@
+"""All images of the prepared splits with their assignments, as one list: the training split, then the test split."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int, Shaped, UInt8
+
+from pipeline.datasets import ImageStore, read_labels
+from pipeline.errors import DataError
+from pipeline.records import FacetAssignment
+
+_COLUMNS = [field.name for field in fields(FacetAssignment) if field.name != "resp"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Every image of both splits.
+
+    Attributes:
+        stores: of the training and the test split.
+        image_ids: of all images.
+        facets: assignments of all images, one a facet.
+        labels: label values by factor, negative where unknown; empty without labels.
+    """
+
+    stores: Sequence[ImageStore]
+    image_ids: Shaped[np.ndarray, " image"]
+    facets: Sequence[FacetAssignment]
+    labels: Mapping[str, Int[np.ndarray, " image"]]
+
+    @property
+    def n_train(self) -> int:
+        """Images of the training split."""
+        return self.stores[0].n_images
+
+    @property
+    def n_images(self) -> int:
+        """Images of both splits."""
+        return len(self.image_ids)
+
+    @property
+    def is_test(self) -> Bool[np.ndarray, " image"]:
+        """Whether an image belongs to the test split."""
+        return np.arange(self.n_images) >= self.n_train
+
+    def take(self, chosen: Int[np.ndarray, " chosen"]) -> UInt8[np.ndarray, "chosen channel height width"]:
+        """Return the images at strictly increasing places."""
+        in_train = chosen[chosen < self.n_train]
+        in_test = chosen[chosen >= self.n_train] - self.n_train
+        return np.concatenate([store.take(rows) for store, rows in zip(self.stores, (in_train, in_test), strict=True)])
+
+
+@contextmanager
+def open_corpus(prepared: Path, assignments: Path, n_facets: int) -> Iterator[Corpus]:
+    """Open both splits of an experiment with what stage assign said about them.
+
+    Args:
+        prepared: output folder of stage preprocess.
+        assignments: output folder of stage assign: one folder a batch.
+        n_facets: of the model.
+
+    Raises:
+        DataError: a file is missing, damaged, or speaks of other images.
+    """
+    with ExitStack() as stack:
+        stores = [stack.enter_context(ImageStore(prepared / f"{split}.h5")) for split in ("train", "test")]
+        parts = [_split_assignments(store, assignments, n_facets) for store in stores]
+        labels = [_split_labels(prepared, split, store) for split, store in zip(("train", "test"), stores, strict=True)]
+        yield Corpus(
+            stores=stores,
+            image_ids=np.concatenate([store.image_ids() for store in stores]),
+            facets=[_joined([part[j] for part in parts]) for j in range(n_facets)],
+            labels={name: np.concatenate([part[name] for part in labels]) for name in labels[0]},
+        )
+
+
+def _split_assignments(store: ImageStore, assignments: Path, n_facets: int) -> list[FacetAssignment]:
+    """Return the assignments of a split in the order of its store, which may hold several batches."""
+    image_ids, batch_ids = store.image_ids(), store.batch_ids()
+    facets = []
+    for facet in range(n_facets):
+        columns: dict[str, np.ndarray] = {}
+        for batch_id in np.unique(batch_ids):
+            rows = np.flatnonzero(batch_ids == batch_id)
+            found = _read(assignments / batch_id / f"facet_{facet}.parquet", image_ids[rows])
+            for name, values in found.items():
+                columns.setdefault(name, np.empty(len(image_ids), values.dtype))[rows] = values
+        facets.append(FacetAssignment(**columns, resp=None) if columns else _no_images())
+    return facets
+
+
+def _read(path: Path, image_ids: Shaped[np.ndarray, " image"]) -> dict[str, np.ndarray]:
+    try:
+        table = pd.read_parquet(path, columns=["image_id", *_COLUMNS])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run stage assign") from None
+    if not np.array_equal(table["image_id"].to_numpy(str), image_ids):
+        raise DataError(f"{path} must hold the images of the prepared split in its order; run stage assign again")
+    return {name: table[name].to_numpy() for name in _COLUMNS}
+
+
+def _no_images() -> FacetAssignment:
+    ids, numbers = np.empty(0, np.int32), np.empty(0, np.float32)
+    return FacetAssignment(ids, numbers, numbers, numbers, ids, numbers, None)
+
+
+def _joined(parts: Sequence[FacetAssignment]) -> FacetAssignment:
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    return FacetAssignment(**columns, resp=None)
+
+
+def _split_labels(prepared: Path, split: str, store: ImageStore) -> dict[str, np.ndarray]:
+    """Return label values in the order of the store; images without a label get -1."""
+    labelled, factors = read_labels(prepared, split)  # pyright: ignore[reportArgumentType]
+    order = np.argsort(labelled)
+    image_ids = store.image_ids()
+    places = np.searchsorted(labelled, image_ids, sorter=order).clip(max=max(0, len(order) - 1))
+    aligned = {}
+    for name, values in factors.items():
+        candidates = order[places]
+        aligned[name] = np.where(labelled[candidates] == image_ids, values[candidates], -1).astype(np.int32)
+    return aligned

@@ -1,0 +1,255 @@
+"""What the page shows of a trained model: examples, samples, swaps, maps. The slow part of the page."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from pipeline.assignment import selection
+from pipeline.assignment.corpus import Corpus
+from pipeline.assignment.projection import map_places, mean_distances, nearest_components, order_by_similarity
+from pipeline.config.sections import ReportParams
+from pipeline.model import FrozenModel
+from pipeline.progress import Progress
+from pipeline.records import FacetAssignment
+from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
+from pipeline.seeding import numpy_generator, torch_generator
+
+N_BORDERLINE = 12
+N_UNUSUAL = 48
+N_ANCHORS = 12
+N_NEIGHBOURS = 6
+CROSS_CELLS = 2400
+"""Cells of all cross-tables together at most; each shows the largest clusters of its facets."""
+
+N_STEPS = 4
+"""Units that :func:`build_showcase` advances a progress bar by."""
+
+_BLOCK = 2048
+
+Chosen = Int[np.ndarray, " chosen"]
+
+
+def build_showcase(
+    model: FrozenModel, corpus: Corpus, params: ReportParams, seed: int, experiment: str, bar: Progress
+) -> Showcase:
+    """Compute everything on the page that needs the model.
+
+    Args:
+        model: the selected model.
+        corpus: all images with their assignments.
+        params: the report section.
+        seed: from which all random choices derive.
+        experiment: its name.
+        bar: advanced by :data:`N_STEPS`.
+    """
+    choice = _choose(model, corpus, params, seed)
+    pool = _pool(corpus, choice)
+    latents = _encode(model, pool.images)
+    bar.advance(note="images chosen and read")
+    facets = [_facet(model, corpus, choice, j, latents[j], params, seed) for j in range(model.n_facets)]
+    bar.advance(note="samples generated")
+    crosses = [_cross(model, corpus, choice, *pair) for pair in combinations(range(model.n_facets), 2)]
+    bar.advance(note="combinations imagined")
+    swaps = _swaps(model, choice, latents) if model.n_facets > 1 and len(choice.anchors) else None
+    bar.advance(note="facets swapped")
+    return Showcase(
+        experiment=experiment,
+        model_version=model.model_version,
+        n_train=corpus.n_train,
+        n_test=corpus.n_images - corpus.n_train,
+        temperature=params.temperature,
+        pool=pool,
+        label_values={name: _values(values) for name, values in corpus.labels.items()},
+        facets=facets,
+        crosses=crosses,
+        swaps=swaps,
+    )
+
+
+class _Choice:
+    """Places of all chosen images in the corpus, and their places in the pool."""
+
+    def __init__(self, parts: Mapping[str, Sequence[Chosen]], anchors: Chosen, sampled: Chosen) -> None:
+        self._parts = parts
+        self.anchors, self.sampled = anchors, sampled
+        everything = [chosen for each in parts.values() for chosen in each]
+        self.pool = np.unique(np.concatenate([*everything, sampled]))
+
+    def of(self, part: str) -> list[Chosen]:
+        """Return the choices of one kind as places in the pool."""
+        return [self.to_pool(chosen) for chosen in self._parts[part]]
+
+    def to_pool(self, chosen: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+        """Translate places in the corpus; -1 stays."""
+        return np.where(chosen < 0, -1, np.searchsorted(self.pool, chosen))
+
+
+def _choose(model: FrozenModel, corpus: Corpus, params: ReportParams, seed: int) -> _Choice:
+    parts: dict[str, Sequence[Chosen]] = {}
+    for j, facet in enumerate(corpus.facets):
+        n_components = model.params.n_components[j]
+        parts[f"examples-{j}"] = selection.surest_members(facet, n_components, params.examples)
+        parts[f"borderline-{j}"] = selection.borderline_members(facet, n_components, N_BORDERLINE)
+        parts[f"unusual-{j}"] = [selection.lowest(facet.typicality, N_UNUSUAL)]
+        parts[f"uncertain-{j}"] = [selection.lowest(-facet.entropy, N_UNUSUAL)]
+    for first, second in combinations(range(model.n_facets), 2):
+        shown = _cross_examples(model, corpus, first, second)[2]
+        parts[f"cross-{first}-{second}"] = [shown[shown >= 0]]
+    sampled = selection.random_images(corpus.n_images, params.map_points, numpy_generator(seed, "report", "map"))
+    surest = [chosen[:1] for j in range(model.n_facets) for chosen in parts[f"examples-{j}"]]
+    anchors = selection.diverse_images(corpus.facets, np.unique(np.concatenate(surest)), N_ANCHORS)
+    return _Choice(parts, anchors, sampled)
+
+
+def _cross_examples(
+    model: FrozenModel, corpus: Corpus, first: int, second: int
+) -> tuple[Chosen, Chosen, Int[np.ndarray, "row column"]]:
+    """Return the rows, columns and example images of a cross-table."""
+    n_pairs = model.n_facets * (model.n_facets - 1) // 2
+    longest = int((CROSS_CELLS / n_pairs) ** 0.5)
+    shape = (model.params.n_components[first], model.params.n_components[second])
+    sizes = [np.bincount(corpus.facets[j].cluster_id, minlength=model.params.n_components[j]) for j in (first, second)]
+    rows, columns = (selection.largest_components(size, longest) for size in sizes)
+    examples = selection.cross_examples(corpus.facets[first], corpus.facets[second], shape)
+    return rows, columns, examples[np.ix_(rows, columns)]
+
+
+def _pool(corpus: Corpus, choice: _Choice) -> Pool:
+    return Pool(
+        images=corpus.take(choice.pool),
+        image_ids=corpus.image_ids[choice.pool],
+        is_test=corpus.is_test[choice.pool],
+        is_sampled=np.isin(choice.pool, choice.sampled),
+        labels={name: values[choice.pool] for name, values in corpus.labels.items()},
+    )
+
+
+def _encode(model: FrozenModel, images: UInt8[np.ndarray, "n c h w"]) -> list[Float[np.ndarray, "pool latent"]]:
+    blocks = [
+        [qz.mean.float().cpu().numpy() for qz in model.encode(torch.from_numpy(images[start : start + _BLOCK]))]
+        for start in range(0, max(1, len(images)), _BLOCK)
+    ]
+    return [np.concatenate([block[j] for block in blocks]) for j in range(model.n_facets)]
+
+
+def _facet(
+    model: FrozenModel,
+    corpus: Corpus,
+    choice: _Choice,
+    j: int,
+    latents: Float[np.ndarray, "pool latent"],
+    params: ReportParams,
+    seed: int,
+) -> FacetShow:
+    facet, n_components, mixture = corpus.facets[j], model.params.n_components[j], model.mixture(j)
+    sizes = np.bincount(facet.cluster_id, minlength=n_components)
+    distances = mean_distances(mixture)
+    return FacetShow(
+        pool=_pool_assignment(facet, choice.pool, latents, map_places(latents, mixture, facet.cluster_id[choice.pool])),
+        sizes=sizes,
+        mean_confidence=selection.mean_confidence(facet, n_components),
+        histogram=selection.confidence_histogram(facet, n_components),
+        by_confidence=selection.order_by_confidence(facet, corpus.is_test, n_components),
+        by_similarity=order_by_similarity(distances),
+        neighbours=nearest_components(distances, sizes, N_NEIGHBOURS),
+        examples=choice.of(f"examples-{j}"),
+        borderline=choice.of(f"borderline-{j}"),
+        unusual=choice.of(f"unusual-{j}")[0],
+        uncertain=choice.of(f"uncertain-{j}")[0],
+        generated=_generated(model, j, params, seed),
+        label_counts={name: _label_counts(facet, values, n_components) for name, values in corpus.labels.items()},
+    )
+
+
+def _pool_assignment(
+    facet: FacetAssignment, pool: Chosen, latents: Float[np.ndarray, "pool d"], places: Float[np.ndarray, "pool 2"]
+) -> PoolAssignment:
+    return PoolAssignment(
+        cluster_id=facet.cluster_id[pool],
+        confidence=facet.confidence[pool],
+        entropy=facet.entropy[pool],
+        typicality=facet.typicality[pool],
+        runner_up=facet.runner_up[pool],
+        runner_up_confidence=facet.runner_up_confidence[pool],
+        latents=latents,
+        places=places,
+    )
+
+
+def _generated(model: FrozenModel, j: int, params: ReportParams, seed: int) -> UInt8[np.ndarray, "k n c h w"]:
+    generator = torch_generator(seed, "report", "generated", j)
+    samples = [
+        _as_uint8(model.sample(j, component, params.generated, params.temperature, generator))
+        for component in range(model.params.n_components[j])
+    ]
+    return np.stack(samples)
+
+
+def _cross(model: FrozenModel, corpus: Corpus, choice: _Choice, first: int, second: int) -> CrossShow:
+    rows, columns, examples = _cross_examples(model, corpus, first, second)
+    n_components = model.params.n_components
+    ids = corpus.facets[first].cluster_id, corpus.facets[second].cluster_id
+    return CrossShow(
+        first=first,
+        second=second,
+        row_ids=rows,
+        column_ids=columns,
+        counts=selection.cross_counts(*ids, n_components[first], n_components[second]),
+        examples=choice.to_pool(examples),
+        imagined=_imagined(model, first, second, rows, columns),
+    )
+
+
+def _imagined(
+    model: FrozenModel, first: int, second: int, rows: Chosen, columns: Chosen
+) -> UInt8[np.ndarray, "row column c h w"]:
+    """Decode the means of two components; other facets stay at the mean of their heaviest component."""
+    n_cells = len(rows) * len(columns)
+    latents = []
+    for j in range(model.n_facets):
+        mixture = model.mixture(j)
+        components = {first: np.repeat(rows, len(columns)), second: np.tile(columns, len(rows))}
+        heaviest = np.full(n_cells, int(mixture.weights.argmax()))
+        latents.append(torch.from_numpy(mixture.means[components.get(j, heaviest)]).float())
+    pictures = _as_uint8(model.decode(latents))
+    return pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
+
+
+def _swaps(model: FrozenModel, choice: _Choice, latents: Sequence[Float[np.ndarray, "pool d"]]) -> SwapShow:
+    """Decode every pair of anchors with one facet exchanged, and read the results again (paper, Fig. 5)."""
+    anchors = choice.to_pool(choice.anchors)
+    own = [torch.from_numpy(z[anchors]).float() for z in latents]
+    n_anchors = len(anchors)
+    pictures, clusters = [], []
+    for swapped in range(model.n_facets):
+        mixed = [
+            z.repeat(n_anchors, 1) if j == swapped else z.repeat_interleave(n_anchors, 0) for j, z in enumerate(own)
+        ]
+        decoded = _as_uint8(model.decode(mixed))
+        found = model.assign(torch.from_numpy(decoded))
+        pictures.append(decoded.reshape(n_anchors, n_anchors, *decoded.shape[1:]))
+        ids = np.stack([facet.cluster_id for facet in found], axis=-1)
+        clusters.append(ids.reshape(n_anchors, n_anchors, model.n_facets))
+    return SwapShow(anchors, np.stack(pictures), np.stack(clusters))
+
+
+def _as_uint8(pixels: torch.Tensor) -> UInt8[np.ndarray, "n c h w"]:
+    return (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _values(values: Int[np.ndarray, " image"]) -> Int[np.ndarray, " value"]:
+    found = np.unique(values)
+    return found[found >= 0]
+
+
+def _label_counts(
+    facet: FacetAssignment, values: Int[np.ndarray, " image"], n_components: int
+) -> Int[np.ndarray, "k v"]:
+    shown = _values(values)
+    known = values >= 0
+    columns = np.searchsorted(shown, values[known])
+    cells = facet.cluster_id[known] * len(shown) + columns
+    return np.bincount(cells, minlength=n_components * len(shown)).reshape(n_components, len(shown))

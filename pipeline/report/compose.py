@@ -1,0 +1,144 @@
+"""The page: one HTML file that holds everything it shows and asks no network for anything."""
+
+import base64
+import gzip
+import html
+import json
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.report.assets import SCHEMA
+from pipeline.report.curves import read_curves
+from pipeline.report.rows import BatchRow, PageInput
+from pipeline.report.scores import dependence_rows, score_rows
+from pipeline.storage import atomic_file, read_json
+
+_SCRIPTS = (
+    "base",
+    "data",
+    "pictures",
+    "marks",
+    "overview",
+    "clusters",
+    "cross",
+    "compose",
+    "map_view",
+    "map",
+    "unusual",
+    "batches",
+    "charts",
+    "training",
+    "scores",
+    "about",
+    "details",
+    "main",
+)
+
+
+def compose(published: Path, page: PageInput) -> Path:
+    """Write ``report.html`` of a published version.
+
+    Args:
+        published: folder of the experiment below ``published``; the files of the model in service lie in
+            ``models/<model_version>``: ``model.json``, ``history.csv``, ``score/metrics.json`` and ``report/``.
+        page: what publishing decided.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: one of these files is missing or of another schema.
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    model_dir = published / "models" / page.model_version
+    report = model_dir / "report"
+    shown = read_json(report / "page.json")
+    if shown.get("schema") != SCHEMA:
+        raise DataError(
+            f"{report / 'page.json'} must have schema {SCHEMA}, got {shown.get('schema')!r}; run stage report again"
+        )
+    sprites = {file: report / file for sheet in shown["sheets"].values() for file in sheet["files"]}
+    batches = [_batch(batch, shown, sprites) for batch in page.batches]
+    data = {
+        **shown,
+        "published": {
+            "experiment": page.experiment,
+            "version": page.version,
+            "created": page.created,
+            "model_version": page.model_version,
+        },
+        "clusters": [asdict(cluster) for cluster in page.clusters],
+        "batches": batches,
+        "lineage": [asdict(row) for row in page.lineage],
+        **_model_files(model_dir),
+    }
+    path = published / "report.html"
+    with atomic_file(path) as temporary:
+        temporary.write_text(_document(page, data, sprites), encoding="utf-8")
+    return path
+
+
+def _batch(batch: BatchRow, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
+    """Return a batch for the page, and add its thumbnails to the page's sprites."""
+    record = asdict(batch) | {"thumbnails": None}
+    if batch.thumbnails is None:
+        return record
+    page = read_json(batch.thumbnails / "page.json")
+    name = f"batch-{batch.batch_id}"
+    sheet = page["sheets"]["images"]
+    named = {f"{name}-{file}": batch.thumbnails / file for file in sheet["files"]}
+    sprites.update(named)
+    shown["sheets"][name] = sheet | {"files": list(named)}
+    return record | {"thumbnails": {"sheet": name, "ids": page["images"]["ids"]}}
+
+
+def _model_files(model_dir: Path) -> dict[str, Any]:
+    metrics = read_json(model_dir / "score" / "metrics.json")
+    return {
+        "model": read_json(model_dir / "model.json"),
+        "scores": score_rows(metrics),
+        "dependence": dependence_rows(metrics),
+        "curves": read_curves(model_dir / "history.csv"),
+    }
+
+
+def _document(page: PageInput, data: dict[str, Any], sprites: dict[str, Path]) -> str:
+    parts = {
+        "TITLE": html.escape(f"{page.experiment} · version {page.version}"),
+        "STYLE": _asset("style.css"),
+        "DATA": _json(data),
+        "SPRITES": "\n".join(_block(f"sprite:{name}", path.read_bytes()) for name, path in sorted(sprites.items())),
+        "PLOTLY": _block("plotly", _plotly()),
+        "SCRIPT": "\n".join(_asset(f"{name}.js") for name in _SCRIPTS),
+    }
+    before, *rest = _asset("page.html").split("{{")
+    filled = [before]
+    for piece in rest:
+        name, after = piece.split("}}", 1)
+        filled += [parts[name], after]
+    return "".join(filled)
+
+
+def _block(name: str, content: bytes) -> str:
+    return f'<script type="text/plain" id="{name}">{base64.b64encode(content).decode()}</script>'
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Inside a script element only these could end it early or open a comment.
+    return text.replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return (files("pipeline.report") / "page" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> bytes:
+    """Return plotly.js, compressed: the page unpacks it when its first chart is opened."""
+    source = files("plotly") / "package_data" / "plotly.min.js"
+    return gzip.compress(source.read_bytes(), compresslevel=9, mtime=0)

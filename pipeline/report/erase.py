@@ -1,0 +1,42 @@
+"""Removal of images from what stage report and ingestion wrote for the page."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.report.packing import unpack
+from pipeline.report.sprites import Sheet, blank_cells
+from pipeline.storage import read_json, write_json
+
+
+def erase_images(folder: Path, image_ids: Collection[str]) -> int:
+    """Blank images in a report folder: their pixels, their ids and every picture decoded from them.
+
+    Args:
+        folder: output of stage report or its published copy, or a thumbnail folder.
+        image_ids: what to remove.
+
+    Returns:
+        How many pictures of the data were blanked. The page leaves out what has no id.
+    """
+    path = folder / "page.json"
+    page = read_json(path)
+    gone = set(image_ids)
+    ids = page["images"]["ids"]
+    indices = [index for index, image_id in enumerate(ids) if image_id in gone]
+    if not indices:
+        return 0
+    blank_cells(folder, Sheet.from_json(page["sheets"]["images"]), indices)
+    page["images"]["ids"] = [None if image_id in gone else image_id for image_id in ids]
+    if page.get("swaps"):
+        _blank_swaps(folder, page, set(indices))
+    write_json(path, page)
+    return len(indices)
+
+
+def _blank_swaps(folder: Path, page: dict, erased: set[int]) -> None:
+    n_facets, n_anchors = unpack(page["swaps"]["cluster_id"]).shape[:2]
+    is_gone = np.isin(page["swaps"]["anchors"], sorted(erased))
+    touched = np.broadcast_to(is_gone[:, None] | is_gone[None, :], (n_facets, n_anchors, n_anchors))
+    blank_cells(folder, Sheet.from_json(page["sheets"]["swaps"]), np.flatnonzero(touched).tolist())

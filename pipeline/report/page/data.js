@@ -1,0 +1,94 @@
+// The data of the page: unpacked arrays, and clusters as published joined with what stage report says of them.
+
+const D = JSON.parse(document.getElementById("data").textContent);
+
+function bytes(base64) {
+  const text = atob(base64), out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, int32: Int32Array, float32: Float32Array };
+
+function unpack(packed) {
+  const raw = new ARRAYS[packed.dtype](bytes(packed.base64).buffer);
+  if (packed.scale === undefined) return raw;
+  const out = new Float32Array(raw.length);
+  for (let i = 0; i < raw.length; i++) out[i] = raw[i] * packed.scale;
+  return out;
+}
+
+const images = {
+  ids: D.images.ids,
+  isTest: unpack(D.images.is_test),
+  isSampled: unpack(D.images.is_sampled),
+  labels: Object.fromEntries(Object.entries(D.images.labels).map(([name, packed]) => [name, unpack(packed)])),
+};
+const isShown = (index) => index >= 0 && images.ids[index] !== null;
+const nImages = sum(D.batches.filter((b) => b.status !== "removed").map((b) => b.n_images)) || D.n_train + D.n_test;
+
+const facets = D.facets.map((facet, j) => ({
+  ...facet,
+  index: j,
+  tone: `f${j % 6}`,
+  label: D.facets.length === 1 ? "The facet" : `Facet ${j}`,
+  pool: Object.fromEntries(Object.entries(facet.pool).map(([name, packed]) => [name, unpack(packed)])),
+  clusters: range(facet.n_components).map((id) => ({ facet: j, id, size: facet.sizes[id],
+    confidence: facet.mean_confidence[id], weight: null, uid: null, name: null, note: null, mintedBy: null })),
+}));
+for (const row of D.clusters) {
+  Object.assign(facets[row.facet].clusters[row.cluster_id], { uid: row.cluster_uid, name: row.name, note: row.note,
+    size: row.size, confidence: row.mean_confidence, weight: row.mixing_weight, mintedBy: row.minted_by });
+}
+for (const facet of facets) {
+  facet.used = facet.clusters.filter((cluster) => cluster.size > 0);
+  facet.total = sum(facet.used.map((cluster) => cluster.size));
+  facet.members = facet.clusters.map(() => []);
+  for (let i = 0; i < images.ids.length; i++) if (isShown(i)) facet.members[facet.pool.cluster_id[i]].push(i);
+}
+const crosses = D.crosses.map((cross) => ({ ...cross, counts: unpack(cross.counts), examples: unpack(cross.examples) }));
+
+const titleOf = (cluster) => cluster.name || cluster.uid || `component ${cluster.id}`;
+const shortOf = (cluster) => cluster.name || String(cluster.id);
+const share = (cluster) => cluster.size / (facets[cluster.facet].total || 1);
+const clusterOf = (facet, index) => facet.clusters[facet.pool.cluster_id[index]];
+
+function faceOf(cluster) {
+  const facet = facets[cluster.facet];
+  const found = facet.examples[cluster.id].find(isShown) ?? facet.members[cluster.id][0];
+  return found ?? -1;
+}
+
+// What part of the new batches falls into a cluster, minus its part of the reference; null without new batches.
+function driftOf(cluster) {
+  const parts = [["source", "joined"], ["live"]].map((statuses) => {
+    const rows = D.batches.filter((batch) => statuses.includes(batch.status) && batch.sizes);
+    const sizes = rows.map((batch) => batch.sizes[cluster.facet]);
+    const total = sum(sizes.map(sum));
+    return total ? sum(sizes.map((each) => each[cluster.id])) / total : null;
+  });
+  return parts.includes(null) ? null : parts[1] - parts[0];
+}
+
+function shift(cluster, batch) {
+  const rows = D.batches.filter((other) => other.status === "source" && other.sizes);
+  const total = sum(rows.map((other) => sum(other.sizes[cluster.facet])));
+  const own = sum(batch.sizes[cluster.facet]);
+  if (!total || !own) return 0;
+  return batch.sizes[cluster.facet][cluster.id] / own - sum(rows.map((b) => b.sizes[cluster.facet][cluster.id])) / total;
+}
+
+// The pictures nearest to one in a facet's latents, or in those of all facets together.
+function nearest(index, shown, n) {
+  const distances = [];
+  for (let i = 0; i < images.ids.length; i++) {
+    if (i === index || !isShown(i)) continue;
+    let distance = 0;
+    for (const facet of shown) {
+      const z = facet.pool.latents, d = facet.latent_dim;
+      for (let k = 0; k < d; k++) distance += (z[i * d + k] - z[index * d + k]) ** 2;
+    }
+    distances.push([distance, i]);
+  }
+  return distances.sort((a, b) => a[0] - b[0]).slice(0, n).map((pair) => pair[1]);
+}

@@ -1,0 +1,105 @@
+// What was found, at a glance.
+
+function overviewPanel() {
+  const total = facets[0]?.total || nImages;
+  const ways = facets.length === 1 ? "sorted one way" : `seen ${facets.length} ways`;
+  const story = facets.length === 1
+    ? "Without any labels, one clustering was found in these images. Every image has a place in it, with a confidence."
+    : `Without any labels, ${facets.length} separate clusterings were found in the same images. Each one, a facet, answers a question of its own, and every image has a place in all of them.`;
+  return [
+    h("section", { class: "hero" },
+      h("div", { class: "stack" },
+        h("h1", { tabindex: "-1" }, `${plural(total, "image")}, ${ways}`),
+        h("p", { class: "lead" }, story),
+        h("div", { class: "row" },
+          h("a", { class: "button strong", href: crosses.length ? "#/cross/0/1" : "#/clusters/0" }, crosses.length ? "See the facets against each other" : "Look at the clusters"),
+          h("a", { class: "button", href: "#/map/0" }, "Open the map"))),
+      crosses.length ? teaser(crosses[0]) : null),
+    h("section", { class: "columns", "aria-label": "Facets" }, facets.map(facetCard)),
+    h("section", { class: "columns" }, dependenceCard(), modelCard()),
+  ];
+}
+
+// A corner of the cross-table: the biggest clusters of both facets.
+function teaser(cross) {
+  const [first, second] = [facets[cross.first], facets[cross.second]];
+  const nRows = Math.min(5, cross.row_ids.length), nColumns = Math.min(8, cross.column_ids.length), size = niceSize("images", 34);
+  const grid = h("div", { class: "teaser-grid", style: { "grid-template-columns": `repeat(${nColumns}, auto)` } },
+    range(nRows).map((r) => range(nColumns).map((c) => {
+      const example = cross.examples[r * cross.column_ids.length + c];
+      return isShown(example) ? picture("images", example, size)
+        : picture("imagined", cross.imagined_from + r * cross.column_ids.length + c, size, { style: { opacity: 0.4 } });
+    })));
+  return h("a", { class: "teaser", href: `#/cross/${cross.first}/${cross.second}`,
+    "aria-label": `Cross-table of ${first.label} and ${second.label}` },
+    h("span", { class: `teaser-axis facet-name ${second.tone}` }, `${second.label} →`),
+    h("span", { class: "teaser-body" }, h("span", { class: `teaser-axis facet-name ${first.tone}` }, `← ${first.label}`), grid));
+}
+
+function facetCard(facet) {
+  const largest = Math.max(0, ...facet.used.map(share));
+  const confidence = sum(facet.used.map((c) => c.size * (c.confidence ?? 0))) / (facet.total || 1);
+  return h("article", { class: `card stack ${facet.tone}` },
+    h("div", { class: "row" }, h("h2", {}, facetName(facet)), depthNote(facet), h("span", { class: "grow" }),
+      h("a", { class: "button", href: `#/clusters/${facet.index}`, "aria-label": `Clusters of ${facet.label}` }, "Clusters")),
+    skyline(facet),
+    h("dl", { class: "stats" },
+      stat("Clusters in use", facet.used.length, `of ${facet.n_components}`),
+      stat("Largest cluster", percent(largest)),
+      stat("Mean confidence", fixed(confidence)),
+      stat("Latent dimensions", facet.latent_dim)),
+    labelNote(facet));
+}
+
+function depthNote(facet) {
+  if (facets.length === 1) return null;
+  const text = facet.index === 0 ? "shallowest" : facet.index === facets.length - 1 ? "deepest" : "";
+  return text ? h("span", { class: "small" }, text) : null;
+}
+
+// Sizes as a skyline with a face under every bar.
+function skyline(facet) {
+  if (!facet.used.length) return emptyNote("No image lies in this facet.");
+  const sorted = [...facet.used].sort((a, b) => b.size - a.size), shown = sorted.slice(0, 24), most = shown[0].size;
+  const size = niceSize("images", 24);
+  return h("figure", { class: "stack", style: { gap: "6px" } },
+    h("div", { class: "skyline", role: "group", "aria-label": `Cluster sizes of ${facet.label}` }, shown.map((cluster) =>
+      h("a", { href: clusterHref(cluster), "aria-label": `${titleOf(cluster)}: ${plural(cluster.size, "image")}`, "data-tip": `${titleOf(cluster)} · ${plural(cluster.size, "image")} · ${percent(share(cluster))}` },
+        h("i", { style: { height: `${Math.round(64 * cluster.size / most)}px` } }), imagePicture(faceOf(cluster), size)))),
+    sorted.length > shown.length ? h("figcaption", { class: "small" }, `The ${shown.length} largest of ${sorted.length} clusters`) : null);
+}
+
+function labelNote(facet) {
+  const rows = D.scores.filter((row) => row.facet === facet.index && row.scores.accuracy);
+  if (!rows.length) return null;
+  const gain = (row) => row.scores.accuracy.selected - row.scores.accuracy.chance;
+  const best = [...rows].sort((a, b) => gain(b) - gain(a))[0], score = best.scores.accuracy;
+  const verdict = gain(best) > 0.15 ? "Follows the label" : "Follows no label; closest is";
+  return h("p", { class: "note" }, `${verdict} `, h("b", {}, best.factor), `: accuracy ${fixed(score.selected)}, where chance gives ${fixed(score.chance)}. Labels were only used to measure this.`);
+}
+
+function dependenceCard() {
+  if (facets.length === 1) {
+    return h("article", { class: "card stack" }, h("h2", {}, "One facet"), h("p", { class: "note" },
+      "This model has a single facet, so there is nothing to compare it with. More facets come with longer lists in model.latent_dims and model.n_components."));
+  }
+  return h("article", { class: "card stack" }, h("h2", {}, "How separate the facets are"),
+    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. Few images per cell give more than 0 % by chance."),
+    D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
+      h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second]),
+        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised))), meter(pair.normalised))));
+}
+
+function modelCard() {
+  const healthy = D.model.seeds.filter((seed) => seed.healthy);
+  const bounds = healthy.map((seed) => seed.validation_elbo), low = Math.min(...bounds), high = Math.max(...bounds);
+  const place = (value) => (high > low ? (value - low) / (high - low) : 1);
+  return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
+    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}.`),
+    sortTable([["Seed"], ["Held-out bound, nats", "number"], ["", ""], ["Health"]], D.model.seeds.map((seed) => [
+      h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
+      fixed(seed.validation_elbo, 2),
+      seed.healthy ? h("div", { style: { width: "90px" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : "",
+      seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", {}, h("span", { class: "pill bad" }, "unhealthy"), h("span", { class: "small" }, ` ${seed.reason ?? ""}`)),
+    ])));
+}

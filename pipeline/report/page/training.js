@@ -1,0 +1,52 @@
+// Training curves.
+
+const trainingState = { term: "elbo" };
+
+function termName(term) {
+  const [, kind, j] = term.match(/^(kl|kl_z|kl_c)_(\d+)$/) ?? [];
+  if (kind) return `${{ kl: "KL", kl_z: "KL of z", kl_c: "KL of c" }[kind]}, ${facets[j]?.label ?? `facet ${j}`}`;
+  return { elbo: "Bound (ELBO)", log_px: "Reconstruction log p(x | z)" }[term] ?? term;
+}
+
+function trainingPanel() {
+  const place = h("div", { class: "card stack" });
+  const draw = () => place.replaceChildren(trainingChart(), trainingTable());
+  draw();
+  return [
+    heading("Training", "How every seed came to its model. Facets join one after the other, the deepest first; shaded bands are these phases."),
+    h("div", { class: "row" }, choice("Quantity", D.curves.terms.map((term) => [term, termName(term)]), trainingState.term, (term) => { trainingState.term = term; draw(); })),
+    place,
+  ];
+}
+
+function trainingChart() {
+  const { term } = trainingState, chosen = D.model.selected_seed;
+  const shown = D.curves.series.filter((series) => series.values[term].some((value) => value !== null));
+  if (!shown.length) return emptyNote("Nothing was recorded for this quantity.");
+  const ordered = [...shown.filter((s) => s.seed !== chosen), ...shown.filter((s) => s.seed === chosen)];
+  const traces = (colour) => ordered.map((series) => ({
+    x: series.epoch, y: series.values[term], mode: "lines", name: `seed ${series.seed}, ${series.split}`, showlegend: series.seed === chosen,
+    line: { color: colour(series.seed === chosen ? (series.split === "train" ? "--facet-0" : "--facet-1") : "--line-strong"), width: series.seed === chosen ? 2.6 : 1.2, dash: series.split === "train" ? "dot" : "solid" },
+    hovertemplate: `%{y:.3f} nats<extra>seed ${series.seed}, ${series.split}</extra>`,
+  }));
+  return chart(`${termName(term)} by epoch`, traces, (colour) => ({
+    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "nats an image" } }, shapes: phaseBands(colour),
+  }));
+}
+
+function phaseBands(colour) {
+  const series = D.curves.series[0], bands = [];
+  for (let n = 0; n < series.epoch.length; n++) {
+    const last = bands[bands.length - 1];
+    if (last && last.phase === series.phase[n]) last.end = series.epoch[n];
+    else bands.push({ phase: series.phase[n], start: last ? last.end : series.epoch[n], end: series.epoch[n] });
+  }
+  return bands.filter((band) => band.phase % 2 === 1).map((band) => ({ type: "rect", xref: "x", yref: "paper", x0: band.start, x1: band.end, y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: colour("--sunken") }));
+}
+
+function trainingTable() {
+  const { term } = trainingState, last = (values) => values.filter((value) => value !== null).at(-1);
+  const rows = D.curves.series.filter((s) => s.values[term].some((value) => value !== null))
+    .map((s) => [`Seed ${s.seed}, ${s.split}`, count(s.epoch.at(-1) ?? 0), fixed(last(s.values[term]), 3)]);
+  return h("details", {}, h("summary", {}, "Final values as a table"), sortTable([["Run"], ["Last epoch", "number"], [`${termName(term)}, nats`, "number"]], rows));
+}

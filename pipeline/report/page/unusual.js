@@ -1,0 +1,34 @@
+// Images that fit nowhere well.
+
+function unusualPanel(j) {
+  const facet = facets[j], size = niceSize("images", 72);
+  return [
+    heading(facets.length === 1 ? "Unusual images" : `Unusual images in ${facet.label}`,
+      "Two ways to be odd: least typical images are unlike anything the model has learned; torn images lie between two clusters."),
+    facets.length > 1 ? h("div", { class: "row" }, facetTabs("Facet", "unusual", j)) : null,
+    oddSection(facet, "Least typical", "Lowest log-density under the whole facet. Look here for damaged files, strange crops and new kinds of images.", facet.unusual, (index) => [
+      h("span", {}, `${fixed(facet.pool.typicality[index], 1)} nats`), h("span", {}, titleOf(clusterOf(facet, index)))], size),
+    oddSection(facet, "Torn between clusters", "Largest entropy of the responsibilities. The bar shows the first and the second cluster, and what is left for all others.",
+      facet.n_components > 1 ? facet.uncertain : [], (index) => tornNote(facet, index), size),
+  ];
+}
+
+function oddSection(facet, title, text, chosen, note, size) {
+  const shown = chosen.filter(isShown);
+  const grid = h("div", { class: "odd-grid", role: "group", "aria-label": title }, shown.map((index) =>
+    h("button", { type: "button", class: "odd", onclick: () => show(`image:${index}`) }, imagePicture(index, size), h("span", { class: "visually-hidden" }, `Image ${images.ids[index]}`), note(index))));
+  roving(grid, ".odd", () => Math.max(1, getComputedStyle(grid).gridTemplateColumns.split(" ").length));
+  return h("section", { class: `card stack ${facet.tone}` }, h("h2", {}, title), h("p", { class: "note" }, text),
+    shown.length ? grid : emptyNote("There are none."));
+}
+
+function tornNote(facet, index) {
+  const first = facet.pool.confidence[index], second = facet.pool.runner_up_confidence[index];
+  const other = facet.clusters[facet.pool.runner_up[index]];
+  const part = (fraction) => h("i", { style: { width: `${100 * Math.max(0, fraction)}%` } });
+  return [
+    h("span", { class: "split-bar", "aria-hidden": "true" }, part(first), part(second), part(1 - first - second)),
+    h("span", {}, `${percent(first, 0)} ${titleOf(clusterOf(facet, index))}`),
+    other ? h("span", {}, `${percent(second, 0)} ${titleOf(other)}`) : null,
+  ];
+}

@@ -1,0 +1,97 @@
+"""What the page shows of a published version: rows of its small tables as typed records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ClusterRow:
+    """One component of the model in service, as published.
+
+    Attributes:
+        facet: number of the facet, from 0.
+        cluster_id: the component.
+        cluster_uid: its lasting name; None for a component that never held an image.
+        name: what people call it, if they named it.
+        note: what people wrote about it, if anything.
+        size: live images in it.
+        mean_confidence: of these images; None without images.
+        mixing_weight: of the component in the model's prior.
+        minted_by: model version in which the uid first appeared.
+    """
+
+    facet: int
+    cluster_id: int
+    cluster_uid: str | None
+    name: str | None
+    note: str | None
+    size: int
+    mean_confidence: float | None
+    mixing_weight: float
+    minted_by: str | None
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One batch of images.
+
+    Attributes:
+        batch_id: ``train``, ``test`` or ``b-…``.
+        status: ``source``, ``live``, ``joined`` or ``removed``.
+        created: ISO date and time, UTC; None for the source's own splits.
+        source: where it came from.
+        n_images: live images.
+        quarantined: files that could not be read as images.
+        duplicates: images that the experiment already had.
+        drift: one score a facet; None where it was not measured.
+        drifted: whether it counts as drifted; None where it was not measured.
+        sizes: live images by facet and component; None where unknown.
+        thumbnails: folder written by :func:`pipeline.report.write_thumbnails`; None where there is none.
+    """
+
+    batch_id: str
+    status: str
+    created: str | None
+    source: str | None
+    n_images: int
+    quarantined: int
+    duplicates: int
+    drift: Sequence[float] | None
+    drifted: bool | None
+    sizes: Sequence[Sequence[int]] | None
+    thumbnails: Path | None
+
+
+@dataclass(frozen=True)
+class LineageRow:
+    """One old cluster whose images are now found in one new cluster, although the two differ in uid."""
+
+    facet: int
+    old_uid: str
+    new_uid: str
+    kind: str
+    overlap: int
+
+
+@dataclass(frozen=True)
+class PageInput:
+    """Everything on the page that publishing decides; the rest comes from the model's staged files.
+
+    Attributes:
+        experiment: its name.
+        version: number of the published version.
+        model_version: of the model in service.
+        created: when the version was published, ISO, UTC.
+        clusters: all components of all facets.
+        batches: all batches, oldest first.
+        lineage: splits and merges that led to this version.
+    """
+
+    experiment: str
+    version: int
+    model_version: str
+    created: str
+    clusters: Sequence[ClusterRow]
+    batches: Sequence[BatchRow]
+    lineage: Sequence[LineageRow] = ()
