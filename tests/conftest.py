@@ -1,0 +1,57 @@
+"""Stricter than production: warnings are errors (pyproject), algorithms deterministic, one thread, nobody's home."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before numpy or torch is loaded. One thread, because tests run side by side and results depend on the number.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", CUBLAS_WORKSPACE_CONFIG=":4096:8")
+
+import pytest
+import torch
+
+from tests.repository import Repository, build_template
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _strict_numerics() -> None:
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test away from the user's files, settings and network services."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("DVC_", "FACETS_", "PREFECT_", "XDG_", "GIT_"))]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("PREFECT_HOME", str(home / "prefect"))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        for role in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{role}_NAME", "tests")
+            patch.setenv(f"GIT_{role}_EMAIL", "tests@localhost")
+        patch.setenv("DO_NOT_TRACK", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A git and DVC repository with the tiny experiment rebuilt and published; copy it, never change it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers: it is built once
+    return build_template(shared / "template")
+
+
+@pytest.fixture
+def repository(template: Repository, tmp_path: Path) -> Repository:
+    """A copy of the template for one test."""
+    return template.copy(tmp_path / "repository")
+
+
+@pytest.fixture
+def empty_repository(tmp_path: Path) -> Repository:
+    """A repository with the tiny experiment, in which nothing has run yet."""
+    return Repository.create(tmp_path / "repository")

@@ -1,0 +1,168 @@
+"""A real repository in a temporary folder: the library, git, DVC and an experiment that trains in a moment."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+EXPERIMENT = "tiny"
+
+_COPIED = ("pipeline", "stages", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
+_CHANGES: dict[str, dict[str, Any]] = {
+    "preprocess": {"source": "npy", "path": "data/own/images.npy", "labels": "data/own/labels.csv"},
+    "model": {
+        "hidden": [[16], [16]],
+        "latent_dims": [2, 2],
+        "n_components": [4, 3],
+        "likelihood": "gaussian",
+        "sigma": 0.3,
+    },
+    "init_mog": {"max_iter": 20},
+    "train": {
+        "batch_size": 32,
+        "warmup_steps": 4,
+        "checkpoint_seconds": 0.05,
+        "phases": [{"epochs": 4, "fade_in": 0.0}, {"epochs": 4, "fade_in": 0.5}],
+    },
+    "score": {"bootstrap": 20},
+    "report": {"examples": 4, "generated": 2, "map_points": 50},
+    "publish": {
+        "gate": {
+            "min_occupied": 0.0,
+            "max_share": 1.0,
+            "min_entropy": 0.0,
+            "min_active_units": 0,
+            "min_confidence": 0.0,
+        }
+    },
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository and what people do in it."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> "Repository":
+        """Make a repository with the library, git, DVC and the tiny experiment, everything committed, nothing run."""
+        for name in _COPIED:
+            _copy(PROJECT / name, root / name)
+        (root / ".venv").symlink_to(sys.prefix)
+        write_images(root / "data" / "own")
+        repository = cls(root)
+        repository.write_params({"active": [EXPERIMENT], "experiments": {EXPERIMENT: tiny_experiment()}})
+        for name in ("joined", "removed"):
+            (root / "data" / name).mkdir()
+            (root / "data" / name / f"{EXPERIMENT}.json").write_text("[]\n")
+        repository.run("git", "init", "--quiet", "--initial-branch=main")
+        repository.commit("start")
+        return repository
+
+    def copy(self, root: Path) -> "Repository":
+        """Return a copy that lies elsewhere."""
+        shutil.copytree(self.root, root, symlinks=True, ignore=shutil.ignore_patterns("site-cache", "locks"))
+        return Repository(root)
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the root; unless ``check`` is off, it must succeed."""
+        done = subprocess.run(
+            command, cwd=self.root, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def facets(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``facets``."""
+        return self.run(*self.facets_command, *arguments, check=check, **environment)
+
+    @property
+    def facets_command(self) -> list[str]:
+        """How ``facets`` is started on this repository's own copy of the library."""
+        return [str(self.root / ".venv" / "bin" / "python"), "-c", "from pipeline.cli import main; main()"]
+
+    def rebuild(self) -> dict[str, Any]:
+        """Rebuild the tiny experiment and return what ``facets rebuild --json`` prints about it."""
+        (result,) = json.loads(self.facets("rebuild", EXPERIMENT, "--json").stdout)
+        return result
+
+    def stages_run(self) -> list[str]:
+        """Rebuild and return the names of the stages that ran."""
+        return [stage["stage"] for stage in self.rebuild()["stages"] if stage["action"] == "ran"]
+
+    def commit(self, message: str) -> None:
+        """Commit every file that git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def write_params(self, params: dict[str, Any]) -> None:
+        """Replace params.yaml."""
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def edit_params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the parameters of the tiny experiment in place."""
+        params = yaml.safe_load((self.root / "params.yaml").read_text())
+        change(params["experiments"][EXPERIMENT])
+        self.write_params(params)
+
+    def append(self, path: str, text: str) -> None:
+        """Append text to a file of the repository."""
+        with (self.root / path).open("a") as file:
+            file.write(text)
+
+
+def tiny_experiment() -> dict[str, Any]:
+    """Return the sections of an experiment that trains in a moment: the project's own, made small."""
+    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"]["digits"]
+    sections["seeds"] = [0, 1]
+    for name, changes in _CHANGES.items():
+        sections[name] = {**sections[name], **changes}
+    return sections
+
+
+def write_images(folder: Path) -> None:
+    """Write 120 images of three shapes in two shades, 8×8, with a label each."""
+    generator = np.random.default_rng(0)
+    shape, shade = np.arange(120) % 3, np.arange(120) // 3 % 2
+    images = generator.integers(0, 40, (120, 8, 8), dtype=np.uint8)
+    for i in range(120):
+        patch = (slice(1, 7), slice(3, 5)) if shape[i] == 0 else (slice(3, 5), slice(1, 7))
+        images[i][patch if shape[i] < 2 else (slice(2, 6), slice(2, 6))] += np.uint8(100 + 100 * shade[i])
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", images)
+    rows = [f"{i},{a},{b}" for i, (a, b) in enumerate(zip(shape, shade, strict=True))]
+    (folder / "labels.csv").write_text("\n".join(["index,shape,shade", *rows]) + "\n")
+
+
+def build_template(root: Path) -> Repository:
+    """Create a repository and rebuild the tiny experiment in it, once for all processes that ask for ``root``."""
+    repository = Repository(root)
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "params.yaml").exists():
+            unfinished = root.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            Repository.create(unfinished).rebuild()
+            Repository(unfinished).commit("rebuilt")
+            unfinished.rename(root)
+    return repository
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
+    elif source.exists():
+        shutil.copy2(source, target)
