@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def shards_of_store(path: Path, folder: Path) -> list[Shard]:
         batch_ids = store.batch_ids()
     edges = [0, *(np.flatnonzero(batch_ids[1:] != batch_ids[:-1]) + 1).tolist(), len(batch_ids)]
     runs: dict[str, list[tuple[int, int]]] = {}
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         runs.setdefault(str(batch_ids[start]), []).append((start, stop))
     return [Shard(path, None, batch_id, tuple(of_batch), folder / batch_id) for batch_id, of_batch in runs.items()]
 
