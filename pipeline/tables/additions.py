@@ -1,0 +1,76 @@
+"""Ingested batches join the version in service."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.errors import PublishError
+from pipeline.tables.batches import ingested, row_of
+from pipeline.tables.draft import Contents, Draft, updated_clusters
+from pipeline.tables.engine import common_ids, repeated_ids
+from pipeline.tables.entries import EntryBuilder, Source
+from pipeline.tables.parts import image_ids
+from pipeline.tables.summary import add_totals
+from pipeline.tables.transaction import step
+from pipeline.tables.versions import Entry, append_to_lists, load_entries
+
+
+def add_batches(
+    published: Path, assigned: Mapping[str, Path], batches: Path, removed: frozenset[str] = frozenset()
+) -> None:
+    """Publish ingested batches in one new version; those already in are left alone. Callers hold the lock.
+
+    Args:
+        published: folder of the experiment.
+        assigned: batch id to the folder of its assignments by the model in service.
+        batches: folder of the ingested batches: each with ``batch.json``, ``images.parquet``, ``quarantine.parquet``.
+        removed: ids of images that must not be published.
+
+    Raises:
+        PublishError: nothing is published yet, the assignments come from another model, or an image is already in.
+        DataError: a file is missing or damaged.
+    """
+    with step(published) as folder:
+        draft = Draft(published, folder)
+        current = draft.current
+        if current is None:
+            raise PublishError(f"{published} must hold a version that batches can join, got none; run facets publish")
+        rows = draft.rows("batches")
+        wanted = [batch_id for batch_id in assigned if batch_id not in ingested(rows)]
+        identity = draft.identity()
+        builder = EntryBuilder(draft.parts, current.model_version, identity.maps[current.model_version], removed)
+        built = [builder.build(_source(batch_id, assigned[batch_id], batches), None, None) for batch_id in wanted]
+        entries = [batch.entry for batch in built if batch.entry is not None]
+        if not entries:
+            return
+        _require_new(draft, entries)
+        totals = reduce(add_totals, [batch.totals for batch in built], current.totals)
+        new = {entry.batch_id: row_of(entry, None, (), batches) for entry in entries}
+        tables = {
+            "clusters": updated_clusters(draft, totals),
+            "batches": [*(row for row in rows if row["batch_id"] not in new), *new.values()],
+            "lineage": draft.rows("lineage"),
+        }
+        lists = append_to_lists(draft.place, folder, current.lists, entries)
+        draft.finish("ingest", Contents(current.model_version, identity, lists, totals, tables))
+
+
+def _source(batch_id: str, assigned: Path, batches: Path) -> Source:
+    folder = batches / batch_id
+    return Source(batch_id, assigned, folder / "images.parquet", folder / "quarantine.parquet")
+
+
+def _require_new(draft: Draft, entries: Sequence[Entry]) -> None:
+    fresh = [draft.parts.locate(entry.parts["images"]) for entry in entries]
+    repeated = repeated_ids(fresh, draft.folder)
+    if not repeated and draft.current is not None:
+        published = [draft.published / entry.parts["images"].file for entry in load_entries(draft.place, draft.current)]
+        ids = pa.chunked_array([chunk for path in fresh for chunk in image_ids(path).chunks], pa.string())
+        repeated = common_ids(published, ids, draft.folder)
+    if repeated:
+        raise PublishError(
+            f"an image must be published once, got {len(repeated)} that are already in, such as {repeated[0]}; leave "
+            "them out of the batch"
+        )

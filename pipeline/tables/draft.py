@@ -1,0 +1,138 @@
+"""The next version while it is being made."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.storage import write_json
+from pipeline.tables.identity import Identity
+from pipeline.tables.logical import combined_hash
+from pipeline.tables.parts import PartWriter
+from pipeline.tables.place import Place
+from pipeline.tables.schema import table_schema
+from pipeline.tables.summary import sizes_of
+from pipeline.tables.transaction import plan
+from pipeline.tables.versions import ListRef, PartFile, Totals, Version, current_version, load_version, write_version
+from pipeline.tables.writer import write_table
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a version says.
+
+    Attributes:
+        model_version: of the model that assigned every image.
+        identity: all uids, with those of this model.
+        lists: of the parts of all batches.
+        totals: one a facet.
+        tables: rows of the small tables ``clusters``, ``batches`` and ``lineage``.
+    """
+
+    model_version: str
+    identity: Identity
+    lists: Sequence[ListRef]
+    totals: Sequence[Totals]
+    tables: Mapping[str, Sequence[Row]]
+
+
+class Draft:
+    """Collects the files of version n + 1 in the folder of a step.
+
+    Args:
+        published: folder of the experiment.
+        folder: of the step (see :func:`pipeline.tables.transaction.step`).
+    """
+
+    def __init__(self, published: Path, folder: Path) -> None:
+        self.published, self.folder = published, folder
+        self.place = Place(published)
+        number = current_version(self.place)
+        self.current = None if number is None else load_version(self.place, number)
+        self.number = (number or 0) + 1
+        self.parts = PartWriter(published, folder)
+
+    def identity(self) -> Identity:
+        """Return the uids given so far."""
+        return Identity() if self.current is None else load_identity(self.place, self.current)
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the rows of a small table in the current version."""
+        if self.current is None:
+            return []
+        return pq.read_table(self.published / self.current.tables[table].file).to_pylist()
+
+    def finish(
+        self,
+        reason: str,
+        contents: Contents,
+        *,
+        obsolete: Collection[str] = (),
+        withdrawn: Mapping[int, str] | None = None,
+    ) -> None:
+        """Write the record of the new version and decide the step; there is none where readers would see no difference.
+
+        Args:
+            reason: why there is a new version.
+            contents: what it says.
+            obsolete: files to delete after the swap.
+            withdrawn: versions that can no longer be read, and why.
+        """
+        version = Version(
+            version=self.number,
+            model_version=contents.model_version,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            reason=reason,
+            n_images=sum(ref.rows for ref in contents.lists),
+            identity=self._keep_identity(contents.identity),
+            lists=tuple(contents.lists),
+            tables={name: self._keep_table(name, rows) for name, rows in contents.tables.items()},
+            totals=tuple(contents.totals),
+        )
+        if self.current is None or version.content != self.current.content:
+            write_version(self.folder, version)
+            plan(self.folder, self.number, obsolete=obsolete, withdrawn=withdrawn)
+        elif withdrawn or obsolete:
+            plan(self.folder, self.current.version, obsolete=obsolete, withdrawn=withdrawn)
+
+    def _keep_identity(self, identity: Identity) -> str:
+        record = {"schema": 1, **asdict(identity)}
+        name = f"identity/{combined_hash(json.dumps(record, sort_keys=True))[:16]}.json"
+        if not (self.published / name).exists():
+            write_json(self.folder / name, record)
+        return name
+
+    def _keep_table(self, name: str, rows: Sequence[Row]) -> PartFile:
+        file = f"tables/{self.number}/{name}.parquet"
+        schema = table_schema(name)
+        (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        content = write_table(self.folder / file, schema, pa.Table.from_pylist(list(rows), schema).to_batches())
+        existing = None if self.current is None else self.current.tables.get(name)
+        if existing is not None and existing.hash == content.hash:
+            (self.folder / file).unlink()
+            return existing
+        return PartFile(file, **asdict(content))
+
+
+def updated_clusters(draft: Draft, totals: Sequence[Totals], removed: Collection[str] = ()) -> list[Row]:
+    """Return the rows of ``clusters`` for other sums over the same model; exemplars stay, removed images apart."""
+    rows = draft.rows("clusters")
+    for row in rows:
+        sums = totals[row["facet"]]
+        row |= sizes_of(sums, row["cluster_id"])
+        row["exemplars"] = [image_id for image_id in row["exemplars"] if image_id not in removed]
+    return rows
+
+
+def load_identity(place: Place, version: Version) -> Identity:
+    """Return all uids that were ever given up to a version."""
+    record = place.json(version.identity)
+    maps = {model: tuple(map(tuple, facets)) for model, facets in record["maps"].items()}
+    return Identity(tuple(record["next_number"]), maps, record["minted_by"])

@@ -1,0 +1,151 @@
+"""From the assignments of one batch to its parts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PublishError
+from pipeline.tables.model_folder import SOURCE_BATCHES
+from pipeline.tables.parts import (
+    SHARED,
+    Observer,
+    PartWriter,
+    facet_rows,
+    has_responsibilities,
+    image_rows,
+    observed,
+    part_rows,
+    quarantine_rows,
+    revision_of,
+)
+from pipeline.tables.schema import facet_schema, facet_table, table_schema
+from pipeline.tables.summary import Exemplars, Tally
+from pipeline.tables.versions import Entry, PartFile, Totals
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of one batch come from.
+
+    Attributes:
+        batch_id: of the batch.
+        facets: folder of its assignments; None where the model's parts of it are published already.
+        images: file with the batch's rows of table ``images``.
+        quarantine: file that lists what was refused of it; None where nothing was.
+    """
+
+    batch_id: str
+    facets: Path | None
+    images: Path
+    quarantine: Path | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A batch's parts and the sums over their rows.
+
+    Attributes:
+        entry: None where no image is left.
+        totals: one a facet.
+        exemplars: one a facet.
+    """
+
+    entry: Entry | None
+    totals: tuple[Totals, ...]
+    exemplars: tuple[Exemplars, ...]
+
+
+@dataclass(frozen=True)
+class EntryBuilder:
+    """Builds the entries of one version.
+
+    Attributes:
+        writer: of the step.
+        model_version: of the model that assigned.
+        uids: of its components, one tuple a facet.
+        removed: ids of images that must not come in.
+    """
+
+    writer: PartWriter
+    model_version: str
+    uids: Sequence[Sequence[str]]
+    removed: Collection[str]
+
+    def build(self, source: Source, previous: Entry | None, same_model: Entry | None) -> Built:
+        """Return the parts of one batch; whatever says the same as before is kept.
+
+        Args:
+            source: of the rows.
+            previous: the batch's entry in the current version.
+            same_model: its newest entry by this very model.
+
+        Raises:
+            PublishError: the facets and the images do not list the same images in the same order.
+            DataError: a file is missing or damaged.
+        """
+        revision = max((entry.revision for entry in (previous, same_model) if entry is not None), default=0)
+        parts: dict[str, PartFile] = {}
+        tallies = [Tally(len(uids)) for uids in self.uids]
+        exemplars = [Exemplars() for _ in self.uids]
+        for facet, tally in enumerate(tallies):
+            existing = None if same_model is None else same_model.parts[facet_table(facet)]
+            seen = [tally.add, exemplars[facet].add] if source.batch_id == "train" else [tally.add]
+            parts[facet_table(facet)] = self._facet(source, facet, revision, existing, seen)
+        first = parts[facet_table(0)]
+        totals = tuple(tally.totals() for tally in tallies)
+        if first.rows == 0:
+            for part in parts.values():
+                self.writer.discard(part)
+            return Built(None, totals, tuple(exemplars))
+        parts["images"] = self._images(source, revision, first.ids, previous)
+        _require_same_images(source.batch_id, parts)
+        parts |= self._quarantine(source, revision, previous)
+        entry = Entry(source.batch_id, max(map(revision_of, parts.values())), first.rows, parts)
+        return Built(entry, totals, tuple(exemplars))
+
+    def _facet(
+        self, source: Source, facet: int, revision: int, existing: PartFile | None, seen: list[Observer]
+    ) -> PartFile:
+        if source.facets is None:
+            if existing is None:
+                raise PublishError(
+                    f"batch {source.batch_id} must be assigned by model {self.model_version} before it is published, "
+                    "got no assignments; run the command again"
+                )
+            for rows in part_rows(self.writer.locate(existing)):
+                for see in seen:
+                    see(rows)
+            return existing
+        path = source.facets / f"{facet_table(facet)}.parquet"
+        schema = facet_schema(facet, responsibilities=has_responsibilities(path))
+        rows = facet_rows(path, source.batch_id, self.model_version, self.uids[facet], self.removed)
+        return self.writer.write(self.model_version, source.batch_id, observed(rows, seen), schema, revision, existing)
+
+    def _images(self, source: Source, revision: int, ids: str, previous: Entry | None) -> PartFile:
+        existing = None if previous is None else previous.parts["images"]
+        # What an ingested batch says about its images is settled when it comes in; joining does not change it.
+        if existing is not None and existing.ids == ids and source.batch_id not in SOURCE_BATCHES:
+            return existing
+        rows = image_rows(source.images, source.batch_id, self.removed)
+        return self.writer.write(SHARED, source.batch_id, rows, table_schema("images"), revision, existing)
+
+    def _quarantine(self, source: Source, revision: int, previous: Entry | None) -> dict[str, PartFile]:
+        existing = None if previous is None else previous.parts.get("quarantine")
+        if source.quarantine is None or not source.quarantine.exists():
+            return {} if existing is None or source.batch_id in SOURCE_BATCHES else {"quarantine": existing}
+        rows = quarantine_rows(source.quarantine, source.batch_id)
+        part = self.writer.write(SHARED, source.batch_id, rows, table_schema("quarantine"), revision, existing)
+        if part.rows == 0:
+            self.writer.discard(part)
+            return {}
+        return {"quarantine": part}
+
+
+def _require_same_images(batch_id: str, parts: Mapping[str, PartFile]) -> None:
+    expected = parts["images"]
+    for table, part in parts.items():
+        if (part.rows, part.ids) != (expected.rows, expected.ids):
+            raise PublishError(
+                f"batch {batch_id}: {table} must list the same images as table images in the same order, got "
+                f"{part.rows} rows beside {expected.rows}; run stage assign, or ingest the batch, again"
+            )

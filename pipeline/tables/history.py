@@ -1,0 +1,136 @@
+"""All that operations do with the published tables of one experiment, in one place."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Shaped
+
+from pipeline.errors import DataError, PublishError
+from pipeline.tables import additions, check, publishing, removal, retention
+from pipeline.tables.build import id_column
+from pipeline.tables.draft import load_identity
+from pipeline.tables.engine import common_ids, component_counts
+from pipeline.tables.model_folder import ModelFolder
+from pipeline.tables.names import set_name
+from pipeline.tables.place import Place
+from pipeline.tables.transaction import recover
+from pipeline.tables.versions import Version, current_version, load_entries, load_history, load_version
+
+
+class History:
+    """The versions of one experiment's tables. Whoever changes them holds the publish lock.
+
+    Args:
+        published: folder ``published/<experiment>``.
+    """
+
+    def __init__(self, published: Path) -> None:
+        self.published = published
+
+    def recover(self) -> None:
+        """Complete a change that was decided but cut off; every change does this first."""
+        recover(self.published)
+
+    def current(self) -> Version | None:
+        """Return the current version, or None before the first."""
+        place = Place(self.published)
+        return None if current_version(place) is None else load_version(place)
+
+    def served(self) -> Version:
+        """Return the current version.
+
+        Raises:
+            PublishError: there is none.
+        """
+        version = self.current()
+        if version is None:
+            raise PublishError(f"{self.published} must hold a published version, got none; run facets publish first")
+        return version
+
+    def model_of(self, number: int) -> str:
+        """Return the model version of a version, also of a withdrawn one.
+
+        Raises:
+            DataError: there is no record of that number.
+        """
+        known = {version.version: version.model_version for version in load_history(self.published)}
+        if number not in known:
+            kept = ", ".join(map(str, sorted(known))) or "none"
+            raise DataError(f"version must be one of those kept ({kept}), got {number}; choose one of them")
+        return known[number]
+
+    def model_folder(self, model_version: str | None = None) -> Path:
+        """Return the folder of a model, by default of the one in service."""
+        return ModelFolder(self.published, model_version or self.served().model_version).path
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Return the rows of ``clusters``, ``batches`` or ``lineage`` in the current version; none before the first."""
+        version = self.current()
+        return [] if version is None else pq.read_table(self.published / version.tables[table].file).to_pylist()
+
+    def batch_sizes(self) -> dict[str, list[list[int]]]:
+        """Return for each batch the images per component, a list a facet."""
+        version = self.served()
+        entries = load_entries(Place(self.published), version)
+        sizes = {entry.batch_id: [[0] * len(totals.sizes) for totals in version.totals] for entry in entries}
+        for facet in range(version.n_facets):
+            files = [self.published / entry.parts[f"facet_{facet}"].file for entry in entries]
+            for batch_id, component, n_images in component_counts(files):
+                sizes[batch_id][facet][component] = n_images
+        return sizes
+
+    def known_ids(self, image_ids: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+        """Tell which images are published already.
+
+        Args:
+            image_ids: as ASCII bytes or text.
+        """
+        version = self.current()
+        if version is None:
+            return np.zeros(len(image_ids), bool)
+        entries = load_entries(Place(self.published), version)
+        files = [self.published / entry.parts["images"].file for entry in entries]
+        with tempfile.TemporaryDirectory() as scratch:
+            found = common_ids(files, id_column(image_ids), Path(scratch))
+        return np.isin(image_ids.astype(np.str_), np.array(found, np.str_))
+
+    def minted_by(self) -> Mapping[str, str]:
+        """Return every uid ever given and the model version that it was made for."""
+        version = self.current()
+        return {} if version is None else load_identity(Place(self.published), version).minted_by
+
+    def set_name(self, names: Path, uid: str, name: str, note: str = "") -> None:
+        """Name a cluster in the experiment's CSV; an empty name takes its name away.
+
+        Raises:
+            ConfigError: the uid was never published.
+        """
+        set_name(names, uid, name, self.minted_by(), note)
+
+    def unassigned(self, model_version: str, batches: Path) -> list[str]:
+        """Return the ingested batches that a model must assign before it can be published."""
+        return publishing.unassigned_batches(self.published, model_version, batches)
+
+    def publish_model(self, wanted: publishing.ModelPublication) -> None:
+        """Put a model in service for all images (see :func:`pipeline.tables.publishing.publish_model`)."""
+        publishing.publish_model(self.published, wanted)
+
+    def add_batches(self, assigned: Mapping[str, Path], batches: Path, removed: frozenset[str] = frozenset()) -> None:
+        """Publish ingested batches (see :func:`pipeline.tables.additions.add_batches`)."""
+        additions.add_batches(self.published, assigned, batches, removed)
+
+    def withdraw(self, removed: frozenset[str]) -> None:
+        """Take images out of everything (see :func:`pipeline.tables.removal.withdraw_images`)."""
+        removal.withdraw_images(self.published, removed)
+
+    def prune(self, keep: int) -> list[int]:
+        """Delete all but the newest versions (see :func:`pipeline.tables.retention.prune`)."""
+        return retention.prune(self.published, keep)
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the current version (see :func:`pipeline.tables.check.find_problems`)."""
+        return check.find_problems(self.published)

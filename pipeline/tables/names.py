@@ -1,0 +1,71 @@
+"""Human names for clusters: a small tracked CSV beside the parameters, ``names/<experiment>.csv``.
+
+Columns: ``uid``, ``name``, ``note``, ``minted_by`` (the model version that the uid was made for). A uid names a cluster
+of one particular history; if the published tables were made anew, the same uid may mean something else, so a row whose
+``minted_by`` differs from the tables' is ignored.
+"""
+
+import csv
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.storage import atomic_file
+
+_HEADER = ["uid", "name", "note", "minted_by"]
+
+
+def load_names(path: Path, minted_by: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the names that apply: uid to name and note.
+
+    Args:
+        path: of the CSV; a missing file has no names.
+        minted_by: uid to the model version that it was made for, as published.
+
+    Raises:
+        DataError: the file is no CSV with these columns.
+    """
+    rows = _read(path)
+    own = [row for row in rows if minted_by.get(row["uid"]) == row["minted_by"]]
+    foreign = sorted(row["uid"] for row in rows if row not in own)
+    if foreign:
+        warnings.warn(
+            f"{path} names clusters that were made in another history and are ignored: {', '.join(foreign)}; "
+            "delete those rows or name the clusters again",
+            stacklevel=2,
+        )
+    return {row["uid"]: (row["name"], row["note"]) for row in own if row["name"]}
+
+
+def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note: str = "") -> None:
+    """Write a cluster's name into the CSV, in place of one that it may have; an empty name takes it away.
+
+    Raises:
+        ConfigError: the uid was never published.
+    """
+    if uid not in minted_by:
+        raise ConfigError(f"a name needs a published cluster_uid, got {uid!r}; look it up in table clusters")
+    rows = {row["uid"]: row for row in _read(path)}
+    rows.pop(uid, None)
+    if name:
+        rows[uid] = {"uid": uid, "name": name, "note": note, "minted_by": minted_by[uid]}
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _HEADER, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[key] for key in sorted(rows))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} must be a CSV in UTF-8, but {error}; mend it") from None
+    missing = [column for column in _HEADER if column not in (reader.fieldnames or [])]
+    if missing:
+        raise DataError(f"{path} must have the columns {', '.join(_HEADER)}, got no {', '.join(missing)}; add them")
+    return [{column: (row[column] or "").strip() for column in _HEADER} for row in rows]

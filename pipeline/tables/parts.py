@@ -1,0 +1,235 @@
+"""Parts: the Parquet files of one batch, written once under a name that is never used again.
+
+``parts/<model_version>/<batch_id>[.<r>]/facet_<j>.parquet`` hold the rows of a facet;
+``parts/shared/<batch_id>[.<r>]/`` the tables that no model has a say in (``images``, ``quarantine``). When a batch says
+something else than before (an image was removed, the source changed), the new file goes into a folder of a higher
+revision ``r``.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError, PublishError
+from pipeline.tables.build import constant_column
+from pipeline.tables.schema import ROW_GROUP, facet_schema, table_schema
+from pipeline.tables.versions import PartFile
+from pipeline.tables.writer import write_table
+
+SHARED = "shared"
+
+Rows = Iterator[pa.RecordBatch]
+Observer = Callable[[pa.RecordBatch], None]
+
+
+class PartWriter:
+    """Writes the parts of one step.
+
+    Args:
+        published: folder of the experiment, for looking up names in use.
+        folder: of the step, laid out as below ``published``.
+    """
+
+    def __init__(self, published: Path, folder: Path) -> None:
+        self._published, self._folder = published, folder
+
+    def write(
+        self, owner: str, batch_id: str, rows: Rows, schema: pa.Schema, revision: int, existing: PartFile | None
+    ) -> PartFile:
+        """Write rows as a part, or keep ``existing`` where it says the same.
+
+        Args:
+            owner: model version, or :data:`SHARED`.
+            batch_id: of the batch.
+            rows: of the part; all are taken, also where ``existing`` is kept.
+            schema: of the table.
+            revision: lowest that the new part may have.
+            existing: the part in use.
+        """
+        scratch = self._folder / "part.parquet"
+        content = write_table(scratch, schema, rows)
+        if existing is not None and existing.hash == content.hash:
+            scratch.unlink()
+            return existing
+        name = self._free_name(owner, batch_id, schema.metadata[b"table"].decode(), revision)
+        target = self._folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch.rename(target)
+        return PartFile(name, **asdict(content))
+
+    def discard(self, part: PartFile) -> None:
+        """Take back a part that this step wrote."""
+        (self._folder / part.file).unlink(missing_ok=True)
+
+    def locate(self, part: PartFile) -> Path:
+        """Return where a part lies at this moment: in the step's folder, or already published."""
+        fresh = self._folder / part.file
+        return fresh if fresh.exists() else self._published / part.file
+
+    def _free_name(self, owner: str, batch_id: str, table: str, revision: int) -> str:
+        while True:
+            suffix = f".{revision}" if revision else ""
+            name = f"parts/{owner}/{batch_id}{suffix}/{table}.parquet"
+            if not (self._published / name).exists():
+                return name
+            revision += 1
+
+
+def revision_of(part: PartFile) -> int:
+    """Return the revision that stands in the name of a part's folder."""
+    _, _, suffix = Path(part.file).parent.name.partition(".")
+    return int(suffix or 0)
+
+
+def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str], removed: Collection[str]) -> Rows:
+    """Yield the rows of an assignment file with their ``cluster_uid``, without those of removed images.
+
+    Args:
+        path: ``facet_<j>.parquet`` as :func:`pipeline.tables.build.write_assignments` left it.
+        batch_id: of the batch that it must hold.
+        model_version: of the model that it must come from.
+        uids: of the facet's components.
+        removed: image ids.
+
+    Raises:
+        DataError: no readable assignment file.
+        PublishError: another batch or model, or a component that the model does not have.
+    """
+    with _open(path) as file:
+        _require_columns(file, path, facet_schema(0, uid=False).names)
+        for column, expected in (("batch_id", batch_id), ("model_version", model_version)):
+            _require_constant(file, path, column, expected)
+        names = [name for name in file.schema_arrow.names if name not in ("batch_id", "model_version")]
+        for rows in without(file.iter_batches(ROW_GROUP, columns=names), removed):
+            yield _with_uids(rows, batch_id, model_version, uids, path)
+
+
+def part_schema(path: Path) -> pa.Schema:
+    """Return the columns that a file has."""
+    with _open(path) as file:
+        return file.schema_arrow
+
+
+def has_responsibilities(path: Path) -> bool:
+    """Tell whether an assignment file stores all responsibilities."""
+    return "resp" in part_schema(path).names
+
+
+def part_rows(path: Path) -> Rows:
+    """Yield the rows of a published part, or of an assignment file as it is."""
+    with _open(path) as file:
+        yield from file.iter_batches(ROW_GROUP)
+
+
+def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
+    """Yield the rows of one batch from an ``images.parquet``, without those of removed images."""
+    schema = table_schema("images")
+    with _open(path) as file:
+        _require_columns(file, path, schema.names)
+        groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, "batch_id", batch_id)]
+        for rows in without(file.iter_batches(ROW_GROUP, row_groups=groups, columns=schema.names), removed):
+            chosen = rows.filter(pc.call_function("equal", [rows.column("batch_id"), batch_id]))
+            yield chosen.select(schema.names).cast(schema)
+
+
+def quarantine_rows(path: Path, batch_id: str) -> Rows:
+    """Yield the files that a ``quarantine.parquet`` lists, as belonging to a batch."""
+    schema = table_schema("quarantine")
+    with _open(path) as file:
+        _require_columns(file, path, ["file", "reason"])
+        for rows in file.iter_batches(ROW_GROUP, columns=["file", "reason"]):
+            columns = [constant_column(batch_id, rows.num_rows), rows.column("file"), rows.column("reason")]
+            yield pa.RecordBatch.from_arrays(columns, schema.names)
+
+
+def observed(rows: Rows, observers: Iterable[Observer]) -> Rows:
+    """Yield rows unchanged and show each group of them to all observers first."""
+    observers = list(observers)
+    for batch in rows:
+        for observe in observers:
+            observe(batch)
+        yield batch
+
+
+def without(rows: Iterable[pa.RecordBatch], removed: Collection[str]) -> Rows:
+    """Yield rows without those of removed images."""
+    gone = pa.array(sorted(removed), pa.string())
+    for batch in rows:
+        if len(gone):
+            is_gone = pc.call_function("is_in", [batch.column("image_id")], pc.SetLookupOptions(gone))
+            batch = batch.filter(pc.call_function("invert", [is_gone]))
+        yield batch
+
+
+def image_ids(path: Path) -> pa.ChunkedArray:
+    """Return the column ``image_id`` of a file."""
+    with _open(path) as file:
+        _require_columns(file, path, ["image_id"])
+        return file.read(columns=["image_id"]).column("image_id")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run the command that writes it again") from None
+    except pa.ArrowException as error:
+        raise DataError(f"{path} must be a whole Parquet file, but {_one_line(error)}; write it again") from error
+
+
+def _require_columns(file: pq.ParquetFile, path: Path, names: Collection[str]) -> None:
+    missing = sorted(set(names) - set(file.schema_arrow.names))
+    if missing:
+        raise DataError(f"{path} must have the columns {', '.join(names)}, got no {', '.join(missing)}; write it again")
+
+
+def _require_constant(file: pq.ParquetFile, path: Path, column: str, expected: str) -> None:
+    for group in range(file.num_row_groups):
+        statistics = _statistics(file, group, column)
+        if statistics is None or not statistics.min == statistics.max == expected:
+            found = "nothing" if statistics is None else f"{statistics.min} to {statistics.max}"
+            raise PublishError(f"{path} must hold only {column} {expected}, got {found}; assign the batch again")
+
+
+def _may_hold(file: pq.ParquetFile, group: int, column: str, value: str) -> bool:
+    statistics = _statistics(file, group, column)
+    return statistics is None or statistics.min <= value <= statistics.max
+
+
+def _statistics(file: pq.ParquetFile, group: int, column: str) -> Any:
+    chunk = file.metadata.row_group(group).column(file.schema_arrow.names.index(column))
+    return chunk.statistics if chunk.is_stats_set and chunk.statistics.has_min_max else None
+
+
+def _with_uids(
+    rows: pa.RecordBatch, batch_id: str, model_version: str, uids: Sequence[str], path: Path
+) -> pa.RecordBatch:
+    component = rows.column("cluster_id")
+    numbers = component.to_numpy()
+    if rows.num_rows and not 0 <= numbers.min() <= numbers.max() < len(uids):
+        raise PublishError(
+            f"{path} must hold cluster_id from 0 to {len(uids) - 1}, got {numbers.min()} to {numbers.max()}; "
+            "assign the batch again"
+        )
+    columns = {name: rows.column(name) for name in rows.schema.names}
+    for name in ("confidence", "entropy", "typicality"):
+        if not np.isfinite(columns[name].to_numpy()).all():
+            raise PublishError(f"{path} must hold finite numbers in column {name}, got others; train the model again")
+    columns["batch_id"] = constant_column(batch_id, rows.num_rows)
+    columns["model_version"] = constant_column(model_version, rows.num_rows)
+    columns["cluster_uid"] = pa.DictionaryArray.from_arrays(component, pa.array(uids, pa.string()))
+    names = facet_schema(0, responsibilities="resp" in columns).names
+    return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

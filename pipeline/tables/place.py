@@ -1,0 +1,52 @@
+"""Where published tables are read from: a folder or a URL."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.storage import read_json
+
+
+class Place:
+    """The published tables of one experiment, for reading.
+
+    Args:
+        location: folder ``published/<experiment>``, or its URL for any protocol that fsspec knows.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self.location = str(location).rstrip("/")
+        self.filesystem: Any = None
+        if "://" in self.location:
+            # Only here: a local reader need not pay for the import.
+            import fsspec
+
+            self.filesystem, self._inner = fsspec.core.url_to_fs(self.location)
+
+    def file(self, relative: str) -> str:
+        """Return the full name of a file that a version lists."""
+        return f"{self.location}/{relative}"
+
+    def local(self, relative: str) -> str:
+        """Return the name under which :attr:`filesystem` knows a file; the full name where there is none."""
+        return self.file(relative) if self.filesystem is None else f"{self._inner}/{relative}"
+
+    def json(self, relative: str) -> Any:
+        """Read a JSON file.
+
+        Raises:
+            DataError: it is missing, cannot be reached or is no JSON.
+        """
+        if self.filesystem is None:
+            return read_json(Path(self.location) / relative)
+        try:
+            return json.loads(self.filesystem.cat_file(self.local(relative)))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.file(relative)} must be readable JSON, but {error}; check the address") from error
+
+    def exists(self, relative: str) -> bool:
+        """Tell whether a file is there."""
+        if self.filesystem is None:
+            return (Path(self.location) / relative).exists()
+        return bool(self.filesystem.exists(self.local(relative)))

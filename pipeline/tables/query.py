@@ -1,0 +1,172 @@
+"""Reading published tables: as data frames, as file lists for other programs, or by SQL.
+
+A reader resolves the manifest once and then sees one whole version, whatever is published meanwhile. Should files of
+that version be deleted under its hands (images were removed), it starts again with the next one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.tables.place import Place
+from pipeline.tables.schema import facet_table, table_schema
+from pipeline.tables.versions import PartFile, Version, current_version, load_entries, load_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Engine = Literal["pandas", "arrow"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of an experiment's tables, as files.
+
+    Attributes:
+        place: where they lie.
+        version: which version.
+    """
+
+    place: Place
+    version: Version
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of all tables."""
+        facets = [facet_table(facet) for facet in range(self.version.n_facets)]
+        return [*facets, "images", "clusters", "batches", "lineage", "quarantine"]
+
+    @cached_property
+    def _parts(self) -> dict[str, list[PartFile]]:
+        parts: dict[str, list[PartFile]] = {table: [] for table in self.tables}
+        for entry in load_entries(self.place, self.version):
+            for table, part in entry.parts.items():
+                parts[table].append(part)
+        return parts
+
+    def files(self, table: str) -> list[PartFile]:
+        """Return the files of a table.
+
+        Raises:
+            ConfigError: there is no table of that name.
+        """
+        if table in self.version.tables:
+            return [self.version.tables[table]]
+        if table not in self.tables:
+            raise ConfigError(f"a table must be one of {', '.join(self.tables)}, got {table!r}; choose one of them")
+        return self._parts[table]
+
+    def schema(self, table: str) -> pa.Schema:
+        """Return all columns that the files of a table have; one file of each layout is opened."""
+        layouts = {part.layout: part for part in self.files(table)}
+        if not layouts:
+            return table_schema(table)
+        names = [self.place.local(part.file) for part in layouts.values()]
+        schemas = [pq.read_schema(name, filesystem=self.place.filesystem) for name in names]
+        merged = pa.unify_schemas([schema.remove_metadata() for schema in schemas])
+        # A column that came later is null in older files.
+        return pa.schema([column.with_nullable(True) for column in merged])
+
+    def read(self, table: str, columns: Sequence[str] | None) -> pa.Table:
+        """Return a table, or some columns of it, in the order of the batches.
+
+        Raises:
+            ConfigError: there is no such table or column.
+        """
+        files = [self.place.local(part.file) for part in self.files(table)]
+        schema = self.schema(table)
+        unknown = [name for name in columns or [] if name not in schema.names]
+        if unknown:
+            raise ConfigError(f"a column of {table} must be one of {', '.join(schema.names)}, got {unknown[0]!r}")
+        if not files:
+            return schema.empty_table().select(list(columns or schema.names))
+        source = ds.dataset(files, schema=schema, format="parquet", filesystem=self.place.filesystem)
+        return source.to_table(columns=None if columns is None else list(columns))
+
+
+def read(
+    experiment: str,
+    table: str,
+    *,
+    columns: Sequence[str] | None = None,
+    version: int | None = None,
+    root: Path | str | None = None,
+    engine: Engine = "pandas",
+) -> "pd.DataFrame | pa.Table":
+    """Return a published table.
+
+    Args:
+        experiment: e.g. ``"digits"``.
+        table: ``facet_<j>``, ``images``, ``clusters``, ``batches``, ``lineage`` or ``quarantine``.
+        columns: which ones, by default all.
+        version: which one, by default the current one.
+        root: folder that holds ``published``, or its URL; by default the nearest one above the working directory.
+        engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
+
+    Raises:
+        ConfigError: there is no such table or column.
+        DataError: there is no such experiment or version, or a file is missing or damaged.
+    """
+    found = with_snapshot(experiment, root, version, lambda snapshot: snapshot.read(table, columns))
+    return found.to_pandas() if engine == "pandas" else found
+
+
+def paths(experiment: str, table: str, *, version: int | None = None, root: Path | str | None = None) -> list[str]:
+    """Return the Parquet files that make up a published table, for Spark, Polars and others.
+
+    Only these files together are the table: the folders also hold files of other versions.
+
+    Args:
+        experiment: e.g. ``"digits"``.
+        table: as for :func:`read`.
+        version: likewise.
+        root: likewise.
+
+    Raises:
+        ConfigError: there is no such table.
+        DataError: there is no such experiment or version.
+    """
+    return with_snapshot(
+        experiment,
+        root,
+        version,
+        lambda snapshot: [snapshot.place.file(part.file) for part in snapshot.files(table)],
+    )
+
+
+def with_snapshot(
+    experiment: str, root: Path | str | None, version: int | None, use: Callable[[Snapshot], Result]
+) -> Result:
+    """Return what ``use`` makes of one version; start again where that version was withdrawn meanwhile.
+
+    Raises:
+        DataError: there is no such experiment or version, or a file is missing or damaged.
+    """
+    place = Place(f"{find_root(experiment) if root is None else root}/published/{experiment}")
+    while True:
+        resolved = load_version(place, version)
+        try:
+            return use(Snapshot(place, resolved))
+        except (DataError, OSError, pa.ArrowException) as error:
+            if version is None and current_version(place) != resolved.version:
+                continue
+            if isinstance(error, DataError):
+                raise
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"version {resolved.version} of {place.location} must be whole, but {reason}; run facets check"
+            ) from error
+
+
+def find_root(experiment: str) -> Path:
+    """Return the nearest folder, from the working directory upwards, that holds published tables of an experiment."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "published" / experiment).is_dir()), here)

@@ -1,0 +1,41 @@
+"""Old versions leave, and with them every file and model that only they needed."""
+
+from pathlib import Path
+
+from pipeline.tables.draft import load_identity
+from pipeline.tables.place import Place
+from pipeline.tables.transaction import plan, step
+from pipeline.tables.versions import Version, files_of, load_history, version_file
+
+
+def prune(published: Path, keep: int) -> list[int]:
+    """Delete all but the newest versions; return the numbers of those deleted. Callers hold the lock.
+
+    Args:
+        published: folder of the experiment.
+        keep: how many readable versions stay; the current one always does.
+    """
+    with step(published) as folder:
+        history = load_history(published)
+        readable = [version for version in history if version.withdrawn is None][:keep]
+        if not readable:
+            return []
+        kept = [version for version in history if version.version >= readable[-1].version]
+        dropped = history[len(kept) :]
+        place = Place(published)
+        obsolete = files_of(place, dropped) - files_of(place, kept)
+        obsolete |= {version_file(version.version) for version in dropped}
+        obsolete |= _unused_models(published, kept)
+        if obsolete:
+            plan(folder, history[0].version, obsolete=obsolete)
+    return [version.version for version in dropped]
+
+
+def _unused_models(published: Path, kept: list[Version]) -> set[str]:
+    """Return the folders of models that no kept version needs: once published, or refused and followed by another."""
+    once_published = load_identity(Place(published), kept[0]).maps
+    folders = sorted((published / "models").glob("m-*"), key=lambda folder: folder.stat().st_mtime_ns)
+    waiting = [folder for folder in folders if folder.name not in once_published]
+    # The newest one that was never published may be on its way to be.
+    needed = {version.model_version for version in kept} | {folder.name for folder in waiting[-1:]}
+    return {f"models/{folder.name}" for folder in folders if folder.name not in needed}

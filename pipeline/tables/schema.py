@@ -1,0 +1,148 @@
+"""Arrow schemas of all published tables, and the one way in which their files are written.
+
+A higher :data:`SCHEMA_VERSION` may add nullable columns at the end of a table; none is ever renamed, retyped or
+dropped, so that parts of several schema versions read together.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+
+ROW_GROUP = 131_072
+"""Rows that are compressed, indexed and skipped together."""
+
+_VERSION_KEY = b"schema_version"
+_TABLE_KEY = b"table"
+_RESP = pa.field("resp", pa.list_(pa.float32()), nullable=False)
+
+
+def _must(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_FACET = [
+    _must("image_id", pa.string()),
+    _must("batch_id", pa.string()),
+    _must("cluster_id", pa.int32()),
+    _must("cluster_uid", pa.string()),
+    _must("confidence", pa.float32()),
+    _must("entropy", pa.float32()),
+    _must("typicality", pa.float32()),
+    _must("runner_up", pa.int32()),
+    _must("runner_up_confidence", pa.float32()),
+    _must("model_version", pa.string()),
+]
+
+_TABLES: dict[str, list[pa.Field]] = {
+    "images": [
+        _must("image_id", pa.string()),
+        _must("batch_id", pa.string()),
+        _must("position", pa.int64()),
+        pa.field("path", pa.string()),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+    ],
+    "quarantine": [_must("batch_id", pa.string()), _must("file", pa.string()), _must("reason", pa.string())],
+    "clusters": [
+        _must("facet", pa.int32()),
+        _must("cluster_id", pa.int32()),
+        _must("cluster_uid", pa.string()),
+        _must("size", pa.int64()),
+        pa.field("mean_confidence", pa.float64()),
+        _must("mixing_weight", pa.float64()),
+        _must("exemplars", pa.list_(pa.string())),
+        _must("minted_by", pa.string()),
+        _must("model_version", pa.string()),
+    ],
+    "batches": [
+        _must("batch_id", pa.string()),
+        pa.field("created", pa.timestamp("us", tz="UTC")),
+        pa.field("source", pa.string()),
+        _must("n_images", pa.int64()),
+        _must("quarantined", pa.int64()),
+        _must("duplicates", pa.int64()),
+        pa.field("drift", pa.list_(pa.float64())),
+        pa.field("drifted", pa.bool_()),
+        _must("status", pa.string()),
+    ],
+    "lineage": [
+        _must("facet", pa.int32()),
+        _must("old_uid", pa.string()),
+        _must("new_uid", pa.string()),
+        _must("kind", pa.string()),
+        _must("overlap", pa.int64()),
+        _must("old_share", pa.float64()),
+        _must("new_share", pa.float64()),
+        _must("old_version", pa.int64()),
+        _must("new_version", pa.int64()),
+        _must("old_model", pa.string()),
+        _must("new_model", pa.string()),
+    ],
+}
+
+REPEATING = frozenset({"batch_id", "cluster_uid", "model_version", "minted_by", "source", "status"})
+"""Text columns of few distinct values: kept as a dictionary inside the file. Ids all differ, theirs would only cost."""
+
+_WRITER: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": [*sorted(REPEATING), "cluster_id", "runner_up"],
+    "store_schema": False,
+    "version": "2.6",
+}
+
+
+def facet_table(facet: int) -> str:
+    """Return the name of a facet's table."""
+    return f"facet_{facet}"
+
+
+def facet_schema(facet: int, *, uid: bool = True, responsibilities: bool = False) -> pa.Schema:
+    """Return the schema of a facet's table.
+
+    Args:
+        facet: number of the facet, from 0.
+        uid: with ``cluster_uid``; assignments that are not published yet have none.
+        responsibilities: with a last column ``resp``, all responsibilities of an image.
+    """
+    columns = [column for column in _FACET if uid or column.name != "cluster_uid"]
+    return _schema(facet_table(facet), [*columns, _RESP] if responsibilities else columns)
+
+
+def table_schema(table: str) -> pa.Schema:
+    """Return the schema of a published table, that of a facet without responsibilities."""
+    return _schema(table, _FACET if table.startswith("facet_") else _TABLES[table])
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a table's schema with the columns of few values as dictionaries, the form that is fast to write."""
+    coded = pa.dictionary(pa.int32(), pa.string())
+    fields = [field.with_type(coded) if field.name in REPEATING else field for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def schema_version(metadata: dict[bytes, bytes] | None) -> int:
+    """Return the schema version that a file's metadata states; 0 where they state none."""
+    return int((metadata or {}).get(_VERSION_KEY, b"0"))
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file with the options that all published files share.
+
+    Options and row order are fixed and no time of writing goes in, so equal rows give equal bytes under one pyarrow.
+    The Bloom filter on ``image_id`` lets a reader skip nearly every row group when it looks up one image. Rows come in
+    with :func:`stored_schema`; Arrow's own schema is not kept in the file, so every reader sees plain text.
+    """
+    bloom = {"image_id": {"ndv": ROW_GROUP, "fpp": 0.01}} if "image_id" in schema.names else None
+    writer = pq.ParquetWriter(path, stored_schema(schema), bloom_filter_options=bloom, **_WRITER)
+    writer.add_key_value_metadata(schema.metadata)
+    return writer
+
+
+def _schema(table: str, columns: list[pa.Field]) -> pa.Schema:
+    metadata = {_TABLE_KEY: table.encode(), _VERSION_KEY: str(SCHEMA_VERSION).encode()}
+    return pa.schema(columns, metadata=metadata)

@@ -1,0 +1,102 @@
+"""From one version to the next, whole or not at all, whatever is killed when.
+
+Everything new is written into a hidden folder beside the published files. The rename that gives this folder its final
+name ``.next`` decides: before it nothing has happened, after it everything will, by whoever comes next. Callers hold
+the publish lock.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.storage import atomic_dir, read_json, sync, write_json
+from pipeline.tables.versions import MANIFEST, version_file
+
+_NEXT = ".next"
+_PLAN = "plan.json"
+
+
+@contextmanager
+def step(published: Path) -> Iterator[Path]:
+    """Yield a folder for the new files, laid out as below ``published``; apply what :func:`plan` decided at the end.
+
+    Where the block ends without a plan, nothing happens.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written; readers still see the old version.
+    """
+    recover(published)
+    with suppress(_NothingPlanned), atomic_dir(published / _NEXT) as folder:
+        yield folder
+        if not (folder / _PLAN).exists():
+            raise _NothingPlanned
+    recover(published)
+
+
+def plan(
+    folder: Path, version: int, *, obsolete: Iterable[str] = (), withdrawn: Mapping[int, str] | None = None
+) -> None:
+    """Decide what the step does once the new files are in place.
+
+    Args:
+        folder: of the step.
+        version: becomes the current version.
+        obsolete: files or folders below ``published`` to delete after the swap.
+        withdrawn: versions that can no longer be read, and why.
+    """
+    reasons = {str(number): reason for number, reason in (withdrawn or {}).items()}
+    write_json(folder / _PLAN, {"version": version, "obsolete": sorted(obsolete), "withdrawn": reasons})
+
+
+def recover(published: Path) -> None:
+    """Finish a step that was decided but not completed; without one, do nothing."""
+    folder = published / _NEXT
+    if not folder.exists():
+        return
+    if (folder / _PLAN).exists():
+        _apply(published, folder)
+    shutil.rmtree(folder)
+
+
+class _NothingPlanned(Exception):
+    """Leaves the block of a step that has nothing to do."""
+
+
+def _apply(published: Path, folder: Path) -> None:
+    decided = read_json(folder / _PLAN)
+    _move_files(folder, published)
+    version = decided["version"]
+    write_json(published / MANIFEST, {"schema": 1, "version": version, "file": version_file(version)})
+    for number, reason in decided["withdrawn"].items():
+        _withdraw(published / version_file(int(number)), reason)
+    for name in decided["obsolete"]:
+        _delete(published, published / name)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    parents: set[Path] = set()
+    for file in sorted(source.rglob("*")):
+        if file.is_file() and file.name != _PLAN:
+            destination = target / file.relative_to(source)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(destination)
+            parents.add(destination.parent)
+    for parent in parents:
+        sync(parent)
+
+
+def _withdraw(file: Path, reason: str) -> None:
+    # The record keeps its lists: retention finds by them which files nobody needs any more.
+    write_json(file, {**read_json(file), "withdrawn": reason})
+
+
+def _delete(published: Path, path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+        return
+    path.unlink(missing_ok=True)
+    parent = path.parent
+    while parent != published and parent.exists() and not any(parent.iterdir()):
+        parent.rmdir()
+        parent = parent.parent
