@@ -113,7 +113,9 @@ def lpips_distance(net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
     try:
         library: Any = import_module("torchmetrics.image.lpip")
     except ImportError:
-        raise ResourceError("LPIPS needs torchmetrics, which is not installed; pip install torchmetrics") from None
+        raise ResourceError(
+            "LPIPS needs torchmetrics, which is not installed; run pip install facet-pipeline[perceptual]"
+        ) from None
     metric = library.LearnedPerceptualImagePatchSimilarity(net_type=net)
 
     def distance(first: Images, second: Images) -> Float[Tensor, " batch"]:

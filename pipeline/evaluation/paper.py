@@ -120,12 +120,19 @@ def _measured(
 
 
 def _accuracies(metrics: Mapping[str, Any], factors: Mapping[str, Factor]) -> dict[str, Any]:
-    """Return accuracy over seeds of the facet that follows each factor best: test, training, both conventions."""
+    """Return the scores over seeds of the facet that follows each factor best, and of the baselines of its size."""
     found = {}
     for name in factors:
         spread = seed_spread(metrics, name)
         trees = {part: metrics[part]["facets"][spread.facet]["factors"][name] for part in ("mean", "std", "selected")}
-        found[name] = {"facet": spread.facet, "n_seeds": spread.n_seeds, "spread": asdict(spread), **trees}
+        baselines = metrics["baselines"].get(spread.facet, {})
+        found[name] = {
+            "facet": spread.facet,
+            "n_seeds": spread.n_seeds,
+            "spread": asdict(spread),
+            "baselines": {method: baselines[method][name] for method in ("kmeans", "mixture") if baselines},
+            **trees,
+        }
     return found
 
 

@@ -61,6 +61,9 @@ def _accuracy_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
                 chance, n_seeds = found["mean"]["chance"][convention], found["n_seeds"]
                 method = f"{tables['experiment']}, {found['facet']}"
                 yield method, tables["source"], factor, convention, mean, std, chance, n_seeds, False, ""
+                for name, scores in found["baselines"].items():
+                    method, chance = f"{tables['experiment']}, {name} of raw pixels", scores["chance"][convention]
+                    yield method, tables["source"], factor, convention, scores[convention], None, chance, 1, False, ""
     for row in REPORTED_ACCURACIES:
         if row.source in _sources(every):
             kind = f"{row.facets} facet, {'generative' if row.is_generative else 'not generative'}"

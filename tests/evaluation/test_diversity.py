@@ -76,7 +76,6 @@ def test_lpips_says_what_it_misses(tmp_path, monkeypatch):
 
 
 def test_lpips_runs_where_the_weights_are(tmp_path, monkeypatch):
-    pytest.importorskip("torchmetrics")
     from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
     weights = tmp_path / "hub" / "checkpoints" / SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]

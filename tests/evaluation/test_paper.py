@@ -59,6 +59,8 @@ def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
     assert float(own["mean"]) == mean["accuracy_same_split"]
     assert float(own["chance"]) == mean["chance"]["accuracy_same_split"]
     assert (own["n_seeds"], own["reported"]) == ("2", "False")
+    kmeans = [row for row in rows_of(folder / "table_2_accuracy.csv") if row["method"] == "one, kmeans of raw pixels"]
+    assert len(kmeans) == 2
     single = rows_of(folder / "figure_10_stability.csv")[1]
     assert (single["experiment"], single["n_seeds"], single["std"]) == ("one", "1", "")
     assert [row["input"] for row in rows_of(folder / "table_1_probes.csv")] == ["facet_0", "facet_1", "all", "facet_0"]
