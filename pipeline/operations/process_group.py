@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import Self
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -32,7 +31,7 @@ class ProcessGroup:
             pass_fds=pass_fds,
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProcessGroup":
         return self
 
     def __exit__(

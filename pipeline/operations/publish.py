@@ -1,0 +1,148 @@
+"""What readers see changes here: a new model, an old one again, more batches, fewer images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pipeline.config.sections import Experiment
+from pipeline.datasets.prepare import read_id_list
+from pipeline.errors import PublishError
+from pipeline.layout import Layout
+from pipeline.operations.assign_batch import AssignBatch, assigner, forget_assignments
+from pipeline.operations.locks import publish_lock, repository_lock
+from pipeline.operations.page import refresh_page
+from pipeline.operations.stage_model import stage_model as stage_model
+from pipeline.report import erase_images
+from pipeline.storage import read_json
+from pipeline.tables import History, unhealthy
+
+Published = tuple[int, bool]
+"""The version that readers now see, and whether this call made it."""
+
+
+def publish(
+    layout: Layout, experiment: Experiment, assign: AssignBatch | None = None, wait_seconds: float = 0.0
+) -> Published:
+    """Publish the model that the last rebuild left in ``artifacts/``.
+
+    Args:
+        layout: of the experiment.
+        experiment: its parameters.
+        assign: assigns ingested batches that did not join the training; by default in this process.
+        wait_seconds: how long to wait for another process that uses DVC here.
+
+    Raises:
+        PublishError: the model is not healthy, or an invariant is broken; the old version stays in service.
+        DataError: a file is missing or damaged; likewise.
+        BusyError: another process holds a lock.
+    """
+    with repository_lock(layout.root, f"publish {layout.experiment}", wait_seconds):
+        model_version = stage_model(layout, experiment)
+    return publish_staged(layout, experiment, model_version, assign)
+
+
+def publish_staged(
+    layout: Layout, experiment: Experiment, model_version: str, assign: AssignBatch | None = None
+) -> Published:
+    """Publish a model that :func:`stage_model` staged; as :func:`publish`, without the repository lock."""
+    history = History(layout.published)
+    current = history.current()
+    if current is None or current.model_version != model_version:
+        _require_healthy(history, experiment, model_version)
+    return _serve(layout, experiment, model_version, "publish", assign)
+
+
+def rollback(layout: Layout, experiment: Experiment, version: int, assign: AssignBatch | None = None) -> Published:
+    """Put the model of an old version back in service, as a new version that covers all images of today.
+
+    Raises:
+        DataError: there is no such version.
+        PublishError: its model is not kept any more.
+    """
+    model_version = History(layout.published).model_of(version)
+    return _serve(layout, experiment, model_version, "rollback", assign)
+
+
+def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatch | None = None) -> Published:
+    """Assign ingested batches with the model in service and add them to its version; those already in are left alone.
+
+    Raises:
+        PublishError: nothing is published yet, or an image is in already; the old version stays.
+    """
+    history, assign = History(layout.published), assign or assigner(layout)
+    while True:
+        model_version = history.served().model_version
+        folders = {batch_id: assign(batch_id, history.model_folder(model_version)) for batch_id in batch_ids}
+        with publish_lock(layout, f"ingest {', '.join(batch_ids)}"):
+            history.recover()
+            before = history.served()
+            # A model may have been published meanwhile: then assign once more, without holding the lock.
+            if before.model_version == model_version:
+                history.add_batches(folders, layout.batches, frozenset(read_id_list(layout.removed)))
+                forget_assignments(layout, model_version, list(folders))
+                refresh_page(layout)
+                return history.served().version, history.served().version != before.version
+
+
+def withdraw(layout: Layout) -> Published:
+    """Take all images that ``data/removed/<exp>.json`` lists out of tables, staged models and page.
+
+    Shards are the caller's business. Nothing to take out is no fault, so this can be repeated.
+    """
+    history = History(layout.published)
+    with publish_lock(layout, "remove images"):
+        history.recover()
+        before = history.current()
+        removed = frozenset(read_id_list(layout.removed))
+        if before is None or not removed:
+            return (0 if before is None else before.version), False
+        history.withdraw(removed)
+        folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
+        erased = sum(erase_images(folder, removed) for folder in folders if (folder / "page.json").exists())
+        refresh_page(layout, force=erased > 0)
+        return history.served().version, history.served().version != before.version
+
+
+def _require_healthy(history: History, experiment: Experiment, model_version: str) -> None:
+    model = read_json(history.model_folder(model_version) / "model.json")
+    reasons = unhealthy(model, experiment.publish.gate, experiment.train.min_healthy_seeds)
+    if reasons:
+        current = history.current()
+        stays = "nothing is published yet" if current is None else f"version {current.version} stays in service"
+        raise PublishError(
+            f"a model must be healthy to be published, but {model_version} is not: {'; '.join(reasons)}; {stays}; "
+            "change the model or train section, or a limit in publish.gate, and rebuild"
+        )
+
+
+def _serve(
+    layout: Layout,
+    experiment: Experiment,
+    model_version: str,
+    reason: Literal["publish", "rollback"],
+    assign: AssignBatch | None,
+) -> Published:
+    history, assign = History(layout.published), assign or assigner(layout)
+    model = history.model_folder(model_version)
+    folders: dict[str, Path] = {}
+    while True:
+        for batch_id in history.unassigned(model_version, layout.batches):
+            if batch_id not in folders:
+                folders[batch_id] = assign(batch_id, model)
+        with publish_lock(layout, f"{reason} {model_version}"):
+            history.recover()
+            # Batches may have come in meanwhile: then assign those too, without holding the lock.
+            if folders.keys() >= set(history.unassigned(model_version, layout.batches)):
+                before = history.current()
+                history.publish_model(
+                    model_version,
+                    batches=layout.batches,
+                    assigned=folders,
+                    removed=frozenset(read_id_list(layout.removed)),
+                    min_jaccard=experiment.publish.min_jaccard,
+                    reason=reason,
+                )
+                forget_assignments(layout, model_version, list(folders))
+                refresh_page(layout)
+                version = history.served().version
+                return version, before is None or version != before.version
