@@ -115,9 +115,14 @@ class History:
         """Return the ingested batches that a model must assign before it can be published."""
         return publishing.unassigned_batches(self.published, model_version, batches)
 
-    def publish_model(self, wanted: publishing.ModelPublication) -> None:
-        """Put a model in service for all images (see :func:`pipeline.tables.publishing.publish_model`)."""
-        publishing.publish_model(self.published, wanted)
+    def publish_model(self, model_version: str, **details: Any) -> None:
+        """Put a staged model in service for all images.
+
+        Args:
+            model_version: of the model.
+            **details: the other fields of :class:`pipeline.tables.publishing.ModelPublication`.
+        """
+        publishing.publish_model(self.published, publishing.ModelPublication(model_version, **details))
 
     def add_batches(self, assigned: Mapping[str, Path], batches: Path, removed: frozenset[str] = frozenset()) -> None:
         """Publish ingested batches (see :func:`pipeline.tables.additions.add_batches`)."""
@@ -126,6 +131,10 @@ class History:
     def withdraw(self, removed: frozenset[str]) -> None:
         """Take images out of everything (see :func:`pipeline.tables.removal.withdraw_images`)."""
         removal.withdraw_images(self.published, removed)
+
+    def purge_models(self, removed: frozenset[str]) -> None:
+        """Take images out of the assignments kept with models (see :func:`pipeline.tables.removal.purge_models`)."""
+        removal.purge_models(self.published, removed)
 
     def prune(self, keep: int) -> list[int]:
         """Delete all but the newest versions (see :func:`pipeline.tables.retention.prune`)."""

@@ -46,10 +46,7 @@ class ModelFolder:
         Raises:
             PublishError: the model is not staged here.
         """
-        if not (self.path / "model.json").exists():
-            raise PublishError(
-                f"model {self.model_version} must lie in {self.path}, got nothing there; run facets publish"
-            )
+        self._require()
         return read_json(self.path / "model.json")
 
     @property
@@ -63,7 +60,18 @@ class ModelFolder:
         return [facet["mixing_weights"] for facet in read_json(self.path / "clusters.json")["facets"]]
 
     def assigned(self) -> dict[str, Path]:
-        """Return the batches that stage assign covered and their folders: train, test, then those that joined."""
+        """Return the batches that stage assign covered and their folders: train, test, then those that joined.
+
+        Raises:
+            PublishError: the model is not staged here.
+        """
+        self._require()
         folders = {folder.name: folder for folder in (self.path / "assignments").iterdir() if folder.is_dir()}
         order = [*SOURCE_BATCHES, *sorted(folders.keys() - set(SOURCE_BATCHES))]
         return {batch_id: folders[batch_id] for batch_id in order if batch_id in folders}
+
+    def _require(self) -> None:
+        if not (self.path / "model.json").exists():
+            raise PublishError(
+                f"model {self.model_version} must lie in {self.path}, got nothing there; rebuild it, or choose another"
+            )

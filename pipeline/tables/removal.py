@@ -1,5 +1,6 @@
 """Images leave: from the tables, from every file that holds them, from the assignments kept with models."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ def withdraw_images(published: Path, removed: frozenset[str]) -> None:
     with step(published) as folder:
         draft = Draft(published, folder)
         if draft.current is not None and removed:
-            _purge_models(published, removed, folder)
+            purge_models(published, removed)
             affected = _find(draft, removed)
             if affected.entries:
                 _Withdrawal(draft, draft.current, removed, affected).make()
@@ -134,14 +135,16 @@ class _Withdrawal:
         return parts | (clusters - others)
 
 
-def _purge_models(published: Path, removed: frozenset[str], scratch: Path) -> None:
+def purge_models(published: Path, removed: frozenset[str]) -> None:
     """Rewrite the assignments and image lists kept with models, where they hold removed images."""
     ids = pa.array(sorted(removed), pa.string())
     files = [
         *published.glob("models/*/assignments/*/facet_*.parquet"),
         *published.glob("models/*/prepared/images.parquet"),
     ]
-    for path in files_with_ids(files, ids, scratch):
+    with tempfile.TemporaryDirectory() as scratch:
+        found = files_with_ids(sorted(files), ids, Path(scratch))
+    for path in found:
         if path.name == "images.parquet":
             schema = table_schema("images")
         else:

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from pipeline.records import FacetAssignment
 from pipeline.tables import History, write_assignments
-from pipeline.tables.publishing import ModelPublication
 
 Clusters = Sequence[np.ndarray]
 """Component of each image, one array a facet."""
@@ -108,8 +107,9 @@ class Bench:
         min_jaccard: float = 0.3,
     ) -> int:
         """Publish a staged model and return the number of the current version."""
-        wanted = ModelPublication(model_version, self.batches, assigned or {}, removed, min_jaccard)
-        self.history.publish_model(wanted)
+        self.history.publish_model(
+            model_version, batches=self.batches, assigned=assigned or {}, removed=removed, min_jaccard=min_jaccard
+        )
         return self.history.served().version
 
 
