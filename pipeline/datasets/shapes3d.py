@@ -125,7 +125,7 @@ class Shapes3dFile:
             )
         return labels_to_factors(labels[:].astype(np.float64))
 
-    def _chosen_rows(self, factors: Int64[np.ndarray, "image 6"]) -> Int64[np.ndarray, " image"]:
+    def _chosen_rows(self, factors: Int64[np.ndarray, "image 6"]) -> Int64[np.ndarray, " chosen"]:
         combinations = file_rows(factors)
         absent = self._wanted[~np.isin(self._wanted, combinations)]
         if len(absent):

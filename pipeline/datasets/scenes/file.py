@@ -12,6 +12,9 @@ from pipeline.datasets.scenes.render import render_scenes
 from pipeline.progress import progress
 from pipeline.storage import atomic_file, require_free_space
 
+RENDERER = 1
+"""Version of the pictures; files of another one are rendered again."""
+
 _BLOCK = 1024  # images; 12 MiB
 _CHUNK = 64
 
@@ -32,6 +35,7 @@ def write_scenes(path: Path, factors: Int64[np.ndarray, "image 6"]) -> None:
         chunks = (min(_CHUNK, n_images), *shape[1:])
         images = file.create_dataset("images", shape, np.uint8, chunks=chunks, compression="gzip", compression_opts=1)
         file.create_dataset("labels", data=factors_to_labels(factors))
+        file.attrs["renderer"] = RENDERER
         for start in range(0, n_images, _BLOCK):
             block = factors[start : start + _BLOCK]
             images[start : start + len(block)] = render_scenes(block)

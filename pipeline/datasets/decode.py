@@ -1,0 +1,179 @@
+"""From the bytes of an image file to pixels, or to a reason why not.
+
+Read are PNG, JPEG, WebP, TIFF and BMP with one picture each. What comes out:
+
+* grey (also 1-bit and 16-bit) becomes one channel, colour (also every palette) three;
+* 16-bit grey is scaled, 65535 to 255, and rounded; 16-bit colour keeps its upper bytes;
+* transparency is laid on white;
+* the orientation that a camera noted is applied.
+
+Everything is checked on the header before a pixel is decoded, so that a small file cannot ask for much memory.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from pipeline.errors import DataError
+
+OneImage = UInt8[np.ndarray, "channel height width"]
+
+KINDS = "PNG, JPEG, WebP, TIFF and BMP"
+
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAY_HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+_GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_REFUSED_MODES = {
+    "CMYK": "is CMYK, whose colours depend on a printer; save it as RGB",
+    "I": "has 32-bit or signed samples; save it with 8 or 16 bits",
+    "F": "has floating-point samples; save it with 8 or 16 bits",
+    "LAB": "is in the Lab colour space; save it as RGB",
+}
+
+
+def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
+    """Decode one image file.
+
+    Args:
+        data: all bytes of the file.
+        max_pixels: images of more are refused before they are decoded; None for bytes that were checked before.
+
+    Returns:
+        Pixels, as a view whose memory has the order height, width, channel.
+
+    Raises:
+        DataError: with the reason alone, to be put behind the file's name.
+    """
+    if not data:
+        raise DataError("is empty (0 bytes); deliver it again")
+    try:
+        with open_header(io.BytesIO(data), max_pixels) as image:
+            image.load()
+            pixels = np.asarray(_plain(_turned(image)))
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
+        raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None
+    if pixels.dtype != np.uint8:  # 16-bit grey
+        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def open_header(file: BinaryIO, max_pixels: int | None) -> ImageFile.ImageFile:
+    """Parse an image's header, and refuse what must not be decoded; no pixel is decoded.
+
+    Raises:
+        DataError: the reason.
+    """
+    start = file.read(32)
+    file.seek(0)
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        # Pillow allocates a WebP's whole canvas when it opens the file, so its size is read here.
+        _check_size(*_webp_size(start), max_pixels)
+        image: ImageFile.ImageFile = WebPImagePlugin.WebPImageFile(file)
+    else:
+        image = _plugin(start)(file)
+    if getattr(image, "is_animated", False):
+        raise DataError("is animated or has several pages; save each picture in a file of its own")
+    _check_size(*image.size, max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_size(image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_HEIGHT, 1), max_pixels)
+    if image.mode in _REFUSED_MODES:
+        raise DataError(_REFUSED_MODES[image.mode])
+    return image
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence what Pillow says of odd metadata, as only pixels matter here; put it around many calls, it costs time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def encode_png(pixels: OneImage) -> bytes:
+    """Return the bytes of a PNG that :func:`decode_image` turns back into these pixels (1 or 3 channels)."""
+    target = io.BytesIO()
+    picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    Image.fromarray(picture).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def _plugin(start: bytes) -> type[ImageFile.ImageFile]:
+    # Image.open would do, but tries foreign formats too, has a size limit of its own, and takes photographs with an
+    # embedded preview or depth map for animations.
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImagePlugin.PngImageFile
+    if start.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.JpegImageFile
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return TiffImagePlugin.TiffImageFile
+    if start.startswith(b"BM"):
+        return BmpImagePlugin.BmpImageFile
+    foreign = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
+    if start[4:8] == b"ftyp":
+        foreign = "a HEIF or AVIF image, or a film"
+    raise DataError(f"is {foreign or 'no image'}; {KINDS} are read")
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    kind = start[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
+
+
+def _check_size(width: int, height: int, max_pixels: int | None) -> None:
+    if width < 1 or height < 1:
+        raise DataError(f"has no pixels ({width}×{height}); deliver it again")
+    if max_pixels is not None and width * height > max_pixels:
+        raise DataError(
+            f"has {width}×{height} pixels, more than max_pixels = {max_pixels}; "
+            "make it smaller or raise preprocess.max_pixels"
+        )
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Apply the camera's orientation (Pillow applies a TIFF's own while it loads)."""
+    if _MAY_HOLD_ORIENTATION.isdisjoint(image.info) or image.format == "TIFF":
+        return image
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - metadata that cannot be parsed says nothing about the picture
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the image as grey, 16-bit grey or RGB, transparency laid on white."""
+    if image.mode in _GREY_16 or (image.mode in ("L", "RGB") and "transparency" not in image.info):
+        return image
+    grey = image.mode in ("1", "L", "LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__
