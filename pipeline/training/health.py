@@ -12,7 +12,9 @@ from pipeline.model import MultiFacetVae
 from pipeline.seeding import torch_generator
 
 _BLOCK = 2048
-_ACTIVE_VARIANCE = 0.01  # a latent dimension is active if its posterior mean varies more (Burda et al., 2016)
+# A latent dimension is active if the variance of its posterior mean exceeds this part of its mean posterior variance:
+# the idea of Burda et al. (2016), free of the latent's scale, which a mixture prior leaves open.
+_ACTIVE_RATIO = 0.1
 _MOST_IMAGES = 20_000  # for the facets' condition
 
 
@@ -71,18 +73,16 @@ def facet_health(model: MultiFacetVae, images: UInt8[Tensor, "image channel heig
     model.eval()
     like = model.prior(0).means
     subset = images[:: max(1, -(-len(images) // _MOST_IMAGES))]
-    means: list[list[Tensor]] = [[] for _ in range(model.params.n_facets)]
-    log_resps: list[list[Tensor]] = [[] for _ in range(model.params.n_facets)]
+    blocks: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(model.params.n_facets)]
     for block in subset.split(_BLOCK):
         x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
         for facet, qz in enumerate(model.encode(x)):
-            means[facet].append(qz.mean)
-            log_resps[facet].append(model.prior(facet).exact_log_resp(qz))
-    whole = [(torch.cat(z, 1), torch.cat(r, 1)) for z, r in zip(means, log_resps, strict=True)]
-    return [[_condition(z[index], log_resp[index]) for z, log_resp in whole] for index in range(model.n_seeds)]
+            blocks[facet].append((qz.mean, qz.variance, model.prior(facet).exact_log_resp(qz)))
+    whole = [[torch.cat(parts, 1) for parts in zip(*of_facet, strict=True)] for of_facet in blocks]
+    return [[_condition(*(part[index] for part in of_facet)) for of_facet in whole] for index in range(model.n_seeds)]
 
 
-def _condition(mean: Tensor, log_resp: Tensor) -> FacetHealth:
+def _condition(mean: Tensor, variance: Tensor, log_resp: Tensor) -> FacetHealth:
     n_components = log_resp.shape[1]
     best, cluster = log_resp.max(1)
     counts = torch.bincount(cluster, minlength=n_components).double()
@@ -92,6 +92,6 @@ def _condition(mean: Tensor, log_resp: Tensor) -> FacetHealth:
         occupied=int((counts > 0).sum()),
         max_share=float(share.max()),
         entropy=entropy / float(np.log(n_components)) if n_components > 1 else 1.0,
-        active_units=int((mean.var(0) > _ACTIVE_VARIANCE).sum()),
+        active_units=int((mean.var(0) > _ACTIVE_RATIO * variance.mean(0)).sum()),
         confidence=float(best.exp().mean()),
     )
