@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _ActiveOnly = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[EXP]...", help="Experiments; all active ones if none is named.", show_default=False),
+    typer.Argument(metavar="EXP", help="Experiments; all active ones if none is named.", show_default=False),
 ]
 
 
 def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
-    """Bring experiments up to date: scan the source, run the stages that are stale, publish a healthy model.
+    """Bring experiments up to date.
 
-    What DVC and the stages print goes to standard error; all of it is kept in .work/logs/.
+    Scans the source, runs the stages that are stale and publishes the model if it is healthy. What DVC and the stages print goes to standard error; all of it is kept in .work/logs/.
 
     \b
     Example:

@@ -4,9 +4,9 @@ from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
 
 
 def scan(experiment: ExperimentName, as_json: AsJson = False) -> None:
-    """Look at the source as it is now and pin its content in data/sources/EXP.json.
+    """Pin the content of the source as it is now.
 
-    Hashes are remembered by size and time of change, so a second scan is quick.
+    It is kept in data/sources/EXP.json. Hashes are remembered by size and time of change: a second scan is quick.
 
     \b
     Example:

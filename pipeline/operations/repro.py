@@ -16,6 +16,8 @@ STAGES = ("preprocess", "init_mog", "train", "score", "assign", "report")
 
 _RUNNING = re.compile(r"Running stage '([^'@]+)@([^']+)'")
 _RESTORED = re.compile(r"Stage '([^'@]+)@[^']+' is cached - skipping run")
+_NEVER_RUN = ("params.yaml", "new")  # as a whole: otherwise DVC names the sections
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def _targets(layout: Layout) -> list[str]:
 
 def _reason(changes: list[Any]) -> str:
     """Return one line from DVC's nested account of what differs from ``dvc.lock``."""
+    if any(isinstance(change, dict) and _NEVER_RUN in change.get("changed deps", {}).items() for change in changes):
+        return "it has not run yet"
     parts: list[str] = []
     for change in changes:
         if not isinstance(change, dict):
@@ -127,4 +131,5 @@ def _reason(changes: list[Any]) -> str:
                     parts.extend(f"parameter {name} {what}" for name, what in state.items())
                 else:
                     parts.append(f"{'output' if kind == 'changed outs' else 'input'} {path} {state}")
-    return ", ".join(parts)
+    rest = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return ", ".join(parts[:_SHOWN]) + rest

@@ -1,0 +1,67 @@
+"""``facets query``."""
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli._shared import AsJson, ExperimentName, find_root
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_Sql = Annotated[str, typer.Argument(metavar="SQL", help="A statement in DuckDB's dialect.", show_default=False)]
+_Version = Annotated[int | None, typer.Option("--version", help="Of the tables; the newest if none is named.")]
+_Rows = Annotated[int, typer.Option("--rows", help="Rows to print at most; --json prints all.")]
+
+
+def query(
+    experiment: ExperimentName, sql: _Sql, version: _Version = None, rows: _Rows = 50, as_json: AsJson = False
+) -> None:
+    """Ask the published tables in SQL.
+
+    Tables: facet_0, facet_1, … images, clusters, batches, lineage, quarantine.
+
+    \b
+    Example:
+        facets query digits "select cluster_uid, count(*) from facet_1 group by 1 order by 2 desc"
+    """
+    from pipeline.tables import query
+
+    found: Any = query(experiment, sql, version=version, root=find_root(), engine="arrow")
+    if as_json:
+        print(json.dumps([_plain(row) for row in found.to_pylist()], ensure_ascii=False))
+    elif found.num_columns:
+        print(_aligned(found, rows))
+
+
+def _aligned(found: "pa.Table", n_rows: int) -> str:
+    """Return the first rows as columns of text, numbers to the right."""
+    shown = [list(map(_text, column)) for column in found.slice(0, n_rows).to_pydict().values()]
+    columns: list[list[str]] = []
+    for name, kind, cells in zip(found.column_names, found.schema.types, shown, strict=True):
+        width = max(map(len, [name, *cells]))
+        is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
+        columns.append([cell.rjust(width) if is_number else cell.ljust(width) for cell in (name, *cells)])
+    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    if found.num_rows > n_rows:
+        lines.append(f"… {found.num_rows} rows in all")
+    return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else " ".join(str(value).split())
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: times as text, what is not finite as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else str(value)

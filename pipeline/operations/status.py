@@ -1,0 +1,86 @@
+"""Where an experiment stands: its stages, what readers see, what it occupies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Params
+from pipeline.errors import BusyError
+from pipeline.layout import Layout
+from pipeline.operations.locks import repository_lock
+from pipeline.operations.repro import STAGES, stale_stages
+from pipeline.storage import disk_usage
+from pipeline.tables import History
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class ExperimentStatus:
+    """The state of one experiment.
+
+    Attributes:
+        experiment: its name.
+        is_active: whether rebuilds include it.
+        stages: for each stage ``fresh`` or why it would run; empty where that cannot be told.
+        note: why the stages are not known, else empty.
+        published: version, model, time, reason and number of images that readers see; None before the first.
+        batches: rows of the table ``batches``.
+        mebibytes: size of its folders, by path below the root.
+    """
+
+    experiment: str
+    is_active: bool
+    stages: dict[str, str]
+    note: str
+    published: dict[str, Any] | None
+    batches: list[dict[str, Any]]
+    mebibytes: dict[str, float]
+
+
+def experiment_status(root: Path, params: Params, experiment: str) -> ExperimentStatus:
+    """Return the state of one experiment without changing anything; never waits for a lock.
+
+    Raises:
+        ConfigError: the experiment is unknown.
+        ResourceError: DVC or git is missing, or this is no repository of both.
+    """
+    params.experiment(experiment)
+    layout = Layout(root, experiment)
+    is_active = experiment in params.active
+    stages, note = _stages(layout) if is_active else ({}, "not active; add it to active in params.yaml to rebuild it")
+    history = History(layout.published)
+    current = history.current()
+    shown = ("version", "model_version", "created", "reason", "n_images")
+    return ExperimentStatus(
+        experiment=experiment,
+        is_active=is_active,
+        stages=stages,
+        note=note,
+        published=None if current is None else {name: getattr(current, name) for name in shown},
+        batches=history.rows("batches"),
+        mebibytes=_mebibytes(layout),
+    )
+
+
+def _stages(layout: Layout) -> tuple[dict[str, str], str]:
+    try:
+        with repository_lock(layout.root, f"status {layout.experiment}") as held:
+            stale = stale_stages(layout, held)
+    except BusyError as busy:
+        return {}, str(busy)
+    return {stage: stale.get(stage, "fresh") for stage in STAGES}, ""
+
+
+def _mebibytes(layout: Layout) -> dict[str, float]:
+    """Return the sizes of an experiment's folders and of those that all experiments share."""
+    folders = (
+        layout.prepared,
+        layout.batches,
+        layout.artifact("model").parent,
+        layout.published,
+        layout.work("", "").parent,
+        layout.raw,
+        layout.root / ".dvc" / "cache",
+    )
+    return {str(path.relative_to(layout.root)): round(disk_usage(path) / _MIB, 1) for path in folders if path.exists()}
