@@ -1,0 +1,114 @@
+"""Accuracy and time of an experiment, trained from scratch beside the repository's own state.
+
+    python -m benchmarks.accuracy mnist_fast --seeds 0 1 2 3 4
+
+runs preprocess, init_mog, train and score below ``benchmarks/data/<experiment>/`` with the experiment's section of
+``params.yaml`` (only the seeds may differ) and writes ``benchmarks/results/accuracy-<experiment>.json``. Downloads and
+rendered scenes are shared with the repository's ``data/raw``. A killed run goes on where it was.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.machine import describe_machine
+from pipeline.layout import Layout
+from pipeline.storage import read_json, write_json
+
+ROOT = Path(__file__).parent.parent
+_STAGES = ("preprocess", "init_mog", "train", "score")
+
+
+def main() -> None:
+    """Run the stages and write the result."""
+    parser = argparse.ArgumentParser(description="accuracy of an experiment over seeds")
+    parser.add_argument("experiment")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="fixed before the run")
+    arguments = parser.parse_args()
+    work = ROOT / "benchmarks" / "data" / arguments.experiment
+    layout = Layout(work, arguments.experiment)
+    _prepare(layout, arguments.seeds)
+    seconds = {stage: _run(stage, layout) for stage in _STAGES}
+    result = {
+        "command": f"python -m benchmarks.accuracy {arguments.experiment} --seeds {' '.join(map(str, arguments.seeds))}",
+        "machine": describe_machine(),
+        "seeds": arguments.seeds,
+        "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
+        "seconds_a_seed": round(seconds["train"] / len(arguments.seeds), 1),
+        **_summary(layout),
+    }
+    path = ROOT / "benchmarks" / "results" / f"accuracy-{arguments.experiment}.json"
+    write_json(path, result)
+    print(json.dumps(result["facets"], indent=2))
+    print(f"{result['seconds_a_seed']} s a seed; written to {path.relative_to(ROOT)}")
+
+
+def _prepare(layout: Layout, seeds: list[int]) -> None:
+    """Write the scratch root's parameters and share the raw data and the source manifest."""
+    layout.root.mkdir(parents=True, exist_ok=True)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    section = {**params["experiments"][layout.experiment], "seeds": seeds}
+    alone = {"active": [layout.experiment], "experiments": {layout.experiment: section}}
+    (layout.root / "params.yaml").write_text(yaml.safe_dump(alone), encoding="utf-8")
+    own = Layout(ROOT, layout.experiment)
+    for path in (own.source_manifest, own.joined, own.removed):
+        target = layout.root / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes() if path.exists() else b"[]\n")
+    own.raw.mkdir(parents=True, exist_ok=True)
+    if not layout.raw.exists():
+        layout.raw.symlink_to(own.raw)
+
+
+def _run(stage: str, layout: Layout) -> float:
+    start = time.monotonic()
+    command = [sys.executable, "-m", f"stages.{stage}", layout.experiment]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=layout.root, check=True, env=environment)
+    return time.monotonic() - start
+
+
+def _summary(layout: Layout) -> dict[str, Any]:
+    metrics = read_json(layout.artifact("score") / "metrics.json")
+    selected = str(metrics["selected_seed"])
+    facets: dict[str, Any] = {}
+    for facet, record in metrics["mean"]["facets"].items():
+        for factor in record["factors"]:
+            for name in ("accuracy", "accuracy_same_split"):
+                values = {
+                    seed: tree["facets"][facet]["factors"][factor][name] for seed, tree in metrics["seeds"].items()
+                }
+                spread = metrics["std"]["facets"][facet]["factors"][factor][name]
+                facets.setdefault(facet, {}).setdefault(factor, {})[name] = {
+                    "mean": record["factors"][factor][name],
+                    "std": spread,
+                    "selected": values[selected],
+                    "seeds": values,
+                }
+    return {
+        "selected_seed": metrics["selected_seed"],
+        "unhealthy_seeds": metrics["unhealthy_seeds"],
+        "facets": facets,
+        "chance": metrics["chance"],
+        "baselines": metrics["baselines"],
+        "validation_elbo": _validation(layout),
+    }
+
+
+def _validation(layout: Layout) -> dict[str, float]:
+    """Return each seed's last validation bound, nats an image."""
+    with (layout.artifact("model") / "history.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "validation"]
+    return {row["seed"]: float(row["elbo"]) for row in rows}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What a result line says of where it was measured."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+import torch
+
+_PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return processor, memory, package versions, commit and time."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "is_clean": not _git("status", "--porcelain", "--untracked-files=no"),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    capabilities = torch.cpu.get_capabilities()
+    return f"{capabilities.get('cpu_name', platform.processor())} ({platform.machine()})"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
