@@ -15,7 +15,8 @@ _Experiments = Annotated[
 def check(experiments: _Experiments = None, as_json: AsJson = False) -> None:
     """Check parameters and published tables.
 
-    Reads params.yaml and every published file. Ends with exit code 5 where tables are not right; the problems are listed.
+    Reads params.yaml and every published file, and lists what is wrong. Ends with exit code 5 where tables are not
+    right.
 
     \b
     Example:

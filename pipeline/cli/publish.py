@@ -17,7 +17,8 @@ def publish(
 ) -> None:
     """Publish the rebuilt model, or an old one again.
 
-    A new model must be healthy. Going back makes a new version, which covers every image of today; what was removed stays removed.
+    A new model must be healthy. Going back makes a new version, which covers every image of today; what was removed
+    stays removed.
 
     \b
     Example:

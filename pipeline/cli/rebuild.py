@@ -20,7 +20,8 @@ _ActiveOnly = Annotated[
 def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
     """Bring experiments up to date.
 
-    Scans the source, runs the stages that are stale and publishes the model if it is healthy. What DVC and the stages print goes to standard error; all of it is kept in .work/logs/.
+    Scans the source, runs the stages that are stale and publishes the model if it is healthy. What DVC and the stages
+    print goes to standard error; all of it is kept in .work/logs/.
 
     \b
     Example:
