@@ -129,6 +129,7 @@ _MACHINE_FAULTS = {
     errno.EFBIG,
     errno.EIO,
     errno.ENOTDIR,
+    errno.EEXIST,  # a file stands where a folder is needed
 }
 
 

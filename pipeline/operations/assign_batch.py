@@ -3,12 +3,18 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config import sections
 from pipeline.config.parse import parse
 from pipeline.layout import Layout
 from pipeline.progress import progress
 from pipeline.storage import read_json
+
+if TYPE_CHECKING:
+    from pipeline.datasets.transform import ImageTransform
+
+_PARAMS = "params.json"
 
 AssignBatch = Callable[[str, Path], Path]
 """From a batch id and a model's folder to a folder with ``facet_<j>.parquet`` of that batch by that model."""
@@ -35,6 +41,14 @@ def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str])
         shutil.rmtree(_folder(layout, model_version) / batch_id, ignore_errors=True)
 
 
+def model_transform(model: Path) -> "ImageTransform":
+    """Return what brings images of any size to the shape that a published model takes."""
+    from pipeline.datasets.transform import ImageTransform
+
+    preprocess = parse(sections.PreprocessParams, read_json(model / _PARAMS)["preprocess"], "preprocess")
+    return ImageTransform.for_model(preprocess, tuple(read_json(model / "model.json")["image_shape"]))
+
+
 def _folder(layout: Layout, model_version: str) -> Path:
     return layout.work("assign", model_version)
 
@@ -43,14 +57,10 @@ def _assign(store: Path, batch_id: str, model: Path, folder: Path) -> None:
     # torch: only where there is something to assign.
     from pipeline.assignment import Shard, assign_shards
     from pipeline.datasets import ImageStore
-    from pipeline.datasets.transform import ImageTransform
 
-    params = read_json(model / "params.json")
-    preprocess = parse(sections.PreprocessParams, params["preprocess"], "preprocess")
-    assign = parse(sections.AssignParams, params["assign"], "assign")
-    transform = ImageTransform.for_model(preprocess, tuple(read_json(model / "model.json")["image_shape"]))
+    assign = parse(sections.AssignParams, read_json(model / _PARAMS)["assign"], "assign")
     with ImageStore(store) as images:
         n_images = images.n_images
-    shard = Shard(store, transform, batch_id, ((0, n_images),), folder)
+    shard = Shard(store, model_transform(model), batch_id, ((0, n_images),), folder)
     with progress(f"assign {batch_id}", n_images) as bar:
         assign_shards([shard], model, assign, None, bar.advance)

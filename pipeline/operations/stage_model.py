@@ -21,8 +21,8 @@ _PARAMS = "params.json"
 def stage_model(layout: Layout, experiment: Experiment) -> str:
     """Copy what a model in service needs to ``published/<exp>/models/<model_version>/`` and return its version.
 
-    The caller holds the repository lock, so that no stage replaces files meanwhile; publishing works from the copy. Files
-    are linked where the file system can, so staging costs no space and little time.
+    The caller holds the repository lock, so that no stage replaces files meanwhile; publishing works from the copy.
+    Where the file system can, files are linked, so staging costs no space and little time.
 
     Raises:
         DataError: an output of a stage is missing.

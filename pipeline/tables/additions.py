@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.errors import PublishError
 from pipeline.tables.batches import ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
-from pipeline.tables.engine import common_ids, repeated_ids
+from pipeline.tables.engine import common_ids
 from pipeline.tables.entries import EntryBuilder, Source
 from pipeline.tables.parts import image_ids
 from pipeline.tables.summary import add_totals
@@ -63,11 +63,11 @@ def _source(batch_id: str, assigned: Path, batches: Path) -> Source:
 
 
 def _require_new(draft: Draft, entries: Sequence[Entry]) -> None:
-    fresh = [draft.parts.locate(entry.parts["images"]) for entry in entries]
-    repeated = repeated_ids(fresh, draft.folder)
+    columns = [image_ids(draft.parts.locate(entry.parts["images"])) for entry in entries]
+    ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+    repeated = sorted(row["values"] for row in ids.value_counts().to_pylist() if row["counts"] > 1)
     if not repeated and draft.current is not None:
         published = [draft.published / entry.parts["images"].file for entry in load_entries(draft.place, draft.current)]
-        ids = pa.chunked_array([chunk for path in fresh for chunk in image_ids(path).chunks], pa.string())
         repeated = common_ids(published, ids, draft.folder)
     if repeated:
         raise PublishError(

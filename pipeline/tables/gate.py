@@ -53,9 +53,9 @@ def _facet_reasons(found: Mapping[str, Any], n_components: int, gate: sections.G
     return reasons
 
 
-def _is_finite(value: float | None) -> bool:
+def _is_finite(value: float | int | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _shown(value: float | None) -> str:
+def _shown(value: float | int | None) -> str:
     return "nothing" if value is None else f"{value:.3g}"

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-Overlap = Int64[np.ndarray, "old new"]
+Overlap = Int64[np.ndarray, "_old _new"]
 """Shared images by the component that the model in service gives them and the one that the new model gives them."""
 
-# From this share on an old cluster lives on in a new one, or a new one is made of an old one.
+# Above this share an old cluster lives on in a new one, or a new one is made of an old one.
 _MOST = 0.5
 
 
@@ -95,7 +95,7 @@ def descent(overlap: Overlap, old_uids: Sequence[str], new_uids: Sequence[str]) 
     for old, new in np.argwhere(overlap > 0):
         shared = int(overlap[old, new])
         old_share, new_share = shared / int(old_sizes[old]), shared / int(new_sizes[new])
-        kind = _kind(old_uids[old] == new_uids[new], old_share >= _MOST, new_share >= _MOST)
+        kind = _kind(old_uids[old] == new_uids[new], old_share > _MOST, new_share > _MOST)
         if kind is not None:
             yield {
                 "old_uid": old_uids[old],

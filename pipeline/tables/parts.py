@@ -88,6 +88,20 @@ def revision_of(part: PartFile) -> int:
     return int(suffix or 0)
 
 
+def require_assignment(path: Path, batch_id: str, model_version: str, n_components: int) -> None:
+    """Refuse an assignment file of another batch or model, judging by its footer alone.
+
+    Raises:
+        DataError: no readable assignment file.
+        PublishError: it holds another batch or model, or a component that the model does not have.
+    """
+    with _open(path) as file:
+        _require_columns(file, path, facet_schema(0, uid=False).names)
+        _require_range(file, path, "batch_id", batch_id, batch_id)
+        _require_range(file, path, "model_version", model_version, model_version)
+        _require_range(file, path, "cluster_id", 0, n_components - 1)
+
+
 def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str], removed: Collection[str]) -> Rows:
     """Yield the rows of an assignment file with their ``cluster_uid``, without those of removed images.
 
@@ -102,10 +116,8 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
         DataError: no readable assignment file.
         PublishError: another batch or model, or a component that the model does not have.
     """
+    require_assignment(path, batch_id, model_version, len(uids))
     with _open(path) as file:
-        _require_columns(file, path, facet_schema(0, uid=False).names)
-        for column, expected in (("batch_id", batch_id), ("model_version", model_version)):
-            _require_constant(file, path, column, expected)
         names = [name for name in file.schema_arrow.names if name not in ("batch_id", "model_version")]
         for rows in without(file.iter_batches(ROW_GROUP, columns=names), removed):
             yield _with_uids(rows, batch_id, model_version, uids, path)
@@ -192,12 +204,13 @@ def _require_columns(file: pq.ParquetFile, path: Path, names: Collection[str]) -
         raise DataError(f"{path} must have the columns {', '.join(names)}, got no {', '.join(missing)}; write it again")
 
 
-def _require_constant(file: pq.ParquetFile, path: Path, column: str, expected: str) -> None:
+def _require_range(file: pq.ParquetFile, path: Path, column: str, smallest: Any, largest: Any) -> None:
     for group in range(file.num_row_groups):
         statistics = _statistics(file, group, column)
-        if statistics is None or not statistics.min == statistics.max == expected:
-            found = "nothing" if statistics is None else f"{statistics.min} to {statistics.max}"
-            raise PublishError(f"{path} must hold only {column} {expected}, got {found}; assign the batch again")
+        if statistics is None or not smallest <= statistics.min <= statistics.max <= largest:
+            found = "unknown values" if statistics is None else f"{statistics.min} to {statistics.max}"
+            expected = smallest if smallest == largest else f"from {smallest} to {largest}"
+            raise PublishError(f"{path} must hold {column} {expected}, got {found}; assign the batch again")
 
 
 def _may_hold(file: pq.ParquetFile, group: int, column: str, value: str) -> bool:
@@ -213,20 +226,13 @@ def _statistics(file: pq.ParquetFile, group: int, column: str) -> Any:
 def _with_uids(
     rows: pa.RecordBatch, batch_id: str, model_version: str, uids: Sequence[str], path: Path
 ) -> pa.RecordBatch:
-    component = rows.column("cluster_id")
-    numbers = component.to_numpy()
-    if rows.num_rows and not 0 <= numbers.min() <= numbers.max() < len(uids):
-        raise PublishError(
-            f"{path} must hold cluster_id from 0 to {len(uids) - 1}, got {numbers.min()} to {numbers.max()}; "
-            "assign the batch again"
-        )
     columns = {name: rows.column(name) for name in rows.schema.names}
     for name in ("confidence", "entropy", "typicality"):
         if not np.isfinite(columns[name].to_numpy()).all():
             raise PublishError(f"{path} must hold finite numbers in column {name}, got others; train the model again")
     columns["batch_id"] = constant_column(batch_id, rows.num_rows)
     columns["model_version"] = constant_column(model_version, rows.num_rows)
-    columns["cluster_uid"] = pa.DictionaryArray.from_arrays(component, pa.array(uids, pa.string()))
+    columns["cluster_uid"] = pa.DictionaryArray.from_arrays(columns["cluster_id"], pa.array(uids, pa.string()))
     names = facet_schema(0, responsibilities="resp" in columns).names
     return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
 

@@ -14,6 +14,7 @@ from pipeline.tables.engine import overlap, repeated_ids
 from pipeline.tables.entries import Built, EntryBuilder, Source
 from pipeline.tables.identity import Identity, Overlap, descent
 from pipeline.tables.model_folder import ModelFolder
+from pipeline.tables.parts import require_assignment
 from pipeline.tables.place import Place
 from pipeline.tables.schema import facet_table
 from pipeline.tables.summary import add_totals, cluster_rows
@@ -75,6 +76,7 @@ class _Publication:
         self._previous = {entry.batch_id: entry for entry in entries}
         self._same_model = _entries_by(draft.published, wanted.model_version)
         self._sources = self._find_sources()
+        self._require_assignments()
 
     def make(self) -> None:
         self._require_space()
@@ -123,6 +125,13 @@ class _Publication:
             )
             for batch_id in live
         ]
+
+    def _require_assignments(self) -> None:
+        for source in self._sources:
+            for facet, n_components in enumerate(self._model.n_components):
+                if source.facets is not None:
+                    path = source.facets / f"{facet_table(facet)}.parquet"
+                    require_assignment(path, source.batch_id, self._wanted.model_version, n_components)
 
     def _require_space(self) -> None:
         folders = [source.facets for source in self._sources if source.facets is not None]

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 
@@ -62,7 +61,7 @@ class TableWriter:
         self._waiting: list[pa.RecordBatch] = []
         self._n_waiting = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TableWriter":
         return self
 
     def __exit__(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import HealthCheck, settings
 
 from pipeline.records import FacetAssignment
 from pipeline.tables import History, write_assignments
@@ -16,6 +17,9 @@ Clusters = Sequence[np.ndarray]
 """Component of each image, one array a facet."""
 
 N_COMPONENTS = (4, 3)
+
+patient = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests: slow machines are no fault."""
 
 
 def make_ids(n_images: int, start: int = 0) -> np.ndarray:

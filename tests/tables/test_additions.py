@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError, PublishError
+from pipeline.tables import paths, read
+from pipeline.tables.place import Place
+from pipeline.tables.versions import LIST_LENGTH, load_entries, load_version
+from tests.tables.builders import Bench, cycle, make_ids, published_bench
+
+MODEL, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return published_bench(tmp_path)[0]
+
+
+def ingest(bench, batch_id, ids, model_version=MODEL, **options):
+    bench.write_batch(batch_id, ids, **options)
+    folder = bench.assign(batch_id, model_version, ids, [cycle(len(ids), 4), cycle(len(ids), 3)])
+    bench.history.add_batches({batch_id: folder}, bench.batches)
+    return folder
+
+
+def rows(bench, name, **options):
+    return read("toy", name, root=bench.root, engine="arrow", **options).to_pylist()
+
+
+def test_batch_is_added_at_the_end_and_nothing_else_changes(bench):
+    before = paths("toy", "facet_0", root=bench.root)
+    ingest(bench, "b-1", make_ids(10, 100), quarantined=2)
+    assert bench.history.served().version == 2
+    assert paths("toy", "facet_0", root=bench.root)[:-1] == before
+    added = rows(bench, "facet_0")[80:]
+    assert [row["image_id"] for row in added] == make_ids(10, 100).tolist()
+    assert {row["batch_id"] for row in added} == {"b-1"}
+    assert {row["cluster_uid"] for row in added} == {f"f0-c00{i}" for i in range(4)}
+    assert len(rows(bench, "facet_0", version=1)) == 80
+    assert bench.history.check() == []
+
+
+def test_small_tables_follow(bench):
+    ingest(bench, "b-1", make_ids(10, 100), quarantined=2)
+    sizes = [row["size"] for row in rows(bench, "clusters")]
+    assert sizes == [23, 23, 22, 22, 31, 30, 29]
+    (row,) = [row for row in rows(bench, "batches") if row["batch_id"] == "b-1"]
+    created = row.pop("created")
+    assert created.isoformat() == "2026-11-01T12:00:00+00:00"
+    assert row == {
+        "batch_id": "b-1",
+        "source": "inbox",
+        "n_images": 10,
+        "quarantined": 2,
+        "duplicates": 0,
+        "drift": [0.1, 0.2],
+        "drifted": False,
+        "status": "live",
+    }
+    assert [row["file"] for row in rows(bench, "quarantine")] == ["broken.png", "b-1-0.png", "b-1-1.png"]
+    facet = read("toy", "facet_1", root=bench.root)
+    means = facet["confidence"].astype(float).groupby(facet["cluster_id"]).mean()
+    found = [row["mean_confidence"] for row in rows(bench, "clusters") if row["facet"] == 1]
+    assert found == pytest.approx(means.tolist(), rel=1e-6)
+    assert bench.history.batch_sizes()["b-1"] == [[3, 3, 2, 2], [4, 3, 3]]
+
+
+def test_a_batch_that_is_in_is_left_alone(bench):
+    folder = ingest(bench, "b-1", make_ids(10, 100))
+    bench.history.add_batches({"b-1": folder}, bench.batches)
+    assert bench.history.served().version == 2
+
+
+def test_several_batches_make_one_version(bench):
+    folders = {}
+    for number in range(3):
+        ids = make_ids(5, 100 + 10 * number)
+        bench.write_batch(f"b-{number}", ids)
+        folders[f"b-{number}"] = bench.assign(f"b-{number}", MODEL, ids, [cycle(5, 4), cycle(5, 3)])
+    bench.history.add_batches(folders, bench.batches)
+    assert bench.history.served().version == 2
+    assert bench.history.served().n_images == 95
+
+
+def test_images_that_are_in_already_are_refused(bench):
+    with pytest.raises(PublishError, match=rf"published once, got 3 that are already in, such as {min(make_ids(3))}"):
+        ingest(bench, "b-1", np.concatenate([make_ids(3), make_ids(5, 100)]))
+    assert bench.history.served().version == 1
+
+
+def test_assignments_of_another_model_are_refused(bench):
+    with pytest.raises(PublishError, match=f"must hold model_version {MODEL}, got {NEW}"):
+        ingest(bench, "b-1", make_ids(5, 100), NEW)
+
+
+def test_nothing_can_join_before_the_first_version(tmp_path):
+    with pytest.raises(PublishError, match="must hold a version that batches can join, got none"):
+        ingest(Bench(tmp_path), "b-1", make_ids(5))
+
+
+def test_removed_images_do_not_come_in(bench):
+    ids = make_ids(5, 100)
+    bench.write_batch("b-1", ids)
+    folder = bench.assign("b-1", MODEL, ids, [cycle(5, 4), cycle(5, 3)])
+    bench.history.add_batches({"b-1": folder}, bench.batches, frozenset(ids[:2]))
+    assert [row["image_id"] for row in rows(bench, "images")[80:]] == ids[2:].tolist()
+    bench.write_batch("b-2", ids[:2])
+    folder = bench.assign("b-2", MODEL, ids[:2], [cycle(2, 4), cycle(2, 3)])
+    bench.history.add_batches({"b-2": folder}, bench.batches, frozenset(ids[:2]))
+    assert bench.history.served().version == 2
+
+
+def test_broken_batch_record_is_named(bench):
+    bench.write_batch("b-1", make_ids(5, 100))
+    (bench.batches / "b-1" / "batch.json").write_text('{"id": "b-1"}')
+    folder = bench.assign("b-1", MODEL, make_ids(5, 100), [cycle(5, 4), cycle(5, 3)])
+    with pytest.raises(DataError, match=r"batch.json must describe a batch, but KeyError\('created'\)"):
+        bench.history.add_batches({"b-1": folder}, bench.batches)
+
+
+def test_known_ids(bench):
+    mixed = np.concatenate([make_ids(2, 200), make_ids(3, 58)])
+    for ids in (mixed, mixed.astype("S28")):
+        assert bench.history.known_ids(ids).tolist() == [False, False, True, True, True]
+    assert bench.history.known_ids(make_ids(0)).tolist() == []
+
+
+def test_nothing_is_known_before_the_first_version(tmp_path):
+    assert Bench(tmp_path).history.known_ids(make_ids(2)).tolist() == [False, False]
+
+
+def test_new_model_covers_batches_that_did_not_join(bench):
+    ingest(bench, "b-1", make_ids(10, 100))
+    ids = {"train": make_ids(60), "test": make_ids(20, 60)}
+    clusters = {batch: [cycle(len(of), 4, 1), cycle(len(of), 3)] for batch, of in ids.items()}
+    bench.write_model(NEW, clusters, ids)
+    assert bench.history.unassigned(NEW, bench.batches) == ["b-1"]
+    with pytest.raises(PublishError, match="batch b-1 must be assigned by model"):
+        bench.publish(NEW)
+    folder = bench.assign("b-1", NEW, make_ids(10, 100), [cycle(10, 4, 1), cycle(10, 3)])
+    before = {row["image_id"]: row["cluster_uid"] for row in rows(bench, "facet_0")}
+    images = paths("toy", "images", root=bench.root)
+    bench.publish(NEW, {"b-1": folder})
+    assert {row["image_id"]: row["cluster_uid"] for row in rows(bench, "facet_0")} == before
+    assert paths("toy", "images", root=bench.root) == images
+    assert bench.history.unassigned(NEW, bench.batches) == []
+    assert bench.publish(NEW) == 3
+    assert bench.history.check() == []
+
+
+def test_joined_batch_comes_with_the_model(bench):
+    ingest(bench, "b-1", make_ids(10, 100), quarantined=1)
+    # stage preprocess may mix a joined batch among the rows of train, in another order
+    ids = {"train": make_ids(60), "test": make_ids(20, 60), "b-1": make_ids(10, 100)[::-1]}
+    bench.write_model(NEW, {batch: [cycle(len(of), 4), cycle(len(of), 3)] for batch, of in ids.items()}, ids)
+    assert bench.history.unassigned(NEW, bench.batches) == []
+    bench.publish(NEW)
+    status = {row["batch_id"]: row["status"] for row in rows(bench, "batches")}
+    assert status == {"train": "source", "test": "source", "b-1": "joined"}
+    assert [row["image_id"] for row in rows(bench, "facet_0")[80:]] == ids["b-1"].tolist()
+    assert len(rows(bench, "quarantine")) == 2
+    assert bench.history.check() == []
+
+
+def test_lost_tables_are_made_anew_from_the_batches_on_disk(bench):
+    for number, created in ((2, "2026-11-02"), (1, "2026-11-03")):
+        ingest(bench, f"b-{number}", make_ids(5, 100 * number), created=created)
+    (bench.published / "manifest.json").unlink()
+    assert bench.history.unassigned(MODEL, bench.batches) == []
+    lost = Bench(bench.root / "elsewhere")
+    ids = {"train": make_ids(60)}
+    lost.write_model(NEW, {"train": [cycle(60, 4), cycle(60, 3)]}, ids)
+    assert lost.history.unassigned(NEW, bench.batches) == ["b-2", "b-1"]
+
+
+def test_lists_are_shared_and_only_the_last_one_grows(bench, monkeypatch):
+    monkeypatch.setattr("pipeline.tables.versions.LIST_LENGTH", 4)
+    for number in range(9):
+        ingest(bench, f"b-{number}", make_ids(2, 100 + 10 * number))
+    place = Place(bench.published)
+    version, before = load_version(place), load_version(place, 9)
+    assert [ref.entries for ref in version.lists] == [4, 4, 3]
+    assert version.lists[:2] == before.lists[:2]
+    expected = ["train", "test", *(f"b-{number}" for number in range(9))]
+    assert [entry.batch_id for entry in load_entries(place, version)] == expected
+    assert LIST_LENGTH == 256

@@ -1,0 +1,58 @@
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.tables import read
+from tests.tables.builders import Bench, cycle, make_ids, published_bench
+
+MODELS = [f"m-{letter * 12}" for letter in "abcd"]
+
+
+def publish_models(bench, ids, models):
+    for number, model in enumerate(models):
+        bench.write_model(model, {batch: [cycle(len(of), 4, number), cycle(len(of), 3)] for batch, of in ids.items()}, ids)
+        bench.publish(model)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench, ids = published_bench(tmp_path)
+    publish_models(bench, ids, MODELS[1:])
+    return bench
+
+
+def test_old_versions_go_with_what_only_they_needed(bench):
+    assert bench.history.prune(2) == [2, 1]
+    assert sorted(path.name for path in (bench.published / "versions").iterdir()) == ["3.json", "4.json"]
+    for folder in ("parts", "models"):
+        names = {path.name for path in (bench.published / folder).iterdir()}
+        assert names == {*MODELS[2:], "shared"} - ({"shared"} if folder == "models" else set())
+    assert len(read("toy", "facet_0", root=bench.root, version=3)) == 80
+    with pytest.raises(DataError, match="version must be one of those kept in .*, newest 4, got 2"):
+        read("toy", "facet_0", root=bench.root, version=2)
+    assert bench.history.check() == []
+    assert bench.history.prune(2) == []
+
+
+def test_the_current_version_always_stays(bench):
+    assert bench.history.prune(1) == [3, 2, 1]
+    assert bench.history.served().version == 4
+
+
+def test_a_model_that_waits_to_be_published_stays(bench):
+    for model in ("m-111111111111", "m-222222222222"):
+        bench.write_model(model, {"train": [cycle(5, 4), cycle(5, 3)]}, {"train": make_ids(5)})
+    bench.history.prune(4)
+    waiting = {path.name for path in (bench.published / "models").iterdir()} - set(MODELS)
+    assert waiting == {"m-222222222222"}
+
+
+def test_withdrawn_versions_go_with_their_leftovers(bench):
+    bench.history.withdraw(frozenset(make_ids(1)))
+    bench.history.prune(1)
+    assert [path.name for path in (bench.published / "versions").iterdir()] == ["5.json"]
+    assert {path.name for path in (bench.published / "parts").iterdir()} == {MODELS[3], "shared"}
+    assert bench.history.check() == []
+
+
+def test_nothing_published_is_nothing_to_do(tmp_path):
+    assert Bench(tmp_path).history.prune(3) == []
