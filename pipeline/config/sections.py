@@ -22,7 +22,7 @@ class PreprocessParams:
     source: Literal["digits", "mnist", "svhn", "shapes3d", "scenes", "folder", "npy", "hdf5", "parquet"]
     path: str | None  # folder, file or URL of one's own data; null for the named datasets
     factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
-    labels: str | None  # one's own data: "folder" (names of the parent folders), a CSV beside the data, or null
+    labels: str | None  # one's own data: "folder" (their names), "inside" (beside the images), a CSV, or null
     size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
     channels: Literal["source", "grey", "rgb"]
@@ -108,7 +108,7 @@ class TrainParams:
     mixture_rate: Positive  # learning rate of the mixture's parameters, as a multiple of learning_rate
     betas: tuple[OpenFraction, ...]  # Adam's two decay rates
     warmup_steps: Whole
-    decay: Literal["constant", "cosine"]
+    decay: Literal["constant", "cosine", "restarts"]  # one cosine to 0 over the run, or one a phase
     kl_weight: Fraction  # weight of the KL terms during the first kl_epochs epochs
     kl_epochs: Whole
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)

@@ -101,10 +101,15 @@ class ProgressiveSchedule:
 
     def _rate(self, step: np.ndarray) -> np.ndarray:
         params = self._params
-        warm = np.minimum(1.0, (step + 1) / max(params.warmup_steps, 1))
+        phase = np.searchsorted(self._phase_starts, step, side="right") - 1
+        # With restarts every phase has a warm-up and a decay of its own, so that a newcomer meets a full rate.
+        is_restarted = params.decay == "restarts"
+        begin = self._phase_starts[phase] if is_restarted else np.zeros_like(step)
+        end = self._phase_starts[phase + 1] if is_restarted else np.full_like(step, self.n_steps)
+        warm = np.minimum(1.0, (step - begin + 1) / max(params.warmup_steps, 1))
         if params.decay == "constant":
             return params.learning_rate * warm
-        return params.learning_rate * warm * 0.5 * (1.0 + np.cos(np.pi * step / self.n_steps))
+        return params.learning_rate * warm * 0.5 * (1.0 + np.cos(np.pi * (step - begin) / (end - begin)))
 
     def _kl_weight(self, step: np.ndarray) -> np.ndarray:
         is_early = step < self._params.kl_epochs * self.steps_per_epoch
