@@ -26,8 +26,8 @@ def weights_path(folder: Path, seed: int) -> Path:
 
 
 def seed_state(model: MultiFacetVae, index: int) -> dict[str, Tensor]:
-    """Return parameters and buffers of one model of the seed axis, without that axis, on the CPU."""
-    return {name: value[index].detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    """Return a copy of the parameters and buffers of one model of the seed axis, without that axis, on the CPU."""
+    return {name: value[index].detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:

@@ -131,7 +131,7 @@ class FrozenModel:
         return MixtureView(*(part[0].double().cpu().numpy() for part in parts))
 
     @torch.no_grad()
-    def decode(self, latents: Sequence[Latents]) -> Pixels:
+    def decode(self, latents: Sequence[Float[Tensor, "batch _"]]) -> Pixels:
         """Return the mode of p(x | z), in [0, 1]."""
         stacked = [z[None].to(self.device, self._precision) for z in latents]
         raw = self._model.decode(stacked)[0]

@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.model import FrozenModel
+from tests import oracles
+from tests.model.builders import CONV_SHAPE, CONVOLUTIONAL, SHAPE, TINY, random_images, random_model
+
+IMAGES = (random_images(n=7)[0] * 255).byte()
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return FrozenModel(random_model(dtype=torch.float32), "m-0123456789ab")
+
+
+@pytest.fixture(scope="module")
+def precise():
+    return FrozenModel(random_model(), "m-0123456789ab", torch.float64)
+
+
+def mixture_of(frozen, facet):
+    view = frozen.mixture(facet)
+    return view.weights, view.means, view.covariances
+
+
+def test_one_model_only():
+    with pytest.raises(ValueError, match="a frozen model holds one seed, got 2"):
+        FrozenModel(random_model(n_seeds=2), "m-0123456789ab")
+
+
+def test_images_of_another_shape(frozen):
+    with pytest.raises(ValueError, match=r"images must have shape \(n, \(1, 3, 4\)\), got \(7, 1, 4, 3\)"):
+        frozen.encode(IMAGES.mT)
+
+
+def test_facts(frozen):
+    assert (frozen.n_facets, frozen.image_shape, frozen.params) == (2, SHAPE, TINY)
+    assert frozen.device == torch.device("cpu")
+    assert frozen.to(torch.device("cpu")) is frozen
+
+
+def test_nothing_asks_for_gradients_and_batch_norm_uses_running_statistics():
+    model = random_model(CONVOLUTIONAL, dtype=torch.float32).train()
+    frozen = FrozenModel(model, "m-0123456789ab")
+    images = torch.randint(0, 256, (6, *CONV_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole, one = frozen.encode(images)[0].mean, frozen.encode(images[:1])[0].mean
+    torch.testing.assert_close(whole[:1], one)
+    assert not whole.requires_grad
+
+
+@pytest.mark.parametrize("facet", [0, 1])
+def test_assigners(precise, facet):
+    qz = precise.encode(IMAGES)[facet]
+    mixture = mixture_of(precise, facet)
+    mean = oracles.log_resp(qz.mean.numpy(), *mixture)
+    np.testing.assert_allclose(precise.log_resp(facet, qz, "mean"), mean, rtol=1e-8, atol=1e-14)
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(qz.mean.shape, generator=torch.Generator().manual_seed(4)).double()
+    sample = oracles.log_resp(qz.sample(noise).numpy(), *mixture)
+    np.testing.assert_allclose(precise.log_resp(facet, qz, "sample", generator), sample, rtol=1e-6, atol=1e-12)
+    rng = np.random.default_rng(0)
+    estimate, error = oracles.component_posterior_by_sampling(
+        qz.mean[0].numpy(), qz.variance[0].numpy(), *mixture, 100_000, rng
+    )
+    exact = precise.log_resp(facet, qz)[0].numpy()
+    np.testing.assert_array_less(np.abs((exact - exact[0]) - (estimate - estimate[0]))[1:], 5 * error[1:])
+
+
+def test_typicality_is_the_density_under_the_whole_mixture(precise):
+    z = precise.encode(IMAGES)[1].mean
+    np.testing.assert_allclose(
+        precise.typicality(1, z), oracles.log_mixture(z.numpy(), *mixture_of(precise, 1)), rtol=1e-8
+    )
+
+
+@pytest.mark.parametrize("assigner", ["exact", "mean"])
+def test_assignments_are_read_off_the_responsibilities(frozen, assigner):
+    for facet, (assignment, qz) in enumerate(
+        zip(frozen.assign(IMAGES, assigner, True), frozen.encode(IMAGES), strict=True)
+    ):
+        resp = frozen.log_resp(facet, qz, assigner).exp().numpy()
+        order = np.argsort(-resp, axis=1)
+        rows = np.arange(len(resp))
+        np.testing.assert_array_equal(assignment.cluster_id, order[:, 0])
+        np.testing.assert_array_equal(assignment.runner_up, order[:, 1])
+        np.testing.assert_array_equal(assignment.confidence, resp[rows, order[:, 0]])
+        np.testing.assert_array_equal(assignment.runner_up_confidence, resp[rows, order[:, 1]])
+        np.testing.assert_array_equal(assignment.resp, resp)
+        entropy = -(resp * np.log(np.maximum(resp, 1e-30))).sum(1)
+        np.testing.assert_allclose(assignment.entropy, entropy, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(assignment.typicality, frozen.typicality(facet, qz.mean))
+    assert frozen.assign(IMAGES)[0].resp is None
+
+
+def test_a_facet_of_one_component_has_no_runner_up():
+    params = replace(TINY, n_components=(1, 3))
+    assignment = FrozenModel(random_model(params, dtype=torch.float32), "m-0123456789ab").assign(IMAGES)[0]
+    assert set(assignment.runner_up) == {-1}
+    assert set(assignment.runner_up_confidence) == {0.0}
+    assert set(assignment.entropy) == {0.0}
+    assert set(assignment.confidence) == {1.0}
+
+
+def test_mixture_view_and_decode(precise):
+    model = precise.network
+    weights, means, covariances = mixture_of(precise, 0)
+    np.testing.assert_allclose(weights, model.prior(0).mixing_logits[0].softmax(-1), rtol=1e-12)
+    np.testing.assert_array_equal(means, model.prior(0).means[0])
+    np.testing.assert_array_equal(covariances, model.prior(0).covariance.matrices()[0])
+    z = [qz.mean for qz in precise.encode(IMAGES)]
+    expected = torch.sigmoid(model.decode([one[None] for one in z])[0]).reshape(7, *SHAPE)
+    torch.testing.assert_close(precise.decode(z), expected, rtol=1e-12, atol=0)
+
+
+class _Spy(FrozenModel):
+    """Keeps the latents instead of the images."""
+
+    def decode(self, latents):
+        self.latents = [z.double().numpy() for z in latents]
+        return super().decode(latents)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_samples_follow_the_component_and_the_other_facets_their_mixtures(temperature):
+    """First two moments within five standard errors."""
+    n, component = 40_000, 2
+    spy = _Spy(random_model(dtype=torch.float32), "m-0123456789ab")
+    pixels = spy.sample(1, component, n, temperature, torch.Generator().manual_seed(0))
+    assert pixels.shape == (n, *SHAPE)
+    view = spy.mixture(1)
+    moments = [(view.means[component], temperature * view.covariances[component])]
+    other = spy.mixture(0)
+    mean = other.weights @ other.means
+    spread = other.means - mean
+    within = temperature * (other.weights[:, None, None] * other.covariances).sum(0)
+    moments.append((mean, within + (other.weights[:, None] * spread).T @ spread))
+    for z, (mean, covariance) in zip(reversed(spy.latents), moments, strict=True):
+        error = np.sqrt(np.diagonal(covariance) / n)
+        np.testing.assert_array_less(np.abs(z.mean(0) - mean), 5 * error)
+        np.testing.assert_allclose(np.cov(z.T), covariance, atol=8 * np.diagonal(covariance).max() / n**0.5)
+
+
+def test_swap_exchanges_one_facet(frozen):
+    a, b = IMAGES[:3], IMAGES[3:6]
+    means_a, means_b = ([qz.mean for qz in frozen.encode(images)] for images in (a, b))
+    first, second = frozen.swap(a, b, 0)
+    assert torch.equal(first, frozen.decode([means_b[0], means_a[1]]))
+    assert torch.equal(second, frozen.decode([means_a[0], means_b[1]]))
+    assert not torch.equal(first, frozen.decode(means_a))

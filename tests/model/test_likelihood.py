@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+
+from pipeline.model.likelihood import make_likelihood
+from tests import oracles
+from tests.model.builders import TINY
+
+RAW = 2.0 * torch.randn(3, 4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+X = torch.rand(3, 4, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+MEANS = {"sigmoid": special.expit, "linear": lambda raw: raw}
+
+
+def gaussian(output):
+    return make_likelihood(replace(TINY, likelihood="gaussian", sigma=0.3, output=output))
+
+
+def test_bernoulli_density_of_grey_values():
+    log_px = make_likelihood(TINY).log_prob(RAW, X)
+    np.testing.assert_allclose(log_px, oracles.log_bernoulli(RAW.numpy(), X.numpy()), rtol=1e-8)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_gaussian_density(output):
+    expected = oracles.log_gaussian(MEANS[output](RAW.numpy()), X.numpy(), 0.3)
+    np.testing.assert_allclose(gaussian(output).log_prob(RAW, X), expected, rtol=1e-8)
+
+
+def test_mean_images():
+    np.testing.assert_allclose(make_likelihood(TINY).mode(RAW), special.expit(RAW.numpy()), rtol=1e-8)
+    np.testing.assert_allclose(gaussian("sigmoid").mode(RAW), special.expit(RAW.numpy()), rtol=1e-8)
+    np.testing.assert_array_equal(gaussian("linear").mode(RAW), RAW.clamp(0, 1))
+
+
+@pytest.mark.parametrize("likelihood", [make_likelihood(TINY), gaussian("sigmoid"), gaussian("linear")])
+def test_products_in_bfloat16_leave_the_density_in_single_precision(likelihood):
+    low = RAW.bfloat16()
+    assert likelihood.log_prob(low, X.float()).dtype == torch.float32
+    torch.testing.assert_close(likelihood.log_prob(low, X.float()), likelihood.log_prob(low.float(), X.float()))
+
+
+def test_logits_of_a_million_stay_finite():
+    extreme = torch.tensor([[1e6, -1e6]], dtype=torch.float64)
+    assert make_likelihood(TINY).log_prob(extreme, torch.tensor([[0.0, 1.0]], dtype=torch.float64)).item() == -2e6
