@@ -21,7 +21,7 @@ _N_HEX = 16
 
 
 def hash_images(
-    images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "channel height width"]],
+    images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "_ _ _"]],
 ) -> UInt64[np.ndarray, " image"]:
     """Return a 64-bit hash of shape and pixels for each image.
 
@@ -29,7 +29,32 @@ def hash_images(
     for a million images). It is the start of a SHA-256; pixels count in the order height, width, channel, as decoders
     deliver them. Pixels of more than 16 KiB are condensed first, see :func:`_condense`.
     """
+    if isinstance(images, np.ndarray) and images[:1].nbytes <= _WHOLE_BYTES:
+        return _hash_small_images(images)
     return np.array([_hash_image(image) for image in images], np.uint64)
+
+
+def _hash_small_images(images: UInt8[np.ndarray, "image channel height width"]) -> UInt64[np.ndarray, " image"]:
+    """Do as :func:`_hash_image` for each, but bring the pixels of all into order at once: half the time."""
+    start = hashlib.sha256(b"%dx%dx%d:" % images.shape[1:])
+    data = _channels_last(images).reshape(-1).data
+    image_bytes = max(1, images[:1].nbytes)
+    digests = bytearray()
+    for first in range(0, len(data), image_bytes):
+        digest = start.copy()
+        digest.update(data[first : first + image_bytes])
+        digests += digest.digest()[:8]
+    return np.frombuffer(bytes(digests), ">u8").astype(np.uint64)
+
+
+def _channels_last(images: UInt8[np.ndarray, "image channel height width"]) -> UInt8[np.ndarray, "image _ _ _"]:
+    transposed = images.transpose(0, 2, 3, 1)
+    if images.shape[1] == 1 or transposed.flags.c_contiguous:
+        return np.ascontiguousarray(transposed)
+    pixels = np.empty(transposed.shape, np.uint8)
+    for channel in range(images.shape[1]):  # numpy's own copy of a transposed array takes twice as long
+        pixels[..., channel] = images[:, channel]
+    return pixels
 
 
 def _hash_image(image: UInt8[np.ndarray, "channel height width"]) -> int:

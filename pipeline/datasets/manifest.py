@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -174,13 +174,13 @@ def _hash_content(path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _open_content(path: str) -> IO[bytes]:
+def _open_content(path: str) -> Any:
     if "://" in path:
         import fsspec
 
-        opened: Any = fsspec.open(path, "rb")
-        return opened.open()
-    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")  # pyright: ignore[reportReturnType]
+        remote: Any = fsspec.open(path, "rb")
+        return remote.open()
+    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
 
 
 def _read_list(path: Path) -> dict[str, tuple[str, int, str]]:

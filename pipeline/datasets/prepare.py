@@ -18,7 +18,7 @@ from pipeline.datasets.labels import write_labels
 from pipeline.datasets.manifest import require_pinned
 from pipeline.datasets.source import Block, Source, Split, open_source, rows_per_block
 from pipeline.datasets.spool import Spool
-from pipeline.datasets.store import ImageStore, write_store
+from pipeline.datasets.store import ImageStore, create_store
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 from pipeline.layout import Layout
@@ -71,7 +71,7 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
         _write_stores(folder, columns, rows, joined, params, spool)
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
-        _write_quarantine(folder, rejected)
+        write_quarantine_table(folder / "quarantine.parquet", rejected)
 
 
 def read_id_list(path: Path) -> list[str]:
@@ -178,7 +178,7 @@ def _write_stores(
     with progress("write", sum(map(len, rows.values()))) as bar:
         for name, places in rows.items():
             batches = np.array([name, *joined], "S14")
-            with write_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule) as writer:
+            with create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule) as writer:
                 for start, stop in _ranges(len(places), rows_per_block(int(np.prod(shape)))):
                     some = places[start:stop]
                     writer.append(spool.take(some), columns.image_ids(some), batches[columns.batch[some]])
@@ -207,9 +207,10 @@ def _write_labels(folder: Path, columns: Columns, rows: Rows, class_names: dict[
     write_labels(folder, ids, labels, class_names)
 
 
-def _write_quarantine(folder: Path, rejected: list[tuple[str, str]]) -> None:
+def write_quarantine_table(path: Path, rejected: list[tuple[str, str]]) -> None:
+    """Write ``quarantine.parquet``: files that were refused, and why."""
     rows = [{"file": file, "reason": reason} for file, reason in rejected]
-    pq.write_table(pa.Table.from_pylist(rows, _QUARANTINE_SCHEMA), folder / "quarantine.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, _QUARANTINE_SCHEMA), path)
 
 
 def _ranges(n: int, step: int) -> Iterator[tuple[int, int]]:

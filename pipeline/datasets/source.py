@@ -37,7 +37,7 @@ class Block:
         sizes: height and width of each image at the source, where ``hashes`` are given.
     """
 
-    images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "channel height width"]]
+    images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "_ _ _"]]
     paths: Sequence[str]
     labels: Mapping[str, Int32[np.ndarray, " image"]] = field(default_factory=dict)
     split: Split | None = None
@@ -100,9 +100,9 @@ _READERS = {
     "shapes3d": ("shapes3d", "Shapes3d"),
     "scenes": ("scenes", "Scenes"),
     "folder": ("folder", "Folder"),
-    "npy": ("arrays", "Npy"),
-    "hdf5": ("arrays", "Hdf5"),
-    "parquet": ("arrays", "Parquet"),
+    "npy": ("arrays", "ArrayFile"),
+    "hdf5": ("arrays", "ArrayFile"),
+    "parquet": ("parquet", "Parquet"),
 }
 
 

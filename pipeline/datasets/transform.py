@@ -63,7 +63,7 @@ class ImageTransform:
             n_channels = 1 if self.channels == "grey" else 3
         return (n_channels, *(self.size or shape[1:]))
 
-    def apply(self, images: ImageBlock | Sequence[OneImage]) -> Transformed:
+    def apply(self, images: ImageBlock | Sequence[UInt8[np.ndarray, "_ _ _"]]) -> Transformed:
         """Transform images; the result is one array.
 
         Raises:

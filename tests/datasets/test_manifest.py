@@ -1,0 +1,157 @@
+import gzip
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.datasets import scan
+from pipeline.datasets.manifest import FileHashes, walk
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+from pipeline.storage import read_json
+from tests.datasets.builders import preprocess
+from tests.datasets.files import write_mnist
+
+
+def settle(*paths: Path) -> None:
+    """Make files look as if nobody had touched them for a while."""
+    for path in paths:
+        os.utime(path, (time.time() - 100, time.time() - 100))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    for name, data in (("cats/1.png", b"one"), ("cats/2.png", b"two"), ("dogs/1.png", b"three")):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        settle(path)
+    return root
+
+
+def open_hashes(tmp_path: Path) -> FileHashes:
+    return FileHashes(tmp_path / "list.files.parquet")
+
+
+def test_a_scan_pins_the_unpacked_content(tmp_path: Path) -> None:
+    layout, params = Layout(tmp_path, "mnist"), preprocess(source="mnist")
+    write_mnist(layout.raw / "mnist")
+    value = scan(layout, params)
+    path = layout.raw / "mnist" / "train-images-idx3-ubyte.gz"
+    plain = gzip.decompress(path.read_bytes())
+    assert value["files"]["train-images-idx3-ubyte"] == {
+        "size": len(plain),
+        "sha256": hashlib.sha256(plain).hexdigest(),
+    }
+    assert read_json(layout.source_manifest) == value
+    path.unlink()
+    path.with_suffix("").write_bytes(plain)
+    assert scan(layout, params) == value
+
+
+def test_an_unchanged_source_leaves_the_json_alone(tmp_path: Path) -> None:
+    layout, params = Layout(tmp_path, "digits"), preprocess()
+    scan(layout, params)
+    settle(layout.source_manifest)
+    before = layout.source_manifest.stat().st_mtime_ns
+    scan(layout, params)
+    assert layout.source_manifest.stat().st_mtime_ns == before
+
+
+def test_moving_and_renaming_changes_nothing(tmp_path: Path, folder: Path) -> None:
+    before = open_hashes(tmp_path).folder(str(folder), with_parents=False)
+    assert (before["count"], before["bytes"]) == (3, 11)
+    (folder / "cats/1.png").rename(folder / "dogs/9.jpg")
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=False) == before
+
+
+def test_parents_count_where_they_are_labels(tmp_path: Path, folder: Path) -> None:
+    before = open_hashes(tmp_path).folder(str(folder), with_parents=True)
+    (folder / "cats/1.png").rename(folder / "cats/9.png")
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=True) == before
+    (folder / "cats/9.png").rename(folder / "dogs/9.png")
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=True) != before
+
+
+def test_changed_content_changes_the_root(tmp_path: Path, folder: Path) -> None:
+    before = open_hashes(tmp_path).folder(str(folder), with_parents=False)
+    (folder / "cats/1.png").write_bytes(b"eno")
+    after = open_hashes(tmp_path).folder(str(folder), with_parents=False)
+    assert after["root"] != before["root"]
+    assert after["bytes"] == before["bytes"]
+
+
+def test_settled_files_are_hashed_once(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_hashes(tmp_path)
+    value = first.folder(str(folder), with_parents=False)
+    first.save()
+    monkeypatch.setattr("pipeline.datasets.manifest._hash_content", lambda path: pytest.fail(f"hashed {path} again"))
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=False) == value
+
+
+def test_files_that_may_still_change_are_hashed_again(tmp_path: Path, folder: Path) -> None:
+    fresh = folder / "cats/1.png"
+    fresh.write_bytes(b"abc")
+    status = fresh.stat()
+    first = open_hashes(tmp_path)
+    before = first.folder(str(folder), with_parents=False)
+    first.save()
+    fresh.write_bytes(b"xyz")
+    os.utime(fresh, ns=(status.st_atime_ns, status.st_mtime_ns))  # within one tick of a coarse clock
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=False) != before
+
+
+def test_a_damaged_list_is_only_a_lost_memory(tmp_path: Path, folder: Path) -> None:
+    before = open_hashes(tmp_path)
+    value = before.folder(str(folder), with_parents=False)
+    before.save()
+    (tmp_path / "list.files.parquet").write_bytes(b"PAR1 and nothing else")
+    assert open_hashes(tmp_path).folder(str(folder), with_parents=False) == value
+
+
+def test_only_regular_visible_files_inside_count(tmp_path: Path, folder: Path) -> None:
+    outside = tmp_path / "secret.png"
+    outside.write_bytes(b"secret")
+    (folder / "link.png").symlink_to(outside)
+    (folder / "inner.png").symlink_to(folder / "cats/1.png")
+    (folder / ".hidden.png").write_bytes(b"hidden")
+    (folder / ".cache").mkdir()
+    (folder / ".cache/x.png").write_bytes(b"hidden")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "loop").symlink_to(folder)
+    names = [str(path.relative_to(folder)) for path in walk(folder)]
+    assert names == ["inner.png", "cats/1.png", "cats/2.png", "dogs/1.png"]
+
+
+def test_a_url_is_streamed(tmp_path: Path) -> None:
+    import fsspec
+
+    with fsspec.open("memory://bucket/images.npy", "wb") as file:
+        file.write(b"content")  # pyright: ignore
+    found = open_hashes(tmp_path).file("memory://bucket/images.npy")
+    assert found == {"size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
+
+
+def test_a_missing_url_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"memory://bucket/absent\.npy must be readable, but"):
+        open_hashes(tmp_path).file("memory://bucket/absent.npy")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.npy is missing; put the file there"):
+        open_hashes(tmp_path).file(str(tmp_path / "absent.npy"))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must be a folder of images; mount it or correct preprocess.path"):
+        open_hashes(tmp_path).folder(str(tmp_path / "absent"), with_parents=False)
+
+
+def test_a_damaged_gzip_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"x" * 1000)[:-6])
+    with pytest.raises(DataError, match=r"a\.gz must be a complete gzip file"):
+        open_hashes(tmp_path).file(str(path))
