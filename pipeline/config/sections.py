@@ -96,6 +96,7 @@ class PhaseParams:
 
     epochs: Count
     fade_in: Fraction  # part of the phase over which the newcomer's coefficient rises from 0 to 1
+    refit_starts: Whole  # at the phase's end the mixtures are fitted anew with so many starts; 0 leaves them
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def raw_of_positive(value: float) -> float:
     return math.log(math.expm1(_BETA * (value - _FLOOR))) / _BETA
 
 
+def _raw_of_positive_tensor(value: Tensor) -> Tensor:
+    above = (value - _FLOOR).clamp_min(_FLOOR)
+    return above + torch.log(-torch.expm1(-_BETA * above)) / _BETA
+
+
 class AbstractCovariance(nn.Module):
     """Σ_c of every component of one facet, with a leading seed axis."""
 
@@ -44,6 +49,10 @@ class AbstractCovariance(nn.Module):
     @abstractmethod
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """Return Σ_c."""
+
+    @abstractmethod
+    def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
+        """Set Σ_c of one model of the seed axis; of the diagonal form only the diagonals count."""
 
 
 class DiagonalCovariance(AbstractCovariance):
@@ -74,6 +83,11 @@ class DiagonalCovariance(AbstractCovariance):
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """See the interface."""
         return torch.diag_embed(positive(self.raw_variance))
+
+    @torch.no_grad()
+    def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
+        """See the interface."""
+        self.raw_variance[index].copy_(_raw_of_positive_tensor(covariances.diagonal(dim1=-2, dim2=-1)))
 
 
 class FullCovariance(AbstractCovariance):
@@ -113,6 +127,13 @@ class FullCovariance(AbstractCovariance):
         """See the interface."""
         factor = self.scale_tril
         return factor @ factor.mT
+
+    @torch.no_grad()
+    def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
+        """See the interface."""
+        factor = torch.linalg.cholesky(covariances)
+        raw = _raw_of_positive_tensor(factor.diagonal(dim1=-2, dim2=-1))
+        self.raw_scale_tril[index].copy_(factor.tril(-1) + torch.diag_embed(raw))
 
 
 COVARIANCES = {"diagonal": DiagonalCovariance, "full": FullCovariance}

@@ -1,20 +1,16 @@
 """The mixtures' start: scikit-learn's Gaussian mixture on the latents of the untrained encoder (appendix D.4)."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
-from pipeline.errors import ModelError
 from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed
+from pipeline.training.mixture_fit import FitSettings, fit_mixture
 
 _BLOCK = 4096  # images encoded at once
 
@@ -56,48 +52,17 @@ def init_mixtures(
     Raises:
         ModelError: fewer images than components, or no fit succeeded within the escalations.
     """
+    settings = FitSettings("diagonal", params.reg_covar, params.max_escalations, params.max_iter, params.n_init)
     fits = []
     for index, seed in enumerate(seeds):
         of_seed = []
         for facet, z in enumerate(means):
             latents = z[index].double().cpu().numpy()
             n_components = model.params.n_components[facet]
-            fitted, fit = _fit(latents, n_components, facet, params, derive_seed(seed, "init_mog", facet) % 2**32)
+            random_state = derive_seed(seed, "init_mog", facet) % 2**32
+            fitted = fit_mixture(latents, n_components, settings, random_state, facet)
             with torch.no_grad():
-                model.prior(facet).means[index].copy_(torch.from_numpy(fitted))
-            of_seed.append(fit)
+                model.prior(facet).means[index].copy_(torch.from_numpy(fitted.means))
+            of_seed.append(MixtureFit(facet, fitted.reg_covar, fitted.converged))
         fits.append(of_seed)
     return fits
-
-
-def _fit(
-    latents: np.ndarray, n_components: int, facet: int, params: InitMogParams, random_state: int
-) -> tuple[np.ndarray, MixtureFit]:
-    if len(latents) < n_components:
-        raise ModelError(
-            f"facet {facet} needs at least as many training images as components, got {len(latents)} images for "
-            f"{n_components} components; lower model.n_components[{facet}] or add images"
-        )
-    reg_covar = params.reg_covar
-    for _ in range(params.max_escalations + 1):
-        mixture = GaussianMixture(
-            n_components,
-            covariance_type="diag",
-            reg_covar=reg_covar,
-            max_iter=params.max_iter,
-            n_init=params.n_init,
-            random_state=random_state,
-        )
-        try:
-            with warnings.catch_warnings():
-                # A fit that has not converged, or latents with few distinct points, still gives usable start means.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture.fit(latents)
-        except ValueError:
-            reg_covar *= 10
-        else:
-            return np.asarray(mixture.means_), MixtureFit(facet, reg_covar, bool(mixture.converged_))
-    raise ModelError(
-        f"the mixture of facet {facet} must be fitted on the untrained encoder's latents, but it failed even with "
-        f"reg_covar {reg_covar / 10:g}; raise init_mog.reg_covar or look for constant images"
-    )

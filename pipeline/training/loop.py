@@ -18,6 +18,7 @@ from pipeline.training.engine import TrainingEngine
 from pipeline.training.health import facet_health, mean_bound
 from pipeline.training.history import Row, train_row, validation_row
 from pipeline.training.images import TrainingImages
+from pipeline.training.refit import REFIT_IMAGES, refit_mixtures
 from pipeline.training.resume import load_resume, save_resume
 from pipeline.training.runtime import Runtime
 from pipeline.training.schedule import Leg
@@ -103,6 +104,20 @@ class GroupTraining:
         self._course.epoch_sum += record.sum(0)
         if leg.ends_epoch:
             self._end_epoch(leg)
+        if leg.ends_phase:
+            self._refit(leg)
+
+    def _refit(self, leg: Leg) -> None:
+        n_starts = self._params.phases[leg.phase].refit_starts
+        if n_starts:
+            images = self._subset(REFIT_IMAGES)
+            refit_mixtures(
+                self._model, self._engine.optimizer, self._seeds, images, leg.first_facet, n_starts, leg.epoch
+            )
+
+    def _subset(self, n_most: int) -> Tensor:
+        rows = self._images.train_rows
+        return self._images.some(rows[:: max(1, -(-len(rows) // n_most))])
 
     def _note_failures(self, leg: Leg, record: np.ndarray) -> None:
         for index, seed in enumerate(self._seeds):
@@ -177,9 +192,7 @@ class GroupTraining:
 
     def _finish(self) -> list[TrainedSeed]:
         n_epochs = self._engine.schedule.n_epochs
-        rows = self._images.train_rows
-        subset = self._images.some(rows[:: max(1, -(-len(rows) // _MOST_HEALTH_IMAGES))])
-        health = facet_health(self._model, subset)
+        health = facet_health(self._model, self._subset(_MOST_HEALTH_IMAGES))
         trained = []
         for index, seed in enumerate(self._seeds):
             history = self._course.history[index]

@@ -27,6 +27,7 @@ class Leg:
         offset: first step, counted within the epoch.
         n_steps: how many.
         ends_epoch: whether the epoch is over after it.
+        ends_phase: whether the phase is.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class Leg:
     offset: int
     n_steps: int
     ends_epoch: bool
+    ends_phase: bool
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class ProgressiveSchedule:
             phase = self._phase_of(epoch * self.steps_per_epoch)
             for offset in range(0, self.steps_per_epoch, _MAX_LEG):
                 n_steps = min(_MAX_LEG, self.steps_per_epoch - offset)
+                stop = epoch * self.steps_per_epoch + offset + n_steps
                 yield Leg(
                     epoch=epoch,
                     phase=phase,
@@ -85,6 +88,7 @@ class ProgressiveSchedule:
                     offset=offset,
                     n_steps=n_steps,
                     ends_epoch=offset + n_steps == self.steps_per_epoch,
+                    ends_phase=stop == int(self._phase_starts[phase + 1]),
                 )
 
     def first_facet(self, phase: int) -> int:
