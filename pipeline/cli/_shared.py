@@ -1,6 +1,7 @@
 """Arguments and output that commands have in common."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,3 +46,8 @@ def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:
 def show(text: str, value: Any, as_json: bool) -> None:
     """Print a result: ``text`` for people, ``value`` for machines."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else text)
+
+
+def to_stderr(line: str) -> None:
+    """Print what a running command says, away from the result."""
+    print(line, file=sys.stderr, flush=True)

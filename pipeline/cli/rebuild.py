@@ -1,12 +1,11 @@
 """``facets rebuild``."""
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli._shared import AsJson, WaitSeconds, find_root, show
+from pipeline.cli._shared import AsJson, WaitSeconds, find_root, show, to_stderr
 
 if TYPE_CHECKING:
     from pipeline.operations.rebuild import RebuildResult
@@ -32,12 +31,8 @@ def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json:
 
     root = find_root()
     names = experiments or list(load_params(root).active)
-    results = [rebuild(root, name, wait, on_line=_to_stderr) for name in names]
+    results = [rebuild(root, name, wait, on_line=to_stderr) for name in names]
     show("\n\n".join(map(_describe, results)), [asdict(result) for result in results], as_json)
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _describe(result: "RebuildResult") -> str:

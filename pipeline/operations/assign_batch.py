@@ -14,8 +14,6 @@ from pipeline.storage import read_json
 if TYPE_CHECKING:
     from pipeline.datasets.transform import ImageTransform
 
-_PARAMS = "params.json"
-
 AssignBatch = Callable[[str, Path], Path]
 """From a batch id and a model's folder to a folder with ``facet_<j>.parquet`` of that batch by that model."""
 
@@ -41,12 +39,17 @@ def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str])
         shutil.rmtree(_folder(layout, model_version) / batch_id, ignore_errors=True)
 
 
+def model_params(model: Path) -> sections.Experiment:
+    """Return the parameters that a published model was made with."""
+    return parse(sections.Experiment, read_json(model / "params.json"), "params.json")
+
+
 def model_transform(model: Path) -> "ImageTransform":
     """Return what brings images of any size to the shape that a published model takes."""
     from pipeline.datasets.transform import ImageTransform
 
-    preprocess = parse(sections.PreprocessParams, read_json(model / _PARAMS)["preprocess"], "preprocess")
-    return ImageTransform.for_model(preprocess, tuple(read_json(model / "model.json")["image_shape"]))
+    image_shape = tuple(read_json(model / "model.json")["image_shape"])
+    return ImageTransform.for_model(model_params(model).preprocess, image_shape)
 
 
 def _folder(layout: Layout, model_version: str) -> Path:
@@ -58,9 +61,8 @@ def _assign(store: Path, batch_id: str, model: Path, folder: Path) -> None:
     from pipeline.assignment import Shard, assign_shards
     from pipeline.datasets import ImageStore
 
-    assign = parse(sections.AssignParams, read_json(model / _PARAMS)["assign"], "assign")
     with ImageStore(store) as images:
         n_images = images.n_images
     shard = Shard(store, model_transform(model), batch_id, ((0, n_images),), folder)
     with progress(f"assign {batch_id}", n_images) as bar:
-        assign_shards([shard], model, assign, None, bar.advance)
+        assign_shards([shard], model, model_params(model).assign, None, bar.advance)

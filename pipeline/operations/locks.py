@@ -1,7 +1,9 @@
-"""Two locks that the operating system frees however their holder ends.
+"""Locks that the operating system frees however their holder ends.
 
 The repository lock surrounds ``dvc`` commands and may be held for hours; a publish lock, one an experiment, surrounds
-the swap of a version and is held for seconds. Nobody takes the first while holding the second.
+the swap of a version and is held for seconds. Nobody takes the first while holding the second. Besides, whoever adds or
+rewrites shards of an experiment holds its batches lock, so that ingestions and removals take turns; nobody takes it
+while holding a publish lock, and a holder never waits for the repository lock.
 """
 
 import fcntl
@@ -70,6 +72,20 @@ def publish_lock(layout: Layout, purpose: str, wait_seconds: float = 60.0) -> It
             yield held
         finally:
             _publishing.depth -= 1
+
+
+@contextmanager
+def batches_lock(layout: Layout, purpose: str, wait_seconds: float = 0.0) -> Iterator[HeldLock]:
+    """Hold the lock around changes of one experiment's shards; readers of shards need none.
+
+    Raises:
+        BusyError: another process held it all the while; the message names it.
+    """
+    if getattr(_publishing, "depth", 0):
+        raise RuntimeError("the batches lock must be taken before a publish lock, not while holding one")
+    path = layout.root / ".work" / "locks" / f"batches-{layout.experiment}.lock"
+    with _lock(path, f"the batches of {layout.experiment}", purpose, wait_seconds) as held:
+        yield held
 
 
 @contextmanager

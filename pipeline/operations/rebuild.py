@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.config import load_params
+from pipeline.config.sections import Experiment
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 from pipeline.operations.dvc import check_repository
@@ -62,13 +63,7 @@ def rebuild(
     """
     start = time.monotonic()
     check_repository(root)
-    params = load_params(root)
-    sections = params.experiment(experiment)
-    if experiment not in params.active:
-        raise ConfigError(
-            f"only an active experiment is rebuilt, got {experiment!r}; add it to active in params.yaml "
-            f"(now {', '.join(params.active)})"
-        )
+    sections = active_experiment(root, experiment)
     layout = Layout(root, experiment)
     scan_source(layout, sections.preprocess)
     with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
@@ -80,3 +75,19 @@ def rebuild(
     if is_new or stale:
         log_run(root, "rebuild", asdict(result))
     return result
+
+
+def active_experiment(root: Path, experiment: str) -> Experiment:
+    """Return the parameters of an experiment that may be rebuilt.
+
+    Raises:
+        ConfigError: a parameter breaks a rule, or the experiment is unknown or not active.
+    """
+    params = load_params(root)
+    sections = params.experiment(experiment)
+    if experiment not in params.active:
+        raise ConfigError(
+            f"only an active experiment is rebuilt, got {experiment!r}; add it to active in params.yaml "
+            f"(now {', '.join(params.active)})"
+        )
+    return sections

@@ -1,0 +1,32 @@
+"""``facets batches``."""
+
+from typing import Any
+
+from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
+
+
+def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
+    """List the batches of the published tables: what came in when, drift, and what became of it.
+
+    Status: source (train and test), live (assigned by the model in service), joined (it was also trained on), removed.
+
+    \b
+    Example:
+        facets batches digits
+    """
+    from pipeline.tables import History
+
+    layout, _ = open_experiment(experiment)
+    rows = History(layout.published).rows("batches")
+    for row in rows:
+        row["created"] = None if row["created"] is None else row["created"].isoformat(timespec="seconds")
+    lines = [_line(row) for row in rows] or ["nothing is published yet; run facets rebuild"]
+    show("\n".join(lines), rows, as_json)
+
+
+def _line(row: dict[str, Any]) -> str:
+    facts = f"{row['n_images']} images, {row['duplicates']} duplicates, {row['quarantined']} quarantined"
+    drift = "" if row["drift"] is None else f", drift {' '.join(f'{score:.1f}' for score in row['drift'])}"
+    mark = " DRIFTED" if row["drifted"] else ""
+    came = "" if row["created"] is None else f", {row['created']} from {row['source']}"
+    return f"{row['batch_id']:<14} {row['status']:<7} {facts}{drift}{mark}{came}"

@@ -1,0 +1,63 @@
+"""``facets ingest``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.operations.ingest import IngestResult
+
+_Location = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="Folder of images, or .npy, .npz, .h5, .hdf5, .parquet; path or URL.", show_default=False
+    ),
+]
+_SHOWN = 5
+
+
+def ingest(experiment: ExperimentName, path: _Location, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
+    """Add new images to the published tables, assigned by the model in service.
+
+    Bad images are set aside with a reason and the rest goes on. Content that is there already is not added again. The
+    files may be deleted afterwards. Training and DVC are not touched; facets retrain lets the images join them.
+
+    \b
+    Example:
+        facets ingest digits ~/scans/november
+    """
+    from pipeline.operations.ingest import ingest
+
+    layout, params = open_experiment(experiment)
+    result = ingest(layout, params, path if "://" in path else str(Path(path).absolute()), wait)
+    if result.is_unusable:
+        raise DataError(_refusal(result))
+    show(_describe(result), asdict(result), as_json)
+
+
+def _refusal(result: "IngestResult") -> str:
+    first = "; ".join(f"{file} {reason}" for file, reason in result.quarantined[:_SHOWN])
+    found = f"{len(result.quarantined)} files of which none is usable: {first}" if first else "no images"
+    return f"{result.source} must hold images, got {found}; correct the path or the files"
+
+
+def _describe(result: "IngestResult") -> str:
+    facts = f"{result.duplicates} were there already, {len(result.quarantined)} quarantined ({result.seconds:.1f} s)"
+    if result.batch_id is None:
+        lines = [f"{result.experiment}: nothing new in {result.source}; {facts}"]
+    else:
+        new = f"{result.n_images} new images as batch {result.batch_id} in version {result.version}"
+        lines = [f"{result.experiment}: {new}; {facts}"]
+    lines += [f"  quarantined  {file}: {reason}" for file, reason in result.quarantined[:_SHOWN]]
+    if len(result.quarantined) > _SHOWN:
+        lines.append(f"  quarantined  and {len(result.quarantined) - _SHOWN} more, see table quarantine")
+    if result.drifted:
+        scores = ", ".join(f"facet {facet}: {score:.1f}" for facet, score in enumerate(result.drift or ()))
+        lines.append(f"  drifted      these images differ from those of the training (score {scores})")
+    lines += [f"  completed    {batch_id}, which an earlier run had left" for batch_id in result.completed]
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""``facets remove``."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
+
+_Batches = Annotated[
+    list[str] | None, typer.Option("--batch", metavar="ID", help="All images of this batch.", show_default=False)
+]
+_Images = Annotated[list[str] | None, typer.Option("--image", metavar="ID", help="This image.", show_default=False)]
+
+
+def remove(
+    experiment: ExperimentName,
+    batch: _Batches = None,
+    image: _Images = None,
+    wait: WaitSeconds = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove images for good: a bad delivery, or a request to delete.
+
+    They and all copies of them leave tables, shards and pictures at once and cannot come in again. The training set
+    follows with the next facets rebuild, old files of DVC's cache with facets tidy. Files outside, such as the source
+    or what was delivered, are yours to delete. Both options can be given several times.
+
+    \b
+    Example:
+        facets remove digits --batch b-0123456789ab
+        facets remove digits --image i-0123456789abcdef
+    """
+    from pipeline.operations.remove import remove
+
+    layout, _ = open_experiment(experiment)
+    result = remove(layout, batch or [], image or [], wait)
+    lines = [f"{experiment}: {len(result.image_ids)} images removed, version {result.version}"]
+    if not result.image_ids:
+        lines = [f"{experiment}: removed already, version {result.version}"]
+    if result.lingers:
+        lines.append(f"  until facets rebuild {experiment} and facets tidy they linger in {', '.join(result.lingers)}")
+    show("\n".join(lines), asdict(result), as_json)

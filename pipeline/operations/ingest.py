@@ -1,0 +1,148 @@
+"""New images become rows: validated, written as a shard, assigned by the model in service, published. DVC has no part.
+
+A run that was killed is completed by the next one: shards that are not published yet come first.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config.sections import DriftParams, Experiment
+from pipeline.datasets.batch import open_delivery
+from pipeline.datasets.identity import parse_ids
+from pipeline.datasets.prepare import read_id_list
+from pipeline.datasets.shard import ShardResult, known_content, write_shard
+from pipeline.layout import Layout
+from pipeline.operations.assign_batch import assigner, model_transform
+from pipeline.operations.drift import measure_drift, read_samples
+from pipeline.operations.locks import batches_lock
+from pipeline.operations.publish import add_batches
+from pipeline.operations.run_log import log_run
+from pipeline.operations.shards import draw_thumbnails, recover_shards, shrink_shard, unpublished, update_record
+from pipeline.storage import read_json
+from pipeline.tables import History, paths
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of a delivery.
+
+    Attributes:
+        experiment: its name.
+        source: where the images lay.
+        batch_id: of the new batch; None where no image was new.
+        version: of the published tables.
+        n_images: new images.
+        duplicates: images whose content the experiment had already, or that came twice in this delivery.
+        quarantined: file and reason of every image that was refused.
+        drift: score of each facet; None where too few images came in to tell.
+        drifted: whether the batch counts as drifted; likewise.
+        completed: batches of killed runs that this one published first.
+        seconds: from start to queryable rows.
+    """
+
+    experiment: str
+    source: str
+    batch_id: str | None
+    version: int
+    n_images: int
+    duplicates: int
+    quarantined: tuple[tuple[str, str], ...]
+    drift: tuple[float, ...] | None
+    drifted: bool | None
+    completed: tuple[str, ...]
+    seconds: float
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the delivery held nothing that is or could become a row."""
+        return self.n_images == 0 and self.duplicates == 0
+
+
+def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: float = 0.0) -> IngestResult:
+    """Add the images of a folder or file to the published tables; content that is there already is not added again.
+
+    Args:
+        layout: of the experiment.
+        experiment: its parameters.
+        location: folder of images, .npy, .npz, .h5, .hdf5 or .parquet; path or URL.
+        wait_seconds: how long to wait for another ingestion or removal.
+
+    Raises:
+        PublishError: nothing is published yet that images could join.
+        DataError: there is nothing at ``location``, or it is damaged as a whole.
+        BusyError: another process changes the batches of this experiment.
+        ResourceError: the disk is full; the old version stays, and the same call completes the work later.
+    """
+    start = time.monotonic()
+    history = History(layout.published)
+    history.served()
+    with batches_lock(layout, f"ingest {location}", wait_seconds):
+        recover_shards(layout)
+        completed = publish_batches(layout, experiment, unpublished(layout))
+        shard = _write_shard(layout, experiment, location)
+        if shard.batch_id is not None:
+            publish_batches(layout, experiment, [shard.batch_id])
+    record = {} if shard.batch_id is None else read_json(layout.batches / shard.batch_id / "batch.json")
+    drift = record.get("drift")
+    result = IngestResult(
+        experiment=layout.experiment,
+        source=location,
+        batch_id=shard.batch_id,
+        version=history.served().version,
+        n_images=shard.n_images,
+        duplicates=shard.duplicates,
+        quarantined=tuple(shard.quarantined),
+        drift=None if drift is None else tuple(drift["scores"]),
+        drifted=None if drift is None else drift["drifted"],
+        completed=tuple(completed),
+        seconds=round(time.monotonic() - start, 2),
+    )
+    log_run(layout.root, "ingest", {**asdict(result), "quarantined": len(result.quarantined)})
+    return result
+
+
+def publish_batches(layout: Layout, experiment: Experiment, batch_ids: Sequence[str]) -> list[str]:
+    """Publish shards that lie on the disk, and return those that held anything to publish. Holds the batches lock."""
+    model = History(layout.published).model_folder()
+    assign = assigner(layout)
+    ready = [batch_id for batch_id in batch_ids if _drop_unwanted(layout, layout.batches / batch_id)]
+    for batch_id in ready:
+        folder = layout.batches / batch_id
+        _measure(folder, assign(batch_id, model), model, experiment.ingest.drift)
+        draw_thumbnails(folder, model)
+    if ready:
+        add_batches(layout, ready, assign)
+    return ready
+
+
+def _write_shard(layout: Layout, experiment: Experiment, location: str) -> ShardResult:
+    removed, _ = parse_ids(read_id_list(layout.removed))
+    published = [Path(path) for path in paths(layout.experiment, "images", root=layout.root)]
+    return write_shard(
+        layout,
+        open_delivery(layout, experiment.preprocess, location, experiment.ingest.workers),
+        model_transform(History(layout.published).model_folder()),
+        known=known_content(published),
+        removed=removed,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+def _drop_unwanted(layout: Layout, folder: Path) -> bool:
+    """Take out of an unpublished batch what was removed or published otherwise since; tell whether anything is left."""
+    removed, _ = parse_ids(read_id_list(layout.removed))
+    history = History(layout.published)
+    return shrink_shard(folder, lambda ids: np.isin(parse_ids(ids.tolist())[0], removed) | history.known_ids(ids))
+
+
+def _measure(folder: Path, assigned: Path, model: Path, params: DriftParams) -> None:
+    if "drift" not in read_json(folder / "batch.json"):
+        n_facets = len(read_json(model / "model.json")["model"]["latent_dims"])
+        reference = read_samples(model / "assignments" / "test", n_facets)
+        found = measure_drift(reference, read_samples(assigned, n_facets), params)
+        update_record(folder, drift=None if found is None else {"scores": list(found.scores), "drifted": found.drifted})

@@ -1,0 +1,180 @@
+"""Images leave for good: a bad delivery, or a request to delete.
+
+``data/removed/<exp>.json`` comes first: from then on nothing brings the images back. What follows can be repeated, so
+a run that was killed is completed by the next one.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped, UInt64
+
+from pipeline.datasets.identity import parse_ids
+from pipeline.datasets.prepare import read_id_list
+from pipeline.datasets.shard import known_content
+from pipeline.errors import ConfigError, DataError
+from pipeline.layout import Layout
+from pipeline.operations.locks import batches_lock, publish_lock
+from pipeline.operations.publish import withdraw
+from pipeline.operations.run_log import log_run
+from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_folders, shrink_shard
+from pipeline.storage import write_json
+from pipeline.tables import History, read
+
+_SOURCE_BATCHES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class RemoveResult:
+    """What was removed.
+
+    Attributes:
+        experiment: its name.
+        image_ids: that were on no list before this call.
+        version: of the published tables; 0 where nothing is published.
+        changed_batches: ingested batches that lost images.
+        lingers: folders that hold removed images until the next rebuild and ``tidy``.
+    """
+
+    experiment: str
+    image_ids: tuple[str, ...]
+    version: int
+    changed_batches: tuple[str, ...]
+    lingers: tuple[str, ...]
+
+
+def remove(
+    layout: Layout, batch_ids: Sequence[str] = (), image_ids: Sequence[str] = (), wait_seconds: float = 0.0
+) -> RemoveResult:
+    """Remove images, with all copies of the same content, from everything and for good.
+
+    Args:
+        layout: of the experiment.
+        batch_ids: ingested batches of which all images go.
+        image_ids: single images.
+        wait_seconds: how long to wait for an ingestion or another removal.
+
+    Raises:
+        ConfigError: neither a batch nor an image is named, or a batch is ``train`` or ``test``.
+        DataError: a batch or an image is unknown; nothing is removed.
+        BusyError: another process changes the batches of this experiment.
+    """
+    if not batch_ids and not image_ids:
+        raise ConfigError("a removal needs --batch or --image, got neither; copy the ids from the tables")
+    for batch_id in batch_ids:
+        if batch_id in _SOURCE_BATCHES:
+            raise ConfigError(
+                f"a batch to remove must be an ingested one (b-…), got {batch_id!r}; remove single images of it, or "
+                "change the source"
+            )
+    with batches_lock(layout, "remove images", wait_seconds):
+        recover_shards(layout)
+        new = _extend_list(layout, batch_ids, image_ids)
+        changed, version = _carry_out(layout)
+    result = RemoveResult(layout.experiment, tuple(new), version, tuple(changed), tuple(lingering(layout)))
+    log_run(layout.root, "remove", {**asdict(result), "image_ids": len(result.image_ids)})
+    return result
+
+
+def carry_out_removals(layout: Layout, wait_seconds: float = 0.0) -> None:
+    """Complete removals that were cut off; without any, do nothing.
+
+    Raises:
+        BusyError: another process changes the batches of this experiment.
+    """
+    with batches_lock(layout, "complete removals", wait_seconds):
+        recover_shards(layout)
+        if read_id_list(layout.removed):
+            _carry_out(layout)
+
+
+def lingering(layout: Layout) -> list[str]:
+    """Return the folders below the root that still hold removed images, until the next rebuild and ``tidy``."""
+    table = layout.prepared / "images.parquet"
+    if not table.exists() or not np.isin(known_content([table]), _removed_content(layout)).any():
+        return []
+    folders = [layout.prepared, layout.artifact("assignments"), layout.artifact("report"), layout.root / ".dvc/cache"]
+    return [str(folder.relative_to(layout.root)) for folder in folders if folder.exists()]
+
+
+def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[str]) -> list[str]:
+    """Put all copies of the images on the list and return the ids that are new there."""
+    all_ids, all_batches = _known_images(layout)
+    listed = read_id_list(layout.removed)
+    known = {*listed, *all_ids.tolist()}
+    for image_id in image_ids:
+        if image_id not in known:
+            raise DataError(
+                f"an image to remove must be one of experiment {layout.experiment}, got {image_id!r}; copy the id from "
+                "the tables"
+            )
+    known_batches = set(all_batches.tolist())
+    gone = {row["batch_id"] for row in History(layout.published).rows("batches") if row["status"] == "removed"}
+    for batch_id in batch_ids:
+        if batch_id not in gone and batch_id not in known_batches:
+            raise DataError(
+                f"a batch to remove must be one of experiment {layout.experiment}, got {batch_id!r}; see facets "
+                f"batches {layout.experiment}"
+            )
+    chosen = np.isin(all_batches, list(batch_ids)) | np.isin(all_ids, list(image_ids))
+    contents, _ = parse_ids([*all_ids[chosen].tolist(), *image_ids])
+    copies = all_ids[np.isin(parse_ids(all_ids.tolist())[0], contents)].tolist()
+    new = sorted({*copies, *image_ids} - set(listed))
+    if new:
+        with publish_lock(layout, "list removed images"):
+            write_json(layout.removed, sorted({*read_id_list(layout.removed), *new}))
+    return new
+
+
+def _known_images(layout: Layout) -> tuple[Shaped[np.ndarray, " image"], Shaped[np.ndarray, " image"]]:
+    """Return image ids and batch ids of everything published, prepared or ingested."""
+    import pandas as pd
+
+    columns = ["image_id", "batch_id"]
+    files = [layout.prepared / "images.parquet", *(folder / "images.parquet" for folder in shard_folders(layout))]
+    tables = [pd.read_parquet(path, columns=columns) for path in files if path.exists()]
+    if History(layout.published).current() is not None:
+        tables.append(read(layout.experiment, "images", columns=columns, root=layout.root))
+    if not tables:
+        return np.empty(0, np.str_), np.empty(0, np.str_)
+    table = pd.concat(tables).drop_duplicates()
+    return table["image_id"].to_numpy(np.str_), table["batch_id"].to_numpy(np.str_)
+
+
+def _removed_content(layout: Layout) -> UInt64[np.ndarray, " removed"]:
+    return parse_ids(read_id_list(layout.removed))[0]
+
+
+def _carry_out(layout: Layout) -> tuple[list[str], int]:
+    """Bring shards, joined batches, tables and page in line with the list; return changed batches and the version."""
+    content = _removed_content(layout)
+    changed: list[str] = []
+    for folder in shard_folders(layout):
+        found = np.isin(known_content([folder / "images.parquet"]), content)
+        if found.any():
+            changed.append(folder.name)
+            if found.all():
+                # Before the shard goes: stage preprocess insists on the shards of the list.
+                _leave_training(layout, folder.name)
+            shrink_shard(folder, lambda ids: np.isin(parse_ids(ids.tolist())[0], content))
+            _forget_assignments(layout, folder)
+    history = History(layout.published)
+    if history.current() is not None:
+        for folder in shard_folders(layout):
+            draw_thumbnails(folder, history.model_folder())
+    version, _ = withdraw(layout)
+    return changed, version
+
+
+def _leave_training(layout: Layout, batch_id: str) -> None:
+    joined = read_id_list(layout.joined)
+    if batch_id in joined:
+        write_json(layout.joined, [other for other in joined if other != batch_id])
+
+
+def _forget_assignments(layout: Layout, folder: Path) -> None:
+    for kept in layout.work("assign", "").parent.glob(f"assign-*/{folder.name}"):
+        shutil.rmtree(kept)

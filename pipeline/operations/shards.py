@@ -1,0 +1,123 @@
+"""Folders of ingested batches: what killed runs left, and batches that lose images. Callers hold the batches lock.
+
+A batch is exchanged for a smaller one in two renames. A complete replacement named ``.replacing-<batch_id>`` decides:
+whoever comes next carries the exchange through.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from pipeline.datasets import ImageStore
+from pipeline.datasets.shard import copy_shard
+from pipeline.layout import Layout
+from pipeline.operations.assign_batch import model_params, model_transform
+from pipeline.report import write_thumbnails
+from pipeline.storage import read_json, sync, write_json
+from pipeline.tables import History
+
+Chooser = Callable[[Shaped[np.ndarray, " image"]], Bool[np.ndarray, " image"]]
+"""From image ids as text to which of them to drop."""
+
+N_THUMBNAILS = 48
+
+_REPLACING, _REPLACED, _SHRINKING = ".replacing-", ".replaced-", ".shrinking-"
+
+
+def recover_shards(layout: Layout) -> None:
+    """Carry exchanges through that were cut off, and delete what unfinished runs left."""
+    if not layout.batches.exists():
+        return
+    for new in layout.batches.glob(f"{_REPLACING}*"):
+        _exchange(new, layout.batches / new.name.removeprefix(_REPLACING))
+    for pattern in (f"{_REPLACED}*", f"{_SHRINKING}*", ".*.tmp"):
+        for leftover in layout.batches.glob(pattern):
+            shutil.rmtree(leftover)
+
+
+def shard_folders(layout: Layout) -> Iterator[Path]:
+    """Yield the folders of all complete batches, in the order in which they came in."""
+    folders = [path.parent for path in layout.batches.glob("b-*/batch.json")]
+    yield from sorted(folders, key=lambda folder: (read_json(folder / "batch.json")["created"], folder.name))
+
+
+def unpublished(layout: Layout) -> list[str]:
+    """Return the batches on disk that readers do not see yet, because a run was killed before it could publish."""
+    live = {row["batch_id"] for row in History(layout.published).rows("batches") if row["status"] in ("live", "joined")}
+    return [folder.name for folder in shard_folders(layout) if folder.name not in live]
+
+
+def update_record(folder: Path, **changes: Any) -> None:
+    """Change entries of a batch's ``batch.json``."""
+    path = folder / "batch.json"
+    write_json(path, {**read_json(path), **changes})
+
+
+def draw_thumbnails(folder: Path, model: Path) -> None:
+    """Write the pictures of a batch for the page, at the size of a published model, unless they are there.
+
+    Args:
+        folder: of the batch.
+        model: folder of the model.
+    """
+    if not (folder / "thumbnails").exists():
+        with ImageStore(folder / "shard.h5", model_transform(model)) as store:
+            n_shown = min(N_THUMBNAILS, store.n_images)
+            ids = store.image_ids(0, n_shown).tolist()
+            images = store.read(0, n_shown)
+        write_thumbnails(folder / "thumbnails", images, ids, model_params(model).report.sprite_size)
+
+
+def shrink_shard(folder: Path, choose: Chooser) -> bool:
+    """Drop images from a batch, whose id and remaining image ids stay; a batch without images goes as a whole.
+
+    The pictures for the page go too; :func:`draw_thumbnails` draws them anew.
+
+    Args:
+        folder: of the batch.
+        choose: tells which images to drop.
+
+    Returns:
+        Whether any images are left.
+    """
+    with ImageStore(folder / "shard.h5") as store:
+        ids = store.image_ids()
+    drop = ids[choose(ids)].tolist()
+    if not drop:
+        return True
+    scratch = folder.with_name(f"{_SHRINKING}{folder.name}")
+    n_left = copy_shard(folder, scratch, drop)
+    if not n_left:
+        _delete(folder)
+        return False
+    update_record(scratch, n_images=n_left)
+    new = folder.with_name(f"{_REPLACING}{folder.name}")
+    scratch.rename(new)
+    _exchange(new, folder)
+    return True
+
+
+def _exchange(new: Path, target: Path) -> None:
+    old = _set_aside(target)
+    new.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _delete(folder: Path) -> None:
+    old = _set_aside(folder)
+    sync(folder.parent)
+    shutil.rmtree(old)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Take a folder out of sight in one rename; where that happened already, do nothing."""
+    old = folder.with_name(f"{_REPLACED}{folder.name}")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    return old
