@@ -6,6 +6,9 @@ import torch
 
 from pipeline.config.sections import TrainParams
 from pipeline.errors import ResourceError
+from pipeline.model import MultiFacetVae
+
+_LEAST_PARALLEL = 5e8  # operations of a step; below it, threads wait for each other longer than they work
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ def resolve_runtime(params: TrainParams) -> Runtime:
         return Runtime(device, getattr(torch, params.precision))
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
     return Runtime(device, torch.bfloat16 if fast else torch.float32)
+
+
+def limit_threads(model: MultiFacetVae, batch_size: int) -> None:
+    """Compute with one thread where a training step is too small to be shared between processors."""
+    n_weights = sum(parameter.numel() for parameter in model.network.parameters()) // model.n_seeds
+    # Two operations a weight and image in each of three products: forward, and both gradients.
+    if 6 * n_weights * batch_size < _LEAST_PARALLEL:
+        torch.set_num_threads(1)
 
 
 def _cpu_multiplies_bfloat16() -> bool:

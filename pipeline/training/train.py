@@ -19,7 +19,7 @@ from pipeline.training.history import Row, write_history
 from pipeline.training.images import TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
-from pipeline.training.runtime import Runtime, resolve_runtime
+from pipeline.training.runtime import Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
 
 
@@ -48,8 +48,9 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
     prepared, init = layout.prepared / "train.h5", layout.artifact("init")
     _check_init(layout, seeds)
     inputs = [prepared, *(weights_path(init, seed) for seed in seeds)]
-    work = layout.work("train", resume_key([model, params, runtime.describe()], inputs))
     images = load_training_images(prepared, params.validation_fraction, runtime.device)
+    limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
+    work = layout.work("train", resume_key([model, params, runtime.describe()], inputs))
     job = _Job(layout, model, params, images, runtime, work)
     groups = [tuple(seeds)] if runtime.device.type == "cuda" else [(seed,) for seed in seeds]
     trained = [one for group in groups for one in _train_group(job, group)]
