@@ -14,12 +14,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from pipeline.datasets.location import ByteFile
 from pipeline.errors import DataError
 
 OneImage = UInt8[np.ndarray, "channel height width"]
@@ -75,7 +76,7 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def open_header(file: BinaryIO, max_pixels: int | None) -> ImageFile.ImageFile:
+def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
     """Parse an image's header, and refuse what must not be decoded; no pixel is decoded.
 
     Raises:
@@ -83,12 +84,13 @@ def open_header(file: BinaryIO, max_pixels: int | None) -> ImageFile.ImageFile:
     """
     start = file.read(32)
     file.seek(0)
+    stream = cast(IO[bytes], file)
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         # Pillow allocates a WebP's whole canvas when it opens the file, so its size is read here.
         _check_size(*_webp_size(start), max_pixels)
-        image: ImageFile.ImageFile = WebPImagePlugin.WebPImageFile(file)
+        image: ImageFile.ImageFile = WebPImagePlugin.WebPImageFile(stream)
     else:
-        image = _plugin(start)(file)
+        image = _plugin(start)(stream)
     if getattr(image, "is_animated", False):
         raise DataError("is animated or has several pages; save each picture in a file of its own")
     _check_size(*image.size, max_pixels)

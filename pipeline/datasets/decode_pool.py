@@ -125,7 +125,7 @@ class _Process:
         if not self._is_ready and self._answers.read(len(READY)) != READY and not self._stopped:
             raise ResourceError(
                 "decoding needs processes of its own, but none could be started (see above); "
-                "run `python -m pipeline.datasets.decode_worker` to see why"
+                "run `python -c 'import pipeline.datasets.decode_worker'` to see why"
             )
         self._is_ready = True
         pickle.dump((job, chunk), self._questions, protocol=5)
@@ -134,7 +134,7 @@ class _Process:
 
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "pipeline.datasets.decode_worker"]
+        command = [sys.executable, "-c", "from pipeline.datasets.decode_worker import serve; serve()"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._questions = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)

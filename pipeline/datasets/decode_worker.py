@@ -1,7 +1,6 @@
 """Reading, checking, decoding and hashing files in chunks: the work of one decoding process.
 
-Run as ``python -m pipeline.datasets.decode_worker`` it answers pickled chunks on standard input with pickled results on
-standard output, until the input ends. Only :mod:`pipeline.datasets.decode_pool` speaks to it.
+It imports little, so that such a process starts quickly.
 """
 
 import errno
@@ -55,13 +54,14 @@ class DecodedFile(NamedTuple):
     encoded: bytes | None = None
 
 
-_SPECIAL = {
+SPECIAL = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+"""What to call entries of a folder that are no files, by their kind."""
 
 READY = b"+"
 """What a process writes once it has started."""
@@ -135,11 +135,15 @@ def _open_regular(root: str, name: str, real_root: str | None) -> io.FileIO:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         file.close()
-        raise DataError(f"is {_SPECIAL.get(stat.S_IFMT(mode), 'special')}, no file; remove it")
+        raise DataError(f"is {SPECIAL.get(stat.S_IFMT(mode), 'special')}, no file; remove it")
     return file
 
 
-def _serve() -> None:
+def serve() -> None:
+    """Answer pickled chunks on standard input with pickled outcomes on standard output, until the input ends.
+
+    Only :mod:`pipeline.datasets.decode_pool` speaks to it.
+    """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     questions = sys.stdin.buffer
@@ -152,7 +156,3 @@ def _serve() -> None:
             return
         pickle.dump(decode_chunk(job, items), answers, protocol=5)
         answers.flush()
-
-
-if __name__ == "__main__":
-    _serve()

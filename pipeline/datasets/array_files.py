@@ -1,0 +1,221 @@
+"""Arrays in files, read by ranges of rows: NPY, NPZ and HDF5. Nothing is unpickled, no link is followed."""
+
+import ast
+import math
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+
+from pipeline.datasets.location import ByteFile, open_location
+from pipeline.errors import DataError
+
+_IMAGES = "images"
+_MOST_HEADER = 10_000
+_PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[ui][1248]|f[248]|[SU][1-9]\d{0,5})")
+_MOST_CHUNK = 256 * 2**20
+"""HDF5 decompresses whole chunks, so a chunk of more bytes is refused."""
+
+
+@runtime_checkable
+class ArrayRows(Protocol):
+    """An array whose first axis counts images."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, n_rows: int) -> np.ndarray:
+        """Return the next rows."""
+        ...
+
+
+@contextmanager
+def open_arrays(location: str) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRows]]]:
+    """Open the images of a file, and the one-dimensional arrays of the same length beside them.
+
+    The images are the array ``images``, or the only one with three or four axes.
+
+    Args:
+        location: path or URL; the ending tells NPY, NPZ and HDF5 (``.h5``, ``.hdf5``) apart.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or does not say which array holds the images.
+    """
+    ending = location.rpartition(".")[2].lower()
+    opener = {"npy": _open_npy, "npz": _open_npz, "h5": _open_hdf5, "hdf5": _open_hdf5}.get(ending)
+    if opener is None:
+        raise DataError(f"{location} must end in .npy, .npz, .h5 or .hdf5; rename it or correct the path")
+    with open_location(location) as file, _plain_faults(location), opener(file, location) as arrays:
+        images = _find_images(arrays, location)
+        beside = {
+            name: array
+            for name, array in arrays.items()
+            if array.shape == images.shape[:1] and array.dtype.kind in "uiSUO" and array is not images
+        }
+        yield images, beside
+
+
+def _find_images(arrays: Mapping[str, ArrayRows], location: str) -> ArrayRows:
+    candidates = [array for array in arrays.values() if len(array.shape) in (3, 4)]
+    if _IMAGES in arrays:
+        return arrays[_IMAGES]
+    if len(candidates) != 1:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise DataError(
+            f"{location} must hold an array {_IMAGES!r} or a single one with 3 or 4 axes, got {shapes}; "
+            f"name the images {_IMAGES!r}"
+        )
+    return candidates[0]
+
+
+# --- NPY and NPZ ------------------------------------------------------------------------------------------------------
+
+
+class _NpyRows:
+    def __init__(self, file: ByteFile, name: str, n_bytes: int) -> None:
+        self.name = name
+        self._file = file
+        self.shape, self.dtype = _read_npy_header(file, name)
+        self._row_shape = self.shape[1:]
+        self._row_bytes = self.dtype.itemsize * math.prod(self._row_shape)
+        needed, there = self._row_bytes * self.shape[0], n_bytes - file.tell()
+        if there < needed:
+            raise DataError(
+                f"{name} must hold {needed} bytes for shape {self.shape} of {self.dtype}, got {there}; "
+                "it is truncated, write it again"
+            )
+
+    def read(self, n_rows: int) -> np.ndarray:
+        data = _read_exactly(self._file, n_rows * self._row_bytes, self.name)
+        return np.frombuffer(data, self.dtype).reshape(n_rows, *self._row_shape)
+
+
+def _read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Parse the header ourselves: numpy's own parser would also accept what needs unpickling, and huge headers."""
+    start = _read_exactly(file, 8, name)
+    if not start.startswith(b"\x93NUMPY"):
+        raise DataError(f"{name} must be a NumPy array file, got other content; write it with numpy.save")
+    width, form = (2, "<H") if start[6] == 1 else (4, "<I")
+    (length,) = struct.unpack(form, _read_exactly(file, width, name))
+    if length > _MOST_HEADER:
+        raise DataError(f"{name} must have a header of at most {_MOST_HEADER} bytes, got {length}; write it again")
+    try:
+        header = ast.literal_eval(_read_exactly(file, length, name).decode("latin-1").strip())
+        description, fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
+        if not (isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 2**40 for n in shape)):
+            raise ValueError(f"shape {shape!r}")
+        if not isinstance(description, str):
+            raise DataError(f"{name} must hold plain numbers, got records {description!r}; save one array a file")
+        if re.fullmatch(r"\|?O\d*", description):
+            raise DataError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
+        if not _PLAIN_DTYPE.fullmatch(description):
+            raise DataError(f"{name} must hold whole or floating-point numbers, got {description!r}; convert the array")
+        dtype = np.dtype(description)
+    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
+        raise DataError(f"{name} must have a NumPy array header, but {error}; write it again") from None
+    if fortran and len(shape) > 1:
+        raise DataError(f"{name} must be in C order, got Fortran order; save numpy.ascontiguousarray of it")
+    if not shape:
+        raise DataError(f"{name} must be an array of images, got a single number; save the whole array")
+    return shape, dtype
+
+
+@contextmanager
+def _open_npy(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
+    n_bytes = file.seek(0, 2)
+    file.seek(0)
+    rows = _NpyRows(file, location, n_bytes)
+    yield {_IMAGES: rows}
+
+
+@contextmanager
+def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
+    with zipfile.ZipFile(file) as archive:
+        arrays: dict[str, ArrayRows] = {}
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                rows = _NpyRows(archive.open(member), f"{location}:{member.filename}", member.file_size)
+                arrays[member.filename.removesuffix(".npy")] = rows
+        yield arrays
+
+
+def _read_exactly(file: ByteFile, n_bytes: int, name: str) -> bytes:
+    data = file.read(n_bytes)
+    if len(data) < n_bytes:
+        raise DataError(f"{name} ends after {len(data)} of {n_bytes} bytes; it is truncated, write it again")
+    return data
+
+
+# --- HDF5 -------------------------------------------------------------------------------------------------------------
+
+
+class _Hdf5Rows:
+    def __init__(self, dataset: h5py.Dataset, location: str) -> None:
+        self.name = f"{location}:{dataset.name}"
+        self._dataset: Any = dataset
+        self.shape, self.dtype = tuple(map(int, dataset.shape)), dataset.dtype
+        self._next = 0
+        if dataset.external or dataset.is_virtual:
+            raise DataError(f"{self.name} keeps its data in other files, which are not read; copy them into this one")
+        chunk_bytes = math.prod(dataset.chunks or ()) * self.dtype.itemsize
+        if dataset.chunks and chunk_bytes > _MOST_CHUNK:
+            raise DataError(
+                f"{self.name} must have chunks of at most {_MOST_CHUNK} bytes, got {chunk_bytes}; rewrite it smaller"
+            )
+
+    def read(self, n_rows: int) -> np.ndarray:
+        self._next += n_rows
+        values = self._dataset[self._next - n_rows : self._next]
+        return np.asarray(values)
+
+
+@contextmanager
+def _open_hdf5(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
+    with h5py.File(file, "r") as opened:
+        yield _hard_linked(opened, location, "", set())
+
+
+def _hard_linked(group: Any, location: str, prefix: str, seen: set[Any]) -> dict[str, ArrayRows]:
+    """Collect datasets; soft and external links are passed over: they may lead into other files or round in circles."""
+    arrays: dict[str, ArrayRows] = {}
+    seen.add(group.id)
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        item: Any = group[name]
+        if isinstance(item, h5py.Dataset) and item.shape:
+            arrays[prefix + name] = _Hdf5Rows(item, location)
+        elif isinstance(item, h5py.Group) and item.id not in seen:
+            arrays |= _hard_linked(item, location, f"{prefix}{name}/", seen)
+    return arrays
+
+
+@contextmanager
+def _plain_faults(location: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    # What zipfile and h5py raise on damaged files, wherever they meet the damage.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{location} must be complete and undamaged, but {reason}; write it again") from None

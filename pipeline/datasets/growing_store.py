@@ -1,0 +1,87 @@
+"""A store of images whose sizes are not known beforehand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from pipeline.datasets.batch import Delivery
+from pipeline.datasets.decode import encode_png
+from pipeline.datasets.decode_worker import DecodedFile
+from pipeline.datasets.identity import format_ids
+from pipeline.datasets.store import ImageStore, StoreWriter, create_store
+from pipeline.datasets.transform import Shape
+from pipeline.storage import require_free_space
+
+_BLOCK = 256
+
+
+class GrowingStore:
+    """Starts with pixels where they are given, and changes to encoded bytes at the first image of another shape.
+
+    Pixels that are there already become PNG then: the same pixels, so the same ids. A context manager.
+
+    Args:
+        path: of the HDF5 file.
+        delivery: that the images come from.
+    """
+
+    def __init__(self, path: Path, delivery: Delivery) -> None:
+        self._path = path
+        self._delivery = delivery
+        self._shape: Shape | None = None
+        self._context: Any = None
+        self._writer: StoreWriter | None = None
+
+    def __enter__(self) -> "GrowingStore":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._context is not None:
+            self._context.__exit__(*error)
+
+    def append(self, files: list[DecodedFile]) -> None:
+        """Append images that have pixels, encoded bytes or both; batch ids stay empty."""
+        fits = all(file.pixels is not None and file.shape == (self._shape or files[0].shape) for file in files)
+        if self._writer is None:
+            self._open(self._path, files[0].shape if fits else None)
+        elif self._shape is not None and not fits:
+            self._change_to_encoded()
+        assert self._writer is not None
+        images: Any
+        if self._shape is None:
+            images = [file.encoded if file.encoded is not None else encode_png(_pixels(file)) for file in files]
+        else:
+            images = np.stack([_pixels(file) for file in files])
+        ids = new_ids([file.hash for file in files])
+        self._writer.append(images, ids, np.full(len(ids), b"", "S14"))
+
+    def _open(self, path: Path, shape: Shape | None) -> None:
+        if shape is not None:
+            require_free_space(path, self._delivery.n_images * int(np.prod(shape)))
+        self._shape = shape
+        self._context = create_store(path, shape, source=self._delivery.location, split_rule="ingested")
+        self._writer = self._context.__enter__()
+
+    def _change_to_encoded(self) -> None:
+        self._context.__exit__(None, None, None)
+        pixels = self._path.rename(self._path.with_suffix(".pixels"))
+        self._open(self._path, None)
+        assert self._writer is not None
+        with ImageStore(pixels) as store:
+            for start in range(0, store.n_images, _BLOCK):
+                stop = min(start + _BLOCK, store.n_images)
+                encoded = [encode_png(image) for image in store.read(start, stop)]
+                self._writer.append(encoded, store.image_ids(start, stop), np.full(stop - start, b"", "S14"))
+        pixels.unlink()
+
+
+def new_ids(hashes: list[int]) -> Shaped[np.ndarray, " image"]:
+    """Return the ids of images that are the first with their content."""
+    return format_ids(np.array(hashes, np.uint64), np.ones(len(hashes), np.int64))
+
+
+def _pixels(file: DecodedFile) -> np.ndarray:
+    assert file.pixels is not None
+    return file.pixels
