@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from pipeline.assignment.corpus import open_corpus
-from pipeline.assignment.showcase import N_STEPS, build_showcase
+from pipeline.assignment import build_showcase, open_corpus
 from pipeline.layout import Layout
 from pipeline.model import load_model
-from pipeline.progress import progress
 from pipeline.report import write_assets
 from stages._entry import stage_main
 
@@ -16,11 +14,8 @@ SECTIONS = ("seeds", "report")
 def run(layout: Layout, params: Any) -> None:
     """Read the selected model, the prepared splits and their assignments, write ``artifacts/<exp>/report``."""
     model = load_model(layout.artifact("model"))
-    with (
-        open_corpus(layout.prepared, layout.artifact("assignments"), model.n_facets) as corpus,
-        progress("report", N_STEPS, unit="step") as bar,
-    ):
-        showcase = build_showcase(model, corpus, params.report, params.seeds[0], layout.experiment, bar)
+    with open_corpus(layout.prepared, layout.artifact("assignments"), model.n_facets) as corpus:
+        showcase = build_showcase(model, corpus, params.report, params.seeds[0], layout.experiment)
     write_assets(layout.artifact("report"), showcase, params.report.sprite_size)
 
 

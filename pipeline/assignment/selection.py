@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from pipeline.records import FacetAssignment
 
-Chosen = Int[np.ndarray, " chosen"]
+Chosen = Int[np.ndarray, " _"]
 ClusterIds = Int[np.ndarray, " image"]
 
 _ANCHOR_CONFIDENCE = 0.5

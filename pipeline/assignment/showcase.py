@@ -12,7 +12,7 @@ from pipeline.assignment.corpus import Corpus
 from pipeline.assignment.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.config.sections import ReportParams
 from pipeline.model import FrozenModel
-from pipeline.progress import Progress
+from pipeline.progress import progress
 from pipeline.records import FacetAssignment
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
 from pipeline.seeding import numpy_generator, torch_generator
@@ -24,17 +24,13 @@ N_NEIGHBOURS = 6
 CROSS_CELLS = 2400
 """Cells of all cross-tables together at most; each shows the largest clusters of its facets."""
 
-N_STEPS = 4
-"""Units that :func:`build_showcase` advances a progress bar by."""
-
+_N_STEPS = 4
 _BLOCK = 2048
 
-Chosen = Int[np.ndarray, " chosen"]
+Chosen = Int[np.ndarray, " _"]
 
 
-def build_showcase(
-    model: FrozenModel, corpus: Corpus, params: ReportParams, seed: int, experiment: str, bar: Progress
-) -> Showcase:
+def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, seed: int, experiment: str) -> Showcase:
     """Compute everything on the page that needs the model.
 
     Args:
@@ -43,18 +39,18 @@ def build_showcase(
         params: the report section.
         seed: from which all random choices derive.
         experiment: its name.
-        bar: advanced by :data:`N_STEPS`.
     """
-    choice = _choose(model, corpus, params, seed)
-    pool = _pool(corpus, choice)
-    latents = _encode(model, pool.images)
-    bar.advance(note="images chosen and read")
-    facets = [_facet(model, corpus, choice, j, latents[j], params, seed) for j in range(model.n_facets)]
-    bar.advance(note="samples generated")
-    crosses = [_cross(model, corpus, choice, *pair) for pair in combinations(range(model.n_facets), 2)]
-    bar.advance(note="combinations imagined")
-    swaps = _swaps(model, choice, latents) if model.n_facets > 1 and len(choice.anchors) else None
-    bar.advance(note="facets swapped")
+    with progress(f"report {experiment}", _N_STEPS, unit="step") as bar:
+        choice = _choose(model, corpus, params, seed)
+        pool = _pool(corpus, choice)
+        latents = _encode(model, pool.images)
+        bar.advance(note="images chosen and read")
+        facets = [_facet(model, corpus, choice, j, latents[j], params, seed) for j in range(model.n_facets)]
+        bar.advance(note="samples generated")
+        crosses = [_cross(model, corpus, choice, *pair) for pair in combinations(range(model.n_facets), 2)]
+        bar.advance(note="combinations imagined")
+        swaps = _swaps(model, choice, latents) if model.n_facets > 1 and len(choice.anchors) else None
+        bar.advance(note="facets swapped")
     return Showcase(
         experiment=experiment,
         model_version=model.model_version,

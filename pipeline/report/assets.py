@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from pipeline.report.packing import pack, pack_coordinates, pack_fraction
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
@@ -47,7 +48,7 @@ def _pictures(showcase: Showcase) -> dict[str, Pictures]:
     }
 
 
-def _joined(parts: list[Pictures], shape: tuple[int, ...]) -> Pictures:
+def _joined(parts: list[UInt8[np.ndarray, "_ channel height width"]], shape: tuple[int, ...]) -> Pictures:
     return np.concatenate([np.empty((0, *shape), np.uint8), *parts])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 Pictures = UInt8[np.ndarray, "picture channel height width"]
-PoolIndices = Int[np.ndarray, " chosen"]
+PoolIndices = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class FacetShow:
     unusual: PoolIndices
     uncertain: PoolIndices
     generated: UInt8[np.ndarray, "component sample channel height width"]
-    label_counts: Mapping[str, Int[np.ndarray, "component value"]]
+    label_counts: Mapping[str, Int[np.ndarray, "component _"]]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Showcase:
     n_test: int
     temperature: float
     pool: Pool
-    label_values: Mapping[str, Int[np.ndarray, " value"]]
+    label_values: Mapping[str, Int[np.ndarray, " _"]]
     facets: Sequence[FacetShow]
     crosses: Sequence[CrossShow]
     swaps: SwapShow | None

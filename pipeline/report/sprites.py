@@ -23,6 +23,7 @@ _MAX_COLUMNS = 64
 
 Pictures = UInt8[np.ndarray, "picture channel height width"]
 Cells = UInt8[np.ndarray, "picture height width 3"]
+Mosaic = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Sheet:
         return file, row * (self.height + 2 * self.gutter), column * (self.width + 2 * self.gutter)
 
 
-def thumbnails(images: Pictures, longer_side: int) -> Pictures:
+def thumbnails(images: Pictures, longer_side: int) -> UInt8[np.ndarray, "picture channel _ _"]:
     """Return images reduced so that their longer side has at most so many pixels; smaller ones stay as they are."""
     height, width = images.shape[2:]
     factor = longer_side / max(height, width)
@@ -105,7 +106,7 @@ def write_sheet(folder: Path, name: str, pictures: Pictures, budget: int) -> She
 def read_sheet(folder: Path, sheet: Sheet) -> Cells:
     """Return the pictures of a sprite as RGB."""
     cells = np.empty((sheet.count, sheet.height, sheet.width, 3), np.uint8)
-    mosaics = [np.asarray(Image.open(folder / file).convert("RGB")) for file in sheet.files]
+    mosaics = [_decode(folder / file) for file in sheet.files]
     for index in range(sheet.count):
         file, top, left = sheet.cell_corner(index)
         top, left = top + sheet.gutter, left + sheet.gutter
@@ -122,7 +123,7 @@ def blank_cells(folder: Path, sheet: Sheet, indices: Iterable[int]) -> None:
     height, width = sheet.height + 2 * sheet.gutter, sheet.width + 2 * sheet.gutter
     for file, places in by_file.items():
         path = folder / sheet.files[file]
-        mosaic = np.array(Image.open(path).convert("RGB"))
+        mosaic = _decode(path).copy()
         for top, left in places:
             mosaic[top : top + height, left : left + width] = 0
         data = _encode(mosaic, sheet.quality)
@@ -139,7 +140,7 @@ def _cell_shape(pictures: Pictures) -> tuple[int, int, int]:
     return len(pictures), pictures.shape[2], pictures.shape[3]
 
 
-def _mosaic(cells: Cells, columns: int) -> UInt8[np.ndarray, "height width 3"]:
+def _mosaic(cells: Cells, columns: int) -> Mosaic:
     padded = np.pad(cells, ((0, 0), (GUTTER, GUTTER), (GUTTER, GUTTER), (0, 0)), mode="edge")
     rows = -(-len(cells) // columns)
     _, height, width, _ = padded.shape
@@ -149,7 +150,7 @@ def _mosaic(cells: Cells, columns: int) -> UInt8[np.ndarray, "height width 3"]:
     return split.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
 
 
-def _encode_within(mosaics: list[UInt8[np.ndarray, "_ _ 3"]], budget: int) -> tuple[int, list[bytes]]:
+def _encode_within(mosaics: list[Mosaic], budget: int) -> tuple[int, list[bytes]]:
     encoded: list[bytes] = []
     for quality in _QUALITIES:
         encoded = [_encode(mosaic, quality) for mosaic in mosaics]
@@ -158,9 +159,14 @@ def _encode_within(mosaics: list[UInt8[np.ndarray, "_ _ 3"]], budget: int) -> tu
     return _QUALITIES[-1], encoded
 
 
-def _encode(mosaic: UInt8[np.ndarray, "_ _ 3"], quality: int) -> bytes:
+def _encode(mosaic: Mosaic, quality: int) -> bytes:
     buffer = io.BytesIO()
     lossless = quality == LOSSLESS
     # For lossless files Pillow reads `quality` as effort.
     Image.fromarray(mosaic).save(buffer, "WEBP", lossless=lossless, quality=70 if lossless else quality, method=4)
     return buffer.getvalue()
+
+
+def _decode(path: Path) -> Mosaic:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -28,7 +28,7 @@ function icon(path) {
 }
 
 const count = (n) => Number(n).toLocaleString("en-US");
-const fixed = (x, digits = 2) => (x === null || x === undefined || Number.isNaN(x) ? "–" : x.toFixed(digits));
+const fixed = (x, digits = 2) => (x === null || x === undefined || Number.isNaN(x) ? "–" : x.toFixed(digits).replace("-", "−"));
 const plural = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many}`;
 
 function percent(x, digits) {

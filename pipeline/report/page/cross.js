@@ -54,8 +54,8 @@ function inOrder(facet, ids) {
 
 function crossTable(view) {
   const rowIds = inOrder(view.rows, view.rowIds), columnIds = inOrder(view.columns, view.columnIds);
-  const room = (document.getElementById("main").clientWidth - 220) / Math.max(1, columnIds.length);
-  const size = niceSize("images", Math.max(30, Math.min(52, Math.floor(room) - 3)));
+  const room = (document.getElementById("main").clientWidth - 230) / Math.max(1, columnIds.length);
+  const size = niceSize("images", Math.max(34, Math.min(64, Math.floor(room) - 3)));
   const head = (facet, id, scope) => h("th", { scope, class: facet.tone, "data-head": `${scope}-${id}` },
     h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, "image")}` },
       scope === "row" ? h("span", { "aria-hidden": "true" }, String(id)) : null,

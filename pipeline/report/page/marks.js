@@ -18,7 +18,7 @@ function chip(cluster, small, size = 34) {
 
 function delta(value) {
   if (value === null) return null;
-  const points = 100 * value, text = `${points > 0 ? "+" : points < 0 ? "−" : "±"}${Math.abs(points).toFixed(1)} pp`;
+  const points = Math.round(1000 * value) / 10, text = `${points > 0 ? "+" : points < 0 ? "−" : "±"}${Math.abs(points).toFixed(1)} pp`;
   return h("span", { class: `delta ${points > 0.5 ? "up" : points < -0.5 ? "down" : ""}` }, text);
 }
 

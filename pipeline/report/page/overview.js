@@ -100,6 +100,6 @@ function modelCard() {
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       fixed(seed.validation_elbo, 2),
       seed.healthy ? h("div", { style: { width: "90px" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : "",
-      seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", {}, h("span", { class: "pill bad" }, "unhealthy"), h("span", { class: "small" }, ` ${seed.reason ?? ""}`)),
+      seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", {}, h("span", { class: "pill bad" }, "unhealthy"), h("br"), h("span", { class: "small reason" }, seed.reason ?? "")),
     ])));
 }

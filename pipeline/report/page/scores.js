@@ -48,7 +48,7 @@ function scoreChart(factor, rows) {
     ...(hasChance ? [{ x: scores.map((s) => s.chance), y: names, name: "chance", mode: "markers", marker: { size: 22, symbol: "line-ns-open", line: { width: 2 }, color: colour("--bad") }, hovertemplate: "chance %{x:.3f}<extra></extra>" }] : []),
   ];
   const layout = { height: 130 + 64 * rows.length, margin: { l: 80, r: 16, t: 12, b: 40 }, xaxis: { range: [Math.min(0, ...seeds.map((s) => s[0])) - 0.02, 1.02] },
-    yaxis: { autorange: "reversed", type: "category" }, legend: { orientation: "h", y: 1.04, yanchor: "bottom", x: 0 } };
+    yaxis: { autorange: "reversed", type: "category" } };
   return chart(`${METRICS[scoreState.metric][0]} on ${factor} by facet, with baselines and chance; the table below has the numbers`, traces, layout);
 }
 

@@ -1,0 +1,145 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.assignment import build_showcase, open_corpus
+from pipeline.assignment.corpus import Corpus
+from pipeline.config.sections import ReportParams
+from pipeline.errors import DataError
+from pipeline.report.showcase import Showcase
+from pipeline.tables import write_assignments
+from tests.evaluation.known import KnownModel, known_images, write_prepared
+
+PARAMS = ReportParams(examples=4, generated=3, temperature=0.5, map_points=12, sprite_size=32)
+TRAIN = (np.arange(20) % 3, np.arange(20) // 3 % 2)
+TEST = (np.array([0, 0, 1]), np.array([0, 1, 1]))
+
+
+class Readable(KnownModel):
+    """The known model with a typicality: lower components are more usual."""
+
+    def typicality(self, facet: int, z: torch.Tensor) -> torch.Tensor:
+        return -z[:, 0]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A prepared folder of 20 training and 3 test images, and their assignments by a model that reads them off."""
+    splits = {"train": known_images(*TRAIN), "test": known_images(*TEST)}
+    write_prepared(tmp_path / "prepared", splits, {"digit": {"train": TRAIN[1], "test": np.array([1, -1, 0])}})
+    for split, images in splits.items():
+        write_split(tmp_path / "assignments" / split, split, images)
+    return tmp_path / "prepared", tmp_path / "assignments"
+
+
+def write_split(folder: Path, split: str, images: np.ndarray) -> None:
+    ids = np.array([f"i-{split}{row:012d}" for row in range(len(images))])
+    with write_assignments(folder, batch_id=split, model_version="m-0123456789ab", n_facets=2) as writer:
+        writer.write(ids, Readable().assign(torch.from_numpy(images)))
+
+
+@pytest.fixture
+def corpus(folders: tuple[Path, Path]) -> Iterator[Corpus]:
+    with open_corpus(*folders, n_facets=2) as opened:
+        yield opened
+
+
+@pytest.fixture
+def showcase(corpus: Corpus) -> Showcase:
+    return build_showcase(Readable(), corpus, PARAMS, 0, "known")
+
+
+def test_a_corpus_is_training_then_test(corpus: Corpus) -> None:
+    assert (corpus.n_train, corpus.n_images) == (20, 23)
+    np.testing.assert_array_equal(corpus.facets[1].cluster_id, np.concatenate([TRAIN[1], TEST[1]]))
+    np.testing.assert_array_equal(corpus.labels["digit"], [*TRAIN[1], 1, -1, 0])
+    np.testing.assert_array_equal(corpus.is_test, [False] * 20 + [True] * 3)
+    taken = corpus.take(np.array([1, 19, 20, 22]))
+    np.testing.assert_array_equal(taken[:, 0, 0, 0], [TRAIN[0][1], TRAIN[0][19], TEST[0][0], TEST[0][2]])
+
+
+def test_assignments_of_other_images_are_refused(folders: tuple[Path, Path]) -> None:
+    write_split(folders[1] / "test", "test", known_images(TEST[0][:2], TEST[1][:2]))
+    with (
+        pytest.raises(DataError, match=r"facet_0.parquet must hold the images of the prepared split"),
+        open_corpus(*folders, n_facets=2),
+    ):
+        pass
+
+
+def test_missing_assignments_name_the_stage(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="run stage assign"), open_corpus(*folders, n_facets=3):
+        pass
+
+
+def test_examples_belong_to_their_cluster_and_are_read_from_the_store(showcase: Showcase) -> None:
+    for j, facet in enumerate(showcase.facets):
+        for component, chosen in enumerate(facet.examples):
+            assert len(chosen) == min(4, facet.sizes[component])
+            assert (showcase.pool.images[chosen, 0, 0, j] == component).all()
+            assert (facet.pool.cluster_id[chosen] == component).all()
+
+
+def test_sizes_and_labels_count_both_splits(showcase: Showcase) -> None:
+    everything = np.concatenate([TRAIN[0], TEST[0]])
+    np.testing.assert_array_equal(showcase.facets[0].sizes, np.bincount(everything))
+    assert showcase.facets[0].label_counts["digit"].sum() == 22  # one image has no label
+    assert showcase.label_values["digit"].tolist() == [0, 1]
+
+
+def test_generated_images_belong_to_their_component(showcase: Showcase) -> None:
+    for j, facet in enumerate(showcase.facets):
+        for component in range(len(facet.sizes)):
+            assert (facet.generated[component, :, 0, 0, j] == component).all()
+
+
+def test_the_cross_table_is_decoded_from_both_means(showcase: Showcase) -> None:
+    (cross,) = showcase.crosses
+    for r, row in enumerate(cross.row_ids):
+        for c, column in enumerate(cross.column_ids):
+            assert cross.imagined[r, c, 0, 0, :2].tolist() == [row, column]
+            example = cross.examples[r, c]
+            assert example == -1 or showcase.pool.images[example, 0, 0, :2].tolist() == [row, column]
+            assert (example >= 0) == (cross.counts[row, column] > 0)
+    assert cross.counts.sum() == 23
+
+
+def test_swaps_take_one_facet_from_the_other_image(showcase: Showcase) -> None:
+    swaps = showcase.swaps
+    assert swaps is not None
+    own = showcase.pool.images[swaps.anchors, 0, 0, :2]
+    for facet in (0, 1):
+        for a in range(len(own)):
+            for b in range(len(own)):
+                expected = own[a].copy()
+                expected[facet] = own[b][facet]
+                assert swaps.pictures[facet, a, b, 0, 0, :2].tolist() == expected.tolist()
+                assert swaps.cluster_id[facet, a, b].tolist() == expected.tolist()
+
+
+def test_all_of_it_repeats(corpus: Corpus, showcase: Showcase) -> None:
+    again = build_showcase(Readable(), corpus, PARAMS, 0, "known")
+    np.testing.assert_array_equal(again.pool.image_ids, showcase.pool.image_ids)
+    np.testing.assert_array_equal(again.facets[0].generated, showcase.facets[0].generated)
+    np.testing.assert_array_equal(again.facets[1].pool.places, showcase.facets[1].pool.places)
+
+
+def test_the_map_sample_has_its_size_and_the_rest_was_chosen(showcase: Showcase) -> None:
+    assert showcase.pool.is_sampled.sum() == 12
+
+
+def test_one_facet_has_neither_cross_table_nor_swaps(tmp_path: Path) -> None:
+    model, images = Readable((3,)), known_images(TRAIN[0])
+    write_prepared(tmp_path / "p", {"train": images, "test": images[:3]}, {})
+    for split, n in (("train", 20), ("test", 3)):
+        ids = np.array([f"i-{split}{row:012d}" for row in range(n)])
+        with write_assignments(tmp_path / "a" / split, batch_id=split, model_version="m", n_facets=1) as writer:
+            writer.write(ids, model.assign(torch.from_numpy(images[:n])))
+    with open_corpus(tmp_path / "p", tmp_path / "a", 1) as corpus:
+        showcase = build_showcase(model, corpus, PARAMS, 0, "known")
+    assert showcase.swaps is None
+    assert showcase.crosses == []
+    assert showcase.label_values == {}

@@ -1,0 +1,153 @@
+import base64
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.report import compose, write_assets
+from pipeline.report.curves import read_curves
+from pipeline.report.scores import dependence_rows, score_rows
+from pipeline.storage import read_json, write_json
+from tests.report.builders import MODEL_VERSION, history, make_showcase, metrics, publish, write_page
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_page(tmp_path_factory.mktemp("published"), make_showcase()).read_text()
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_every_sprite_is_inside(page: str) -> None:
+    for sheet in data_of(page)["sheets"].values():
+        for file in sheet["files"]:
+            found = re.search(rf'id="sprite:{re.escape(file)}">([^<]*)<', page)
+            assert found, file
+            assert base64.b64decode(found[1])[8:12] == b"WEBP"
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    assert "url(http" not in page
+    assert "default-src 'none'" in page
+    assert "connect-src" not in page
+
+
+def test_no_placeholder_is_left(page: str) -> None:
+    assert "{{" not in page.split('<script type="text/plain"')[0]
+
+
+def test_rows_of_the_published_version_are_inside(page: str) -> None:
+    data = data_of(page)
+    assert data["published"]["version"] == 3
+    assert data["clusters"][0]["name"] == "thin strokes"
+    assert [batch["status"] for batch in data["batches"]] == ["source", "source", "live", "live"]
+    assert data["batches"][2]["thumbnails"]["sheet"] in data["sheets"]
+    assert data["lineage"][0]["old_uid"] == "f0-c901"
+
+
+def test_names_cannot_break_out_of_the_data(tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase())
+    evil = "</script><script>alert(1)</script><!--"
+    named = replace(given.clusters[0], name=evil)
+    page = compose(tmp_path, replace(given, clusters=[named, *given.clusters[1:]])).read_text()
+    assert evil not in page
+    assert data_of(page)["clusters"][0]["name"] == evil
+
+
+def test_composing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase())
+    first = compose(tmp_path, given).read_bytes()
+    assert compose(tmp_path, given).read_bytes() == first
+
+
+def test_a_foreign_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase())
+    before = compose(tmp_path, given).read_bytes()
+    path = tmp_path / "models" / MODEL_VERSION / "report/page.json"
+    write_json(path, read_json(path) | {"schema": 99})
+    with pytest.raises(DataError, match=r"schema 1, got 99; run stage report"):
+        compose(tmp_path, given)
+    assert (tmp_path / "report.html").read_bytes() == before
+
+
+def test_a_missing_history_is_named(tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase())
+    (tmp_path / "models" / MODEL_VERSION / "history.csv").unlink()
+    with pytest.raises(DataError, match=r"history.csv is missing; run stage train"):
+        compose(tmp_path, given)
+
+
+def test_scores_hold_selected_spread_chance_and_baselines() -> None:
+    (row, _) = score_rows(metrics(make_showcase()))
+    assert (row["facet"], row["factor"], row["n_classes"]) == (0, "digit", 6)
+    assert row["scores"]["accuracy"] == {
+        "selected": 0.8,
+        "mean": 0.78,
+        "std": 0.03,
+        "by_seed": {"0": 0.8, "1": 0.76},
+        "chance": 0.2,
+        "baselines": {"kmeans": 0.7, "mixture": 0.7},
+    }
+    assert "hungarian" not in row["scores"]
+    assert row["over_kmeans"] == {"mean": 0.1, "low": 0.05, "high": 0.15}
+
+
+def test_without_labels_there_are_no_scores_but_dependence() -> None:
+    found = metrics(make_showcase(has_labels=False))
+    assert score_rows(found) == []
+    assert dependence_rows(found) == [
+        {"first": 0, "second": 1, "mutual_information": 0.05, "normalised": 0.03, "chance": 0.02}
+    ]
+
+
+def test_curves_keep_gaps_and_are_thinned(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(history(1))
+    curves = read_curves(path)
+    assert curves["terms"] == ["elbo", "log_px", "kl_0", "kl_z_0", "kl_c_0"]
+    assert [(s["seed"], s["split"]) for s in curves["series"]] == [
+        (s, t) for s in (0, 1) for t in ("train", "validation")
+    ]
+    assert curves["series"][0]["values"]["kl_z_0"] == [None] * 40
+    assert curves["series"][2]["values"]["elbo"][-1] is None
+    rows = "".join(f"0,{n},0,train,{n}\n" for n in range(2001))
+    path.write_text("seed,epoch,phase,split,elbo\n" + rows)
+    (series,) = read_curves(path)["series"]
+    assert len(series["epoch"]) <= 401
+    assert (series["epoch"][0], series["epoch"][-1]) == (0, 2000)
+
+
+def test_a_history_without_its_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("seed,epoch,elbo\n0,0,1\n")
+    with pytest.raises(DataError, match="must have the column phase, got seed, epoch, elbo"):
+        read_curves(path)
+
+
+@pytest.mark.parametrize("n_components", [(1,), (3, 1), (3, 4), (2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 96, 96)])
+def test_any_number_of_facets_and_any_shape_composes(
+    tmp_path: Path, n_components: tuple[int, ...], shape: tuple[int, int, int]
+) -> None:
+    page = write_page(tmp_path, make_showcase(shape, n_components, n_images=60), longer_side=24)
+    data = data_of(page.read_text())
+    assert len(data["facets"]) == len(n_components)
+    assert len(data["crosses"]) == len(n_components) * (len(n_components) - 1) // 2
+    assert (data["swaps"] is None) == (len(n_components) == 1)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    from pipeline.errors import ResourceError
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="must be writable"):
+        write_assets(tmp_path / "file" / "report", make_showcase(n_images=40), 32)

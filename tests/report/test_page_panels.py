@@ -1,0 +1,185 @@
+"""Every panel in a real browser, clicked through as a person would."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.report import compose, erase_images
+from tests.report.browser import Browser
+from tests.report.builders import make_showcase, publish, two_facets, write_page
+
+PANELS = [
+    "overview",
+    "clusters/0",
+    "clusters/1",
+    "cross/0/1",
+    "compose",
+    "map/0",
+    "unusual/1",
+    "batches",
+    "training",
+    "scores",
+    "about",
+]
+
+CASES = {
+    "one facet": {"n_components": (5,)},
+    "four facets in colour": {"n_components": (2, 3, 4, 5), "shape": (3, 96, 96), "n_images": 80},
+    "one cluster beside another facet": {"n_components": (1, 6), "shape": (1, 28, 28), "n_images": 60},
+    "mostly empty": {"n_components": (3, 6), "empty": [(0, 1), (0, 2), (1, 0), (1, 3), (1, 5)], "n_images": 60},
+    "no labels": {"n_components": (3, 4), "has_labels": False, "shape": (3, 20, 31), "n_images": 60},
+}
+
+
+@pytest.mark.parametrize("route", PANELS)
+def test_a_panel_opens_with_its_heading_and_marks_its_link(browser: Browser, page: Path, route: str) -> None:
+    browser.open(page, route)
+    assert len(browser.all("main h1")) == 1
+    (here,) = browser.all("#nav [aria-current=page]")
+    name = route.split("/")[0]
+    assert name in (here.get_attribute("href") or "").split("#/")[1]
+
+
+def test_every_link_of_the_navigation_leads_somewhere(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    names = [link.text.split("\n")[0] for link in browser.all("#nav a")]
+    assert names == [
+        "Overview",
+        "Facet 0",
+        "Facet 1",
+        "Cross-table",
+        "Compose",
+        "Map",
+        "Unusual images",
+        "Batches",
+        "Training",
+        "Scores",
+        "About this page",
+    ]
+    seen = []
+    for number in range(len(names)):
+        browser.all("#nav a")[number].click()
+        browser.until("return document.activeElement.tagName === 'H1' || arguments[0] === 0", number)
+        seen.append(browser.text("main h1"))
+    assert len(set(seen)) == len(names)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_panel_is_right_for_unusual_models(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, case: str, width: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / case.replace(" ", "-")
+    page = folder / "report.html"
+    if not page.exists():
+        write_page(folder, make_showcase(**CASES[case]), has_batches=case != "no labels", longer_side=24)
+    browser.open(page, width=width)
+    for number in range(len(browser.all("#nav a"))):
+        browser.run("document.querySelectorAll('#nav a')[arguments[0]].click()", number)
+        browser.until("return document.querySelector('main h1')")
+        overflow = browser.run("return document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, browser.text("main h1")
+    offered = [link.text for link in browser.all("#nav a")]
+    assert any("Cross-table" in name for name in offered) == (case != "one facet")
+
+
+def test_one_facet_has_no_cross_table_even_by_address(browser: Browser, tmp_path: Path) -> None:
+    page = write_page(tmp_path, make_showcase(n_components=(3,), n_images=40))
+    browser.open(page, "cross/0/1")
+    assert "sorted one way" in browser.text("main h1")
+    assert "single facet" in browser.text("main")
+
+
+def test_no_labels_are_said_not_shown_as_zero(browser: Browser, tmp_path: Path) -> None:
+    page = write_page(tmp_path, make_showcase(n_components=(3, 4), has_labels=False, n_images=40))
+    browser.open(page, "scores")
+    assert "no labels" in browser.text("main .empty")
+    assert not browser.all("main table")
+
+
+def test_the_overview_counts_clusters_in_use(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert "seen 2 ways" in browser.text("main h1")
+    assert "5 of 6" in browser.all("main article")[1].text
+    assert "accuracy 0.80, where chance gives 0.20" in browser.text("main article")
+    assert "Seed 0 was selected" in browser.text("main")
+    assert "phase 1, step 20: kl_1 is not finite" in browser.text("main")
+
+
+def test_training_draws_every_seed_and_gaps(browser: Browser, page: Path) -> None:
+    browser.open(page, "training")
+    browser.until("return document.querySelectorAll('.chart .scatterlayer .trace').length === 4")
+    browser.one("details summary").click()
+    rows = [row.text for row in browser.all("main tbody tr")]
+    assert rows[0] == "Seed 0, train 39 −13.000"
+    assert rows[2] == "Seed 1, train 39 −14.026"
+    browser.run(
+        "const s = document.querySelector('main select'); s.value = 'kl_z_1'; s.dispatchEvent(new Event('change'))"
+    )
+    browser.until("return document.querySelectorAll('.chart .scatterlayer .trace').length === 2")
+
+
+def test_scores_show_baselines_chance_and_spread(browser: Browser, page: Path) -> None:
+    browser.open(page, "scores")
+    browser.until("return document.querySelector('.chart .scatterlayer')")
+    assert [cell.text for cell in browser.all("main tbody tr:first-child > *")] == [
+        "Facet 0",
+        "0.800",
+        "0.780 ± 0.030",
+        "0.700",
+        "0.700",
+        "0.200",
+    ]
+    assert "better than k-means, by 10.0 points (95 % interval 5.0 to 15.0)" in browser.text("main")
+    browser.run("document.querySelector('input[value=nmi]').click()")
+    nmi = [cell.text for cell in browser.all("main tbody tr:first-child > *")]
+    assert nmi == ["Facet 0", "0.700", "0.680 ± 0.030", "0.600", "0.600", "–"]
+
+
+def test_batches_show_drift_and_what_moved(browser: Browser, page: Path) -> None:
+    browser.open(page, "batches")
+    first = browser.text("main tbody tr")
+    assert "b-000000000001" in first
+    assert "drifted" in first
+    assert "0.320 · 0.320" in first
+    browser.until("return document.querySelector('.chart .scatterlayer .trace')")
+    assert any("pp" in chip.text for chip in browser.all("main .shift .chip"))
+
+
+def test_a_batch_with_erased_thumbnails_shows_the_others(browser: Browser, tmp_path: Path) -> None:
+    showcase = make_showcase(n_images=60)
+    given = publish(tmp_path, showcase)
+    thumbnails = given.batches[2].thumbnails
+    assert thumbnails is not None
+    erase_images(thumbnails, showcase.pool.image_ids[:1].tolist())
+    browser.open(compose(tmp_path, given), "batches")
+    shown = browser.run("return [...document.querySelectorAll('.batch .pics')].map((group) => group.children.length)")
+    assert shown == [10, 11]  # newest first: every sixth of 60, then every fifth without the first
+
+
+def test_unusual_images_are_in_order_and_open(browser: Browser, page: Path) -> None:
+    showcase = two_facets()
+    browser.open(page, "unusual/1")
+    pictures = "[...document.querySelector('.odd-grid').querySelectorAll('[data-image]')]"
+    shown = browser.run(f"return {pictures}.map((picture) => Number(picture.dataset.image))")
+    assert shown == showcase.facets[1].unusual.tolist()
+    lowest = np.sort(showcase.facets[1].pool.typicality)[0]
+    assert f"{lowest:.1f} nats".replace("-", "−") in browser.text(".odd")
+    browser.one(".odd").click()
+    browser.until("return document.getElementById('details').open")
+    assert showcase.pool.image_ids[shown[0]] in browser.text("#details")
+
+
+def test_about_names_version_model_and_machine(browser: Browser, page: Path) -> None:
+    browser.open(page, "about")
+    text = browser.text("main")
+    for expected in (
+        "m-0123456789ab",
+        "3, 2026-11-20 08:30 UTC",
+        "8 × 8 pixels, grey",
+        "device cpu",
+        'facets query toy "SELECT',
+        "f0-c901",
+    ):
+        assert expected in text

@@ -1,0 +1,102 @@
+"""What a person never sees but feels: accessibility, size, speed, and silence on the network."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.report.browser import Browser
+from tests.report.builders import make_showcase, write_page
+
+ROUTES = [
+    "overview",
+    "clusters/1",
+    "cross/0/1",
+    "compose",
+    "map/0",
+    "unusual/0",
+    "batches",
+    "training",
+    "scores",
+    "about",
+    "clusters/1?show=cluster:1:3",
+    "clusters/1?show=image:7",
+    "cross/0/1?show=cell:0:1:2:3",
+]
+NAMELESS = """
+const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length;
+return [...document.querySelectorAll("button, a, select, input, [role=img], canvas")]
+  .filter((element) => !named(element)).map((element) => element.outerHTML.slice(0, 90))
+"""
+MAX_BYTES = 15_000_000
+MAX_READY_MS = 2000
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_an_accessibility_checker_finds_nothing_serious(
+    browser: Browser, page: Path, route: str, width: int, theme: str
+) -> None:
+    selenium = pytest.importorskip("axe_core_python.selenium")
+    browser.open(page, route, width, theme)
+    if route in ("training", "scores", "batches"):
+        browser.until("return document.querySelector('.chart .scatterlayer')")
+    browser.until("return document.getAnimations().every((a) => a.playState === 'finished')")
+    found = selenium.Axe().run(browser.driver)["violations"]
+    serious = [
+        f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_nothing_is_wider_than_a_narrow_screen(browser: Browser, page: Path, route: str) -> None:
+    browser.open(page, route, 390)
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    wide = browser.run(
+        "return [...document.querySelectorAll('#details[open]')].map((d) => d.scrollWidth - d.clientWidth)"
+    )
+    assert all(excess <= 0 for excess in wide)
+
+
+def test_headings_landmarks_and_names(browser: Browser, page: Path) -> None:
+    for route in ROUTES:
+        browser.open(page, route)
+        assert browser.run("return document.querySelectorAll('h1').length") == 1
+        assert browser.run("return ['main', 'nav', 'header'].every((tag) => document.querySelector(tag))")
+        nameless = browser.run(NAMELESS)
+        assert nameless == []
+
+
+def test_the_skip_link_comes_first_and_works(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.press("TAB")
+    assert browser.focused("class") == "skip"
+    browser.press("ENTER")
+    assert browser.focused("id") == "main"
+
+
+def test_ten_thousand_images_are_small_and_quick(browser: Browser, tmp_path: Path) -> None:
+    page = write_page(tmp_path, make_showcase(n_components=(25, 25), n_images=10_000, n_examples=24))
+    assert page.stat().st_size <= MAX_BYTES
+    assert statistics.median(ready_times(browser, page)) < MAX_READY_MS
+
+
+@pytest.mark.soak
+def test_ten_thousand_colour_images_are_small_and_quick(browser: Browser, tmp_path: Path) -> None:
+    showcase = make_showcase((3, 32, 32), (60, 20), n_images=10_000, n_examples=24)
+    page = write_page(tmp_path, showcase)
+    assert page.stat().st_size <= MAX_BYTES
+    assert statistics.median(ready_times(browser, page)) < MAX_READY_MS
+
+
+def ready_times(browser: Browser, page: Path) -> list[float]:
+    """Milliseconds from the start of navigation until the page answers, over all the panels that draw pictures."""
+    times = []
+    for route in ("overview", "clusters/1", "cross/0/1", "map/1", "unusual/1"):
+        browser.open(page, route)
+        times.append(float(browser.run("return document.documentElement.dataset.ready")))
+    return times
