@@ -1,9 +1,12 @@
 """One stream of random numbers per purpose, all derived from the experiment's seeds."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch  # at run time only where it is used: preparing images does without, and starts in a third of the time
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -17,8 +20,10 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def torch_generator(seed: int, *purpose: str | int, device: str | torch.device = "cpu") -> torch.Generator:
+def torch_generator(seed: int, *purpose: str | int, device: "str | torch.device" = "cpu") -> "torch.Generator":
     """Return a torch generator for one purpose (see :func:`derive_seed`)."""
+    import torch
+
     return torch.Generator(device).manual_seed(derive_seed(seed, *purpose))
 
 

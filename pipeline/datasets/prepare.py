@@ -49,14 +49,15 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
     without a prescribed split are split by content (:func:`pipeline.datasets.catalogue.split_by_content`).
 
     Raises:
-        DataError: the source is missing, damaged or not the pinned one, or a split would be empty.
+        DataError: the source is missing, damaged or not the pinned one, a split would be empty, or a list was changed
+            meanwhile.
         ResourceError: the disk cannot hold the result; nothing is left behind.
     """
     source = open_source(params, layout)
     source.fetch()
     require_pinned(layout, params, source)
-    joined = read_id_list(layout.joined)
-    removed, _ = parse_ids(read_id_list(layout.removed))
+    lists = _read_lists(layout)
+    joined, (removed, _) = lists[0], parse_ids(lists[1])
     shards = [_open_shard(layout, batch) for batch in joined]
     n_expected = source.n_images() + sum(shard.n_images for shard in shards)
     with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_expected) as spool:
@@ -72,6 +73,11 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
         write_quarantine_table(folder / "quarantine.parquet", rejected)
+        if _read_lists(layout) != lists:  # DVC hashes them after the stage and would record what was not read
+            raise DataError(
+                f"{layout.joined} and {layout.removed} must stay as they are while images are prepared, "
+                "but one was changed meanwhile; run again"
+            )
 
 
 def read_id_list(path: Path) -> list[str]:
@@ -84,6 +90,10 @@ def read_id_list(path: Path) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DataError(f"{path} must be a JSON list of ids, got {str(value)[:80]}; restore it from git")
     return value
+
+
+def _read_lists(layout: Layout) -> tuple[list[str], list[str]]:
+    return read_id_list(layout.joined), read_id_list(layout.removed)
 
 
 def write_images_table(

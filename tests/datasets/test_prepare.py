@@ -326,6 +326,19 @@ def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
         prepare_images(layout, params)
 
 
+def test_a_removal_meanwhile_is_noticed(prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, removed = make_images(9), Layout(tmp_path, "fake").removed
+
+    def remove_one(self: Fake) -> dict[str, list[str]]:
+        write_json(removed, ids_of(images[:1]))
+        return {}
+
+    monkeypatch.setattr(Fake, "class_names", remove_one)
+    with pytest.raises(DataError, match=r"must stay as they are while images are prepared, .* run again"):
+        prepare(make_block(images))
+    assert not Layout(tmp_path, "fake").prepared.exists()
+
+
 def test_a_full_disk_is_refused_before_anything_is_written(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(ResourceError, match=r"needs .* of free disk"):
