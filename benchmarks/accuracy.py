@@ -37,8 +37,9 @@ def main() -> None:
     layout = Layout(work, arguments.experiment)
     _prepare(layout, arguments.seeds)
     seconds = {stage: _run(stage, layout) for stage in _STAGES}
+    seeds = " ".join(map(str, arguments.seeds))
     result = {
-        "command": f"python -m benchmarks.accuracy {arguments.experiment} --seeds {' '.join(map(str, arguments.seeds))}",
+        "command": f"python -m benchmarks.accuracy {arguments.experiment} --seeds {seeds}",
         "machine": describe_machine(),
         "seeds": arguments.seeds,
         "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
