@@ -47,11 +47,15 @@ def download(file: RemoteFile, folder: Path) -> Path:
         except (OSError, ValueError) as error:  # pooch: ValueError for a wrong checksum or status; OSError: network
             if isinstance(error, OSError) and error.errno in _NO_PLACE:
                 raise ResourceError(f"{folder} must take {file.name}, but {error}; mend it and run again") from error
-            faults.append(f"{url}: {' '.join(str(error).split())}")
+            faults.append(f"{url}: {_reason(error)}")
     raise DataError(
         f"{file.name} must be downloaded, but no address delivered it ({'; '.join(faults)}); without a network copy "
         f"the file ({file.checksum}) from another machine to {folder / file.name} and run again"
     )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split("(Caused by ")[-1].split())[:200]  # requests nests the cause in its own words
 
 
 def _retrieve(file: RemoteFile, url: str, folder: Path) -> Path:
