@@ -14,13 +14,15 @@ from pipeline.datasets.source import Block, FileList, rows_per_block
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 
-_CHANNELS = (1, 2, 3, 4)
+_CHANNELS = ((1, 3), (2, 4))
+"""Likely numbers of channels, and others; the likely ones are looked for first."""
 
 
 class ArrayFile:
     """Images in an NPY, NPZ or HDF5 file.
 
-    Shapes: (n, height, width) is grey; with a fourth axis, 1 to 4 channels stand last or else second. Values: uint8 as
+    Shapes: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis, whichever
+    has a length of 1 or 3, else of 2 or 4. Values: uint8 as
     they are; bool as 0 and 255; uint16 scaled, 65535 to 255; floats from 0 to 1, times 255; other whole numbers if all
     lie within 0 and 255. Labels come from a CSV with one line an image, or (``inside``) from one-dimensional arrays of
     whole numbers or texts beside the images.
@@ -103,7 +105,7 @@ def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
     shape = images.shape
     axis = None
     if len(shape) == 4:
-        axis = next((axis for axis in (3, 1) if shape[axis] in _CHANNELS), 0)
+        axis = next((axis for counts in _CHANNELS for axis in (3, 1) if shape[axis] in counts), 0)
     if len(shape) not in (3, 4) or axis == 0:
         raise DataError(
             f"{images.name} must have shape (n, height, width), (n, height, width, channels) or "

@@ -1,9 +1,11 @@
 """Small things that several tests of the datasets need."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, Item, decode_chunk
 
 _DIGITS = PreprocessParams(
     source="digits",
@@ -22,3 +24,20 @@ _DIGITS = PreprocessParams(
 def preprocess(**changes: Any) -> PreprocessParams:
     """Return the section ``preprocess`` with the given values instead of plain ones."""
     return replace(_DIGITS, **changes)
+
+
+class DecodeHere:
+    """Stands in for the processes of the decoding pool where a test needs many files but no processes."""
+
+    def __init__(self, workers: int) -> None:
+        self.is_closed = False
+
+    def submit(self, job: DecodeJob, chunk: list[Item]) -> Future[list[DecodedFile]]:
+        """Decode at once."""
+        done: Future[list[DecodedFile]] = Future()
+        done.set_result(decode_chunk(job, chunk))
+        return done
+
+    def close(self) -> None:
+        """Note that the stream has ended."""
+        self.is_closed = True

@@ -1,7 +1,6 @@
 import gc
 import os
 import signal
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,11 @@ import pytest
 
 from pipeline.datasets import decode_pool, decode_worker
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, Item, decode_chunk, read_regular
+from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, decode_chunk, read_regular
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError, ResourceError
+from tests.datasets.builders import DecodeHere
 from tests.datasets.pictures import bomb, encode, picture
 
 JOB = DecodeJob(None, 1_000_000, None, pixel_bytes=None, with_encoded=False)
@@ -56,18 +56,6 @@ def test_few_files_need_no_process(monkeypatch):
 
 
 def test_number_under_way_is_bounded(monkeypatch):
-    class Here:
-        def __init__(self, workers: int) -> None:
-            self.is_closed = False
-
-        def submit(self, job: DecodeJob, chunk: list[Item]) -> Future[list[DecodedFile]]:
-            done: Future[list[DecodedFile]] = Future()
-            done.set_result(decode_chunk(job, chunk))
-            return done
-
-        def close(self) -> None:
-            self.is_closed = True
-
     taken = 0
 
     def counted():
@@ -76,7 +64,7 @@ def test_number_under_way_is_bounded(monkeypatch):
             taken += 1
             yield item
 
-    monkeypatch.setattr(decode_pool, "_Pool", Here)
+    monkeypatch.setattr(decode_pool, "_Pool", DecodeHere)
     next(decode_files(JOB, counted(), workers=2))
     assert taken == 64 * 4
 

@@ -1,0 +1,257 @@
+import errno
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.datasets import decode_pool
+from pipeline.datasets.batch import kind_of, open_delivery
+from pipeline.datasets.identity import format_ids, hash_images
+from pipeline.datasets.shard import ShardResult, copy_shard, known_content, write_shard
+from pipeline.datasets.store import ImageStore
+from pipeline.datasets.transform import ImageTransform
+from pipeline.errors import DataError, ResourceError
+from pipeline.layout import Layout
+from pipeline.storage import read_json
+from tests.datasets.builders import DecodeHere, preprocess
+from tests.datasets.pictures import BAD_FILES, encode, noise, picture, write_bad_entries, write_bad_files
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC).isoformat()
+NOTHING = np.empty(0, np.uint64)
+TRANSFORM = ImageTransform((6, 8), "stretch", "rgb")
+
+
+def ingest(
+    layout: Layout, location: str | Path, known: np.ndarray = NOTHING, removed: np.ndarray = NOTHING
+) -> ShardResult:
+    delivery = open_delivery(layout, preprocess(), str(location), workers=1)
+    return write_shard(layout, delivery, TRANSFORM, known=known, removed=removed, created=NOW)
+
+
+def put(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def ids_of(*pixels: np.ndarray) -> list[str]:
+    hashes = hash_images([image.transpose(2, 0, 1) if image.ndim == 3 else image[None] for image in pixels])
+    return format_ids(hashes, np.ones(len(hashes), np.int64)).astype(str).tolist()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "repo", "mine")
+
+
+@pytest.fixture(autouse=True)
+def _decode_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_pool, "_Pool", DecodeHere)
+
+
+# --- what a shard holds -----------------------------------------------------------------------------------------------
+
+
+def test_equal_sizes_are_kept_as_pixels(layout, tmp_path):
+    folder = put(tmp_path / "in", {f"{i}.png": encode(picture(i)) for i in range(70)})
+    result = ingest(layout, folder)
+    assert result.batch_id is not None
+    assert (result.n_images, result.duplicates, result.quarantined) == (70, 0, [])
+    names = sorted(f"{i}.png" for i in range(70))
+    pictures = [picture(int(name.removesuffix(".png"))) for name in names]
+    shard = layout.batches / result.batch_id
+    with ImageStore(shard / "shard.h5") as store:
+        assert not store.is_encoded
+        assert np.array_equal(store.read(0, 70), np.stack(pictures).transpose(0, 3, 1, 2))
+        assert store.image_ids().tolist() == ids_of(*pictures)
+        assert set(store.batch_ids()) == {result.batch_id}
+    with ImageStore(shard / "shard.h5", TRANSFORM) as store:
+        assert store.image_shape == (3, 6, 8)
+    table = pq.read_table(shard / "images.parquet").to_pydict()
+    assert table["path"] == names
+    assert table["image_id"] == ids_of(*pictures)
+    assert table["position"] == list(range(70))
+    assert {*table["height"], *table["width"]} == {12, 16}
+    assert read_json(shard / "batch.json") == {
+        "id": result.batch_id,
+        "created": NOW,
+        "source": str(folder),
+        "n_images": 70,
+        "quarantined": 0,
+        "duplicates": 0,
+    }
+    assert sorted(path.name for path in layout.batches.iterdir()) == [result.batch_id]
+
+
+@pytest.mark.parametrize("odd_at", [0, 30, 69])
+def test_differing_sizes_are_kept_as_encoded_bytes_whenever_they_show(layout, tmp_path, odd_at):
+    pictures = [picture(i) if i != odd_at else picture(i, 30, 10)[:, :, 0] for i in range(70)]
+    folder = put(tmp_path / "in", {f"{i:02}.png": encode(pixels) for i, pixels in enumerate(pictures)})
+    result = ingest(layout, folder)
+    assert result.n_images == 70
+    with ImageStore(layout.batches / str(result.batch_id) / "shard.h5", TRANSFORM) as store:
+        assert store.is_encoded
+        assert store.image_ids().tolist() == ids_of(*pictures)
+        expected = TRANSFORM.apply([np.atleast_3d(pixels).transpose(2, 0, 1) for pixels in pictures])
+        assert np.array_equal(store.read(0, 70), expected)
+    sizes = pq.read_table(layout.batches / str(result.batch_id) / "images.parquet").to_pydict()
+    assert (sizes["height"][odd_at], sizes["width"][odd_at]) == (30, 10)
+
+
+def test_large_photographs_are_kept_as_their_files(layout, tmp_path):
+    files = {f"{i}.jpg": encode(picture(i, 200, 150), "JPEG") for i in range(3)}
+    result = ingest(layout, put(tmp_path / "in", files))
+    with ImageStore(layout.batches / str(result.batch_id) / "shard.h5", TRANSFORM) as store:
+        assert store.encoded(0, 3) == list(files.values())
+
+
+def test_bad_images_are_quarantined_and_the_rest_goes_on(layout, tmp_path):
+    folder = put(tmp_path / "in", {f"good{i}.png": encode(picture(i)) for i in range(3)})
+    write_bad_files(folder)
+    reasons = write_bad_entries(folder, tmp_path / "outside") | {
+        name: reason for name, (_, reason) in BAD_FILES.items()
+    }
+    result = ingest(layout, folder)
+    assert result.n_images == 3
+    assert {name for name, _ in result.quarantined} == reasons.keys()
+    table = pq.read_table(layout.batches / str(result.batch_id) / "quarantine.parquet").to_pydict()
+    assert list(zip(table["file"], table["reason"], strict=True)) == result.quarantined
+    assert read_json(layout.batches / str(result.batch_id) / "batch.json")["quarantined"] == len(reasons)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "h5", "parquet", "folder of parquet"])
+def test_every_kind_of_delivery_gives_the_same_ids(layout, tmp_path, kind):
+    pictures = np.stack([picture(i) for i in range(5)])
+    path = tmp_path / f"x.{kind}"
+    if kind == "npy":
+        np.save(path, pictures)
+    elif kind == "npz":
+        np.savez(path, images=pictures)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["images"] = pictures
+    else:
+        path = path if kind == "parquet" else tmp_path / "parts" / "x.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"image": [encode(image) for image in pictures]}), path)
+        path = path if kind == "parquet" else path.parent
+    by_file = ingest(layout, path)
+    by_folder = ingest(layout, put(tmp_path / "in", {f"{i}.png": encode(pictures[i]) for i in range(5)}))
+    assert by_file.batch_id == by_folder.batch_id
+    with ImageStore(layout.batches / str(by_file.batch_id) / "shard.h5") as store:
+        assert store.image_ids().tolist() == ids_of(*pictures)
+
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+def test_batch_is_named_by_content_not_by_names_or_order(layout, tmp_path):
+    one = ingest(layout, put(tmp_path / "a", {"1.png": encode(picture(1)), "2.png": encode(picture(2))}))
+    shard = layout.batches / str(one.batch_id) / "shard.h5"
+    written = shard.stat().st_mtime_ns
+    two = ingest(layout, put(tmp_path / "b", {"x.bmp": encode(picture(2), "BMP"), "y.png": encode(picture(1))}))
+    other = ingest(layout, put(tmp_path / "c", {"1.png": encode(picture(1))}))
+    assert one.batch_id == two.batch_id != other.batch_id
+    assert shard.stat().st_mtime_ns == written
+
+
+def test_known_and_repeated_content_is_not_taken_twice(layout, tmp_path):
+    first = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(picture(i)) for i in range(4)}))
+    known = known_content([layout.batches / str(first.batch_id) / "images.parquet"])
+    again = ingest(layout, tmp_path / "a", known)
+    assert again == ShardResult(None, 0, 4, [])
+    half = ingest(layout, put(tmp_path / "b", {f"{i}.png": encode(picture(i)) for i in (2, 3, 7, 8)}), known)
+    assert (half.n_images, half.duplicates) == (2, 2)
+    twins = ingest(layout, put(tmp_path / "c", {"1.png": encode(picture(50)), "2.bmp": encode(picture(50), "BMP")}))
+    assert (twins.n_images, twins.duplicates) == (1, 1)
+    assert {path.name for path in layout.batches.iterdir()} == {first.batch_id, half.batch_id, twins.batch_id}
+
+
+def test_removed_images_do_not_come_back(layout, tmp_path):
+    folder = put(tmp_path / "a", {"1.png": encode(picture(1)), "2.png": encode(picture(2))})
+    removed = hash_images([picture(1).transpose(2, 0, 1)])
+    result = ingest(layout, folder, removed=removed)
+    assert result.n_images == 1
+    ((name, reason),) = result.quarantined
+    assert name == "1.png"
+    assert reason.startswith("was removed from this experiment and is not taken again")
+
+
+def test_images_that_the_model_cannot_take_are_quarantined(layout, tmp_path):
+    np.save(tmp_path / "x.npy", noise(3, 9, 9, 4))
+    result = ingest(layout, tmp_path / "x.npy")
+    assert result.batch_id is None
+    assert [reason for _, reason in result.quarantined] == [
+        "channels 'rgb' needs images of 1 or 3 channels, got 4; set preprocess.channels to source"
+    ] * 3
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_failure_leaves_nothing(layout, tmp_path, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = put(tmp_path / "a", {"1.png": encode(picture(1))})
+    monkeypatch.setattr("pipeline.datasets.shard.write_json", fail)
+    with pytest.raises((OSError, ResourceError), match="No space left"):
+        ingest(layout, folder)
+    assert list(layout.batches.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("nowhere", r"nowhere is missing; correct the path"),
+        ("note.txt", r"note.txt must be a folder of images or end in .npy, .npz, .h5, .hdf5, .parquet; put images"),
+        ("bad.npy", r"bad.npy must be a NumPy array file, got other content"),
+        ("bad.parquet", r"bad.parquet must be a complete Parquet file, but"),
+    ],
+)
+def test_deliveries_that_are_none_are_refused(layout, tmp_path, location, message):
+    for name in ("note.txt", "bad.npy", "bad.parquet"):
+        (tmp_path / name).write_bytes(b"only words")
+    with pytest.raises(DataError, match=message):
+        ingest(layout, tmp_path / location)
+
+
+def test_urls_are_told_apart_by_their_ending():
+    assert kind_of("s3://bucket/images") == "folder"
+    assert kind_of("s3://bucket/x.npz") == "npy"
+    assert kind_of("https://host/x.parquet") == "parquet"
+
+
+def test_known_content_needs_its_tables(tmp_path):
+    with pytest.raises(DataError, match=r"images.parquet is missing; restore the folder"):
+        known_content([tmp_path / "images.parquet"])
+    (tmp_path / "images.parquet").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"images.parquet must be a complete table of images, but"):
+        known_content([tmp_path / "images.parquet"])
+
+
+# --- removal ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_copy_leaves_images_out_and_keeps_ids(layout, tmp_path, mixed):
+    pictures = [picture(i, 12, 16 + (i if mixed else 0)) for i in range(5)]
+    result = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(image) for i, image in enumerate(pictures)}))
+    ids = ids_of(*pictures)
+    source, target = layout.batches / str(result.batch_id), layout.batches / f"{result.batch_id}.1"
+    assert copy_shard(source, target, [ids[1], ids[4], "i-0000000000000000"]) == 3
+    kept = [pictures[i] for i in (0, 2, 3)]
+    with ImageStore(target / "shard.h5", TRANSFORM) as store:
+        assert store.image_ids().tolist() == ids_of(*kept)
+        assert set(store.batch_ids()) == {result.batch_id}
+        assert np.array_equal(store.read(0, 3), TRANSFORM.apply([image.transpose(2, 0, 1) for image in kept]))
+    assert pq.read_table(target / "images.parquet")["path"].to_pylist() == ["0.png", "2.png", "3.png"]
+    assert read_json(target / "batch.json")["n_images"] == 3
+    assert copy_shard(source, layout.batches / "none", ids) == 0
+    assert not (layout.batches / "none").exists()
