@@ -26,8 +26,11 @@ image.src = style.backgroundImage.slice(5, -2);
 """
 
 INKED = """
-const c = document.querySelector("canvas"), data = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-return data.filter((value, n) => n % 4 === 3 && value > 0).length
+const shown = document.querySelector("canvas"), copy = document.createElement("canvas");
+[copy.width, copy.height] = [shown.width, shown.height];
+const context = copy.getContext("2d", { willReadFrequently: true });
+context.drawImage(shown, 0, 0);
+return context.getImageData(0, 0, copy.width, copy.height).data.filter((value, n) => n % 4 === 3 && value > 0).length
 """
 
 CELLS = """
@@ -156,7 +159,8 @@ def test_erased_images_are_nowhere(browser: Browser, tmp_path: Path) -> None:
     browser.open(page, f"clusters/0?show=image:{gone[0]}")
     assert not opened(browser)
     browser.open(page, "compose")
-    assert len(browser.all(".swap-grid tbody tr")) == 5
+    anchors = two_facets().swaps.anchors if two_facets().swaps else []
+    assert len(browser.all(".swap-grid tbody tr")) == len(set(anchors) - set(gone)) < 6
 
 
 def test_the_cross_table_shows_every_pair_and_its_count(browser: Browser, page: Path) -> None:
@@ -215,7 +219,7 @@ def test_composing_follows_facet_a_and_b(browser: Browser, page: Path) -> None:
     place = "const p = document.querySelector('.result .pic'); return p.style.backgroundPosition"
     before = browser.run(place)
     browser.run("document.querySelector('[data-spot=\"a-2\"]').click()")
-    browser.run("document.querySelector('[data-spot=\"b-4\"]').click()")
+    browser.run("const b = document.querySelector('[data-spot=\"b-4\"]'); b.focus(); b.click()")
     assert images_of(browser, ".equation") == [int(swaps.anchors[2]), int(swaps.anchors[4])]
     assert browser.run(place) != before
     assert browser.focused("data-spot") == "b-4"

@@ -10,7 +10,7 @@ function composePanel() {
   const body = h("div", { class: "stack", style: { gap: "26px" } });
   const draw = () => {
     const held = document.activeElement?.dataset?.spot;
-    body.replaceChildren(equation(), h("div", { class: "columns" }, readBack(), swapGrid(usable, draw)));
+    body.replaceChildren(h("div", { class: "composed" }, equation(), readBack()), swapGrid(usable, draw));
     if (held) body.querySelector(`[data-spot="${held}"]`)?.focus();
   };
   draw();
@@ -55,7 +55,7 @@ function readBack() {
 }
 
 function swapGrid(usable, draw) {
-  const { anchors } = D.swaps, size = niceSize("images", innerWidth < 600 ? 24 : 36), tone = facets[composeState.facet].tone;
+  const { anchors } = D.swaps, size = niceSize("images", innerWidth < 600 ? 24 : 48), tone = facets[composeState.facet].tone;
   const pick = (name, n) => h("button", { type: "button", "aria-pressed": composeState[name] === n, "data-spot": `${name}-${n}`,
     "aria-label": `Image ${name.toUpperCase()}: number ${n + 1}`, onclick: () => { composeState[name] = n; draw(); } }, imagePicture(anchors[n], size));
   const mix = (a, b) => h("button", { type: "button", "data-spot": `mix-${a}-${b}`, "aria-pressed": composeState.a === a && composeState.b === b,

@@ -42,7 +42,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const notes = ["Pale cells hold no image: the picture there is what the model imagines."];
-  if (pair) notes.unshift(`The two facets share ${percent(pair.normalised)} of their information.`);
+  if (pair) notes.unshift(`The two facets share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
   return notes.join(" ");
 }
@@ -54,12 +54,12 @@ function inOrder(facet, ids) {
 
 function crossTable(view) {
   const rowIds = inOrder(view.rows, view.rowIds), columnIds = inOrder(view.columns, view.columnIds);
-  const room = (document.getElementById("main").clientWidth - 230) / Math.max(1, columnIds.length);
-  const size = niceSize("images", Math.max(34, Math.min(64, Math.floor(room) - 3)));
+  const main = document.getElementById("main"), inner = main.clientWidth - 2 * parseFloat(getComputedStyle(main).paddingLeft);
+  const size = Math.max(34, Math.min(SMOOTH_UP_TO, Math.floor((inner - 118) / Math.max(1, columnIds.length)) - 3));
   const head = (facet, id, scope) => h("th", { scope, class: facet.tone, "data-head": `${scope}-${id}` },
     h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, "image")}` },
       scope === "row" ? h("span", { "aria-hidden": "true" }, String(id)) : null,
-      imagePicture(faceOf(facet.clusters[id]), niceSize("images", Math.min(28, size))),
+      imagePicture(faceOf(facet.clusters[id]), Math.min(28, size - 8)),
       scope === "col" ? h("span", { "aria-hidden": "true" }, String(id)) : null));
   const largest = Math.max(1, ...rowIds.flatMap((r) => columnIds.map((c) => view.count(r, c))));
   const table = h("table", { class: "cross" },

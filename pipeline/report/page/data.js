@@ -24,7 +24,7 @@ const images = {
   isSampled: unpack(D.images.is_sampled),
   labels: Object.fromEntries(Object.entries(D.images.labels).map(([name, packed]) => [name, unpack(packed)])),
 };
-const isShown = (index) => index >= 0 && images.ids[index] !== null;
+const isShown = (index) => typeof images.ids[index] === "string";
 const nImages = sum(D.batches.filter((b) => b.status !== "removed").map((b) => b.n_images)) || D.n_train + D.n_test;
 
 const facets = D.facets.map((facet, j) => ({

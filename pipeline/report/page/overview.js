@@ -44,10 +44,10 @@ function facetCard(facet) {
       h("a", { class: "button", href: `#/clusters/${facet.index}`, "aria-label": `Clusters of ${facet.label}` }, "Clusters")),
     skyline(facet),
     h("dl", { class: "stats" },
-      stat("Clusters in use", facet.used.length, `of ${facet.n_components}`),
-      stat("Largest cluster", percent(largest)),
-      stat("Mean confidence", fixed(confidence)),
-      stat("Latent dimensions", facet.latent_dim)),
+      stat("In use", facet.used.length, `of ${plural(facet.n_components, "cluster")}`),
+      stat("Largest", percent(largest)),
+      stat("Confidence", fixed(confidence)),
+      stat("Dimensions", facet.latent_dim)),
     labelNote(facet));
 }
 
@@ -61,7 +61,8 @@ function depthNote(facet) {
 function skyline(facet) {
   if (!facet.used.length) return emptyNote("No image lies in this facet.");
   const sorted = [...facet.used].sort((a, b) => b.size - a.size), shown = sorted.slice(0, 24), most = shown[0].size;
-  const size = niceSize("images", 24);
+  const room = Math.min(420, document.getElementById("main").clientWidth - 40) / shown.length;
+  const size = Math.min(niceSize("images", 24), Math.floor(room) - 3);
   return h("figure", { class: "stack", style: { gap: "6px" } },
     h("div", { class: "skyline", role: "group", "aria-label": `Cluster sizes of ${facet.label}` }, shown.map((cluster) =>
       h("a", { href: clusterHref(cluster), "aria-label": `${titleOf(cluster)}: ${plural(cluster.size, "image")}`, "data-tip": `${titleOf(cluster)} · ${plural(cluster.size, "image")} · ${percent(share(cluster))}` },
@@ -78,16 +79,21 @@ function labelNote(facet) {
   return h("p", { class: "note" }, `${verdict} `, h("b", {}, best.factor), `: accuracy ${fixed(score.selected)}, where chance gives ${fixed(score.chance)}. Labels were only used to measure this.`);
 }
 
+// The part of what two facets share that clusterings of these sizes would share by chance.
+function chanceShare(pair) {
+  return pair.mutual_information > 0 ? pair.normalised * Math.min(1, pair.chance / pair.mutual_information) : 0;
+}
+
 function dependenceCard() {
   if (facets.length === 1) {
     return h("article", { class: "card stack" }, h("h2", {}, "One facet"), h("p", { class: "note" },
       "This model has a single facet, so there is nothing to compare it with. More facets come with longer lists in model.latent_dims and model.n_components."));
   }
   return h("article", { class: "card stack" }, h("h2", {}, "How separate the facets are"),
-    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. Few images per cell give more than 0 % by chance."),
+    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. The fewer images a cell has, the more comes by chance."),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
       h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second]),
-        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised))), meter(pair.normalised))));
+        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised))));
 }
 
 function modelCard() {
@@ -95,11 +101,11 @@ function modelCard() {
   const bounds = healthy.map((seed) => seed.validation_elbo), low = Math.min(...bounds), high = Math.max(...bounds);
   const place = (value) => (high > low ? (value - low) / (high - low) : 1);
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
-    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}.`),
-    sortTable([["Seed"], ["Held-out bound, nats", "number"], ["", ""], ["Health"]], D.model.seeds.map((seed) => [
+    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. The bound (ELBO) is measured on images held out of training; higher is better.`),
+    sortTable([["Seed"], ["Bound, nats", "number"], ["", ""], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       fixed(seed.validation_elbo, 2),
-      seed.healthy ? h("div", { style: { width: "90px" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : "",
+      seed.healthy ? h("div", { style: { width: "60px" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : "",
       seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", {}, h("span", { class: "pill bad" }, "unhealthy"), h("br"), h("span", { class: "small reason" }, seed.reason ?? "")),
     ])));
 }

@@ -1,5 +1,6 @@
 // Pictures cut out of sprites.
 
+const SMOOTH_UP_TO = 64;
 const sprites = {};
 
 function spriteUrl(file) {
@@ -30,7 +31,8 @@ function corner(sheet, index) {
 // One picture as a decorative element whose longer side is `size` CSS pixels; who shows it says what it is.
 function picture(name, index, size, props = {}) {
   const sheet = D.sheets[name], at = corner(sheet, index), scale = size / Math.max(sheet.width, sheet.height);
-  const isCrisp = Math.max(sheet.width, sheet.height) <= 16;
+  // Large pictures of few pixels show these as they are; small ones are easier to read when smoothed.
+  const isCrisp = Math.max(sheet.width, sheet.height) <= 16 && size > SMOOTH_UP_TO;
   const element = h("span", { ...props, class: `pic ${spriteUrl(at.file).className} ${isCrisp ? "crisp" : ""} ${props.class ?? ""}` });
   element.style.cssText = `width:${sheet.width * scale}px;height:${sheet.height * scale}px;` +
     `background-size:${at.fileWidth * scale}px ${at.fileHeight * scale}px;background-position:${-at.left * scale}px ${-at.top * scale}px`;
@@ -42,10 +44,10 @@ function imagePicture(index, size, props = {}) {
   return picture("images", index, size, { ...props, "data-image": index });
 }
 
-// Integer scales keep small pictures sharp.
+// Pictures that show their pixels need integer scales.
 function niceSize(name, wanted) {
   const longer = Math.max(D.sheets[name].width, D.sheets[name].height);
-  return longer <= 16 ? Math.max(1, Math.round(wanted / longer)) * longer : wanted;
+  return longer <= 16 && wanted > SMOOTH_UP_TO ? Math.round(wanted / longer) * longer : wanted;
 }
 
 function imageButton(index, size, facet = null, rank = "") {
