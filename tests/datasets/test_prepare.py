@@ -1,7 +1,6 @@
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,73 +14,16 @@ from hypothesis import strategies as st
 from pipeline.datasets import ImageStore, prepare_images, read_labels, scan
 from pipeline.datasets.catalogue import split_by_content
 from pipeline.datasets.decode import encode_png
-from pipeline.datasets.identity import batch_id, format_ids, hash_images
+from pipeline.datasets.identity import batch_id, hash_images
 from pipeline.datasets.prepare import SPLITS, write_images_table
-from pipeline.datasets.source import Block, FileList, Split
+from pipeline.datasets.source import Block, Split
 from pipeline.datasets.store import write_store
-from pipeline.errors import DataError, ResourceError
+from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.storage import write_json
 from tests.datasets.builders import preprocess
+from tests.datasets.fake_source import Fake, Prepare, contents, ids_of, make_block, make_images
 from tests.datasets.files import write_mnist
-
-
-@dataclass
-class Fake:
-    """A source that yields what a test gives it."""
-
-    content: Sequence[Block]
-    names: dict[str, list[str]]
-
-    def fetch(self) -> None:
-        pass
-
-    def fingerprint(self, files: FileList) -> dict[str, Any]:
-        return {"fake": True}
-
-    def n_images(self) -> int:
-        return sum(len(block.paths) for block in self.content)
-
-    def class_names(self) -> dict[str, list[str]]:
-        return self.names
-
-    def blocks(self) -> Iterator[Block]:
-        yield from self.content
-
-
-Prepare = Callable[..., Path]
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Prepare blocks as experiment ``fake``; return the prepared folder."""
-
-    def run(*blocks: Block, names: dict[str, list[str]] | None = None, **changes: Any) -> Path:
-        layout, source = Layout(tmp_path, "fake"), Fake(blocks, names or {})
-        for module in ("prepare", "manifest"):
-            monkeypatch.setattr(f"pipeline.datasets.{module}.open_source", lambda params, layout: source)
-        params = preprocess(**changes)
-        scan(layout, params)
-        prepare_images(layout, params)
-        return layout.prepared
-
-    return run
-
-
-def make_images(n: int, shape: tuple[int, int, int] = (1, 4, 4), seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
-
-
-def make_block(images: Any, **more: Any) -> Block:
-    return Block(images=images, paths=[f"{row}.png" for row in range(len(images))], **more)
-
-
-def ids_of(images: np.ndarray) -> list[str]:
-    return format_ids(hash_images(images), np.ones(len(images), np.int64)).astype(str).tolist()
-
-
-def contents(prepared: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in prepared.iterdir()}
 
 
 def test_digits_split_as_documented(tmp_path: Path) -> None:
@@ -260,98 +202,6 @@ def test_removed_images_are_left_out(prepare: Prepare, tmp_path: Path) -> None:
     prepare(make_block(images))
     after = {split: read_labels(prepared, split)[0].tolist() for split in SPLITS}
     assert after == {split: [i for i in before[split] if i not in gone] for split in before}
-
-
-# What is refused, and what the message says.
-
-
-def test_an_empty_test_split_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(
-        DataError, match=r"the test split needs at least one image, got 0 of 5 read and 0 rejected \(test"
-    ):
-        prepare(make_block(make_images(5)), test_fraction=0.0)
-
-
-def test_an_empty_training_split_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match="the train split needs at least one image, got 0 of 1 read"):
-        prepare(make_block(make_images(1)), test_fraction=0.9)
-
-
-def test_a_source_of_rejected_files_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match="needs at least one image, got 0 of 0 read and 2 rejected"):
-        prepare(Block(images=[], paths=[], rejected=[("a", "bad"), ("b", "bad")]))
-
-
-def test_blocks_of_differing_shapes_are_refused(prepare: Prepare) -> None:
-    blocks = make_block(make_images(3)), make_block(make_images(3, (3, 4, 4)))
-    with pytest.raises(
-        DataError, match=r"one shape after preprocessing .*, got \(1, 4, 4\) and \(3, 4, 4\); set preprocess"
-    ):
-        prepare(*blocks)
-
-
-def test_a_missing_joined_batch_is_named(prepare: Prepare, tmp_path: Path) -> None:
-    write_json(Layout(tmp_path, "fake").joined, ["b-0123456789ab"])
-    with pytest.raises(DataError, match=r"joined/fake\.json names the batch b-0123456789ab, but .* is missing"):
-        prepare(make_block(make_images(9)))
-
-
-@pytest.mark.parametrize("value", [{}, "b-0123456789ab", [3]])
-def test_a_list_of_ids_must_be_one(prepare: Prepare, tmp_path: Path, value: Any) -> None:
-    write_json(Layout(tmp_path, "fake").joined, value)
-    with pytest.raises(DataError, match=r"joined/fake\.json must be a JSON list of ids, got"):
-        prepare(make_block(make_images(9)))
-
-
-def test_a_removed_id_must_be_one(prepare: Prepare, tmp_path: Path) -> None:
-    write_json(Layout(tmp_path, "fake").removed, ["17"])
-    with pytest.raises(DataError, match="an image id must be i- and 16 hex digits, got '17'"):
-        prepare(make_block(make_images(9)))
-
-
-def test_a_source_that_was_not_scanned_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"sources/digits\.json is missing"):
-        prepare_images(Layout(tmp_path, "digits"), preprocess())
-
-
-def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
-    layout, params = Layout(tmp_path, "mnist"), preprocess(source="mnist")
-    write_mnist(layout.raw / "mnist")
-    scan(layout, params)
-    write_mnist(layout.raw / "mnist", n_train=31)
-    with pytest.raises(
-        DataError,
-        match=r"the source must be as .* pins it, but files is .*; restore the files, or run facets scan mnist",
-    ):
-        prepare_images(layout, params)
-
-
-def test_a_removal_meanwhile_is_noticed(prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, removed = make_images(9), Layout(tmp_path, "fake").removed
-
-    def remove_one(self: Fake) -> dict[str, list[str]]:
-        write_json(removed, ids_of(images[:1]))
-        return {}
-
-    monkeypatch.setattr(Fake, "class_names", remove_one)
-    with pytest.raises(DataError, match=r"must stay as they are while images are prepared, .* run again"):
-        prepare(make_block(images))
-    assert not Layout(tmp_path, "fake").prepared.exists()
-
-
-def test_a_full_disk_is_refused_before_anything_is_written(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(ResourceError, match=r"needs .* of free disk"):
-        prepare(make_block(make_images(5000)))
-
-
-def test_a_failure_leaves_the_old_folder_and_nothing_else(prepare: Prepare) -> None:
-    prepared = prepare(make_block(make_images(10)))
-    before = contents(prepared)
-    with pytest.raises(DataError, match="test split"):
-        prepare(make_block(make_images(10)), test_fraction=0.0)
-    assert contents(prepared) == before
-    assert [path.name for path in prepared.parent.iterdir()] == ["fake"]
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
