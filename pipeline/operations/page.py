@@ -1,9 +1,10 @@
 """The page of an experiment follows its published version."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.layout import Layout
-from pipeline.report import compose, rows
+from pipeline.report import compose, erase_images, rows
 from pipeline.storage import read_json, write_json
 from pipeline.tables import History, query
 
@@ -31,6 +32,11 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
         )
         compose(layout.published, page)
         write_json(stamp, {"version": version.version})
+
+
+def erase_pictures(folders: Iterable[Path], image_ids: frozenset[str]) -> int:
+    """Blank images in report and thumbnail folders, as far as those exist; return how many pictures were blanked."""
+    return sum(erase_images(folder, image_ids) for folder in folders if (folder / "page.json").exists())
 
 
 def _clusters(layout: Layout) -> list[rows.ClusterRow]:

@@ -10,9 +10,8 @@ from pipeline.errors import PublishError
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import AssignBatch, assigner, forget_assignments
 from pipeline.operations.locks import publish_lock, repository_lock
-from pipeline.operations.page import refresh_page
+from pipeline.operations.page import erase_pictures, refresh_page
 from pipeline.operations.stage_model import stage_model as stage_model
-from pipeline.report import erase_images
 from pipeline.storage import read_json
 from pipeline.tables import History, unhealthy
 
@@ -98,8 +97,8 @@ def withdraw(layout: Layout) -> Published:
             return (0 if before is None else before.version), False
         history.withdraw(removed)
         folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
-        erased = sum(erase_images(folder, removed) for folder in folders if (folder / "page.json").exists())
-        refresh_page(layout, force=erased > 0)
+        n_erased = erase_pictures(folders, removed)
+        refresh_page(layout, force=n_erased > 0)
         return history.served().version, history.served().version != before.version
 
 

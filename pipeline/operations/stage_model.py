@@ -11,7 +11,7 @@ from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import DataError, PublishError
 from pipeline.layout import Layout
-from pipeline.report import erase_images
+from pipeline.operations.page import erase_pictures
 from pipeline.storage import atomic_dir, read_json, require_free_space, write_json
 from pipeline.tables import History
 
@@ -48,7 +48,7 @@ def stage_model(layout: Layout, experiment: Experiment) -> str:
     removed = frozenset(read_id_list(layout.removed))
     if removed:
         History(layout.published).purge_models(removed)
-        erase_images(target / "report", removed)
+        erase_pictures([target / "report"], removed)
     return model["model_version"]
 
 

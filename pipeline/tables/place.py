@@ -1,11 +1,14 @@
 """Where published tables are read from: a folder or a URL."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.storage import read_json
+
+_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Place:
@@ -22,7 +25,9 @@ class Place:
             # Only here: a local reader need not pay for the import.
             import fsspec
 
-            self.filesystem, self._inner = fsspec.core.url_to_fs(self.location)
+            self.filesystem, self._inner = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)
+            # DuckDB asks for dates, which not every protocol has; published files never change, so any date is right.
+            self.filesystem.modified = lambda _path: _SOME_DAY
 
     def file(self, relative: str) -> str:
         """Return the full name of a file that a version lists."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DataError
@@ -81,6 +80,9 @@ class Snapshot:
         Raises:
             ConfigError: there is no such table or column.
         """
+        # It imports pandas, which SQL does without.
+        import pyarrow.dataset as ds
+
         files = [self.place.local(part.file) for part in self.files(table)]
         schema = self.schema(table)
         unknown = [name for name in columns or [] if name not in schema.names]

@@ -1,5 +1,8 @@
 """SQL over published tables, by DuckDB."""
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,25 +50,32 @@ def query(
     names = Path(base) / "names" / f"{experiment}.csv"
 
     def run(snapshot: Snapshot) -> pa.Table:
-        with connect() as database:
-            _create_views(database, snapshot, names)
-            return _execute(database, sql, snapshot)
+        with _readable_errors(snapshot), connect() as database:
+            _create_views(database, snapshot, names, sql)
+            result = database.sql(sql)
+            return pa.table({}) if result is None else result.to_arrow_table()
 
+    if not sql.strip():
+        raise ConfigError("a query must be a SQL statement, got an empty text; write one, such as FROM clusters")
     found = with_snapshot(experiment, base, version, run)
     return found.to_pandas() if engine == "pandas" else found
 
 
-def _create_views(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, names: Path) -> None:
+def _create_views(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, names: Path, sql: str) -> None:
     if snapshot.place.filesystem is not None:
         database.register_filesystem(snapshot.place.filesystem)
-    minted_by = load_identity(snapshot.place, snapshot.version).minted_by
-    named = load_names(names, minted_by)
+    _create_names(database, load_names(names, load_identity(snapshot.place, snapshot.version).minted_by))
+    # A view looks at each of its files when it is made: with many thousands, only what is asked for is worth that.
+    mentioned = [table for table in snapshot.tables if re.search(rf"\b{table}\b", sql, re.IGNORECASE)]
+    for table in mentioned or snapshot.tables:
+        database.execute(f"CREATE VIEW {table} AS {_view(table, _files_sql(database, snapshot, table))}")
+
+
+def _create_names(database: "duckdb.DuckDBPyConnection", named: Mapping[str, tuple[str, str]]) -> None:
+    # Not registered as an Arrow table: that would import pandas.
     columns = [list(named), [name for name, _ in named.values()], [note for _, note in named.values()]]
-    text = pa.table([pa.array(column, pa.string()) for column in columns], ["uid", "name", "note"])
-    database.register(_NAMES, text)
-    for table in snapshot.tables:
-        files = _files_sql(database, snapshot, table)
-        database.execute(f"CREATE VIEW {table} AS {_view(table, files)}")
+    lists = "unnest($1::VARCHAR[]) AS uid, unnest($2::VARCHAR[]) AS name, unnest($3::VARCHAR[]) AS note"
+    database.execute(f"CREATE TABLE {_NAMES} AS SELECT {lists}", columns)
 
 
 def _files_sql(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, table: str) -> str:
@@ -87,19 +97,16 @@ def _view(table: str, files: str) -> str:
     return files
 
 
-def _execute(database: "duckdb.DuckDBPyConnection", sql: str, snapshot: Snapshot) -> pa.Table:
+@contextmanager
+def _readable_errors(snapshot: Snapshot) -> Iterator[None]:
     import duckdb
 
-    if not sql.strip():
-        raise ConfigError(
-            "a query must be a SQL statement, got an empty text; write one, such as select * from clusters"
-        )
     try:
-        result = database.sql(sql)
-        return pa.table({}) if result is None else result.to_arrow_table()
+        yield
     except (duckdb.IOException, duckdb.HTTPException) as error:
         raise DataError(
-            f"version {snapshot.version.version} must be whole, but {_first_line(error)}; run facets check"
+            f"version {snapshot.version.version} of {snapshot.place.location} must be whole, but {_first_line(error)}; "
+            "run facets check"
         ) from error
     except duckdb.OutOfMemoryException as error:
         raise ResourceError(f"the query needs more memory, got {_first_line(error)}; select fewer columns") from error

@@ -14,9 +14,7 @@ from tests.tables.builders import cycle, make_facet, make_ids, patient
 
 def write(folder, ids, facets, step=None, **options):
     step = step or len(ids)
-    with write_assignments(
-        folder, batch_id="train", model_version="m-0", n_facets=len(facets), **options
-    ) as writer:
+    with write_assignments(folder, batch_id="train", model_version="m-0", n_facets=len(facets), **options) as writer:
         for start in range(0, len(ids), step):
             some = slice(start, start + step)
             writer.write(ids[some], [part(facet, some) for facet in facets])

@@ -205,7 +205,7 @@ def test_parts_are_listed_with_rows_and_hashes(bench):
     assert first.file == f"parts/{OLD}/train/facet_0.parquet"
 
 
-def rejected(bench, message, error=PublishError, **options):
+def rejected(bench, message, error: type[Exception] = PublishError, **options):
     with pytest.raises(error, match=message):
         bench.publish(NEW, **options)
     assert bench.history.served().version == 1

@@ -9,7 +9,9 @@ MODELS = [f"m-{letter * 12}" for letter in "abcd"]
 
 def publish_models(bench, ids, models):
     for number, model in enumerate(models):
-        bench.write_model(model, {batch: [cycle(len(of), 4, number), cycle(len(of), 3)] for batch, of in ids.items()}, ids)
+        bench.write_model(
+            model, {batch: [cycle(len(of), 4, number), cycle(len(of), 3)] for batch, of in ids.items()}, ids
+        )
         bench.publish(model)
 
 
@@ -27,7 +29,7 @@ def test_old_versions_go_with_what_only_they_needed(bench):
         names = {path.name for path in (bench.published / folder).iterdir()}
         assert names == {*MODELS[2:], "shared"} - ({"shared"} if folder == "models" else set())
     assert len(read("toy", "facet_0", root=bench.root, version=3)) == 80
-    with pytest.raises(DataError, match="version must be one of those kept in .*, newest 4, got 2"):
+    with pytest.raises(DataError, match=r"version must be one of those kept in .*, newest 4, got 2"):
         read("toy", "facet_0", root=bench.root, version=2)
     assert bench.history.check() == []
     assert bench.history.prune(2) == []

@@ -34,9 +34,14 @@ def test_nothing_planned_changes_nothing(tmp_path):
 
 def test_an_error_changes_nothing(tmp_path):
     (tmp_path / "kept").write_text("a")
-    with pytest.raises(RuntimeError, match="stop"), step(tmp_path) as folder:
-        plan(folder, 1)
-        raise RuntimeError("stop")
+
+    def fail():
+        with step(tmp_path) as folder:
+            plan(folder, 1)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert snapshot(tmp_path) == {"kept": b"a"}
 
 
@@ -121,17 +126,12 @@ while True:
 def kill_somewhere(bench: Bench, delay: float) -> None:
     """Start a process that publishes one model after the other and kill it some time later."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PUBLISHER, str(bench.root)], stdout=subprocess.PIPE, env=environment
-    )
-    try:
+    command = [sys.executable, "-c", _PUBLISHER, str(bench.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         time.sleep(delay)
-    finally:
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
 
 
 def publish_after_kills(bench: Bench, n_kills: int, generator: random.Random) -> None:

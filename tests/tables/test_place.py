@@ -1,0 +1,53 @@
+import functools
+import http.server
+import threading
+
+import fsspec
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.tables import paths, query, read
+from tests.tables.builders import published_bench
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return published_bench(tmp_path_factory.mktemp("remote"))[0].root
+
+
+@pytest.fixture
+def address(root):
+    """Serve the published tables over HTTP on the loopback."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_tables_are_read_from_a_web_server(root, address):
+    expected = read("toy", "facet_0", root=root, engine="arrow")
+    assert read("toy", "facet_0", root=address, engine="arrow").equals(expected)
+    assert query("toy", "SELECT count(*) AS n FROM facet_1", root=address, engine="arrow").to_pylist() == [{"n": 80}]
+    assert paths("toy", "facet_0", root=address)[0].startswith(f"{address}/published/toy/parts/m-aaaaaaaaaaaa/train/")
+
+
+def test_tables_are_read_from_any_file_system_of_fsspec(root):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(root / "published"), "/bucket/published", recursive=True)
+    expected = read("toy", "images", root=root, engine="arrow")
+    assert read("toy", "images", root="memory://bucket", engine="arrow").equals(expected)
+    found = query("toy", "SELECT max(size) AS n FROM clusters", root="memory://bucket", engine="arrow")
+    assert found.to_pylist() == [{"n": 27}]
+
+
+def test_an_address_without_tables_is_named(address):
+    with pytest.raises(DataError, match=f"{address}/published/other must hold a published version"):
+        read("other", "facet_0", root=address)
