@@ -1,0 +1,185 @@
+"""Ingestion into a published experiment: real images, real model, real tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.datasets import ImageStore
+from pipeline.errors import BusyError, DataError, PublishError
+from pipeline.layout import Layout
+from pipeline.model import load_model
+from pipeline.operations.ingest import ingest
+from pipeline.operations.locks import batches_lock
+from pipeline.operations.shards import unpublished
+from pipeline.storage import read_json, write_json
+from pipeline.tables import read
+from tests.operations.tiny import EXPERIMENT, Tiny, new_images
+
+
+def save(path: Path, images: np.ndarray) -> str:
+    np.save(path, images)
+    return str(path)
+
+
+def test_new_images_become_rows_of_the_published_model(tiny: Tiny, tmp_path: Path) -> None:
+    before = tiny.image_ids()
+    result = ingest(tiny.layout, tiny.params, save(tmp_path / "new.npy", new_images(80)))
+    assert (result.n_images, result.duplicates, result.quarantined) == (80, 0, ())
+    assert result.version == 2
+    assert result.batch_id is not None
+    assert sorted([*before, *tiny.image_ids(result.batch_id)]) == tiny.image_ids()
+    folder = tiny.layout.batches / result.batch_id
+    with ImageStore(folder / "shard.h5") as store:
+        stored = store.image_ids().tolist()
+    row = next(row for row in tiny.history.rows("batches") if row["batch_id"] == result.batch_id)
+    assert (row["status"], row["n_images"], row["duplicates"], row["quarantined"]) == ("live", 80, 0, 0)
+    assert row["drift"] == list(result.drift or ())
+    assert len(row["drift"]) == 2
+    assert sorted(stored) == tiny.image_ids(result.batch_id)
+    page = read_json(folder / "thumbnails" / "page.json")
+    assert page["images"]["ids"] == stored[:48]
+    assert result.batch_id in (tiny.layout.published / "report.html").read_text()
+
+
+def test_rows_are_what_the_model_says_of_each_image(tiny: Tiny, tmp_path: Path) -> None:
+    images = new_images(60)
+    result = ingest(tiny.layout, tiny.params, save(tmp_path / "new.npy", images))
+    expected = load_model(tiny.history.model_folder()).assign(torch.from_numpy(images[:, None]), "exact")
+    for facet, assignment in enumerate(expected):
+        rows = read(EXPERIMENT, f"facet_{facet}", root=tiny.root)
+        rows = rows[rows["batch_id"] == result.batch_id]
+        places = read(EXPERIMENT, "images", root=tiny.root).set_index("image_id").loc[rows["image_id"], "position"]
+        np.testing.assert_array_equal(rows["cluster_id"], assignment.cluster_id[places])
+        np.testing.assert_allclose(rows["confidence"], assignment.confidence[places], rtol=1e-5)
+        np.testing.assert_allclose(rows["typicality"], assignment.typicality[places], rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_content_adds_nothing_and_half_of_it_adds_the_other_half(tiny: Tiny, tmp_path: Path) -> None:
+    images = new_images(60)
+    first = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", images[:40]))
+    again = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", images[39::-1]))
+    assert (again.batch_id, again.n_images, again.duplicates, again.version) == (None, 0, 40, first.version)
+    half = ingest(tiny.layout, tiny.params, save(tmp_path / "c.npy", images[20:]))
+    assert (half.n_images, half.duplicates) == (20, 20)
+    twice = ingest(tiny.layout, tiny.params, save(tmp_path / "d.npy", np.repeat(new_images(5, seed=3), 2, axis=0)))
+    assert (twice.n_images, twice.duplicates) == (5, 5)
+    source = ingest(tiny.layout, tiny.params, str(tiny.root / "data" / "own" / "images.npz"))
+    assert (source.n_images, source.duplicates) == (0, 120)
+    assert len(tiny.image_ids()) == 120 + 65
+
+
+def test_bad_files_are_set_aside_with_a_reason_and_the_rest_goes_on(tiny: Tiny, tmp_path: Path) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for i, image in enumerate(new_images(6)):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    (folder / "5.png").write_bytes((folder / "5.png").read_bytes()[:60])
+    (folder / "empty.png").touch()
+    result = ingest(tiny.layout, tiny.params, str(folder))
+    assert result.n_images == 5
+    assert {file for file, _ in result.quarantined} == {"5.png", "empty.png"}
+    table = read(EXPERIMENT, "quarantine", root=tiny.root)
+    kept = table[table["batch_id"] == result.batch_id]
+    assert dict(zip(kept["file"], kept["reason"], strict=True)) == dict(result.quarantined)
+
+
+def test_images_of_other_sizes_and_channels_are_brought_to_the_models(tiny: Tiny, tmp_path: Path) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for i, shape in enumerate([(16, 12, 3), (30, 31, 3), (8, 8)]):
+        Image.fromarray(generator.integers(0, 255, shape, dtype=np.uint8)).save(folder / f"{i}.png")
+    result = ingest(tiny.layout, tiny.params, str(folder))
+    assert result.n_images == 3
+    images = read(EXPERIMENT, "images", root=tiny.root)
+    rows = images[images["batch_id"] == result.batch_id]
+    assert list(zip(rows["height"], rows["width"], strict=True)) == [(16, 12), (30, 31), (8, 8)]
+
+
+def test_a_shifted_batch_is_marked_and_a_small_one_is_not_measured(tiny: Tiny, tmp_path: Path) -> None:
+    shifted = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", 255 - new_images(60)))
+    assert shifted.drifted
+    assert max(shifted.drift or ()) > 2
+    small = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", new_images(19, seed=5)))
+    assert (small.drift, small.drifted) == (None, None)
+    rows = {row["batch_id"]: row for row in tiny.history.rows("batches")}
+    assert rows[shifted.batch_id]["drifted"] is True
+    assert rows[small.batch_id]["drifted"] is None
+
+
+def test_a_delivery_without_usable_images_changes_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert ingest(tiny.layout, tiny.params, str(tmp_path / "empty")).is_unusable
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(DataError, match=r"must be a folder of images or end in"):
+        ingest(tiny.layout, tiny.params, str(tmp_path / "text.png"))
+    with pytest.raises(DataError, match=r"is missing"):
+        ingest(tiny.layout, tiny.params, str(tmp_path / "nothing"))
+    assert tiny.history.served().version == 1
+    assert list(tiny.layout.batches.glob("*")) == []
+
+
+def test_without_a_published_version_nothing_can_join(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"must hold a published version, got none"):
+        ingest(Layout(tmp_path, EXPERIMENT), tiny.params, str(tmp_path))
+
+
+def test_ingestions_of_one_experiment_take_turns(tiny: Tiny, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npy", new_images(5))
+    with batches_lock(tiny.layout, "ingest elsewhere"), pytest.raises(BusyError, match=r"ingest elsewhere"):
+        ingest(tiny.layout, tiny.params, path)
+    assert ingest(tiny.layout, tiny.params, path).n_images == 5
+
+
+def test_a_batch_that_was_not_published_is_completed_by_the_next_run(tiny: Tiny, tmp_path: Path) -> None:
+    from pipeline.operations import ingest as module
+
+    path = save(tmp_path / "a.npy", new_images(30))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "add_batches", _fail)
+        with pytest.raises(RuntimeError, match="killed"):
+            ingest(tiny.layout, tiny.params, path)
+    (left,) = unpublished(tiny.layout)
+    assert tiny.history.served().version == 1
+    result = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", new_images(10, seed=9)))
+    assert result.completed == (left,)
+    assert result.n_images == 10
+    assert len(tiny.image_ids(left)) == 30
+    assert ingest(tiny.layout, tiny.params, path).duplicates == 30
+
+
+def test_a_new_model_covers_all_batches_and_one_that_came_in_otherwise_gives_way(tiny: Tiny, tmp_path: Path) -> None:
+    from pipeline.operations import ingest as module
+
+    joined = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", new_images(30))).batch_id
+    live = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", new_images(25, seed=2))).batch_id
+    images = new_images(20, seed=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "add_batches", _fail)
+        with pytest.raises(RuntimeError, match="killed"):
+            ingest(tiny.layout, tiny.params, save(tmp_path / "c.npy", images))
+    source = tiny.root / "data" / "own" / "images.npz"
+    with np.load(source) as arrays:
+        longer: Any = {name: np.concatenate([values, values[:5]]) for name, values in arrays.items()}
+    longer["images"][-5:] = images[:5]
+    np.savez(source, **longer)
+    write_json(tiny.layout.joined, [joined])
+    old = tiny.history.served().model_version
+    tiny.rebuild()
+    assert tiny.history.served().model_version != old
+    rows = {row["batch_id"]: row for row in tiny.history.rows("batches")}
+    assert (rows[joined]["status"], rows[joined]["n_images"]) == ("joined", 30)
+    assert (rows[live]["status"], rows[live]["n_images"]) == ("live", 25)
+    assert len(tiny.image_ids()) == 125 + 55
+    result = ingest(tiny.layout, tiny.params, save(tmp_path / "d.npy", new_images(3, seed=4)))
+    assert len(result.completed) == 1
+    assert len(tiny.image_ids(result.completed[0])) == 15
+    assert len(tiny.image_ids()) == 125 + 55 + 15 + 3
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("killed")

@@ -1,0 +1,58 @@
+"""The policy, and what it joins."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.sections import ScheduleParams
+from pipeline.errors import ConfigError, PublishError
+from pipeline.layout import Layout
+from pipeline.operations.ingest import ingest
+from pipeline.operations.remove import remove
+from pipeline.operations.retrain import plan_retrain, retrain
+from pipeline.storage import write_json
+from tests.operations.test_ingest import save
+from tests.operations.tiny import EXPERIMENT, Tiny, new_images
+
+
+def limits(images: int = 1000, drifted: int = 1000, days: int = 1000) -> ScheduleParams:
+    return ScheduleParams("0 3 * * *", "0 5 * * 0", "UTC", 2.0, images, drifted, days, 10.0)
+
+
+def test_each_limit_is_a_reason_with_its_numbers(tiny: Tiny, tmp_path: Path) -> None:
+    first = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", new_images(30))).batch_id
+    second = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", 255 - new_images(40, seed=2))).batch_id
+    model = tiny.history.model_folder() / "model.json"
+    os.utime(model, (0, time.time() - 5.5 * 86400))
+    plan = plan_retrain(tiny.layout, limits())
+    assert (plan.reasons, plan.waiting, plan.joining) == ((), (first, second), ())
+    assert plan.facts[0] == "70 of 1000 new images"
+    assert plan_retrain(tiny.layout, limits(images=71)).reasons == ()
+    assert plan_retrain(tiny.layout, limits(images=70)).reasons == ("70 of 70 new images",)
+    assert plan_retrain(tiny.layout, limits(drifted=1)).reasons == ("1 of 1 drifted batches",)
+    assert plan_retrain(tiny.layout, limits(days=6)).reasons == ()
+    due = plan_retrain(tiny.layout, limits(days=5))
+    assert due.reasons == ("6 of 5 days since the model was trained",)
+    assert due.joining == (first, second)
+    assert plan_retrain(tiny.layout, limits(), force=True).reasons == ("asked for: 2 batches wait with 70 images",)
+
+
+def test_without_new_images_nothing_is_due_and_a_joined_batch_asks_to_be_finished(tiny: Tiny, tmp_path: Path) -> None:
+    assert plan_retrain(tiny.layout, limits(images=1, drifted=1, days=1), force=True).reasons == ()
+    batch_id = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", new_images(30))).batch_id
+    assert batch_id is not None
+    write_json(tiny.layout.joined, [batch_id])
+    plan = plan_retrain(tiny.layout, limits(images=1))
+    assert (plan.waiting, plan.joining, plan.unfinished) == ((), (), (batch_id,))
+    assert plan.reasons == ("1 batches joined before, but the model in service was not trained on them",)
+    remove(tiny.layout, [batch_id])
+    assert plan_retrain(tiny.layout, limits(images=1)).reasons == ()
+
+
+def test_only_an_active_published_experiment_is_retrained(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"must hold a published version, got none"):
+        plan_retrain(Layout(tmp_path, EXPERIMENT), limits())
+    with pytest.raises(ConfigError, match=r"experiment 'nothing' is unknown"):
+        retrain(tiny.root, "nothing")
