@@ -1,0 +1,23 @@
+"""``facets tidy``."""
+
+from dataclasses import asdict
+
+from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, find_root, show
+
+
+def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
+    """Make room: delete old versions, resume files of long ago, and what DVC's cache holds for nothing.
+
+    Nothing that is referred to is deleted: the current version, its model, the batches and the outputs of active
+    experiments stay. How many versions stay is publish.keep_versions in params.yaml.
+
+    \b
+    Example:
+        facets tidy digits
+    """
+    from pipeline.operations.tidy import tidy
+
+    result = tidy(find_root(), experiment, wait)
+    versions = ", ".join(map(str, result.versions)) or "none"
+    text = f"{experiment}: {result.freed_mebibytes} MiB freed; versions deleted: {versions}"
+    show(text, asdict(result), as_json)
