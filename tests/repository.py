@@ -19,20 +19,27 @@ EXPERIMENT = "tiny"
 
 _COPIED = ("pipeline", "stages", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 _CHANGES: dict[str, dict[str, Any]] = {
-    "preprocess": {"source": "npy", "path": "data/own/images.npy", "labels": "data/own/labels.csv"},
+    "preprocess": {"source": "npy", "path": "data/own/images.npz", "labels": "inside"},
     "model": {
         "hidden": [[16], [16]],
         "latent_dims": [2, 2],
         "n_components": [4, 3],
         "likelihood": "gaussian",
-        "sigma": 0.3,
+        "sigma": 0.1,
+        "activation": "elu",
+        "rung_gate": 1.0,
     },
     "init_mog": {"max_iter": 20},
     "train": {
-        "batch_size": 32,
+        "batch_size": 12,
+        "learning_rate": 5.0e-3,
+        "mixture_rate": 2.0,
         "warmup_steps": 4,
+        "kl_weight": 0.05,
+        "kl_epochs": 12,
+        "min_entropy": 0.0,
         "checkpoint_seconds": 0.05,
-        "phases": [{"epochs": 4, "fade_in": 0.0}, {"epochs": 4, "fade_in": 0.5}],
+        "phases": [{"epochs": 4, "fade_in": 0.0, "refit_starts": 0}, {"epochs": 8, "fade_in": 0.5, "refit_starts": 0}],
     },
     "score": {"bootstrap": 20},
     "report": {"examples": 4, "generated": 2, "map_points": 50},
@@ -93,9 +100,9 @@ class Repository:
         """How ``facets`` is started on this repository's own copy of the library."""
         return [str(self.root / ".venv" / "bin" / "python"), "-c", "from pipeline.cli import main; main()"]
 
-    def rebuild(self) -> dict[str, Any]:
+    def rebuild(self, **environment: str) -> dict[str, Any]:
         """Rebuild the tiny experiment and return what ``facets rebuild --json`` prints about it."""
-        (result,) = json.loads(self.facets("rebuild", EXPERIMENT, "--json").stdout)
+        (result,) = json.loads(self.facets("rebuild", EXPERIMENT, "--json", **environment).stdout)
         return result
 
     def stages_run(self) -> list[str]:
@@ -129,21 +136,27 @@ def tiny_experiment() -> dict[str, Any]:
     sections["seeds"] = [0, 1]
     for name, changes in _CHANGES.items():
         sections[name] = {**sections[name], **changes}
+    for phase, epochs in zip(sections["train"]["phases"], (4, 8), strict=True):
+        phase["epochs"] = epochs
     return sections
 
 
-def write_images(folder: Path) -> None:
-    """Write 120 images of three shapes in two shades, 8×8, with a label each."""
+def write_images(folder: Path, corrections: dict[int, int] | None = None) -> None:
+    """Write 120 images of three shapes in two shades, 8×8, with both labels each.
+
+    Args:
+        folder: gets ``images.npz``.
+        corrections: other values of the label ``shape`` for some images.
+    """
     generator = np.random.default_rng(0)
     shape, shade = np.arange(120) % 3, np.arange(120) // 3 % 2
     images = generator.integers(0, 40, (120, 8, 8), dtype=np.uint8)
     for i in range(120):
-        patch = (slice(1, 7), slice(3, 5)) if shape[i] == 0 else (slice(3, 5), slice(1, 7))
-        images[i][patch if shape[i] < 2 else (slice(2, 6), slice(2, 6))] += np.uint8(100 + 100 * shade[i])
-    folder.mkdir(parents=True)
-    np.save(folder / "images.npy", images)
-    rows = [f"{i},{a},{b}" for i, (a, b) in enumerate(zip(shape, shade, strict=True))]
-    (folder / "labels.csv").write_text("\n".join(["index,shape,shade", *rows]) + "\n")
+        patch = [(slice(1, 7), slice(3, 5)), (slice(3, 5), slice(1, 7)), (slice(0, 3), slice(0, 3))][shape[i]]
+        images[i][patch] += np.uint8(100 + 100 * shade[i])
+    shape[list(corrections or {})] = list((corrections or {}).values())
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "images.npz", images=images, shape=shape, shade=shade)
 
 
 def build_template(root: Path) -> Repository:
@@ -154,7 +167,8 @@ def build_template(root: Path) -> Repository:
         if not (root / "params.yaml").exists():
             unfinished = root.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            Repository.create(unfinished).rebuild()
+            # The stages note what they import: tests/stages compares it with what dvc.yaml declares.
+            Repository.create(unfinished).rebuild(PYTHONPATH=str(Path(__file__).parent / "tracing"))
             Repository(unfinished).commit("rebuilt")
             unfinished.rename(root)
     return repository

@@ -1,0 +1,64 @@
+"""dvc.yaml says of every stage exactly what it reads: parameters, and parts of the library."""
+
+import ast
+import importlib
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.operations.repro import STAGES
+from tests.repository import PROJECT, Repository
+
+DAG: dict[str, Any] = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+
+NO_RESULTS = {"config", "errors", "layout", "progress", "shapes"}
+"""Leaves that cannot alter an output: parameters arrive as declared values, the others are words, paths and types."""
+
+
+def test_the_stages_are_those_that_a_rebuild_knows() -> None:
+    assert tuple(DAG) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_exactly_the_sections_that_it_reads(stage: str) -> None:
+    prefix = "experiments.${item.experiment}."
+    declared = [param.removeprefix(prefix) for param in DAG[stage]["params"]]
+    module = importlib.import_module(f"stages.{stage}")
+    tree = ast.parse((PROJECT / "stages" / f"{stage}.py").read_text())
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    assert set(declared) == set(module.SECTIONS) == read
+    assert len(declared) == len(set(declared))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_exactly_on_the_parts_of_the_library_that_it_loads(template: Repository, stage: str) -> None:
+    loaded = json.loads((template.root / ".work" / "imports" / f"{stage}.json").read_text())
+    names = {module.split(".")[1] for module in loaded} - NO_RESULTS
+    parts = {f"pipeline/{name}" if (PROJECT / "pipeline" / name).is_dir() else f"pipeline/{name}.py" for name in names}
+    declared = {dep for dep in DAG[stage]["deps"] if dep.startswith(("pipeline/", "stages/"))}
+    assert declared == parts | {f"stages/{stage}.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_by_its_own_module_for_one_experiment(stage: str) -> None:
+    assert DAG[stage]["cmd"] == f".venv/bin/python -m stages.{stage} ${{item.experiment}}"
+    assert DAG[stage]["matrix"] == {"experiment": "${active}"}
+
+
+def test_no_output_of_a_stage_is_tracked_by_git(template: Repository) -> None:
+    tracked = template.run("git", "ls-files").stdout.splitlines()
+    assert not [path for path in tracked if path.startswith(("artifacts/", "published/", "data/prepared/", ".work/"))]
+    assert "dvc.lock" in tracked
+
+
+def test_dvc_leaves_gitignore_files_alone(template: Repository) -> None:
+    assert template.run("git", "status", "--porcelain").stdout == ""
+    assert template.run("git", "diff", "HEAD", "--name-only", "--", ".gitignore", ".dvc").stdout == ""
+    nested = [str(path) for path in template.root.glob("*/**/.gitignore") if ".venv" not in path.parts]
+    assert [path for path in nested if "/.work/" not in path] == []

@@ -1,0 +1,98 @@
+"""What re-runs when something changes, with real DVC and a real model."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.layout import Layout
+from pipeline.operations.locks import repository_lock
+from pipeline.operations.repro import stale_stages
+from tests.repository import EXPERIMENT, Repository, write_images
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def put(section: str, key: str, value: Any) -> Change:
+    return lambda sections: sections[section].update({key: value})
+
+
+READ_BY: list[tuple[str, Change, set[str]]] = [
+    ("seeds", lambda sections: sections.update(seeds=[2]), {"init_mog", "train", "report"}),
+    ("preprocess", put("preprocess", "split_seed", 1), {"preprocess"}),
+    ("model", put("model", "sigma", 0.2), {"init_mog", "train"}),
+    ("init_mog", put("init_mog", "max_iter", 21), {"init_mog"}),
+    ("train", put("train", "learning_rate", 1.0e-4), {"train"}),
+    ("score", put("score", "bootstrap", 21), {"score"}),
+    ("assign", put("assign", "batch_size", 64), {"assign"}),
+    ("report", put("report", "examples", 5), {"report"}),
+    ("publish, ingest, schedule", put("publish", "keep_versions", 3), set()),
+]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def model_digests(repository: Repository) -> dict[str, str]:
+    folder = repository.root / "artifacts" / EXPERIMENT / "model"
+    return {path.name: digest(path) for path in sorted(folder.iterdir())}
+
+
+def test_a_parameter_makes_exactly_the_stages_stale_that_read_its_section(repository: Repository) -> None:
+    original = (repository.root / "params.yaml").read_text()
+    with repository_lock(repository.root, "test") as held:
+        layout = Layout(repository.root, EXPERIMENT)
+        assert stale_stages(layout, held) == {}
+        for section, change, expected in READ_BY:
+            repository.edit_params(change)
+            stale = stale_stages(layout, held)
+            assert set(stale) == expected, section
+            assert all("parameter experiments.tiny." in reason for reason in stale.values()), section
+            (repository.root / "params.yaml").write_text(original)
+
+
+def test_a_label_correction_runs_score_and_what_shows_it_only(repository: Repository) -> None:
+    before = model_digests(repository)
+    metrics = repository.root / "artifacts" / EXPERIMENT / "score" / "metrics.json"
+    old = metrics.read_text()
+    write_images(repository.root / "data" / "own", corrections={0: 2, 1: 2, 4: 0})
+    result = repository.rebuild()
+    ran = {stage["stage"] for stage in result["stages"] if stage["action"] == "ran"}
+    assert ran == {"preprocess", "score", "report"}  # the page counts label values
+    assert model_digests(repository) == before
+    assert metrics.read_text() != old
+    assert result["version"] == 1
+    staged = repository.root / "published" / EXPERIMENT / "models" / result["model_version"] / "score" / "metrics.json"
+    assert staged.read_text() == metrics.read_text()
+
+
+def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: Repository) -> None:
+    before = model_digests(repository)
+    repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
+    result = repository.rebuild()
+    actions = {stage["stage"]: stage["action"] for stage in result["stages"]}
+    assert actions.pop("preprocess") == "unchanged"
+    assert set(actions.values()) == {"ran"}
+    assert result["stages"][1]["reason"] == "input pipeline/model modified"
+    assert model_digests(repository) == before
+    assert result["is_new"] is False
+
+
+def test_only_what_a_change_reaches_runs_and_then_nothing(repository: Repository) -> None:
+    repository.edit_params(put("report", "examples", 5))
+    repository.edit_params(put("score", "bootstrap", 21))
+    assert repository.stages_run() == ["score", "report"]
+    assert repository.stages_run() == []
+    assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
+
+
+@pytest.mark.parametrize("name", ["metrics", "plots"])
+def test_dvc_shows_metrics_and_plots(template: Repository, tmp_path: Path, name: str) -> None:
+    out = ("--out", str(tmp_path / "plots")) if name == "plots" else ()
+    cache = str(tmp_path / "site-cache")
+    shown = template.run(str(template.root / ".venv/bin/dvc"), name, "show", "--json", *out, DVC_SITE_CACHE_DIR=cache)
+    assert f"artifacts/{EXPERIMENT}/" in shown.stdout
+    assert '"error"' not in shown.stdout
