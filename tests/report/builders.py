@@ -22,7 +22,7 @@ Shape = tuple[int, int, int]
 def render(ids: np.ndarray, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Draw uint8 images whose ground, digit, frame and corner follow the components of facets 0 to 3."""
     channels, height, width = shape
-    digits = load_digits().images
+    digits = load_digits(return_X_y=True)[0].reshape(-1, 8, 8)
     canvas = np.zeros((len(ids), channels, height, width))
     for image, row in zip(canvas, ids, strict=True):
         digit = digits[int(row[1] if len(row) > 1 else row[0]) % 10] / 16

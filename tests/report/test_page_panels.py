@@ -168,7 +168,7 @@ def test_unusual_images_are_in_order_and_open(browser: Browser, page: Path) -> N
     assert f"{lowest:.1f} nats".replace("-", "−") in browser.text(".odd")
     browser.one(".odd").click()
     browser.until("return document.getElementById('details').open")
-    assert showcase.pool.image_ids[shown[0]] in browser.text("#details")
+    assert str(showcase.pool.image_ids[shown[0]]) in browser.text("#details")
 
 
 def test_about_names_version_model_and_machine(browser: Browser, page: Path) -> None:

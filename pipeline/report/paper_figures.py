@@ -1,0 +1,61 @@
+"""All figures of a folder with paper results: pictures as PNG, charts as SVG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.charts import Spread, spread_chart, write_svg
+from pipeline.report.figures import write_figures
+from pipeline.storage import read_json
+
+
+def write_paper_figures(folder: Path) -> list[Path]:
+    """Draw what ``write_paper`` left in a folder, into its folder ``figures``.
+
+    Per experiment the examples, samples and swaps of every facet (Fig. 4, 5 and 6); over all experiments the spread of
+    accuracies over seeds (Fig. 10) and training against test split (Fig. 12).
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: a result file is damaged.
+        ResourceError: the folder cannot be written.
+    """
+    figures = folder / "figures"
+    results = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    written: list[Path] = []
+    for tables in results:
+        name = tables["experiment"]
+        with np.load(folder / f"{name}.npz") as pictures:
+            written += write_figures(dict(pictures), figures, name)
+    charts = {
+        "figure_10_stability": spread_chart("Accuracy over seeds", "accuracy, same split", _stability(results)),
+        "figure_12_generalisation": spread_chart("Training and test split", "accuracy", _generalisation(results)),
+    }
+    for name, chart in charts.items():
+        write_svg(figures / f"{name}.svg", chart)
+        written.append(figures / f"{name}.svg")
+    return written
+
+
+def _stability(results: Sequence[dict[str, Any]]) -> list[Spread]:
+    rows = []
+    for tables in results:
+        for factor, found in tables["accuracy"].items():
+            spread, chance = found["spread"], found["mean"]["chance"]["accuracy_same_split"]
+            values = list(spread["by_seed"].values())
+            rows.append(Spread(f"{tables['experiment']}: {factor}", values, spread["mean"], spread["std"], chance))
+    return rows
+
+
+def _generalisation(results: Sequence[dict[str, Any]]) -> list[Spread]:
+    rows = []
+    for tables in results:
+        for factor, found in tables["accuracy"].items():
+            for split, key in (("train", "accuracy_same_split_train"), ("test", "accuracy_same_split")):
+                label = f"{tables['experiment']}: {factor}, {split}"
+                rows.append(Spread(label, [found["selected"][key]], found["mean"][key], found["std"][key]))
+    return rows
