@@ -121,13 +121,16 @@ class Draft:
         return PartFile(file, **asdict(content))
 
 
-def updated_clusters(draft: Draft, totals: Sequence[Totals], removed: Collection[str] = ()) -> list[Row]:
-    """Return the rows of ``clusters`` for other sums over the same model; exemplars stay, removed images apart."""
+def updated_clusters(
+    draft: Draft, totals: Sequence[Totals], exemplars: Sequence[Mapping[int, list[str]]] | None = None
+) -> list[Row]:
+    """Return the rows of ``clusters`` for other sums over the same model; exemplars stay unless there are new ones."""
     rows = draft.rows("clusters")
     for row in rows:
-        sums = totals[row["facet"]]
-        row |= sizes_of(sums, row["cluster_id"])
-        row["exemplars"] = [image_id for image_id in row["exemplars"] if image_id not in removed]
+        facet, component = row["facet"], row["cluster_id"]
+        row |= sizes_of(totals[facet], component)
+        if exemplars is not None:
+            row["exemplars"] = exemplars[facet].get(component, [])
     return rows
 
 

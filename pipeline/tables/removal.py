@@ -13,7 +13,7 @@ from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import files_with_ids
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
 from pipeline.tables.schema import facet_schema, facet_table, table_schema
-from pipeline.tables.summary import Tally, add_totals
+from pipeline.tables.summary import Exemplars, Tally, add_totals
 from pipeline.tables.transaction import step
 from pipeline.tables.versions import Entry, PartFile, Totals, Version, load_history, load_list, replace_in_lists
 from pipeline.tables.writer import write_table
@@ -72,11 +72,15 @@ class _Withdrawal:
         mine = [entry for file, entry in self._affected.entries if file in ours]
         totals = current.totals
         changed: dict[str, Entry | None] = {}
+        exemplars = None
         for entry in mine:
-            changed[entry.batch_id], lost = self._replace(entry)
+            seen = [Exemplars() for _ in totals]
+            changed[entry.batch_id], lost = self._replace(entry, seen)
             totals = add_totals(totals, lost, sign=-1)
+            if entry.batch_id == "train":
+                exemplars = [best.by_component() for best in seen]
         tables = {
-            "clusters": updated_clusters(draft, totals, self._removed),
+            "clusters": updated_clusters(draft, totals, exemplars),
             "batches": [self._batch_row(row, changed) for row in draft.rows("batches")],
             "lineage": draft.rows("lineage"),
         }
@@ -86,7 +90,7 @@ class _Withdrawal:
         reasons = {version.version: "images in it were removed" for version in readable}
         draft.finish("remove", contents, obsolete=self._obsolete(), withdrawn=reasons)
 
-    def _replace(self, entry: Entry) -> tuple[Entry | None, tuple[Totals, ...]]:
+    def _replace(self, entry: Entry, seen: Sequence[Exemplars]) -> tuple[Entry | None, tuple[Totals, ...]]:
         """Return a batch's entry without the removed images (None where no image is left) and the sums over those."""
         parts = dict(entry.parts)
         lost: list[Totals] = []
@@ -94,7 +98,9 @@ class _Withdrawal:
             table = facet_table(facet)
             path = self._draft.published / parts[table].file
             before, after = Tally(len(totals.sizes)), Tally(len(totals.sizes))
-            rows = observed(without(observed(part_rows(path), [before.add]), self._removed), [after.add])
+            rows = observed(
+                without(observed(part_rows(path), [before.add]), self._removed), [after.add, seen[facet].add]
+            )
             schema = facet_schema(facet, responsibilities=has_responsibilities(path))
             parts[table] = self._write(self._current.model_version, entry, rows, schema)
             lost += add_totals([before.totals()], [after.totals()], sign=-1)

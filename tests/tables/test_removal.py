@@ -102,10 +102,12 @@ def test_unknown_images_and_no_tables_are_no_fault(bench, tmp_path):
     assert Bench(tmp_path / "empty").history.current() is None
 
 
-def test_exemplars_are_replaced_by_nobody(bench):
+def test_the_next_most_typical_images_take_the_place_of_removed_exemplars(bench):
     exemplars = rows(bench, "clusters")[0]["exemplars"]
-    bench.history.withdraw(frozenset(exemplars[:2]))
-    assert rows(bench, "clusters")[0]["exemplars"] == exemplars[2:]
+    members = [row["image_id"] for row in rows(bench, "facet_0") if row["cluster_id"] == 0]
+    assert exemplars == members[:8]
+    bench.history.withdraw(frozenset(members[:2]))
+    assert rows(bench, "clusters")[0]["exemplars"] == members[2:10]
 
 
 def test_what_was_removed_stays_removed_after_a_rollback(bench):
