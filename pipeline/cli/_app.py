@@ -59,7 +59,7 @@ def main() -> NoReturn:
     """Run the command line; a deliberate error is one line on standard error and its exit code."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
     try:
-        app()
+        app(prog_name="facets")
     except PipelineError as error:
         print(f"facets: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -1,0 +1,118 @@
+"""The frame of the command line: help, typing errors, exit codes, what it imports."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import _app
+from pipeline.errors import PipelineError
+from tests.cli.calling import Facets
+from tests.repository import PROJECT
+
+COMMANDS = sorted(path.stem for path in (PROJECT / "pipeline" / "cli").glob("[a-z]*.py"))
+
+HEAVY = ["numpy", "torch", "pyarrow", "pandas", "sklearn", "duckdb", "yaml", "h5py", "PIL", "prefect", "rich", "tqdm"]
+
+
+def test_help_lists_every_command_and_the_exit_codes(facets: Facets) -> None:
+    shown = facets("--help")
+    assert shown.code == 0
+    assert [command for command in COMMANDS if f"\n  {command} " not in shown.out] == []
+    for kind in PipelineError.__subclasses__():
+        assert f"  {kind.exit_code} " in shown.out
+
+
+def test_without_arguments_there_is_help(facets: Facets) -> None:
+    shown = facets()
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith("Usage: facets ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_shows_an_example(facets: Facets, command: str) -> None:
+    shown = facets(command, "-h")
+    assert shown.code == 0
+    assert "\n  Example:\n      facets " + command in shown.out
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(facets: Facets) -> None:
+    shown = facets("rebiuld")
+    assert shown.code == 2
+    assert "Did you mean 'rebuild'?" in shown.err
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    script = (
+        "import sys; sys.argv = ['facets', '--help']\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        f"finally: print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    start = time.process_time(), time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert time.monotonic() - start[1] < 20  # a fifth of a second on an idle machine; tests share theirs
+
+
+def test_outside_a_repository_one_line_says_where_to_go(
+    facets: Facets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = facets("status")
+    assert shown.code == 2
+    assert (
+        shown.err
+        == f"facets: facets must run inside a repository with a params.yaml, got {tmp_path}; change into one\n"
+    )
+
+
+@pytest.mark.parametrize("kind", PipelineError.__subclasses__())
+def test_a_deliberate_error_is_one_line_and_its_exit_code(
+    facets: Facets, monkeypatch: pytest.MonkeyPatch, kind: type[PipelineError]
+) -> None:
+    def fail(prog_name: str) -> None:
+        raise kind("rule, what was received; remedy")
+
+    monkeypatch.setattr(_app, "app", fail)
+    shown = facets("anything")
+    assert (shown.code, shown.out, shown.err) == (kind.exit_code, "", "facets: rule, what was received; remedy\n")
+
+
+def test_an_unexpected_error_keeps_its_traceback(facets: Facets, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(prog_name: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_app, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        facets("anything")
+
+
+def test_an_interrupt_ends_with_the_shells_code(facets: Facets, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(prog_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_app, "app", interrupt)
+    assert facets("anything").code == 130
+
+
+def test_a_termination_ends_as_an_exception_so_that_children_are_ended(
+    facets: Facets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+
+    cleaned: list[bool] = []
+
+    def terminate(prog_name: str) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(_app, "app", terminate)
+    assert facets("anything").code == 143
+    assert cleaned == [True]

@@ -1,0 +1,150 @@
+"""Each command on a real repository with a published experiment."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.operations.locks import repository_lock
+from tests.cli.calling import Facets
+from tests.repository import EXPERIMENT, Repository
+
+
+def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Repository) -> None:
+    assert facets("scan", EXPERIMENT).out.startswith("tiny: unchanged; ")
+    (inside.root / "data" / "own" / "images.npz").unlink()
+    missing = facets("scan", EXPERIMENT)
+    assert missing.code == 3
+    assert "images.npz" in missing.err
+    assert missing.err.count("\n") == 1
+    (inside.root / "data" / "sources" / f"{EXPERIMENT}.json").unlink()
+    inside.run("git", "checkout", "--quiet", "data/own")
+    scanned = json.loads(facets("scan", EXPERIMENT, "--json").out)
+    assert scanned["changed"] is True
+    assert scanned["source"] == "npy"
+
+
+def test_scan_starts_the_lists_that_dvc_expects(facets: Facets, inside: Repository) -> None:
+    lists = [inside.root / "data" / name / f"{EXPERIMENT}.json" for name in ("joined", "removed")]
+    for path in lists:
+        path.unlink()
+    assert facets("scan", EXPERIMENT).code == 0
+    assert [json.loads(path.read_text()) for path in lists] == [[], []]
+
+
+def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository) -> None:
+    shown = facets("status")
+    assert shown.code == 0
+    assert "tiny: version 1 (publish at " in shown.out
+    assert shown.out.count(" fresh\n") == 6
+    assert "published/tiny: " in shown.out
+    inside.edit_params(lambda sections: sections["train"].update(learning_rate=1.0e-4))
+    (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
+    assert state["stages"]["train"] == "parameter experiments.tiny.train modified"
+    assert state["stages"]["score"] == "fresh"  # it follows only if the model differs
+    assert state["published"]["version"] == 1
+    assert state["mebibytes"]["artifacts/tiny"] > 0
+
+
+def test_status_answers_while_another_process_works(facets: Facets, inside: Repository) -> None:
+    with repository_lock(inside.root, "rebuild tiny"):
+        shown = facets("status")
+    assert shown.code == 0
+    assert "(rebuild tiny) has held its lock since" in shown.out
+
+
+def test_query_prints_columns_or_json(facets: Facets, inside_template: Repository) -> None:
+    sql = "select facet, count(*) as n, 0.5::double as half, 'a' as word from clusters group by 1 order by 1"
+    assert facets("query", EXPERIMENT, sql).out == "facet  n  half  word\n    0  4   0.5  a\n    1  3   0.5  a\n"
+    rows = json.loads(facets("query", EXPERIMENT, sql, "--json").out)
+    assert rows[1] == {"facet": 1, "n": 3, "half": 0.5, "word": "a"}
+
+
+def test_query_cuts_long_results_for_people_and_not_for_machines(facets: Facets, inside_template: Repository) -> None:
+    sql = "select image_id from images"
+    lines = facets("query", EXPERIMENT, sql, "--rows", "3").out.splitlines()
+    assert len(lines) == 5
+    assert lines[-1] == "… 120 rows in all"
+    assert len(json.loads(facets("query", EXPERIMENT, sql, "--json").out)) == 120
+
+
+def test_query_gives_json_for_times_lists_and_numbers_that_are_none(
+    facets: Facets, inside_template: Repository
+) -> None:
+    sql = "select 'nan'::double as a, timestamp '2026-01-02' as b, [1.5, null] as c, {'k': true} as d"
+    (row,) = json.loads(facets("query", EXPERIMENT, sql, "--json").out)
+    assert row == {"a": None, "b": "2026-01-02 00:00:00", "c": [1.5, None], "d": {"k": True}}
+    assert "nan" in facets("query", EXPERIMENT, sql).out
+
+
+@pytest.mark.parametrize("sql", ["select * from facets", "selec 1", "select nothing from clusters"])
+def test_wrong_sql_is_one_line(facets: Facets, inside_template: Repository, sql: str) -> None:
+    shown = facets("query", EXPERIMENT, sql)
+    assert shown.code == 2
+    assert shown.err.startswith("facets: a query must be SQL over the tables ")
+    assert shown.err.count("\n") == 1
+
+
+def test_query_of_nothing_published_is_one_line(facets: Facets, inside_template: Repository) -> None:
+    shown = facets("query", "other", "select 1")
+    assert shown.code == 3
+    assert shown.err.count("\n") == 1
+
+
+def test_publish_of_the_same_model_changes_nothing_and_a_rollback_may_be_asked_for(
+    facets: Facets, inside: Repository
+) -> None:
+    assert facets("publish", EXPERIMENT).out == "tiny: version 1 in service already\n"
+    assert json.loads(facets("publish", EXPERIMENT, "--json").out) == {"version": 1, "is_new": False}
+    unknown = facets("publish", EXPERIMENT, "--version", "7")
+    assert unknown.code == 3
+    assert "version must be one of those kept (1), got 7" in unknown.err
+
+
+def test_publish_refuses_a_collapsed_model_and_the_old_version_stays(facets: Facets, inside: Repository) -> None:
+    inside.edit_params(lambda sections: sections["publish"]["gate"].update(min_confidence=1.0, min_occupied=1.0))
+    path = inside.root / "artifacts" / EXPERIMENT / "model" / "model.json"
+    model = json.loads(path.read_text())
+    path.unlink()  # a link into DVC's cache
+    path.write_text(json.dumps(model | {"model_version": "m-000000000000"}))
+    shown = facets("publish", EXPERIMENT)
+    assert shown.code == 5
+    assert "m-000000000000 is not: " in shown.err
+    assert "version 1 stays in service" in shown.err
+    assert json.loads(facets("query", EXPERIMENT, "select count(*) as n from facet_0", "--json").out) == [{"n": 120}]
+
+
+def test_check_reads_everything_and_lists_what_is_wrong(facets: Facets, inside: Repository) -> None:
+    good = facets("check")
+    assert (good.code, good.out) == (0, "params.yaml: all is well\ntiny: all is well\n")
+    part = next((inside.root / "published" / EXPERIMENT / "parts").rglob("facet_1.parquet"))
+    part.unlink()
+    bad = facets("check", EXPERIMENT, "--json")
+    assert bad.code == 5
+    assert "facet_1.parquet" in json.loads(bad.out)[EXPERIMENT][0]
+
+
+def test_check_of_an_experiment_that_has_published_nothing_says_so(facets: Facets, inside: Repository) -> None:
+    inside.run("rm", "-r", "published")
+    assert facets("check").out == "params.yaml: all is well\n"
+    asked = facets("check", EXPERIMENT)
+    assert asked.code == 5
+    assert "run facets rebuild tiny" in asked.err
+
+
+def test_report_composes_the_page_anew(facets: Facets, inside: Repository) -> None:
+    page = inside.root / "published" / EXPERIMENT / "report.html"
+    page.unlink()
+    assert Path(facets("report", EXPERIMENT).out.strip()) == page
+    assert page.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "arguments", [["scan"], ["status"], ["rebuild"], ["publish"], ["report"], ["check"]], ids=lambda names: names[0]
+)
+def test_an_unknown_experiment_is_answered_with_the_known_ones(
+    facets: Facets, inside_template: Repository, arguments: list[str]
+) -> None:
+    shown = facets(*arguments, "tinny")
+    assert shown.code == 2
+    assert shown.err == "facets: experiment 'tinny' is unknown; params.yaml has tiny\n"
