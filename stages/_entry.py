@@ -36,7 +36,7 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
     """
     stage = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _exit_cleanly)
-    _end_with_supervisor()
+    end_with_supervisor()
     try:
         experiment = _experiment(stage, sys.argv[1:])
         root = Path.cwd()
@@ -64,8 +64,8 @@ def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(_TERMINATED)  # as an exception, so that temporary files are removed and worker processes ended
 
 
-def _end_with_supervisor() -> None:
-    """End this stage's process group soon after its supervisor has died, however it died.
+def end_with_supervisor() -> None:
+    """End this process's group soon after its supervisor has died, however it died.
 
     Without this a killed ``facets rebuild`` would leave DVC and a training behind, which nobody waits for.
     """

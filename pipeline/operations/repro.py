@@ -87,6 +87,35 @@ def reproduce(
     )
 
 
+def reproduce_stage(
+    layout: Layout, stage: str, reason: str, held: HeldLock, on_line: Callable[[str], None] | None = None
+) -> StageRun:
+    """Run one stage if it is stale, those before and after it apart.
+
+    Args:
+        layout: paths of the experiment.
+        stage: its name.
+        reason: why it is stale, as :func:`stale_stages` says; empty if only an earlier stage may have made it so.
+        held: the repository lock.
+        on_line: called with every line that DVC and the stage print.
+
+    Raises:
+        as :func:`pipeline.operations.dvc.run_dvc`.
+    """
+    watch = _Watch()
+
+    def see(line: str) -> None:
+        watch.see(line)
+        if on_line is not None:
+            on_line(line)
+
+    run_dvc(layout.root, ["repro", "--single-item", f"{stage}@{layout.experiment}"], held, see)
+    watch.stop()
+    action = watch.actions.get(stage, "unchanged")
+    why = "" if action == "unchanged" else reason or "an earlier stage changed its inputs"
+    return StageRun(stage, action, why, round(watch.seconds.get(stage, 0.0), 1))
+
+
 class _Watch:
     """Reads from DVC's lines which stage runs and for how long."""
 

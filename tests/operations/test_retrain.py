@@ -31,7 +31,8 @@ def test_each_limit_is_a_reason_with_its_numbers(tiny: Tiny, tmp_path: Path) -> 
     assert plan.facts[0] == "70 of 1000 new images"
     assert plan_retrain(tiny.layout, limits(images=71)).reasons == ()
     assert plan_retrain(tiny.layout, limits(images=70)).reasons == ("70 of 70 new images",)
-    assert plan_retrain(tiny.layout, limits(drifted=1)).reasons == ("1 of 1 drifted batches",)
+    assert plan_retrain(tiny.layout, limits(drifted=3)).reasons == ()
+    assert plan_retrain(tiny.layout, limits(drifted=2)).reasons == ("2 of 2 drifted batches",)
     assert plan_retrain(tiny.layout, limits(days=6)).reasons == ()
     due = plan_retrain(tiny.layout, limits(days=5))
     assert due.reasons == ("6 of 5 days since the model was trained",)

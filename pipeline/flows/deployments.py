@@ -1,0 +1,43 @@
+"""Which flows are served for which experiment, and when they run."""
+
+from typing import Any
+
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import Flow
+from prefect.schedules import Cron, Schedule
+from prefect.types.entrypoint import EntrypointType
+
+from pipeline.config import Params
+from pipeline.flows.ingest import ingest
+from pipeline.flows.rebuild import rebuild
+from pipeline.flows.retrain import retrain
+from pipeline.flows.tidy import tidy
+
+
+def deployments_of(params: Params) -> list[RunnerDeployment]:
+    """Return the deployments of all active experiments, named ``<flow>/<experiment>``."""
+    return [deployment for experiment in params.active for deployment in _of_experiment(params, experiment)]
+
+
+def _of_experiment(params: Params, experiment: str) -> list[RunnerDeployment]:
+    schedule = params.experiment(experiment).schedule
+    nightly = Cron(schedule.rebuild_cron, timezone=schedule.timezone)
+    weekly = Cron(schedule.tidy_cron, timezone=schedule.timezone)
+    plan: list[tuple[Flow[..., Any], Schedule | None]] = [
+        (ingest, None),
+        (rebuild, nightly),
+        (retrain, nightly),
+        (tidy, weekly),
+    ]
+    return [
+        served.to_deployment(
+            name=experiment,
+            parameters={"experiment": experiment},
+            schedule=when,
+            description=(served.fn.__doc__ or "").partition("\n")[0],
+            tags=["facets"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            _sync=True,  # pyright: ignore[reportCallIssue]
+        )
+        for served, when in plan
+    ]

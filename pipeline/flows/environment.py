@@ -1,0 +1,39 @@
+"""Prefect's settings for this repository. Import and call before Prefect itself is imported."""
+
+import os
+from pathlib import Path
+
+from stages._entry import end_with_supervisor
+
+ROOT = "FACETS_ROOT"
+"""Environment variable with the repository's root, for the processes that run flows."""
+
+
+def configure(root: Path) -> None:
+    """Set what the environment leaves open: a home in the repository, no telemetry, no stored results.
+
+    An existing server is used where ``PREFECT_API_URL`` names one.
+    """
+    settings = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(root / ".work" / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    os.environ[ROOT] = str(root)
+
+
+def start_flow() -> Path:
+    """Return the root; a flow that a service started will end with that service, however it ends."""
+    if "PREFECT__FLOW_RUN_ID" in os.environ:
+        end_with_supervisor()
+    return repository_root()
+
+
+def repository_root() -> Path:
+    """Return the root that :func:`configure` was given, also in a process that a runner started."""
+    return Path(os.environ.get(ROOT) or Path.cwd())

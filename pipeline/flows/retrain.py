@@ -1,0 +1,52 @@
+"""Flow ``retrain``: the policy decides whether new batches join the training, and says why."""
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from pipeline.errors import PublishError
+from pipeline.flows.alert import send_alert
+from pipeline.flows.commands import LineLog, run_facets
+from pipeline.flows.environment import repository_root, start_flow
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def ask_policy(experiment: str) -> dict[str, Any]:
+    """Return what ``facets retrain --dry-run`` says."""
+    root = repository_root()
+    return run_facets(root, ["retrain", experiment, "--dry-run"], LineLog(root, f"{experiment}-policy"))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def train_anew(experiment: str) -> dict[str, Any]:
+    """Let the batches join, rebuild and publish."""
+    root = repository_root()
+    return run_facets(root, ["retrain", experiment, "--wait", "86400"], LineLog(root, f"{experiment}-retrain"))
+
+
+@flow(name="retrain", flow_run_name="retrain {experiment}", persist_result=False)
+def retrain(experiment: str) -> State[Any]:
+    """Train anew if the policy asks for it.
+
+    Args:
+        experiment: its name.
+    """
+    root = start_flow()
+    plan = ask_policy(experiment)
+    lines = [f"- {line}" for line in plan["reasons"] or plan["facts"]]
+    decision = "A retraining is due" if plan["reasons"] else "No retraining is due"
+    create_markdown_artifact(
+        key=f"retrain-{experiment.replace('_', '-')}", markdown="\n".join([f"**{decision}**", "", *lines])
+    )
+    if not plan["reasons"]:
+        return Completed(message=f"not due: {', '.join(plan['facts'])}")
+    try:
+        result = train_anew(experiment)
+    except PublishError as error:
+        send_alert(root, f"{experiment} was retrained but not published: {error}")
+        raise
+    return Completed(message=f"version {result['rebuild']['version']}, because {', '.join(plan['reasons'])}")

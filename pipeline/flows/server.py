@@ -1,0 +1,71 @@
+"""An embedded Prefect server: started where no other is configured, started again when it dies, ended with us."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from pipeline.errors import ResourceError
+from pipeline.operations.process_group import ProcessGroup
+from stages._entry import SUPERVISOR
+
+_START_SECONDS = 180.0
+_COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from prefect.cli import app; app()"
+
+
+@contextmanager
+def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
+    """Run a Prefect server while the block lasts and yield the URL of its API.
+
+    Raises:
+        ResourceError: it does not answer in time.
+    """
+    url = f"http://{host}:{port}/api"
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep_alive, args=(root, host, port, stop), name="prefect-server")
+    keeper.start()
+    try:
+        _wait_for(url, keeper, root)
+        yield url
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def _keep_alive(root: Path, host: str, port: int, stop: threading.Event) -> None:
+    this = psutil.Process()
+    environment = {**os.environ, SUPERVISOR: f"{this.pid} {this.create_time()}"}
+    command = [sys.executable, "-c", _COMMAND, "server", "start", "--host", host, "--port", str(port)]
+    log = _log(root)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    while not stop.is_set():
+        with (
+            log.open("a", encoding="utf-8") as file,
+            ProcessGroup(command, root, environment) as group,
+        ):
+            group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)
+        stop.wait(1.0)
+
+
+def _wait_for(url: str, keeper: threading.Thread, root: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and keeper.is_alive():
+        try:
+            if httpx.get(f"{url}/health", timeout=2.0).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.3)
+    raise ResourceError(
+        f"the Prefect server must answer at {url} within {_START_SECONDS:.0f} s, but does not; see {_log(root)}, or "
+        "name an existing one in PREFECT_API_URL"
+    )
+
+
+def _log(root: Path) -> Path:
+    return root / ".work" / "logs" / "prefect-server.log"

@@ -1,0 +1,47 @@
+"""A change of code alone may cost hours of training: somebody should want that."""
+
+import json
+from collections.abc import Mapping
+
+from pipeline.errors import ConfigError
+from pipeline.layout import Layout
+
+_TRAINING = ("init_mog", "train")
+
+
+def require_consent(layout: Layout, stale: Mapping[str, str], ask_minutes: float) -> None:
+    """Refuse a training of which only changed code is the reason, if the last one took long.
+
+    Args:
+        layout: of the experiment.
+        stale: stage to reason, from :func:`pipeline.operations.repro.stale_stages`.
+        ask_minutes: how long a training may take unasked.
+
+    Raises:
+        ConfigError: it would take longer.
+    """
+    seconds = _last_training(layout)
+    if seconds is None or seconds <= 60 * ask_minutes or not any(stage in stale for stage in _TRAINING):
+        return
+    changes = [part for reason in stale.values() for part in reason.split(", ")]
+    if all(part.startswith(("input pipeline/", "input stages/")) for part in changes):
+        raise ConfigError(
+            f"only code has changed ({', '.join(sorted(set(changes)))}), but a training of {layout.experiment} took "
+            f"{seconds / 60:.0f} minutes, more than schedule.ask_minutes = {ask_minutes:g}; rebuild with --yes (in a "
+            "flow yes=True), or take the change back"
+        )
+
+
+def _last_training(layout: Layout) -> float | None:
+    """Return how long the last training ran, in seconds, as far as the run log knows."""
+    path = layout.root / ".work" / "logs" / "runs.jsonl"
+    if not path.exists():
+        return None
+    found: float | None = None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry.get("operation") == "rebuild" and entry.get("experiment") == layout.experiment:
+            found = next(
+                (run["seconds"] for run in entry["stages"] if run["stage"] == "train" and run["seconds"]), found
+            )
+    return found

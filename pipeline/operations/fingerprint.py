@@ -1,0 +1,52 @@
+"""Whether anything changed since the last rebuild, answered without starting DVC."""
+
+import hashlib
+from pathlib import Path
+
+from pipeline.datasets.prepare import read_id_list
+from pipeline.layout import Layout
+from pipeline.storage import read_json, write_json
+
+_CODE = ("pipeline", "stages")
+
+
+def fingerprint(layout: Layout) -> str:
+    """Return a hash of parameters, code, pinned source, id lists, ``dvc.lock`` and the state of the outputs.
+
+    Outputs count by size and time of change: somebody who deletes or edits one gets a rebuild.
+    """
+    digest = hashlib.sha256()
+    root = layout.root
+    files = [root / "params.yaml", root / "dvc.yaml", root / "dvc.lock", layout.source_manifest]
+    for name in _CODE:
+        files += sorted((root / name).rglob("*.py"))
+    for path in files:
+        digest.update(f"{path.relative_to(root)}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"-")
+    for ids in (read_id_list(layout.joined), read_id_list(layout.removed)):
+        digest.update("\n".join(ids).encode())
+    outputs = [
+        layout.prepared,
+        *(layout.artifact(name) for name in ("init", "model", "score", "assignments", "report")),
+    ]
+    for folder in outputs:
+        for path in sorted(folder.rglob("*")):
+            stat = path.stat()
+            digest.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    digest.update((layout.published / "manifest.json").exists().to_bytes())
+    return digest.hexdigest()
+
+
+def is_up_to_date(layout: Layout) -> bool:
+    """Tell whether nothing has changed since :func:`remember` was called last."""
+    path = _kept(layout)
+    return path.exists() and read_json(path) == fingerprint(layout)
+
+
+def remember(layout: Layout) -> None:
+    """Keep the present fingerprint, after a rebuild that published or found nothing to do."""
+    write_json(_kept(layout), fingerprint(layout))
+
+
+def _kept(layout: Layout) -> Path:
+    return layout.root / ".work" / layout.experiment / "fingerprint.json"
