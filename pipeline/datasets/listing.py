@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.datasets.decode_worker import SPECIAL, Item
-from pipeline.datasets.location import is_url, open_filesystem
+from pipeline.datasets.location import is_url, open_filesystem, unreadable
 from pipeline.errors import DataError
 
 SIDECARS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db"}
@@ -51,8 +51,8 @@ class Listing:
             paths = {f"{base.rstrip('/')}/{name}": name for name in some}
             try:
                 contents = filesystem.cat(list(paths))
-            except OSError as error:
-                raise DataError(f"{self.location} cannot be read ({error}); mend access to it and run again") from error
+            except Exception as error:  # every driver of fsspec has classes of its own
+                raise unreadable(self.location, error) from error
             if isinstance(contents, bytes):  # one path gives its bytes alone
                 contents = {next(iter(paths)): contents}
             yield from ((name, contents[path]) for path, name in paths.items())
@@ -115,8 +115,8 @@ def _list_remote(location: str) -> Listing:
     filesystem, base = open_filesystem(location)
     try:
         found = filesystem.find(base)
-    except OSError as error:
-        raise DataError(f"{location} cannot be listed ({error}); correct the path or the access to it") from error
+    except Exception as error:  # every driver of fsspec has classes of its own
+        raise unreadable(location, error) from error
     prefix = base.rstrip("/") + "/"
     names = [path.removeprefix(prefix) for path in found if path.startswith(prefix)]
     names = [name for name in names if all(_is_meant(part) for part in name.split("/"))]

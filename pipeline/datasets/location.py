@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, PipelineError
 from pipeline.layout import Layout
 
 
@@ -58,8 +58,19 @@ def open_location(location: str) -> Iterator[ByteFile]:
     except FileNotFoundError:
         raise DataError(f"{location} is missing; put the file there or correct the path") from None
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{location} cannot be read ({reason}); mend access to it and run again") from error
+        raise unreadable(location, error) from error
+    except PipelineError:
+        raise
+    except Exception as error:
+        if is_url(location):
+            raise unreadable(location, error) from error
+        raise
+
+
+def unreadable(location: str, error: Exception) -> DataError:
+    """Return the error for a location whose reading failed; the drivers of URLs raise classes of their own."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"{location} cannot be read ({reason}); mend access to it and run again")
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:

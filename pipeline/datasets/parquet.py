@@ -47,13 +47,13 @@ class Parquet:
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return size and hash of every file, and of the CSV."""
-        value: dict[str, Any] = {"files": {part.rpartition("/")[2]: files.file(part) for part in self._parts}}
+        value: dict[str, Any] = {"files": {part.rpartition("/")[2]: files.file(part) for part in self.parts}}
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
         """Return the number of rows."""
         total = 0
-        for part in self._parts:
+        for part in self.parts:
             with open_parquet(part) as file:
                 image_column(file, part)
                 total += file.metadata.num_rows
@@ -65,7 +65,7 @@ class Parquet:
 
     def items(self) -> Iterator[Item]:
         """Yield names and bytes of all rows; a row without bytes yields none."""
-        for part in self._parts:
+        for part in self.parts:
             name = part.rpartition("/")[2]
             with open_parquet(part) as file:
                 column = image_column(file, part)
@@ -87,7 +87,8 @@ class Parquet:
         yield from blocks_of_files(decode_files(job, self.items(), workers=0), transform, self._labels, [])
 
     @cached_property
-    def _parts(self) -> list[str]:
+    def parts(self) -> list[str]:
+        """The files, in the order of their names."""
         if is_url(self._location) or not Path(self._location).is_dir():
             return [self._location]
         parts = sorted(str(path) for path in Path(self._location).glob("*.parquet"))
@@ -102,7 +103,7 @@ class Parquet:
         if self._params.labels != INSIDE:
             return Labels()
         tables: list[Any] = []
-        for part in self._parts:
+        for part in self.parts:
             with open_parquet(part) as file:
                 columns = label_columns(file)
                 tables.append(file.read(columns))

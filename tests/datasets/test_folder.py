@@ -1,6 +1,9 @@
 import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +222,41 @@ def test_folder_behind_a_url_reads_as_a_local_one(data, tmp_path, memory):
     assert remote.n_images() == 3
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if "broken" in self.path:
+            self.send_error(500)
+        else:
+            super().do_GET()
+
+
+@pytest.fixture
+def server(data: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(data))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_folder_behind_a_web_server_is_read(data, tmp_path, server):
+    (data / "a").mkdir()
+    for name in ("a/1.png", "2.png"):
+        (data / name).write_bytes(encode(picture(len(name))))
+    (block,), rejected = read_all(folder_source(tmp_path, path=server))
+    assert list(block.paths) == ["2.png", "a/1.png"]
+    assert rejected == {}
+    (data / "broken.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"http://127.0.0.1:\d+ cannot be read \(.*500.*\); mend access to it"):
+        read_all(folder_source(tmp_path, path=server))
+
+
 def test_wrong_urls_are_refused(tmp_path, memory):
-    with pytest.raises(DataError, match=r"memory://nothing (must be a folder with images|cannot be listed)"):
+    with pytest.raises(DataError, match=r"memory://nothing (must be a folder with images|cannot be read)"):
         folder_source(tmp_path, path="memory://nothing").fetch()
     with pytest.raises(DataError, match=r"nosuch://x must have a protocol that fsspec can read"):
         folder_source(tmp_path, path="nosuch://x").fetch()

@@ -1,0 +1,231 @@
+"""A first experiment for a person's images: a section of ``params.yaml`` with a reason for each choice, and a picture.
+
+The choices are rules of thumb from the experiments that the project ships. Labels play no part in them.
+"""
+
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.location import is_url
+from pipeline.datasets.sample import Sample, take_sample
+from pipeline.datasets.transform import ImageTransform, describe_shape
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+
+_FEWEST = 20
+_LONGEST_SIDE = 64
+_GREY_TOLERANCE = 2
+_IMAGES_PER_COMPONENT = 20
+_STEPS = 6000
+"""Optimisation steps that an experiment of this size needs to settle, both phases together."""
+
+_SHEET_COLUMNS, _SHEET_TILE, _SHEET_GAP = 8, 64, 2
+
+Choice = tuple[str, str]
+"""A value as YAML, and why."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try first.
+
+    Attributes:
+        text: section of ``experiments`` in ``params.yaml``, indented by two spaces; it uses the file's anchors.
+        contact_sheet: PNG of some images as the model will see them.
+        notes: what a person should look at, one sentence each.
+    """
+
+    text: str
+    contact_sheet: bytes
+    notes: list[str]
+
+
+def propose_experiment(layout: Layout, plain: PreprocessParams, location: str) -> Proposal:
+    """Look at some hundred images and propose how to cluster them.
+
+    Args:
+        layout: of the new experiment, which gives its name.
+        plain: any section ``preprocess``; only ``max_pixels`` counts.
+        location: folder, array file or Parquet file; a path from the repository's root, or a URL.
+
+    Raises:
+        DataError: there is nothing there, no image is usable, or there are too few.
+    """
+    sample = take_sample(layout, plain, location)
+    if sample.n_images < _FEWEST:
+        raise DataError(f"{location} must hold at least {_FEWEST} images, got {sample.n_images}; add some")
+    size, why_size = _choose_size(sample)
+    fit, why_fit = _choose_fit(sample, size)
+    pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), plain.max_pixels)
+    channels, why_channels = _choose_channels(sample, pixels)
+    pixels = ImageTransform(None, "stretch", channels).apply(pixels)
+    path = _relative(layout, location)
+    preprocess: dict[str, Choice] = {
+        "source": (sample.kind, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
+        "path": (json.dumps(path, ensure_ascii=False), "a path below the repository, an absolute one, or a URL"),
+        "labels": (sample.labels or "null", "only scoring sees labels" if sample.labels else "none were found"),
+        "size": (f"[{size[0]}, {size[1]}]", why_size),
+        "fit": (fit, why_fit),
+        "channels": (channels, why_channels),
+    }
+    model, train = _choose_model(pixels, sample.n_images), _choose_training(sample.n_images)
+    return Proposal(_write(layout.experiment, preprocess, model, train), _draw(pixels), _notes(sample, pixels))
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:
+    sizes = np.array([shape[1:] for shape in sample.shapes.elements()])
+    height, width = (int(side) for side in np.median(sizes, axis=0))
+    n_sizes = len({shape[1:] for shape in sample.shapes})
+    longest = max(height, width)
+    if n_sizes > 1:
+        scale = min(1.0, _LONGEST_SIDE / longest)
+        size = max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
+        return size, f"{n_sizes} sizes, in the middle {height}×{width}; larger images take longer to train"
+    if longest <= _LONGEST_SIDE:
+        return (height, width), "the size of all images"
+    k = -(-longest // _LONGEST_SIDE)
+    while k < longest and (height % k or width % k):
+        k += 1
+    if longest // k >= _LONGEST_SIDE // 2:
+        return (height // k, width // k), f"all are {height}×{width}; {k}×{k} pixels become one"
+    scale = _LONGEST_SIDE / longest
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return size, f"all are {height}×{width}; larger images take longer to train"
+
+
+def _choose_fit(sample: Sample, size: tuple[int, int]) -> tuple[Literal["stretch", "crop"], str]:
+    wanted = math.log(size[0] / size[1])
+    ratios = [math.log(shape[1] / shape[2]) for shape in sample.shapes.elements()]
+    differ = sum(abs(ratio - wanted) > 0.1 for ratio in ratios)
+    if differ:
+        return "crop", f"{differ} of {len(ratios)} have another aspect ratio; their centre is kept"
+    return "stretch", "all have nearly this aspect ratio"
+
+
+def _all_channels(sample: Sample) -> Literal["source", "rgb"]:
+    return "rgb" if {shape[0] for shape in sample.shapes} <= {1, 3} else "source"
+
+
+def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["source", "grey", "rgb"], str]:
+    counts = {shape[0] for shape in sample.shapes}
+    if not counts <= {1, 3}:
+        return "source", f"{', '.join(map(str, sorted(counts)))} channels as they are"
+    if counts == {1}:
+        return "grey", "all are grey"
+    spread = pixels.max(axis=1).astype(int) - pixels.min(axis=1)
+    if (spread <= _GREY_TOLERANCE).mean() > 0.999:
+        return "grey", "stored in colour, but all are grey"
+    return "rgb", "some are grey, most in colour" if 1 in counts else "all are in colour"
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+def _choose_model(pixels: UInt8[np.ndarray, "image channel height width"], n_images: int) -> dict[str, Choice]:
+    n_inputs = int(np.prod(pixels.shape[1:]))
+    n_components = max(4, min(25, n_images // _IMAGES_PER_COMPONENT))
+    is_colour = pixels.shape[1] > 1
+    extreme = float(((pixels < 26) | (pixels > 229)).mean())
+    if n_inputs < 200:
+        hidden = ("[[256], [512]]", f"small: {n_inputs} numbers an image")
+    elif n_inputs < 2000:
+        hidden = ("[[500], [2000]]", f"{n_inputs} numbers an image, as MNIST has 784")
+    else:
+        hidden = ("[[500], [1000]]", f"{n_inputs} numbers an image: a wide first layer costs most")
+    model: dict[str, Choice] = {
+        "family": ("dense", "quick on a processor; with a GPU and photographs try convolutional"),
+        "hidden": hidden,
+        "latent_dims": ("[10, 5]", "facet 0 is shallow, facet 1 deep") if is_colour else ("[5, 5]", "as for MNIST"),
+        "n_components": (
+            f"[{n_components}, {n_components}]",
+            f"clusters a facet at most: {_IMAGES_PER_COMPONENT} images for each, never more than 25",
+        ),
+    }
+    if extreme > 0.8 and not is_colour:
+        return model | {"likelihood": ("bernoulli", f"{extreme:.0%} of the pixels are nearly black or white")}
+    sigma = min(0.6, max(0.1, round(0.1 * (n_inputs / 64) ** 0.284, 2)))
+    return model | {
+        "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
+        "sigma": (f"{sigma}", "grows with the number of pixels; smaller draws sharper and clusters less"),
+        "rung_gate": ("1.0", "as in the shipped experiments with this likelihood"),
+    }
+
+
+def _choose_training(n_images: int) -> dict[str, Choice]:
+    batch_size = 32 if n_images < 3000 else 64 if n_images < 10_000 else 128
+    epochs = min(60, max(6, round(_STEPS * batch_size / n_images / 2)))
+    phases = [
+        f"{{epochs: {epochs}, fade_in: {fade_in}, refit_starts: {starts}}}" for fade_in, starts in ((0.0, 10), (0.3, 0))
+    ]
+    return {
+        "batch_size": (str(batch_size), "small for few images, so that there are enough steps"),
+        "mixture_rate": ("10.0", "as in the shipped experiments of this size"),
+        "decay": ("restarts", "each phase cools down"),
+        "phases": (
+            f"[{', '.join(phases)}]",
+            f"facet 1 alone, then both; about {_STEPS:,} steps where the images allow it",
+        ),
+    }
+
+
+# --- what a person sees -----------------------------------------------------------------------------------------------
+
+
+def _write(name: str, preprocess: dict[str, Choice], model: dict[str, Choice], train: dict[str, Choice]) -> str:
+    sections = {"preprocess": preprocess, "model": model, "train": train}
+    lines = [f"  {name}:", "    <<: *common"]
+    for section, choices in sections.items():
+        lines += [f"    {section}:", f"      <<: *{section}"]
+        lines += [f"      {key}: {value}  # {why}" for key, (value, why) in choices.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width"]) -> list[str]:
+    shapes = ", ".join(f"{n} × {describe_shape(shape)}" for shape, n in sample.shapes.most_common(3))
+    notes = [f"looked at {sum(sample.shapes.values())} of {sample.n_images} images: {shapes}"]
+    notes += [f"{n} of those looked at cannot be used: each {reason}" for reason, n in sample.reasons.most_common(3)]
+    brightest = int(pixels.max())
+    if brightest < 64:
+        notes.append(
+            f"no pixel is brighter than {brightest} of 255; if the files use fewer bits than they have, rescale them"
+        )
+    if (pixels == pixels[0]).all():
+        notes.append("all images look the same; check the path")
+    return notes
+
+
+def _draw(pixels: UInt8[np.ndarray, "image channel height width"]) -> bytes:
+    """Draw images side by side, enlarged by a whole number."""
+    shown = pixels[:: -(-len(pixels) // _SHEET_COLUMNS**2)]
+    shown = shown[:, :3] if shown.shape[1] >= 3 else shown[:, :1]
+    zoom = max(1, _SHEET_TILE // max(shown.shape[2:]))
+    tiles = np.kron(shown, np.ones((1, 1, zoom, zoom), np.uint8))
+    height, width = tiles.shape[2] + _SHEET_GAP, tiles.shape[3] + _SHEET_GAP
+    n_rows = -(-len(tiles) // _SHEET_COLUMNS)
+    sheet = np.full((n_rows * height + _SHEET_GAP, _SHEET_COLUMNS * width + _SHEET_GAP, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = (_SHEET_GAP + n * side for n, side in zip(divmod(i, _SHEET_COLUMNS), (height, width), strict=True))
+        sheet[top : top + tile.shape[1], left : left + tile.shape[2]] = tile.transpose(1, 2, 0)
+    target = io.BytesIO()
+    Image.fromarray(sheet).save(target, "PNG")
+    return target.getvalue()
+
+
+def _relative(layout: Layout, location: str) -> str:
+    if is_url(location):
+        return location
+    path = Path(layout.root, location).resolve()
+    root = layout.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

@@ -1,0 +1,126 @@
+"""A look at some of a person's images, for proposing how to treat them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.array_files import open_arrays
+from pipeline.datasets.arrays import ArrayFile
+from pipeline.datasets.batch import Kind, kind_of
+from pipeline.datasets.decode_pool import decode_files
+from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, Item
+from pipeline.datasets.identity import hash_images
+from pipeline.datasets.listing import Listing, list_folder
+from pipeline.datasets.location import locate
+from pipeline.datasets.own_labels import FOLDER, INSIDE, labels_of_files
+from pipeline.datasets.parquet import Parquet, label_columns, open_parquet
+from pipeline.datasets.transform import ImageTransform, Shape
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+
+_MOST = 512
+_CSV = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen of some images.
+
+    Attributes:
+        kind: of the source.
+        n_images: in the whole source, good or bad.
+        labels: what ``preprocess.labels`` could be.
+        shapes: channel, height and width of the images in the sample, and how many have them.
+        reasons: why images of the sample cannot be used, and how many.
+        items: of the sample, to be read again.
+        root: folder of the items, if local.
+    """
+
+    kind: Kind
+    n_images: int
+    labels: str | None
+    shapes: Counter[Shape]
+    reasons: Counter[str]
+    items: list[Item | DecodedFile]
+    root: str | None
+
+    def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
+        """Return the usable images of the sample, transformed."""
+        decoded = [item for item in self.items if isinstance(item, DecodedFile)]
+        if decoded:
+            return transform.apply([item.pixels for item in decoded if item.pixels is not None])
+        job = DecodeJob(self.root, max_pixels, transform, pixel_bytes=None, with_encoded=False)
+        items = [item for item in self.items if not isinstance(item, DecodedFile)]
+        files = chain.from_iterable(decode_files(job, items, workers=0))
+        return np.stack([file.pixels for file in files if file.pixels is not None])
+
+
+def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sample:
+    """Look at some hundred images of a folder, array file or Parquet file.
+
+    Args:
+        layout: relative paths start at its root.
+        plain: any section ``preprocess``; only ``max_pixels`` counts.
+        location: path or URL.
+
+    Raises:
+        DataError: there is nothing there, or no usable image among those looked at.
+    """
+    place = locate(layout, location)
+    kind = kind_of(place)
+    own = replace(plain, source=kind, path=location, labels=None, factors=None)
+    if kind == "folder":
+        listing = list_folder(place)
+        names = listing.names[:: -(-len(listing.names) // _MOST) or 1]
+        items: list[Any] = list(Listing(place, names, []).items())
+        found = _look(kind, listing.root, items, own.max_pixels, _labels_of_folder(listing))
+        found = replace(found, n_images=len(listing.names) + len(listing.rejected))
+    elif kind == "parquet":
+        table = Parquet(own, layout)
+        with open_parquet(table.parts[0]) as file:
+            labels = INSIDE if label_columns(file) else None
+        found = _look(kind, None, list(islice(table.items(), _MOST)), own.max_pixels, labels)
+        found = replace(found, n_images=table.n_images())
+    else:
+        array = ArrayFile(own, layout)
+        with open_arrays(place) as (_, others):
+            labels = INSIDE if others else None
+        files = list(islice(_of_array(array), _MOST))
+        shapes = Counter(file.shape for file in files)
+        found = Sample(kind, array.n_images(), labels, shapes, Counter(), list(files), None)
+    if not found.shapes:
+        reasons = "; ".join(f"{n} × {reason}" for reason, n in found.reasons.most_common(3))
+        raise DataError(f"{location} must hold usable images, got none ({reasons or 'no files'}); correct the path")
+    return found
+
+
+def _look(kind: Kind, root: str | None, items: list[Any], max_pixels: int, labels: str | None) -> Sample:
+    job = DecodeJob(root, max_pixels, None, pixel_bytes=0, with_encoded=False)
+    files = list(chain.from_iterable(decode_files(job, items, workers=0)))
+    shapes = Counter(file.shape for file in files if file.reason is None)
+    reasons = Counter(file.reason for file in files if file.reason is not None)
+    return Sample(kind, 0, labels, shapes, reasons, items, root)
+
+
+def _labels_of_folder(listing: Listing) -> str | None:
+    if listing.root is not None and Path(listing.root, _CSV).is_file():
+        with suppress(DataError):  # a table of something else
+            labels_of_files(f"{listing.root}/{_CSV}", listing.names)
+            return _CSV
+    parents = {name.rpartition("/")[0] for name in listing.names}
+    return FOLDER if 1 < len(parents) <= len(listing.names) // 2 else None
+
+
+def _of_array(array: ArrayFile) -> Iterator[DecodedFile]:
+    for block in array.blocks():
+        for name, content, pixels in zip(block.paths, hash_images(block.images), block.images, strict=True):
+            n_channels, height, width = pixels.shape
+            yield DecodedFile(name, None, int(content), (n_channels, height, width), pixels)
