@@ -106,7 +106,7 @@ def torch_facet_kl(form, qz, noise, mixing_logits, p_given_c):
     return log_qz - expected_log_pz - log_pc + log_qc
 
 
-def two_facet_dense_bound(state, x, noise, fade_in, rung_gate, pixel_distribution):
+def two_facet_dense_bound(state, x, noise, fade_in, rung_gate, pixel_distribution, kl_weight=1.0):
     """Return the bound of the dense ladder with one layer a block and two facets (table 4), per image.
 
     Args:
@@ -116,6 +116,7 @@ def two_facet_dense_bound(state, x, noise, fade_in, rung_gate, pixel_distributio
         fade_in: two numbers.
         rung_gate: weight of facet 0's rung.
         pixel_distribution: the decoder's raw output to a torch distribution over pixels.
+        kl_weight: weight of all KL terms.
     """
 
     def layer(name, h):
@@ -137,4 +138,4 @@ def two_facet_dense_bound(state, x, noise, fade_in, rung_gate, pixel_distributio
     upper = block("decoder_blocks.1", block("rungs.1", latents[1]))
     merged = upper + rung_gate * fade_in[0] * block("rungs.0", latents[0])
     raw = layer("output", block("mixers.0", merged))
-    return pixel_distribution(raw).log_prob(x).sum(-1) - fade_in[0] * kls[0] - fade_in[1] * kls[1]
+    return pixel_distribution(raw).log_prob(x).sum(-1) - kl_weight * (fade_in[0] * kls[0] + fade_in[1] * kls[1])

@@ -57,7 +57,7 @@ class TrainingEngine:
             self._prepare(leg)
         for _ in range(leg.n_steps):
             self._run_step()
-        return self._buffers.record[: leg.n_steps].double().cpu().numpy()
+        return self._buffers.record[: leg.n_steps].to("cpu", torch.float64, copy=True).numpy()
 
     def _fill(self, leg: Leg) -> None:
         buffers, n = self._buffers, leg.n_steps
@@ -108,23 +108,26 @@ class TrainingEngine:
         return True
 
     def _capture(self, step: TrainingStep) -> Callable[[], None]:
-        """Capture one step as a CUDA graph; model, optimiser and buffers end as they began."""
+        """Capture one step as a CUDA graph; model, optimiser and buffers end as they began, also where it fails."""
         saved = _snapshot(self.model, self.optimizer)
         newcomers = [p for group in self.optimizer.param_groups for p in group["params"] if not self.optimizer.state[p]]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP_STEPS):
+        try:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP_STEPS):
+                    self._buffers.position.zero_()  # an epoch may have fewer steps than the warm-up
+                    step()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
                 step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        _restore(saved)
-        for parameter in newcomers:
-            for value in self.optimizer.state[parameter].values():
-                value.zero_()
-        self._buffers.position.zero_()
+        finally:
+            _restore(saved)
+            for parameter in newcomers:
+                for value in self.optimizer.state[parameter].values():
+                    value.zero_()
+            self._buffers.position.zero_()
         return graph.replay
 
 

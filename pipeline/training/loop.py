@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +55,7 @@ class GroupTraining:
         images: the prepared split.
         params: the train section.
         runtime: device and precision.
-        resume_path: where the resume file lies.
+        resume_path: where the resume file lies; ``None`` keeps none.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class GroupTraining:
         images: TrainingImages,
         params: TrainParams,
         runtime: Runtime,
-        resume_path: Path,
+        resume_path: Path | None,
     ) -> None:
         self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
         self._runtime, self._resume_path = runtime, resume_path
@@ -83,6 +82,7 @@ class GroupTraining:
     def run(self, progress: Progress) -> list[TrainedSeed]:
         """Train to the end, from the resume file if there is one."""
         self._load()
+        self._keep_good()
         progress.advance(self._course.next_leg)
         saved_at = time.monotonic()
         for number, leg in enumerate(self._engine.schedule.legs()):
@@ -158,11 +158,28 @@ class GroupTraining:
         )
         return f"epoch {leg.epoch + 1} of {self._engine.schedule.n_epochs}, ELBO {mean:.1f} nats, {kls}"
 
+    def _keep_good(self) -> None:
+        """Remember the weights of every seed that has not failed; one whose weights are not finite fails."""
+        for index, seed in enumerate(self._seeds):
+            if seed in self._course.failures:
+                continue
+            state = seed_state(self._model, index)
+            if all(bool(value.isfinite().all()) for value in state.values()):
+                self._course.last_good[seed] = state
+            else:
+                self._course.failures[seed] = f"weights were not finite {self._where()}; kept the last good ones"
+
+    def _where(self) -> str:
+        if self._course.next_leg == 0:
+            return "at the start"
+        leg = list(self._engine.schedule.legs())[self._course.next_leg - 1]
+        return f"after phase {leg.phase}, step {leg.start + leg.n_steps - 1}"
+
     def _save(self) -> None:
         course = self._course
-        for index, seed in enumerate(self._seeds):
-            if seed not in course.failures:
-                course.last_good[seed] = seed_state(self._model, index)
+        self._keep_good()
+        if self._resume_path is None:
+            return
         save_resume(
             self._resume_path,
             {
@@ -177,7 +194,7 @@ class GroupTraining:
         )
 
     def _load(self) -> None:
-        state = load_resume(self._resume_path, self._runtime.device)
+        state = None if self._resume_path is None else load_resume(self._resume_path, self._runtime.device)
         if state is None:
             return
         self._model.load_state_dict(state["model"])
@@ -191,17 +208,17 @@ class GroupTraining:
         )
 
     def _finish(self) -> list[TrainedSeed]:
+        self._keep_good()
         n_epochs = self._engine.schedule.n_epochs
         health = facet_health(self._model, self._subset(_MOST_HEALTH_IMAGES))
         trained = []
         for index, seed in enumerate(self._seeds):
             history = self._course.history[index]
             failure = self._course.failures.get(seed)
+            state = self._course.last_good.get(seed, {})
             if failure is not None:
-                state: dict[str, Any] = self._course.last_good.get(seed, {})
                 outcome = SeedOutcome(seed, failure, None, _last_epoch(history), ())
             else:
-                state = seed_state(self._model, index)
                 reason = collapse_reason(health[index], self._params.min_entropy)
                 outcome = SeedOutcome(seed, reason, _last_elbo(history), n_epochs, tuple(health[index]))
             trained.append(TrainedSeed(outcome, state, history))

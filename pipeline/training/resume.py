@@ -13,6 +13,8 @@ import torch
 from pipeline.storage import atomic_file, file_sha256
 
 _PACKAGE = Path(__file__).parent.parent
+# What a damaged archive or pickle may raise.
+_UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 def resume_key(sections: list[Any], inputs: list[Path]) -> str:
@@ -41,7 +43,7 @@ def load_resume(path: Path, device: torch.device) -> dict[str, Any] | None:
     """Return what :func:`save_resume` wrote, or ``None`` where there is no readable file."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except (FileNotFoundError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except _UNREADABLE:
         return None
 
 

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.datasets.store import write_store
+from pipeline.errors import DataError, ModelError
+from pipeline.training import images as images_module
+from pipeline.training.images import DiskImages, MemoryImages, load_training_images
+from tests.training.builders import uint8_images
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def store(tmp_path):
+    def write(n=40):
+        path = tmp_path / "train.h5"
+        with write_store(path, (1, 3, 4), source="test", split_rule="none") as writer:
+            ids = np.array([f"i-{i:016x}" for i in range(n)])
+            writer.append(uint8_images(n).numpy(), ids, np.full(n, "train"))
+        return path
+
+    return write
+
+
+def test_the_split_is_fixed_disjoint_and_complete(store):
+    path = store()
+    one, two = load_training_images(path, 0.25, CPU), load_training_images(path, 0.25, CPU)
+    np.testing.assert_array_equal(one.validation_rows, two.validation_rows)
+    assert (len(one.train_rows), len(one.validation_rows)) == (30, 10)
+    assert sorted([*one.train_rows, *one.validation_rows]) == list(range(40))
+    assert list(one.validation_rows) != list(range(10))
+
+
+def test_nothing_held_out(store):
+    images = load_training_images(store(), 0.0, CPU)
+    assert list(images.train_rows) == list(range(40))
+    assert len(images.validation_rows) == 0
+    assert images.some(images.validation_rows).shape == (0, 1, 3, 4)
+
+
+def test_at_most_so_many_are_held_out(store, monkeypatch):
+    monkeypatch.setattr(images_module, "_MOST_VALIDATION", 3)
+    assert len(load_training_images(store(), 0.25, CPU).validation_rows) == 3
+
+
+@pytest.mark.parametrize("free", [0, 2**40])
+def test_rows_in_any_order_with_repeats(store, free, monkeypatch):
+    path = store()
+    monkeypatch.setattr(images_module, "_free_bytes", lambda _: free)
+    monkeypatch.setattr(images_module, "_BLOCK", 7)
+    images = load_training_images(path, 0.25, CPU)
+    assert isinstance(images.source, MemoryImages if free else DiskImages)
+    assert images.source.image_shape == (1, 3, 4)
+    rows = torch.tensor([31, 2, 2, 39, 0])
+    assert torch.equal(images.source.gather(rows), uint8_images(40)[rows])
+    assert torch.equal(images.some(np.array([5, 1])), uint8_images(40)[[5, 1]])
+
+
+def test_free_memory_is_known():
+    assert 2**20 < images_module._free_bytes(CPU) < 2**50
+
+
+def test_too_few_images(store):
+    with pytest.raises(ModelError, match=r"training needs at least 2 images, got 1 in .*train\.h5; add images"):
+        load_training_images(store(1), 0.0, CPU)
+
+
+def test_a_missing_split(tmp_path):
+    with pytest.raises(DataError, match=r"train\.h5"):
+        load_training_images(tmp_path / "train.h5", 0.1, CPU)

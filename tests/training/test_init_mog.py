@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+
+from pipeline.errors import ModelError
+from pipeline.model import MultiFacetVae
+from pipeline.seeding import derive_seed
+from pipeline.training.init_mog import encode_means, init_mixtures
+from tests.model.builders import CONVOLUTIONAL, SHAPE, TINY
+from tests.training.builders import INIT, started_model, uint8_images
+
+
+def test_means_of_the_untrained_encoder_in_evaluation_mode():
+    """Block by block; batch norm uses its running statistics, so blocks do not matter."""
+    model = started_model(CONVOLUTIONAL, (0, 1)).train()
+    images = uint8_images(20, CONVOLUTIONAL)
+    means = encode_means(model, images)
+    assert not model.training
+    expected = model.encode((images[7:8].float() / 255).expand(2, -1, -1, -1, -1))
+    for mean, qz in zip(means, expected, strict=True):
+        assert mean.shape[:2] == (2, 20)
+        torch.testing.assert_close(mean[:, 7:8], qz.mean)
+
+
+@pytest.mark.parametrize("facet", [0, 1])
+def test_component_means_are_scikit_learns(facet):
+    model, seeds = started_model(TINY, (4, 7)), (4, 7)
+    before = [parameter.clone() for parameter in model.prior(facet).covariance.parameters()]
+    means = encode_means(model, uint8_images(60))
+    fits = init_mixtures(model, seeds, means, INIT)
+    for index, seed in enumerate(seeds):
+        latents = means[facet][index].double().numpy()
+        state = derive_seed(seed, "init_mog", facet) % 2**32
+        mixture = GaussianMixture(TINY.n_components[facet], covariance_type="diag", max_iter=20, random_state=state)
+        mixture.fit(latents)
+        np.testing.assert_allclose(model.prior(facet).means[index].detach(), mixture.means_, rtol=1e-5)
+        assert fits[index][facet].converged == mixture.converged_
+        assert (fits[index][facet].facet, fits[index][facet].reg_covar) == (facet, INIT.reg_covar)
+    # Only the means are taken: variances stay as built.
+    for value, was in zip(model.prior(facet).covariance.parameters(), before, strict=True):
+        assert torch.equal(value, was)
+
+
+def test_weights_stay_uniform():
+    model = MultiFacetVae(TINY, SHAPE)
+    latents = [torch.randn(1, 30, dim, generator=torch.Generator().manual_seed(0)) for dim in TINY.latent_dims]
+    init_mixtures(model, [0], latents, INIT)
+    torch.testing.assert_close(model.prior(0).log_mixing_weights.exp(), torch.full((1, 4), 0.25))
+    torch.testing.assert_close(model.prior(0).covariance.matrices(), 0.01 * torch.eye(2).expand(1, 4, 2, 2))
+
+
+def constant_latents(n=40):
+    """Their variance is the difference of two large equal squares, which rounding makes negative."""
+    return [torch.full((1, n, dim), 1e3 + 1 / 3, dtype=torch.float64) for dim in TINY.latent_dims]
+
+
+def test_regularisation_is_raised_tenfold_for_constant_latents():
+    model = started_model(dtype=torch.float64)
+    (fits,) = init_mixtures(model, [0], constant_latents(), replace(INIT, reg_covar=1e-12))
+    for fit in fits:
+        steps = np.log10(fit.reg_covar / 1e-12)
+        assert steps >= 1
+        assert steps == pytest.approx(round(steps))
+    torch.testing.assert_close(model.prior(0).means.max().item(), 1e3 + 1 / 3)
+
+
+def test_escalation_is_bounded():
+    params = replace(INIT, reg_covar=1e-12, max_escalations=1)
+    with pytest.raises(
+        ModelError, match=r"facet 0 must be fitted .* even with reg_covar 1e-11; raise init_mog\.reg_covar"
+    ):
+        init_mixtures(started_model(dtype=torch.float64), [0], constant_latents(), params)
+
+
+def test_more_components_than_images_are_refused():
+    latents = [torch.zeros(1, 3, dim) for dim in TINY.latent_dims]
+    with pytest.raises(
+        ModelError, match=r"facet 0 needs .* got 3 images for 4 components; lower model\.n_components\[0\]"
+    ):
+        init_mixtures(started_model(), [0], latents, INIT)

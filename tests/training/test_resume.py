@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.training import resume as resume_module
+from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
+from tests.model.builders import TINY
+from tests.training.builders import TRAIN
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_the_key_follows_parameters_inputs_and_code(inputs, monkeypatch, tmp_path):
+    key = resume_key([TINY, TRAIN, {"device": "cpu"}], inputs)
+    assert key == resume_key([TINY, TRAIN, {"device": "cpu"}], inputs)
+    keys = {key, resume_key([TINY, replace(TRAIN, batch_size=9), {"device": "cpu"}], inputs)}
+    keys.add(resume_key([replace(TINY, sigma=0.5), TRAIN, {"device": "cpu"}], inputs))
+    keys.add(resume_key([TINY, TRAIN, {"device": "Some GPU"}], inputs))
+    inputs[1].write_text("changed")
+    keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
+    package = tmp_path / "package"
+    for folder in ("model", "training"):
+        (package / folder).mkdir(parents=True)
+    monkeypatch.setattr(resume_module, "_PACKAGE", package)
+    keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
+    (package / "model" / "layers.py").write_text("pass")
+    keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
+    assert len(keys) == 7
+    assert all(len(one) == 12 for one in keys)
+
+
+def test_tensors_and_plain_values_survive(tmp_path):
+    state = {"tensor": torch.arange(3), "list": [{"a": 1.5, "b": None}], "map": {3: "text"}}
+    save_resume(tmp_path / "running.pt", state)
+    loaded = load_resume(tmp_path / "running.pt", CPU)
+    assert loaded is not None
+    assert torch.equal(loaded.pop("tensor"), torch.arange(3))
+    assert loaded == {"list": [{"a": 1.5, "b": None}], "map": {3: "text"}}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04 and then nothing of use"])
+def test_no_readable_file(tmp_path, content):
+    if content is not None:
+        (tmp_path / "running.pt").write_bytes(content)
+    assert load_resume(tmp_path / "running.pt", CPU) is None
+
+
+def test_a_finished_stage_leaves_nothing_and_other_stages_alone(tmp_path):
+    for name in ("train-0123", "train-4567", "assign-0123"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "running.pt").touch()
+    remove_resume(tmp_path / "train-4567")
+    assert [path.name for path in tmp_path.iterdir()] == ["assign-0123"]
