@@ -1,0 +1,192 @@
+"""Rebuilding a real repository: what is refused before anything starts, two at once, errors of stages."""
+
+import json
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from pipeline.errors import BusyError, ConfigError, DataError, ModelError, PublishError, ResourceError
+from pipeline.operations.locks import repository_lock
+from pipeline.operations.rebuild import rebuild
+from pipeline.tables import History
+from tests.repository import EXPERIMENT, Repository
+
+
+def published_version(repository: Repository) -> int:
+    current = History(repository.root / "published" / EXPERIMENT).current()
+    assert current is not None
+    return current.version
+
+
+def test_nothing_to_do_starts_no_stage_and_changes_no_file(repository: Repository) -> None:
+    rebuild(repository.root, EXPERIMENT)  # hashes the copied files once
+    watched = ("artifacts", "data", "published", "dvc.lock")
+    before = repository.run("find", *watched, "-type", "f", "-newermt", "now").stdout
+    stamp = time.time()
+    lines: list[str] = []
+    result = rebuild(repository.root, EXPERIMENT, on_line=lines.append)
+    assert {stage.action for stage in result.stages} == {"unchanged"}
+    assert (result.version, result.is_new, lines, before) == (1, False, [], "")
+    changed = repository.run("find", *watched, "-type", "f", "-newermt", f"@{stamp}").stdout.split()
+    # The parameters that later batches are brought to size with are written anew at every staging.
+    assert [path for path in changed if not path.endswith("params.json")] == []
+
+
+def test_a_run_is_logged_with_reasons_and_commit(repository: Repository) -> None:
+    repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
+    result = rebuild(repository.root, EXPERIMENT)
+    assert [stage.stage for stage in result.stages if stage.action == "ran"] == ["assign"]
+    entry = json.loads((repository.root / ".work" / "logs" / "runs.jsonl").read_text().splitlines()[-1])
+    assert entry["operation"] == "rebuild"
+    assert entry["commit"] == repository.run("git", "rev-parse", "HEAD").stdout.strip()
+    (assign,) = [stage for stage in entry["stages"] if stage["action"] == "ran"]
+    assert assign["reason"] == "parameter experiments.tiny.assign modified"
+    assert assign["seconds"] > 0
+
+
+def test_what_an_earlier_run_has_made_comes_back_from_the_cache(repository: Repository) -> None:
+    original = (repository.root / "params.yaml").read_text()
+    repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
+    rebuild(repository.root, EXPERIMENT)
+    (repository.root / "params.yaml").write_text(original)
+    result = rebuild(repository.root, EXPERIMENT)
+    assert [stage.stage for stage in result.stages if stage.action == "restored"] == ["assign"]
+    assert [stage.stage for stage in result.stages if stage.action == "ran"] == []
+
+
+def test_an_experiment_must_be_known_and_active(repository: Repository) -> None:
+    with pytest.raises(ConfigError, match=r"experiment 'tinny' is unknown; params\.yaml has tiny"):
+        rebuild(repository.root, "tinny")
+    text = (repository.root / "params.yaml").read_text()
+    (repository.root / "params.yaml").write_text(text.replace("  tiny:", "  other: &copy\n   <<: {}\n  tiny:", 1))
+    with pytest.raises(ConfigError, match=r"experiments\.other\.seeds is missing"):
+        rebuild(repository.root, EXPERIMENT)
+    (repository.root / "params.yaml").write_text(
+        text.replace("experiments:\n  tiny:", "experiments:\n  tiny: &all", 1) + "  other: *all\n"
+    )
+    with pytest.raises(ConfigError, match=r"only an active experiment is rebuilt, got 'other'; add it .* \(now tiny\)"):
+        rebuild(repository.root, "other")
+
+
+def test_a_wrong_parameter_fails_at_once_in_one_line(repository: Repository) -> None:
+    repository.edit_params(lambda sections: sections["train"].update(batch_size=-1))
+    before = psutil.Process().cpu_times()
+    done = repository.facets("rebuild", check=False)
+    after = psutil.Process().cpu_times()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "facets: experiments.tiny.train.batch_size must lie in [1, inf), got -1\n"
+    assert after.children_user - before.children_user < 5
+    assert not (repository.root / ".work" / "logs" / "dvc-status.log.1").exists()
+
+
+def test_without_git_or_dvc_one_line_says_what_to_do(repository: Repository) -> None:
+    repository.run("mv", ".dvc", "elsewhere")
+    with pytest.raises(ResourceError, match=r"must be a DVC repository, but has no folder \.dvc"):
+        rebuild(repository.root, EXPERIMENT)
+    repository.run("rm", "-rf", ".git")
+    with pytest.raises(ResourceError, match=r"must lie in a git repository, but does not"):
+        rebuild(repository.root, EXPERIMENT)
+
+
+def test_while_another_process_uses_dvc_its_name_is_the_answer(repository: Repository) -> None:
+    with repository_lock(repository.root, "tidy tiny"), pytest.raises(BusyError, match=r"pid \d+ \(tidy tiny\)"):
+        rebuild(repository.root, EXPERIMENT)
+
+
+def test_of_two_rebuilds_at_once_the_second_waits_and_finds_nothing_to_do(repository: Repository) -> None:
+    repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
+    command = [*repository.facets_command, "rebuild", EXPERIMENT, "--json"]
+    both = [
+        subprocess.Popen(command, cwd=repository.root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    results = [json.loads(process.communicate()[0])[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    actions = sorted(stage["action"] for result in results for stage in result["stages"] if stage["stage"] == "assign")
+    assert actions == ["ran", "unchanged"]
+
+
+def test_a_stage_that_refuses_passes_on_its_message_and_the_tables_stay(repository: Repository) -> None:
+    repository.edit_params(lambda sections: sections["model"].update(n_components=[4, 500]))
+    done = repository.facets("rebuild", check=False)
+    assert done.returncode == ModelError.exit_code
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("facets: init_mog@tiny: ")
+    assert "500" in message
+    assert "Traceback" not in done.stderr
+    assert published_version(repository) == 1
+
+
+def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> None:
+    (repository.root / "data" / "own" / "images.npz").unlink()
+    with pytest.raises(DataError, match=r"images\.npz"):
+        rebuild(repository.root, EXPERIMENT)
+
+
+def test_an_unhealthy_model_is_not_published_and_the_old_version_answers(repository: Repository) -> None:
+    def spoil(sections: dict) -> None:
+        sections["seeds"] = [5]
+        sections["publish"]["gate"]["min_confidence"] = 1.0
+
+    repository.edit_params(spoil)
+    with pytest.raises(PublishError, match=r"mean confidence must be at least 1\.0 .*version 1 stays in service"):
+        rebuild(repository.root, EXPERIMENT)
+    assert published_version(repository) == 1
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "preprocess",
+        "train",
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("init_mog", "score", "assign", "report")),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(repository: Repository, stage: str) -> None:
+    """A limit on the size of files stands for the full disk: writing beyond it fails in the same way."""
+    outputs = {
+        "preprocess": f"data/prepared/{EXPERIMENT}",
+        "init_mog": f"artifacts/{EXPERIMENT}/init",
+        "train": f"artifacts/{EXPERIMENT}/model",
+        "score": f"artifacts/{EXPERIMENT}/score",
+        "assign": f"artifacts/{EXPERIMENT}/assignments",
+        "report": f"artifacts/{EXPERIMENT}/report",
+    }
+    output = repository.root / outputs[stage]
+    repository.run("rm", "-rf", str(output), ".work")
+    command = f"ulimit -f 1; exec .venv/bin/python -m stages.{stage} {EXPERIMENT}"
+    done = repository.run("sh", "-c", command, check=False)
+    assert done.returncode == ResourceError.exit_code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr
+    assert not output.exists() or not list(output.iterdir())
+    assert not list(output.parent.glob(".*.tmp"))
+    assert repository.rebuild()["version"] == 1
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(repository: Repository) -> None:
+    repository.run("rm", "-rf", "artifacts")
+    (repository.root / "artifacts").write_text("a file in the way\n")
+    done = repository.run(".venv/bin/python", "-m", "stages.init_mog", EXPERIMENT, check=False)
+    assert done.returncode == ResourceError.exit_code
+    assert done.stderr.splitlines()[-1].startswith("init_mog: ")
+    assert "must be writable, but: Not a directory" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "b"), ("--help",)])
+def test_a_stage_wants_one_experiment(repository: Repository, arguments: tuple[str, ...]) -> None:
+    done = repository.run(".venv/bin/python", "-m", "stages.preprocess", *arguments, check=False)
+    assert done.returncode == ConfigError.exit_code
+    assert "run python -m stages.preprocess EXPERIMENT" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_lists_below_the_root_are_found_from_a_folder_inside(repository: Repository) -> None:
+    inside = Repository(repository.root / "data" / "own")
+    python = str(repository.root / ".venv" / "bin" / "python")
+    script = f"import sys; sys.path.insert(0, {str(repository.root)!r}); from pipeline.cli import main; main()"
+    done = inside.run(python, "-c", script, "query", EXPERIMENT, "select count(*) as n from images", "--json")
+    assert json.loads(done.stdout) == [{"n": 120}]
