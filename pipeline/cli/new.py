@@ -1,0 +1,38 @@
+"""``facets new``."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli._shared import AsJson, find_root, show
+
+_Name = Annotated[str, typer.Argument(metavar="EXP", help="Name of the new experiment.", show_default=False)]
+_Location = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="Folder, .npy, .npz, .h5 or .parquet; a path or a URL.", show_default=False),
+]
+
+
+def new(experiment: _Name, path: _Location, as_json: AsJson = False) -> None:
+    """Propose an experiment for your own images.
+
+    Looks at some of them, appends a section to params.yaml with a reason for each choice, and draws a contact sheet.
+
+    \b
+    Example:
+        facets new birds ~/pictures/birds
+    """
+    from pathlib import Path
+
+    from pipeline.operations.new import add_experiment
+
+    found = add_experiment(find_root(), experiment, path if "://" in path else str(Path(path).expanduser().absolute()))
+    lines = [
+        found.text.rstrip(),
+        "",
+        *(f"note    {note}" for note in found.notes),
+        f"look    {found.contact_sheet}",
+        f"next    facets rebuild {experiment}",
+    ]
+    value = {"section": found.text, "contact_sheet": str(found.contact_sheet), "notes": found.notes}
+    show("\n".join(lines), value, as_json)
