@@ -9,10 +9,10 @@ from pathlib import Path
 from pipeline.storage import atomic_file
 
 _COLOURS = ("#0b6b7d", "#b1470b", "#6236c4", "#7a5f00", "#a61e57", "#2b6e2f")
-_WIDTH = 640
-_LEFT, _RIGHT, _TOP, _BOTTOM = 190, 24, 40, 44
-_ROW = 38
-_PLOT_HEIGHT = 260
+_WIDTH = 640.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 190.0, 24.0, 40.0, 44.0
+_ROW = 38.0
+_PLOT_HEIGHT = 260.0
 _STYLE = "font: 13px system-ui, sans-serif; background: #fff"
 
 
@@ -40,7 +40,7 @@ class Curve:
     """One line of a curve chart; ``y`` may lack values (None)."""
 
     label: str
-    x: Sequence[float]
+    x: Sequence[int | float]
     y: Sequence[float | None]
 
 
@@ -103,12 +103,12 @@ class _Scale:
     stop: float
 
     @classmethod
-    def of(cls, values: Sequence[float], start: float, stop: float) -> "_Scale":
-        low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    def of(cls, values: Sequence[int | float], start: float, stop: float) -> "_Scale":
+        low, high = (float(min(values)), float(max(values))) if values else (0.0, 1.0)
         room = 0.05 * (high - low) or 0.5
         return cls(low - room, high + room, start, stop)
 
-    def at(self, value: float) -> float:
+    def at(self, value: int | float) -> float:
         """Return the pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 

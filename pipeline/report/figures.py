@@ -61,7 +61,9 @@ def mosaic(grid: Grid, gap: int = _GAP) -> Mosaic:
     return canvas.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def with_originals(swaps: Grid, originals: UInt8[np.ndarray, "row channel height width"]) -> Grid:
+def with_originals(
+    swaps: Grid, originals: UInt8[np.ndarray, "row channel height width"]
+) -> UInt8[np.ndarray, "_ _ channel height width"]:
     """Return a table of swaps with its images as first column and first row; the corner is white."""
     corner = np.full_like(originals[:1], _WHITE)
     head = np.concatenate([corner, originals])[None]

@@ -12,7 +12,7 @@ const METRICS = {
 const METHODS = { kmeans: "k-means on pixels", mixture: "Gaussian mixture on pixels" };
 
 function scoresPanel() {
-  const intro = heading("Scores", "How well each facet agrees with labels that it never saw. The same clusters by chance, and clusterings of the raw pixels with as many clusters, stand beside it.");
+  const intro = heading("Scores", "How well each facet agrees with labels that it never saw, beside chance and clusterings of the raw pixels with as many clusters. A facet with another question scores low on a label, as it should.");
   if (!D.scores.length) return [intro, emptyNote("These images have no labels, so there is nothing to score against. Everything else on this page needs none.")];
   const metrics = Object.keys(METRICS).filter((metric) => D.scores.some((row) => row.scores[metric]));
   const place = h("div", { class: "stack", style: { gap: "20px" } });
@@ -31,7 +31,12 @@ function scoreCards() {
 function scoreCard(factor, rows) {
   return h("section", { class: "card stack" },
     h("div", { class: "row" }, h("h2", {}, `Label: ${factor}`), h("span", { class: "small" }, plural(rows[0].n_classes, "class", "classes"))),
-    scoreChart(factor, rows), scoreTable(rows), rows.map(overKmeans));
+    scoreChart(factor, rows), scoreTable(rows), overKmeans(follower(rows)));
+}
+
+// The facet that follows a label best; to the others the label is not their question.
+function follower(rows) {
+  return [...rows].sort((a, b) => b.scores[scoreState.metric].selected - a.scores[scoreState.metric].selected)[0];
 }
 
 function scoreChart(factor, rows) {

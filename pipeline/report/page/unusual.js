@@ -1,7 +1,7 @@
 // Images that fit nowhere well.
 
 function unusualPanel(j) {
-  const facet = facets[j], size = niceSize("images", 72);
+  const facet = facets[j], size = 64;
   return [
     heading(facets.length === 1 ? "Unusual images" : `Unusual images in ${facet.label}`,
       "Two ways to be odd: least typical images are unlike anything the model has learned; torn images lie between two clusters."),
