@@ -63,17 +63,24 @@ class StoreWriter:
         """
         start, stop = self._n_images, self._n_images + len(image_ids)
         self._images.resize(stop, axis=0)
-        if not isinstance(images, np.ndarray):
-            rows = np.empty(len(images), object)  # written at once: row by row takes four times as long
-            for row, data in enumerate(images):
-                rows[row] = np.frombuffer(data, np.uint8)
-            images = rows
-        self._images[start:stop] = images
+        if isinstance(images, np.ndarray):
+            self._images[start:stop] = images
+        else:
+            self._write_encoded(images, start)
         for name, values in (("image_id", image_ids), ("batch_id", batch_ids)):
             column: Any = self._file[name]
             column.resize(stop, axis=0)
             column[start:] = np.asarray(values).astype(column.dtype)
         self._n_images = stop
+
+    def _write_encoded(self, images: Sequence[bytes], start: int) -> None:
+        # At once, four times as fast as row by row; h5py's indexing would take rows of equal length for a table.
+        rows = np.empty(len(images), _ENCODED)
+        for row, data in enumerate(images):
+            rows[row] = np.frombuffer(data, np.uint8)
+        place = self._images.id.get_space()
+        place.select_hyperslab((start,), (len(rows),))
+        self._images.id.write(h5py.h5s.create_simple((len(rows),)), place, rows)
 
 
 @contextmanager
