@@ -17,7 +17,8 @@ def mini_repository(root: Path, commands: dict[str, str]) -> Path:
     (root / ".gitignore").write_text("/.work\n/out-*\n/.dvc/tmp\n/.dvc/cache\n/.dvc/site-cache\n")
     (root / "input").write_text("1\n")
     stages = [
-        f"  {name}:\n    cmd: {command}\n    deps: [input]\n    outs: [out-{name}]\n" for name, command in commands.items()
+        f"  {name}:\n    cmd: {command}\n    deps: [input]\n    outs: [out-{name}]\n"
+        for name, command in commands.items()
     ]
     (root / "dvc.yaml").write_text("stages:\n" + "".join(stages))
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
