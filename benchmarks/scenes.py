@@ -46,7 +46,7 @@ def main(frames_path: Path) -> None:
 
 
 def _find_factors(frame: np.ndarray) -> np.ndarray:
-    """Find the best hues for each of the 480 geometries, judged where a surface fills the pixel; return the best of all."""
+    """Return the best of all 480 geometries, each with its best hues, judged where a surface fills the pixel."""
     candidates = np.array([_best_hues(frame, *geometry) for geometry in np.ndindex(8, 4, 15)])
     error = np.abs(render_scenes(candidates).astype(np.int16) - frame)[:, _INNER, _INNER].mean(axis=(1, 2, 3))
     return candidates[error.argmin()]
@@ -84,7 +84,7 @@ def _differences(real: np.ndarray, rendered: np.ndarray, factors: np.ndarray) ->
     expected = _CORNER_COLUMNS.get(orientation)
     if expected and free[expected - 3 : expected + 4].all():
         rows = np.arange(first_wall[expected] + 3, first_floor[expected] - 3)
-        sideways = [picture.transpose(1, 0, 2) for picture in (real, rendered)]
+        sideways = real.transpose(1, 0, 2), rendered.transpose(1, 0, 2)
         corner = _edge_difference(*sideways, rows, np.full(SIZE, expected))
     return {"box": box, "wall_top": wall_top, "wall_floor": wall_floor, "corner": corner}
 

@@ -36,7 +36,8 @@ def require_dataset(file: h5py.File, name: str) -> Any:
     Raises:
         DataError: there is none of that name; the message lists what is there.
     """
-    found = file[name] if name in file else None  # file.get would take a damaged dataset for an absent one
+    # file.get would take a damaged dataset for an absent one.
+    found = file[name] if name in file else None  # noqa: SIM401
     if not isinstance(found, h5py.Dataset):
         raise DataError(f"{file.filename} must hold the dataset {name!r}, got {sorted(file)}; fetch the right file")
     return found

@@ -38,13 +38,17 @@ def test_lines_arrive_while_the_command_runs(tmp_path: Path) -> None:
 
 def test_leaving_the_context_ends_children_and_grandchildren(tmp_path: Path) -> None:
     pids: list[int] = []
-    with pytest.raises(KeyboardInterrupt), ProcessGroup(["/bin/sh", "-c", CHILD], tmp_path, os.environ) as group:
 
-        def interrupt(line: str) -> None:
-            pids.append(int(line))
-            raise KeyboardInterrupt
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
 
-        group.stream(interrupt)
+    def run() -> None:
+        with ProcessGroup(["/bin/sh", "-c", CHILD], tmp_path, os.environ) as group:
+            group.stream(interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert is_gone(pids[0])
 
 
