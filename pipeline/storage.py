@@ -21,7 +21,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
     """
-    with _as_resource_error(path):
+    with as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
@@ -47,7 +47,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
     """
-    with _as_resource_error(path):
+    with as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{path.name}.*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -134,7 +134,12 @@ _MACHINE_FAULTS = {
 
 
 @contextmanager
-def _as_resource_error(path: Path) -> Iterator[None]:
+def as_resource_error(path: Path) -> Iterator[None]:
+    """Turn faults of the machine met while writing ``path`` into a clear error; other errors pass.
+
+    Raises:
+        ResourceError: the disk is full or fails, or writing is not permitted.
+    """
     try:
         yield
     except OSError as error:

@@ -2,12 +2,12 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from jaxtyping import UInt64
 
 from pipeline.datasets.batch import Delivery
 from pipeline.datasets.growing_store import GrowingStore, new_ids
+from pipeline.datasets.hdf5_writer import write_hdf5
 from pipeline.datasets.identity import batch_id, parse_ids
 from pipeline.datasets.listing import printable
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
@@ -24,7 +25,7 @@ from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.progress import progress
-from pipeline.storage import atomic_dir, read_json, write_json
+from pipeline.storage import as_resource_error, atomic_dir, read_json, write_json
 
 _BLOCK = 256
 
@@ -81,9 +82,8 @@ def write_shard(
         DataError: the delivery is damaged as a whole.
         ResourceError: the disk is full; nothing is left behind.
     """
-    layout.batches.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", suffix=".tmp", dir=layout.batches) as name:
-        folder, sieve = Path(name), Sieve(transform, known, removed)
+    with as_resource_error(layout.batches), _incoming(layout.batches) as folder:
+        sieve = Sieve(transform, known, removed)
         rows = _write_images(folder / "shard.h5", delivery, sieve)
         if not rows.hashes:
             return ShardResult(None, 0, sieve.duplicates, sieve.quarantined)
@@ -153,6 +153,13 @@ def _attributes(store: ImageStore) -> dict[str, str]:
     return {name: str(store.attributes[name]) for name in ("source", "split_rule")}
 
 
+@contextmanager
+def _incoming(batches: Path) -> Iterator[Path]:
+    batches.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incoming-", suffix=".tmp", dir=batches) as name:
+        yield Path(name)
+
+
 def _write_images(path: Path, delivery: Delivery, sieve: Sieve) -> _Rows:
     rows = _Rows()
     with progress("read new images", delivery.n_images) as bar, GrowingStore(path, delivery) as shard:
@@ -171,7 +178,7 @@ def _write_tables(folder: Path, rows: _Rows, sieve: Sieve) -> str:
     ids = new_ids(rows.hashes).astype(str)
     identity = batch_id(ids)
     batches = np.full(len(ids), identity.encode(), "S14")
-    with h5py.File(folder / "shard.h5", "r+") as file:
+    with write_hdf5(folder / "shard.h5", "r+") as (file, _):
         column: Any = file["batch_id"]
         column[:] = batches
     sizes = np.array(rows.sizes, np.int32).reshape(-1, 2)

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
 
+from pipeline.datasets.hdf5_writer import Disk, write_hdf5
 from pipeline.datasets.identity import ID_DTYPE
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
@@ -35,8 +36,8 @@ ImageBlock = UInt8[np.ndarray, "image channel height width"]
 class StoreWriter:
     """Appends images to a store that :func:`write_store` opened."""
 
-    def __init__(self, file: h5py.File, image_shape: tuple[int, int, int] | None) -> None:
-        self._file = file
+    def __init__(self, file: h5py.File, disk: Disk, image_shape: tuple[int, int, int] | None) -> None:
+        self._file, self._disk = file, disk
         self._n_images = 0
         if image_shape is None:
             self._images = file.create_dataset("encoded", (0,), _ENCODED, maxshape=(None,), chunks=(1024,))
@@ -72,6 +73,7 @@ class StoreWriter:
             column.resize(stop, axis=0)
             column[start:] = np.asarray(values).astype(column.dtype)
         self._n_images = stop
+        self._disk.raise_fault()
 
     def _write_encoded(self, images: Sequence[bytes], start: int) -> None:
         # At once, four times as fast as row by row; h5py's indexing would take rows of equal length for a table.
@@ -88,11 +90,11 @@ def create_store(
     path: Path, image_shape: tuple[int, int, int] | None, *, source: str, split_rule: str
 ) -> Iterator[StoreWriter]:
     """Do as :func:`write_store` at a place where nobody looks yet: the file grows in sight and is not synced."""
-    with h5py.File(path, "w", libver="v110") as file:
+    with write_hdf5(path) as (file, disk):
         file.attrs["schema"] = SCHEMA
         file.attrs["source"] = source
         file.attrs["split_rule"] = split_rule
-        yield StoreWriter(file, image_shape)
+        yield StoreWriter(file, disk, image_shape)
 
 
 @contextmanager

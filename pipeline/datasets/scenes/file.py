@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Int64
 
 from pipeline.datasets.factors import factors_to_labels
+from pipeline.datasets.hdf5_writer import write_hdf5
 from pipeline.datasets.scenes.geometry import SIZE
 from pipeline.datasets.scenes.render import render_scenes
 from pipeline.progress import progress
@@ -30,7 +30,11 @@ def write_scenes(path: Path, factors: Int64[np.ndarray, "image 6"]) -> None:
     """
     n_images = len(factors)
     require_free_space(path, n_images * SIZE * SIZE)  # deflate leaves well under a third of the 3 bytes a pixel
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file, progress("render scenes", n_images) as bar:
+    with (
+        atomic_file(path) as temporary,
+        write_hdf5(temporary) as (file, disk),
+        progress("render scenes", n_images) as bar,
+    ):
         shape = (n_images, SIZE, SIZE, 3)
         chunks = (min(_CHUNK, n_images), *shape[1:])
         images = file.create_dataset("images", shape, np.uint8, chunks=chunks, compression="gzip", compression_opts=1)
@@ -39,4 +43,5 @@ def write_scenes(path: Path, factors: Int64[np.ndarray, "image 6"]) -> None:
         for start in range(0, n_images, _BLOCK):
             block = factors[start : start + _BLOCK]
             images[start : start + len(block)] = render_scenes(block)
+            disk.raise_fault()
             bar.advance(len(block))
