@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,6 +24,10 @@ def sizes(template: Repository) -> dict[int, dict[int, int]]:
     return found
 
 
+def traces(figure: go.Figure) -> list[Any]:
+    return list(figure.data)
+
+
 def ticks(figure: go.Figure, axis: str) -> list[str]:
     return list(figure.to_dict()["layout"][axis]["ticktext"])
 
@@ -39,8 +44,8 @@ def test_a_cross_table_turned_round_is_its_transpose(template: Repository, sizes
     figure, turned = show.cross(EXPERIMENT, 0, 1, template.root), show.cross(EXPERIMENT, 1, 0, template.root)
     assert ticks(figure, "xaxis") == ticks(turned, "yaxis")
     assert len(ticks(figure, "yaxis")) == len(sizes[0])
-    (image,) = figure.data
-    (other,) = turned.data
+    (image,) = traces(figure)
+    (other,) = traces(turned)
     assert np.shape(image.z)[:2] == np.shape(other.z)[1::-1]
 
 
@@ -48,20 +53,20 @@ def test_the_map_shows_the_sample_by_cluster(template: Repository) -> None:
     figure = show.latent_map(EXPERIMENT, 1, template.root)
     model = next((template.root / "published" / EXPERIMENT / "models").iterdir())
     page = read_json(model / "report" / "page.json")
-    assert sum(len(trace.x) for trace in figure.data) == int(unpack(page["images"]["is_sampled"]).sum())
-    assert {image_id for trace in figure.data for image_id in trace.text} <= set(page["images"]["ids"])
+    assert sum(len(trace.x) for trace in traces(figure)) == int(unpack(page["images"]["is_sampled"]).sum())
+    assert {image_id for trace in traces(figure) for image_id in trace.text} <= set(page["images"]["ids"])
 
 
 def test_curves_have_a_line_a_seed_and_split(template: Repository) -> None:
     figure = show.curves(EXPERIMENT, "log_px", template.root)
-    assert {trace.name.split(", ")[1] for trace in figure.data} == {"train", "validation"}
+    assert {trace.name.split(", ")[1] for trace in traces(figure)} == {"train", "validation"}
     with pytest.raises(ConfigError, match=r"must be one of elbo, log_px.*got 'speed'"):
         show.curves(EXPERIMENT, "speed", template.root)
 
 
 def test_scores_stand_beside_chance(template: Repository) -> None:
     figure = show.scores(EXPERIMENT, root=template.root)
-    names = {trace.name: trace for trace in figure.data}
+    names = {trace.name: trace for trace in traces(figure)}
     assert set(names) == {"mean of seeds", "selected", "chance"}
     metrics = read_json(template.root / "artifacts" / EXPERIMENT / "score" / "metrics.json")
     expected = [
