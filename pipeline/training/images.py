@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -99,14 +100,24 @@ def load_training_images(path: Path, validation_fraction: float, device: torch.d
     """
     with ImageStore(path) as store:
         n_images = store.n_images
-        n_validation = min(int(n_images * validation_fraction), _MOST_VALIDATION)
-        if n_images - n_validation < 2:
+        if n_images - n_held_out(n_images, validation_fraction) < 2:
             raise ModelError(f"training needs at least 2 images, got {n_images} in {path}; add images")
         n_bytes = n_images * int(np.prod(store.image_shape))
         fits = n_bytes <= _MEMORY_PART * _free_bytes(device)
         source = MemoryImages(_read_all(store).to(device)) if fits else DiskImages(path)
+    return divide_images(source, n_images, validation_fraction)
+
+
+def divide_images(source: AbstractImages, n_images: int, validation_fraction: float) -> TrainingImages:
+    """Hold out a part of the images by a fixed random order."""
+    n_validation = n_held_out(n_images, validation_fraction)
     order = numpy_generator(0, "train", "validation").permutation(n_images)
     return TrainingImages(source, np.sort(order[n_validation:]), np.sort(order[:n_validation]))
+
+
+def n_held_out(n_images: int, validation_fraction: float) -> int:
+    """Return how many images are held out."""
+    return min(int(n_images * validation_fraction), _MOST_VALIDATION)
 
 
 def _read_all(store: ImageStore) -> UInt8[Tensor, "image channel height width"]:
@@ -120,6 +131,4 @@ def _read_all(store: ImageStore) -> UInt8[Tensor, "image channel height width"]:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    with Path("/proc/meminfo").open(encoding="ascii") as file:
-        fields = dict(line.split(":") for line in file)
-    return int(fields["MemAvailable"].split()[0]) * 1024
+    return psutil.virtual_memory().available

@@ -30,14 +30,13 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
         ModelError: more components than images, or no mixture could be fitted.
     """
     images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu"))
-    subset = images.some(_fit_rows(images, params.subsample))
     with (
         progress(f"init_mog {layout.experiment}", len(seeds), "seed") as bar,
         atomic_dir(layout.artifact("init")) as out,
     ):
         records = []
         for seed in seeds:
-            network, record = _initialise_seed(seed, model, images, subset, params)
+            network, record = initialise_seed(seed, model, images, params)
             save_weights(weights_path(out, seed), seed_state(network, 0))
             records.append(record)
             bar.advance()
@@ -52,13 +51,18 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
         )
 
 
-def _initialise_seed(
-    seed: int, params: ModelParams, images: TrainingImages, subset: torch.Tensor, init: InitMogParams
+def initialise_seed(
+    seed: int, params: ModelParams, images: TrainingImages, init: InitMogParams
 ) -> tuple[MultiFacetVae, dict[str, object]]:
+    """Return one seed's model as training begins, and how its start came about.
+
+    Raises:
+        ModelError: more components than images, or no mixture could be fitted.
+    """
     model = MultiFacetVae(params, images.source.image_shape, component_std=init.component_std)
     first = images.some(images.train_rows[:_BATCH]).float() / 255
     init_network(model, [seed], first)
-    means = encode_means(model, subset)
+    means = encode_means(model, images.some(_fit_rows(images, init.subsample)))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     (fits,) = init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):

@@ -225,6 +225,11 @@ class GroupTraining:
         return trained
 
 
+def seed_groups(seeds: Sequence[int], runtime: Runtime) -> list[tuple[int, ...]]:
+    """Return which seeds train side by side: all of them on CUDA, each alone on a CPU."""
+    return [tuple(seeds)] if runtime.device.type == "cuda" else [(seed,) for seed in seeds]
+
+
 def _last_elbo(history: list[Row]) -> float:
     return float(history[-1]["elbo"])
 

@@ -1,5 +1,6 @@
 """Stage train: progressive training of every seed, the label-free selection, the model folder."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.datasets import ImageStore
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ResourceError
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
@@ -17,10 +18,12 @@ from pipeline.progress import progress
 from pipeline.storage import atomic_dir, read_json, write_json
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import TrainingImages, load_training_images
-from pipeline.training.loop import GroupTraining, TrainedSeed
+from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,16 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
     Raises:
         DataError: the prepared split is missing or damaged.
         ModelError: ``init/`` belongs to another model, or too few seeds are healthy.
-        ResourceError: the device asked for is absent, or the disk is full.
+        ResourceError: the device asked for is absent, its memory too small, or the disk is full.
     """
     runtime = resolve_runtime(params)
-    prepared, init = layout.prepared / "train.h5", layout.artifact("init")
+    prepared = layout.prepared / "train.h5"
     _check_init(layout, seeds)
-    inputs = [prepared, *(weights_path(init, seed) for seed in seeds)]
     images = load_training_images(prepared, params.validation_fraction, runtime.device)
     limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
-    work = layout.work("train", resume_key([model, params, runtime.describe()], inputs))
+    work = layout.work("train", resume_key([model, params, runtime.describe()], [prepared]))
     job = _Job(layout, model, params, images, runtime, work)
-    groups = [tuple(seeds)] if runtime.device.type == "cuda" else [(seed,) for seed in seeds]
-    trained = [one for group in groups for one in _train_group(job, group)]
+    trained = [one for group in seed_groups(seeds, runtime) for one in _train_group(job, group)]
     selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
     _write(job, trained, selected)
     remove_resume(work)
@@ -74,13 +75,35 @@ def _check_init(layout: Layout, seeds: Sequence[int]) -> None:
 
 
 def _train_group(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
-    name = "-".join(map(str, seeds))
+    try:
+        return _train_together(job, seeds)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    # Outside the handler: the error's frames hold the memory that is short.
+    if len(seeds) == 1:
+        raise ResourceError(
+            f"seed {seeds[0]} of {job.layout.experiment} must fit into memory, but {job.runtime.device.type} ran out "
+            "of it; finished seeds are kept, lower train.batch_size or model.hidden and run again"
+        )
+    half = len(seeds) // 2
+    _log.warning("%d seeds side by side exceed the memory: training %d and %d", len(seeds), half, len(seeds) - half)
+    return _train_group(job, seeds[:half]) + _train_group(job, seeds[half:])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
+    inits = [weights_path(job.layout.artifact("init"), seed) for seed in seeds]
+    name = f"{'-'.join(map(str, seeds))}-{resume_key([], inits)}"
     done = load_resume(job.work / f"done-{name}.pt", torch.device("cpu"))
     if done is not None:
         return [_revive(record) for record in done["seeds"]]
     model = MultiFacetVae(job.model, job.images.source.image_shape, len(seeds))
-    for index, seed in enumerate(seeds):
-        load_weights(model, index, weights_path(job.layout.artifact("init"), seed))
+    for index, path in enumerate(inits):
+        load_weights(model, index, path)
     model.to(job.runtime.device)
     training = GroupTraining(model, seeds, job.images, job.params, job.runtime, job.work / f"running-{name}.pt")
     label = f"train {job.layout.experiment} seed {', '.join(map(str, seeds))}"

@@ -53,7 +53,7 @@ def uint8_images(n=24, params=TINY, seed=0):
     return torch.from_numpy((centres[rng.integers(0, 3, n)] + rng.integers(-30, 30, (n, *shape))).astype(np.uint8))
 
 
-def training_images(n=24, params=TINY, n_validation=4):
+def training_images(n=24, params=TINY, n_validation=4) -> Any:
     rows = np.arange(n)
     return TrainingImages(MemoryImages(uint8_images(n, params)), rows[n_validation:], rows[:n_validation])
 
@@ -97,7 +97,7 @@ def kill():
     raise Killed
 
 
-def group_training(folder, train=TRAIN, seeds=(0,), params=TINY, images=None, runtime=CPU):
+def group_training(folder, train=TRAIN, seeds=(0,), params=TINY, images=None, runtime=CPU) -> Any:
     """Return a group about to train, and its model."""
     model = started_model(params, seeds)
     images = images or training_images(params=params)

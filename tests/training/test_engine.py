@@ -130,7 +130,8 @@ def test_held_out_images_are_never_trained_on():
     rows = torch.from_numpy(spoiled.validation_rows)
     spoiled.source._images[rows] = 255 - spoiled.source._images[rows]
     engines = [make_engine(images=one) for one in (images, spoiled)]
-    np.testing.assert_array_equal(*(run_all(engine) for engine in engines))
+    one, other = (run_all(engine) for engine in engines)
+    np.testing.assert_array_equal(one, other)
 
 
 def write_images(path):
@@ -148,7 +149,8 @@ def test_images_from_the_disk_train_the_same_model_bit_for_bit(tmp_path, monkeyp
     assert isinstance(disk.source, DiskImages)
     assert not isinstance(memory.source, DiskImages)
     engines = [make_engine(images=images, dtype=torch.float32, seeds=(0, 1)) for images in (memory, disk)]
-    np.testing.assert_array_equal(*(run_all(engine) for engine in engines))
+    one, other = (run_all(engine) for engine in engines)
+    np.testing.assert_array_equal(one, other)
     assert_same_state(*(engine.model.state_dict() for engine in engines))
 
 

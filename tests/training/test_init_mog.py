@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,9 @@ def test_component_means_are_scikit_learns(facet):
     for index, seed in enumerate(seeds):
         latents = means[facet][index].double().numpy()
         state = derive_seed(seed, "init_mog", facet) % 2**32
-        mixture = GaussianMixture(TINY.n_components[facet], covariance_type="diag", max_iter=20, random_state=state)
+        mixture: Any = GaussianMixture(
+            TINY.n_components[facet], covariance_type="diag", max_iter=20, random_state=state
+        )
         mixture.fit(latents)
         np.testing.assert_allclose(model.prior(facet).means[index].detach(), mixture.means_, rtol=1e-5)
         assert fits[index][facet].converged == mixture.converged_

@@ -1,6 +1,7 @@
 """A group of seeds from start to end: history, kills and resumes, seeds that fail alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def short_legs(monkeypatch):
     monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
 
 
-def train_in_one_go(folder, **settings):
+def train_in_one_go(folder, **settings) -> Any:
     group, _ = group_training(folder, **settings)
     return group.run(Bar())
 

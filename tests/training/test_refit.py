@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def latents(model, seed, facet, epoch):
     return qz.mean[0].numpy() + np.sqrt(qz.variance[0].numpy()) * generator.standard_normal(qz.mean.shape[1:])
 
 
-def sklearn_mixture(z, n_components, covariance_type, seed, facet, epoch):
+def sklearn_mixture(z, n_components, covariance_type, seed, facet, epoch) -> Any:
     return GaussianMixture(
         n_components,
         covariance_type=covariance_type,
@@ -64,7 +65,7 @@ def test_the_optimiser_forgets_the_mixtures_and_nothing_else():
     optimizer = make_optimizer(model, TRAIN)
     for group in optimizer.param_groups:
         group["lr"].fill_(1e-3)
-    sum(value.square().sum() for value in model.parameters()).backward()
+    torch.cat([value.square().flatten() for value in model.parameters()]).sum().backward()
     optimizer.step()
     refit_mixtures(model, optimizer, (0,), IMAGES, first_facet=1, n_starts=1, epoch=0)
     for name, parameter in model.named_parameters():

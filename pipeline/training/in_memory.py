@@ -1,0 +1,79 @@
+"""Training on an array in memory, without a file: what the estimator does."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import seed_state
+from pipeline.progress import Progress, progress
+from pipeline.training.images import MemoryImages, divide_images
+from pipeline.training.initialise import initialise_seed
+from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
+from pipeline.training.runtime import limit_threads, resolve_runtime
+
+
+def train_in_memory(
+    images: UInt8[Tensor, "image channel height width"],
+    seeds: Sequence[int],
+    model: ModelParams,
+    init: InitMogParams,
+    params: TrainParams,
+    is_verbose: bool,
+) -> list[TrainedSeed]:
+    """Train every seed from its start values to the end, as the stages init_mog and train do.
+
+    Args:
+        images: the training images.
+        seeds: one model each.
+        model: the model section.
+        init: the section of the mixtures' start.
+        params: the train section.
+        is_verbose: whether progress is shown on standard error.
+
+    Raises:
+        ModelError: more components than images, or no mixture could be fitted.
+        ResourceError: the device asked for is absent.
+    """
+    runtime = resolve_runtime(params)
+    start = divide_images(MemoryImages(images), len(images), 0.0)
+    divided = divide_images(MemoryImages(images.to(runtime.device)), len(images), params.validation_fraction)
+    trained = []
+    with _own_threads():
+        for group in seed_groups(seeds, runtime):
+            stacked = MultiFacetVae(model, divided.source.image_shape, len(group))
+            for index, seed in enumerate(group):
+                state = seed_state(initialise_seed(seed, model, start, init)[0], 0)
+                for name, value in stacked.state_dict().items():
+                    value[index].copy_(state[name])
+            limit_threads(stacked, params.batch_size)
+            stacked.to(runtime.device)
+            training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
+            label = f"train seed {', '.join(map(str, group))}"
+            with progress(label, training.n_legs, "leg") if is_verbose else _silence() as bar:
+                trained += training.run(bar)
+    return trained
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """Leave the caller's number of threads as it was."""
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def _silence() -> Iterator[Progress]:
+    yield _Silence()
+
+
+class _Silence:
+    def advance(self, n: int = 1, note: str = "") -> None:
+        pass

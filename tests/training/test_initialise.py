@@ -1,0 +1,97 @@
+"""Stage init_mog on a prepared split of 60 images."""
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.errors import DataError, ModelError
+from pipeline.layout import Layout
+from pipeline.model import MultiFacetVae
+from pipeline.model.checkpoint import load_weights, seed_state, weights_path
+from pipeline.training import initialise
+from pipeline.training.images import load_training_images
+from pipeline.training.init_mog import encode_means, init_mixtures
+from pipeline.training.network_init import init_network
+from tests.model.builders import SHAPE, TINY
+from tests.training.builders import INIT, assert_same_state
+from tests.training.prepared import prepare
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    layout = Layout(tmp_path_factory.mktemp("root"), "tiny")
+    prepare(layout)
+    initialise(layout, (3, 5), TINY, INIT)
+    return layout
+
+
+def loaded(layout, seed):
+    model = MultiFacetVae(TINY, SHAPE)
+    load_weights(model, 0, weights_path(layout.artifact("init"), seed))
+    return model
+
+
+def test_a_seeds_file_is_its_network_and_the_mixture_of_that_networks_latents(layout):
+    images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu")).source.gather(
+        torch.arange(60)
+    )
+    model = MultiFacetVae(TINY, SHAPE)
+    init_network(model, [5], images.float() / 255)
+    init_mixtures(model, [5], encode_means(model, images), INIT)
+    assert_same_state(seed_state(loaded(layout, 5), 0), seed_state(model, 0))
+
+
+def test_seeds_differ(layout):
+    one, other = (seed_state(loaded(layout, seed), 0) for seed in (3, 5))
+    assert not torch.equal(one["network.output.weight"], other["network.output.weight"])
+    assert not torch.equal(one["priors.0.means"], other["priors.0.means"])
+
+
+def test_how_each_fit_went_is_recorded(layout):
+    record = json.loads((layout.artifact("init") / "init.json").read_text())
+    assert (record["schema"], record["experiment"], record["image_shape"]) == (1, "tiny", [1, 3, 4])
+    assert [one["seed"] for one in record["seeds"]] == [3, 5]
+    for one in record["seeds"]:
+        assert [fit["facet"] for fit in one["fits"]] == [0, 1]
+        assert {fit["reg_covar"] for fit in one["fits"]} == {INIT.reg_covar}
+        assert all(0 < spread < 1 for spread in one["spread"])
+
+
+def test_the_same_again_is_the_same_file(layout, tmp_path):
+    other = Layout(tmp_path, "tiny")
+    prepare(other)
+    initialise(other, (5,), TINY, INIT)
+    files = [weights_path(one.artifact("init"), 5).read_bytes() for one in (layout, other)]
+    assert files[0] == files[1]
+
+
+def test_a_spread_that_commits_responsibilities_is_warned_about(tmp_path, caplog):
+    layout = Layout(tmp_path, "tiny")
+    prepare(layout)
+    with caplog.at_level(logging.WARNING):
+        initialise(layout, (3,), TINY, replace(INIT, component_std=0.004))
+    assert "seed 3, facet 0: the latents' initial spread is" in caplog.text
+    assert "try model.network_init default" in caplog.text
+
+
+def test_a_subsample_is_regular_and_enough(layout, tmp_path):
+    other = Layout(tmp_path, "tiny")
+    prepare(other)
+    initialise(other, (3,), TINY, replace(INIT, subsample=20))
+    assert not torch.equal(loaded(layout, 3).prior(0).means, loaded(other, 3).prior(0).means)
+
+
+def test_more_components_than_images_leave_nothing(tmp_path):
+    layout = Layout(tmp_path, "tiny")
+    prepare(layout, n=3)
+    with pytest.raises(ModelError, match=r"facet 0 needs at least as many training images as components, got 3"):
+        initialise(layout, (0,), TINY, INIT)
+    assert not layout.artifact("init").exists()
+
+
+def test_without_a_prepared_split(tmp_path):
+    with pytest.raises(DataError, match=r"train\.h5"):
+        initialise(Layout(tmp_path, "tiny"), (0,), TINY, INIT)
