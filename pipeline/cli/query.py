@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,11 +58,13 @@ def _text(value: object) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: times as text, what is not finite as null."""
+    """Return a value as JSON can hold it: times as text, what is not finite as null, DuckDB's wide sums as numbers."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        value = int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, int | str | None) else str(value)

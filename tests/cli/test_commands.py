@@ -71,9 +71,9 @@ def test_query_cuts_long_results_for_people_and_not_for_machines(facets: Facets,
 def test_query_gives_json_for_times_lists_and_numbers_that_are_none(
     facets: Facets, inside_template: Repository
 ) -> None:
-    sql = "select 'nan'::double as a, timestamp '2026-01-02' as b, [1.5, null] as c, {'k': true} as d"
+    sql = "select 'nan'::double as a, timestamp '2026-01-02' as b, [1.5, null] as c, {'k': true} as d, 7::hugeint as e"
     (row,) = json.loads(facets("query", EXPERIMENT, sql, "--json").out)
-    assert row == {"a": None, "b": "2026-01-02 00:00:00", "c": [1.5, None], "d": {"k": True}}
+    assert row == {"a": None, "b": "2026-01-02 00:00:00", "c": [1.5, None], "d": {"k": True}, "e": 7}
     assert "nan" in facets("query", EXPERIMENT, sql).out
 
 
