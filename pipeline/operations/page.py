@@ -51,16 +51,15 @@ def _clusters(layout: Layout) -> list[rows.ClusterRow]:
 
 
 def _batches(layout: Layout, history: History) -> list[rows.BatchRow]:
-    sizes = history.batch_sizes()
     result: list[rows.BatchRow] = []
     for row in history.rows("batches"):
-        created = row.pop("created")
+        created, sizes = row.pop("created"), row.pop("sizes")
         thumbnails: Path = layout.batches / row["batch_id"] / "thumbnails"
         result.append(
             rows.BatchRow(
                 **row,
                 created=None if created is None else created.isoformat(),
-                sizes=sizes.get(row["batch_id"]),
+                sizes=sizes or None,
                 thumbnails=thumbnails if thumbnails.exists() else None,
             )
         )

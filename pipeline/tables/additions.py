@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import PublishError
-from pipeline.tables.batches import ingested, row_of
+from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import common_ids
 from pipeline.tables.entries import EntryBuilder, Source
@@ -47,7 +47,11 @@ def add_batches(
             return
         _require_new(draft, entries)
         totals = reduce(add_totals, [batch.totals for batch in built], current.totals)
-        new = {entry.batch_id: row_of(entry, None, (), batches) for entry in entries}
+        new = {
+            batch.entry.batch_id: row_of(batch.entry, batch.sizes, first_row(batch.entry, batches), "live")
+            for batch in built
+            if batch.entry is not None
+        }
         tables = {
             "clusters": updated_clusters(draft, totals),
             "batches": [*(row for row in rows if row["batch_id"] not in new), *new.values()],

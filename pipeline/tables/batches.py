@@ -1,10 +1,10 @@
 """Table ``batches``: what came in when, and what became of it.
 
 ``status`` is ``source`` for train and test, ``live`` for an ingested batch, ``joined`` once the model in service was
-trained on it, ``removed`` when none of its images is left.
+trained on it, ``removed`` when none of its images is left. ``sizes`` counts its images by facet and component.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.versions import Entry
 
 Row = dict[str, Any]
+Sizes = Sequence[Sequence[int]]
+"""Images of a batch by facet and component."""
 
 
 def ingested(rows: Sequence[Row]) -> list[str]:
@@ -29,7 +31,7 @@ def batches_on_disk(folder: Path) -> list[str]:
 
 
 def read_batch(folder: Path) -> Row:
-    """Return the row that an ingested batch states in its ``batch.json``.
+    """Return what an ingested batch states in its ``batch.json``, as columns of its row.
 
     Raises:
         DataError: the file is missing or lacks a key.
@@ -41,45 +43,52 @@ def read_batch(folder: Path) -> Row:
             "batch_id": record["id"],
             "created": datetime.fromisoformat(record["created"]).astimezone(UTC),
             "source": record["source"],
-            "n_images": record["n_images"],
             "quarantined": record["quarantined"],
             "duplicates": record["duplicates"],
             "drift": drift.get("scores"),
             "drifted": drift.get("drifted"),
-            "status": "live",
         }
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'batch.json'} must describe a batch, but {error!r}; ingest it again") from None
 
 
-def updated_rows(rows: Sequence[Row], entries: Sequence[Entry], joined: Collection[str], folder: Path) -> list[Row]:
+def updated_rows(
+    rows: Sequence[Row], entries: Mapping[str, tuple[Entry, Sizes]], joined: Collection[str], folder: Path
+) -> list[Row]:
     """Return the rows for a version that covers ``entries``.
 
     Args:
         rows: of the version before.
-        entries: of all batches of the new version.
+        entries: of all batches of the new version, by batch id, with the images per facet and component.
         joined: batches that the model was trained on.
         folder: of the ingested batches, for what the version before did not have.
     """
     known = {row["batch_id"]: row for row in rows}
-    result = [row_of(entry, known.get(entry.batch_id), joined, folder) for entry in entries]
-    present = {entry.batch_id for entry in entries}
-    gone = [row for row in rows if row["batch_id"] not in present and row["status"] != "source"]
+    result: list[Row] = []
+    for batch_id, (entry, sizes) in entries.items():
+        row = known.get(batch_id) or first_row(entry, folder)
+        result.append(row_of(entry, sizes, row, "joined" if batch_id in joined else "live"))
+    gone = [row for row in rows if row["batch_id"] not in entries and row["status"] != "source"]
     return [*result, *map(removed_row, gone)]
 
 
 def removed_row(row: Row) -> Row:
     """Return the row of a batch of which no image is left."""
-    return {**row, "n_images": 0, "status": "removed"}
+    return {**row, "n_images": 0, "sizes": [], "status": "removed"}
 
 
-def row_of(entry: Entry, known: Row | None, joined: Collection[str], folder: Path) -> Row:
-    """Return the row of one batch; what a version before said about it stands, counts and status apart."""
+def row_of(entry: Entry, sizes: Sizes, row: Row, status: str) -> Row:
+    """Return a batch's row with what its entry says; batches of the source keep their status."""
     if entry.batch_id in SOURCE_BATCHES:
+        status = "source"
         quarantine = entry.parts.get("quarantine")
+        row = {**row, "quarantined": quarantine.rows if quarantine else 0}
+    return {**row, "n_images": entry.rows, "sizes": [list(of_facet) for of_facet in sizes], "status": status}
+
+
+def first_row(entry: Entry, folder: Path) -> Row:
+    """Return the row of a batch that no version had before."""
+    if entry.batch_id in SOURCE_BATCHES:
         nothing = dict.fromkeys(("created", "source", "drift", "drifted"))
-        counts = {"quarantined": quarantine.rows if quarantine else 0, "duplicates": 0}
-        return {"batch_id": entry.batch_id, **nothing, **counts, "n_images": entry.rows, "status": "source"}
-    row = known or read_batch(folder / entry.batch_id)
-    status = "joined" if entry.batch_id in joined else "live"
-    return {**row, "n_images": entry.rows, "status": status}
+        return {"batch_id": entry.batch_id, **nothing, "duplicates": 0}
+    return read_batch(folder / entry.batch_id)

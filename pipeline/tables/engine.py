@@ -60,12 +60,6 @@ def repeated_ids(files: Sequence[Path], scratch: Path) -> list[str]:
     return [image_id for (image_id,) in rows]
 
 
-def component_counts(files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Return batch, component and number of images for each pair that occurs in a facet's parts."""
-    with connect() as database:
-        return database.execute(f"SELECT batch_id, cluster_id, count(*) FROM {parquet(files)} GROUP BY ALL").fetchall()
-
-
 def common_ids(files: Sequence[Path], ids: pa.Array | pa.ChunkedArray, scratch: Path) -> list[str]:
     """Return those of ``ids`` that stand in any of the files, sorted."""
     return [image_id for (image_id,) in _semi_join("image_id", files, ids, scratch)]

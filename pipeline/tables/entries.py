@@ -54,6 +54,11 @@ class Built:
     totals: tuple[Totals, ...]
     exemplars: tuple[Exemplars, ...]
 
+    @property
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Images per facet and component."""
+        return [totals.sizes for totals in self.totals]
+
 
 @dataclass(frozen=True)
 class EntryBuilder:

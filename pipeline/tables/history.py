@@ -13,7 +13,7 @@ from pipeline.errors import DataError, PublishError
 from pipeline.tables import additions, check, publishing, removal, retention
 from pipeline.tables.build import id_column
 from pipeline.tables.draft import load_identity
-from pipeline.tables.engine import common_ids, component_counts
+from pipeline.tables.engine import common_ids
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.names import set_name
 from pipeline.tables.place import Place
@@ -71,17 +71,6 @@ class History:
         """Return the rows of ``clusters``, ``batches`` or ``lineage`` in the current version; none before the first."""
         version = self.current()
         return [] if version is None else pq.read_table(self.published / version.tables[table].file).to_pylist()
-
-    def batch_sizes(self) -> dict[str, list[list[int]]]:
-        """Return for each batch the images per component, a list a facet."""
-        version = self.served()
-        entries = load_entries(Place(self.published), version)
-        sizes = {entry.batch_id: [[0] * len(totals.sizes) for totals in version.totals] for entry in entries}
-        for facet in range(version.n_facets):
-            files = [self.published / entry.parts[f"facet_{facet}"].file for entry in entries]
-            for batch_id, component, n_images in component_counts(files):
-                sizes[batch_id][facet][component] = n_images
-        return sizes
 
     def known_ids(self, image_ids: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
         """Tell which images are published already.

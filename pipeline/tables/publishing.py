@@ -87,6 +87,7 @@ class _Publication:
         self._require_unique(entries)
         totals = reduce(add_totals, [batch.totals for batch in built])
         joined = self._model.assigned().keys()
+        sizes = {batch.entry.batch_id: (batch.entry, batch.sizes) for batch in built if batch.entry is not None}
         clusters = cluster_rows(
             self._wanted.model_version,
             identity,
@@ -96,7 +97,7 @@ class _Publication:
         )
         tables = {
             "clusters": clusters,
-            "batches": updated_rows(self._draft.rows("batches"), entries, joined, self._wanted.batches),
+            "batches": updated_rows(self._draft.rows("batches"), sizes, joined, self._wanted.batches),
             "lineage": [*self._draft.rows("lineage"), *self._lineage(identity, overlaps)],
         }
         lists = write_lists(self._draft.folder, entries)

@@ -1,16 +1,17 @@
 """Images leave: from the tables, from every file that holds them, from the assignments kept with models."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.storage import atomic_file
-from pipeline.tables.batches import Row, removed_row
+from pipeline.tables.batches import Row, removed_row, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import files_with_ids
+from pipeline.tables.entries import Built
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
 from pipeline.tables.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.summary import Exemplars, Tally, add_totals
@@ -71,56 +72,56 @@ class _Withdrawal:
         ours = {ref.file for ref in current.lists}
         mine = [entry for file, entry in self._affected.entries if file in ours]
         totals = current.totals
-        changed: dict[str, Entry | None] = {}
+        changed: dict[str, Built] = {}
         exemplars = None
         for entry in mine:
-            seen = [Exemplars() for _ in totals]
-            changed[entry.batch_id], lost = self._replace(entry, seen)
-            totals = add_totals(totals, lost, sign=-1)
+            changed[entry.batch_id], before = self._replace(entry)
+            totals = add_totals(add_totals(totals, before, sign=-1), changed[entry.batch_id].totals)
             if entry.batch_id == "train":
-                exemplars = [best.by_component() for best in seen]
+                exemplars = [best.by_component() for best in changed[entry.batch_id].exemplars]
         tables = {
             "clusters": updated_clusters(draft, totals, exemplars),
             "batches": [self._batch_row(row, changed) for row in draft.rows("batches")],
             "lineage": draft.rows("lineage"),
         }
-        lists = replace_in_lists(draft.place, draft.folder, current.lists, changed)
+        entries = {batch_id: built.entry for batch_id, built in changed.items()}
+        lists = replace_in_lists(draft.place, draft.folder, current.lists, entries)
         contents = Contents(current.model_version, draft.identity(), lists, totals, tables)
         readable = [version for version in self._affected.versions if version.withdrawn is None]
         reasons = {version.version: "images in it were removed" for version in readable}
         draft.finish("remove", contents, obsolete=self._obsolete(), withdrawn=reasons)
 
-    def _replace(self, entry: Entry, seen: Sequence[Exemplars]) -> tuple[Entry | None, tuple[Totals, ...]]:
-        """Return a batch's entry without the removed images (None where no image is left) and the sums over those."""
+    def _replace(self, entry: Entry) -> tuple[Built, tuple[Totals, ...]]:
+        """Return a batch without the removed images, and the sums over its rows with them."""
         parts = dict(entry.parts)
-        lost: list[Totals] = []
-        for facet, totals in enumerate(self._current.totals):
+        before, after = ([Tally(len(totals.sizes)) for totals in self._current.totals] for _ in range(2))
+        exemplars = tuple(Exemplars() for _ in before)
+        for facet, (whole, left, best) in enumerate(zip(before, after, exemplars, strict=True)):
             table = facet_table(facet)
             path = self._draft.published / parts[table].file
-            before, after = Tally(len(totals.sizes)), Tally(len(totals.sizes))
-            rows = observed(
-                without(observed(part_rows(path), [before.add]), self._removed), [after.add, seen[facet].add]
-            )
+            rows = observed(without(observed(part_rows(path), [whole.add]), self._removed), [left.add, best.add])
             schema = facet_schema(facet, responsibilities=has_responsibilities(path))
             parts[table] = self._write(self._current.model_version, entry, rows, schema)
-            lost += add_totals([before.totals()], [after.totals()], sign=-1)
         path = self._draft.published / parts["images"].file
         parts["images"] = self._write(SHARED, entry, without(part_rows(path), self._removed), table_schema("images"))
-        if parts["images"].rows == 0:
+        replaced = None
+        if parts["images"].rows:
+            revision = max(map(revision_of, parts.values()))
+            replaced = Entry(entry.batch_id, revision, parts["images"].rows, parts)
+        else:
             for part in parts.values():
                 self._draft.parts.discard(part)
-            return None, tuple(lost)
-        revision = max(map(revision_of, parts.values()))
-        return Entry(entry.batch_id, revision, parts["images"].rows, parts), tuple(lost)
+        built = Built(replaced, tuple(tally.totals() for tally in after), exemplars)
+        return built, tuple(tally.totals() for tally in before)
 
     def _write(self, owner: str, entry: Entry, rows: Rows, schema: pa.Schema) -> PartFile:
         return self._draft.parts.write(owner, entry.batch_id, rows, schema, entry.revision + 1, None)
 
-    def _batch_row(self, row: Row, changed: dict[str, Entry | None]) -> Row:
+    def _batch_row(self, row: Row, changed: Mapping[str, Built]) -> Row:
         if row["batch_id"] not in changed:
             return row
-        entry = changed[row["batch_id"]]
-        return removed_row(row) if entry is None else {**row, "n_images": entry.rows}
+        built = changed[row["batch_id"]]
+        return removed_row(row) if built.entry is None else row_of(built.entry, built.sizes, row, row["status"])
 
     def _obsolete(self) -> set[str]:
         # What was quarantined holds no image, and other entries of the batch may share that part.

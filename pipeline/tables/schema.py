@@ -68,6 +68,7 @@ _TABLES: dict[str, list[pa.Field]] = {
         pa.field("drift", pa.list_(pa.float64())),
         pa.field("drifted", pa.bool_()),
         _must("status", pa.string()),
+        _must("sizes", pa.list_(pa.list_(pa.int64()))),
     ],
     "lineage": [
         _must("facet", pa.int32()),

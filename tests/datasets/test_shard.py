@@ -1,4 +1,6 @@
 import errno
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -257,3 +259,41 @@ def test_copy_leaves_images_out_and_keeps_ids(layout, tmp_path, mixed):
     assert read_json(target / "batch.json")["n_images"] == 3
     assert copy_shard(source, layout.batches / "none", ids) == 0
     assert not (layout.batches / "none").exists()
+
+
+# --- a whole delivery -------------------------------------------------------------------------------------------------
+
+
+def test_thousand_files_with_thirty_bad_ones_cost_little_memory(tmp_path):
+    """In a process of its own, with decoding processes, whose peak is that of the worst bomb."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(970):
+        kind = ("PNG", "JPEG")[i % 2]
+        (folder / f"{i}.{kind.lower()}").write_bytes(encode(picture(i, 24, 20 + i % 3), kind))
+    write_bad_files(folder)
+    for name in list(BAD_FILES)[23:]:
+        (folder / name).unlink()
+    reasons = write_bad_entries(folder, tmp_path / "outside")
+    program = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from pipeline.datasets.batch import open_delivery
+from pipeline.datasets.shard import write_shard
+from pipeline.datasets.transform import ImageTransform
+from pipeline.layout import Layout
+from tests.datasets.builders import preprocess
+layout, nothing = Layout(Path(sys.argv[1], "repo"), "mine"), np.empty(0, np.uint64)
+delivery = open_delivery(layout, preprocess(), str(Path(sys.argv[1], "in")), 2)
+transform = ImageTransform((8, 8), "stretch", "rgb")
+result = write_shard(layout, delivery, transform, known=nothing, removed=nothing, created="2026-01-01")
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (1024 if sys.platform == "linux" else 2**20)
+print(delivery.n_images, result.n_images, len(result.quarantined), children)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    output = subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True).stdout
+    n_files, n_images, n_bad, peak = map(int, output.split())
+    assert len(reasons) == 7
+    assert (n_files, n_images, n_bad) == (1000, 970, 30)
+    assert 10 < peak < 200

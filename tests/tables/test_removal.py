@@ -55,7 +55,9 @@ def test_sums_follow(bench):
     for uid, size in before.items():
         if uid.startswith("f0"):
             assert after[uid] == size - sum(facet[image] == uid for image in gone)
-    assert {row["batch_id"]: row["n_images"] for row in rows(bench, "batches")} == {"train": 60, "test": 20, "b-1": 6}
+    batches = {row["batch_id"]: row for row in rows(bench, "batches")}
+    assert {batch: row["n_images"] for batch, row in batches.items()} == {"train": 60, "test": 20, "b-1": 6}
+    assert batches["b-1"]["sizes"][1] == [2, 2, 2]
 
 
 def test_untouched_batches_keep_their_parts_and_touched_ones_get_a_revision(bench):

@@ -1,0 +1,176 @@
+import io
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import load_params
+from pipeline.config.sections import Experiment
+from pipeline.datasets.propose import Proposal, propose_experiment
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+from stages import init_mog, preprocess, train
+from tests.datasets.builders import preprocess as plain
+from tests.datasets.pictures import BAD_FILES, encode
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def shape_picture(seed: int, height: int, width: int) -> np.ndarray:
+    """Return a bright disc or bar of one of three colours on a dark ground: something that can be clustered."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    middle = (height / 2 + rng.uniform(-2, 2), width / 2 + rng.uniform(-2, 2))
+    disc = np.hypot(y - middle[0], x - middle[1]) < min(height, width) / 4
+    bar = np.abs(x - middle[1]) < width / 10
+    colour = np.eye(3)[seed % 3] * 0.8 + 0.2
+    return np.where((disc if seed % 2 else bar)[..., None], colour, 0.1) * 255
+
+
+def write_images(folder: Path, kind: str, n: int = 60) -> None:
+    folder.mkdir(parents=True)
+    for i in range(n):
+        height, width = (64, 48) if kind == "colour" else (28, 28)
+        picture = shape_picture(i, height, width)
+        if kind == "colour":
+            pixels = picture.astype(np.uint8)
+        elif kind == "grey":
+            pixels = np.where(picture.max(axis=2) > 128, 255, 0).astype(np.uint8)
+        else:
+            pixels = (picture.mean(axis=2) * 257).astype(np.uint16)
+        (folder / f"{i:03}.png").write_bytes(encode(pixels))
+
+
+def propose(root: Path, location: str = "data/raw/mine", name: str = "mine") -> tuple[Proposal, Experiment]:
+    """Propose, append the text to the shipped parameters, and parse the whole file."""
+    proposal = propose_experiment(Layout(root, name), plain(), location)
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(text.rstrip("\n") + "\n\n" + proposal.text, encoding="utf-8")
+    return proposal, load_params(root).experiment(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "channels", "likelihood"),
+    [
+        ("grey", (28, 28), "grey", "bernoulli"),
+        ("colour", (64, 48), "rgb", "gaussian"),
+        ("16-bit grey", (28, 28), "grey", "gaussian"),
+    ],
+)
+def test_proposed_experiment_trains_without_edits(tmp_path, kind, shape, channels, likelihood):
+    write_images(tmp_path / "data/raw/mine", kind)
+    proposal, experiment = propose(tmp_path)
+    assert (experiment.preprocess.size, experiment.preprocess.channels) == (shape, channels)
+    assert experiment.model.likelihood == likelihood
+    assert proposal.notes[0].startswith("looked at 60 of 60 images")
+
+    layout = Layout(tmp_path, "mine")
+    layout.source_manifest.parent.mkdir(parents=True)
+    from pipeline.datasets import scan
+
+    scan(layout, experiment.preprocess)
+    once = tuple(replace(phase, epochs=1) for phase in experiment.train.phases)
+    quick = SimpleNamespace(**{**vars(experiment), "seeds": (0,), "train": replace(experiment.train, phases=once)})
+    for stage in (preprocess, init_mog, train):
+        stage.run(layout, quick)
+    assert (layout.artifact("model") / "model.json").exists()
+
+
+def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
+    write_images(tmp_path / "data/raw/mine", "colour")
+    proposal, _ = propose(tmp_path)
+    lines = proposal.text.splitlines()
+    assert lines[:2] == ["  mine:", "    <<: *common"]
+    choices = [line for line in lines if re.match(r"      [a-z_]+: ", line)]
+    assert len(choices) >= 14
+    assert all("  # " in line for line in choices)
+
+
+def test_contact_sheet_shows_the_images_as_the_model_sees_them(tmp_path):
+    write_images(tmp_path / "data/raw/mine", "colour")
+    proposal, _ = propose(tmp_path)
+    with Image.open(io.BytesIO(proposal.contact_sheet)) as image:
+        sheet = np.asarray(image)
+    assert sheet.shape == (8 * (64 + 2) + 2, 8 * (48 + 2) + 2, 3)
+    assert np.array_equal(sheet[2:66, 2:50], shape_picture(0, 64, 48).astype(np.uint8))
+    assert np.array_equal(sheet[2:66, 52:100], shape_picture(1, 64, 48).astype(np.uint8))
+
+
+def test_differing_sizes_and_grey_in_disguise(tmp_path):
+    folder = tmp_path / "data/raw/mine"
+    folder.mkdir(parents=True)
+    for i in range(30):
+        grey = shape_picture(i, 300 + i, 400).mean(axis=2).astype(np.uint8)
+        (folder / f"{i}.png").write_bytes(encode(np.repeat(grey[..., None], 3, axis=2)))
+    (folder / "tall.png").write_bytes(encode(shape_picture(3, 400, 100).mean(axis=2).astype(np.uint8)))
+    _, experiment = propose(tmp_path)
+    assert experiment.preprocess.size == (52, 64)
+    assert experiment.preprocess.fit == "crop"
+    assert experiment.preprocess.channels == "grey"
+
+
+def test_large_equal_images_are_reduced_by_a_whole_number(tmp_path):
+    images = np.stack([shape_picture(i, 120, 160) for i in range(20)]).astype(np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    _, experiment = propose(tmp_path, "x.npy")
+    assert (experiment.preprocess.source, experiment.preprocess.path) == ("npy", "x.npy")
+    assert experiment.preprocess.size == (30, 40)
+
+
+def test_labels_are_found_but_choose_nothing(tmp_path):
+    folder = tmp_path / "data/raw/mine"
+    write_images(folder, "grey")
+    plain_text = propose(tmp_path)[0].text
+    for path in list(folder.iterdir()):
+        (folder / path.name[2]).mkdir(exist_ok=True)
+        path.rename(folder / path.name[2] / path.name)
+    labelled, experiment = propose(tmp_path)
+    assert experiment.preprocess.labels == "folder"
+
+    def without_labels(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "labels:" not in line]
+
+    assert without_labels(labelled.text) == without_labels(plain_text)
+    (folder / "labels.csv").write_text("file,kind\n0/000.png,a\n")
+    assert propose(tmp_path)[1].preprocess.labels == "labels.csv"
+    (folder / "labels.csv").write_text("price,amount\n1,2\n")
+    assert propose(tmp_path)[1].preprocess.labels == "folder"
+
+
+def test_notes_say_what_is_odd(tmp_path):
+    folder = tmp_path / "data/raw/mine"
+    folder.mkdir(parents=True)
+    for i in range(30):
+        dim = (shape_picture(0, 20, 20).mean(axis=2) / 255 * 4095).astype(np.uint16)
+        (folder / f"{i}.png").write_bytes(encode(dim))
+    (folder / "x.jpg").write_bytes(BAD_FILES["cmyk.jpg"][0]())
+    notes = "\n".join(propose(tmp_path)[0].notes)
+    assert re.search(r"1 of those looked at cannot be used: each is CMYK", notes)
+    assert re.search(r"no pixel is brighter than \d+ of 255; if the files use fewer bits", notes)
+    assert "all images look the same; check the path" in notes
+
+
+def test_paths_outside_the_repository_stay_absolute(tmp_path):
+    write_images(tmp_path / "else where", "grey")
+    (tmp_path / "repository").mkdir()
+    _, experiment = propose(tmp_path / "repository", str(tmp_path / "else where"))
+    assert experiment.preprocess.path == str(tmp_path / "else where")
+
+
+def test_nothing_useful_is_refused(tmp_path):
+    folder = tmp_path / "mine"
+    write_images(folder, "grey", n=19)
+    with pytest.raises(DataError, match=r"mine must hold at least 20 images, got 19; add some"):
+        propose(tmp_path, "mine")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"mine must hold usable images, got none \(no files\); correct the path"):
+        propose(tmp_path, "mine")
+    (folder / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"got none \(1 × is empty \(0 bytes\); deliver it again\)"):
+        propose(tmp_path, "mine")
