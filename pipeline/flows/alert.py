@@ -1,5 +1,6 @@
 """Telling somebody outside that a model was refused."""
 
+import asyncio
 from pathlib import Path
 
 from prefect.blocks.webhook import Webhook
@@ -25,6 +26,6 @@ def send_alert(root: Path, text: str) -> None:
     except ValueError:
         return
     try:
-        block.call({"text": text, "repository": str(root)}, _sync=True)  # pyright: ignore[reportCallIssue]
+        asyncio.run(block.call({"text": text, "repository": str(root)})).raise_for_status()
     except Exception as error:  # noqa: BLE001 - whatever the network throws, the refusal itself must be reported
         logger.warning("the alert could not be delivered: %s", error)

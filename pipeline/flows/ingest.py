@@ -15,7 +15,7 @@ from pipeline.layout import Layout
 from pipeline.operations.inbox import finish_delivery, require_delivery
 
 
-def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+def _may_pass(_task: Any, _run: Any, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), BusyError | ResourceError)
 
 
@@ -28,7 +28,7 @@ def read_delivery(experiment: str, delivery: str) -> dict[str, Any]:
 
 
 @flow(name="ingest", flow_run_name="ingest {experiment} {delivery}", persist_result=False)
-def ingest(experiment: str, delivery: str) -> State[Any]:
+def ingest(experiment: str, delivery: str) -> State:
     """Take one delivery in.
 
     Args:

@@ -40,7 +40,7 @@ def run_stage(experiment: str, stage: str, reason: str, held: HeldLock) -> Stage
     return reproduce_stage(Layout(root, experiment), stage, reason, held, LineLog(root, f"{experiment}-{stage}"))
 
 
-def _is_busy(_task: Any, _run: Any, state: State[Any]) -> bool:
+def _is_busy(_task: Any, _run: Any, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), BusyError)
 
 
@@ -52,7 +52,7 @@ def publish(experiment: str) -> dict[str, Any]:
 
 
 @flow(name="rebuild", flow_run_name="rebuild {experiment}", persist_result=False)
-def rebuild(experiment: str, yes: bool = False) -> State[Any]:
+def rebuild(experiment: str, yes: bool = False) -> State:
     """Bring an experiment up to date.
 
     Args:

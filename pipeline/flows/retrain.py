@@ -29,7 +29,7 @@ def train_anew(experiment: str) -> dict[str, Any]:
 
 
 @flow(name="retrain", flow_run_name="retrain {experiment}", persist_result=False)
-def retrain(experiment: str) -> State[Any]:
+def retrain(experiment: str) -> State:
     """Train anew if the policy asks for it.
 
     Args:

@@ -38,7 +38,7 @@ def forget_old_runs() -> int:
 
 
 @flow(name="tidy", flow_run_name="tidy {experiment}", persist_result=False)
-def tidy(experiment: str) -> State[Any]:
+def tidy(experiment: str) -> State:
     """Make room.
 
     Args:
