@@ -1,11 +1,12 @@
 """The prepared training split: in memory, or read batch by batch from the disk when it exceeds memory."""
 
+import os
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -17,6 +18,7 @@ from pipeline.seeding import numpy_generator
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MEMORY_PART = 0.4  # of the free memory that images may take
 _BLOCK = 65_536
+_MEMORY_FILE = Path("/proc/meminfo")
 
 GatheredImages = UInt8[Tensor, "gathered channel height width"]
 
@@ -131,4 +133,8 @@ def _read_all(store: ImageStore) -> UInt8[Tensor, "image channel height width"]:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    try:
+        (kibibytes,) = re.findall(r"^MemAvailable: *(\d+) kB$", _MEMORY_FILE.read_text(), re.MULTILINE)
+        return int(kibibytes) * 1024
+    except (OSError, ValueError):  # no Linux: half of the whole memory, as what others use of it is not known
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

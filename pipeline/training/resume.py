@@ -34,9 +34,17 @@ def resume_key(sections: list[Any], inputs: list[Path]) -> str:
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically."""
-    with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+    """Write tensors and plain values atomically.
+
+    Raises:
+        ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
+    """
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch's writer hides the fault of the disk behind one of its own.
+            raise _first_os_error(error) from error
 
 
 def load_resume(path: Path, device: torch.device) -> dict[str, Any] | None:
@@ -45,6 +53,13 @@ def load_resume(path: Path, device: torch.device) -> dict[str, Any] | None:
         return torch.load(path, map_location=device, weights_only=True)
     except _UNREADABLE:
         return None
+
+
+def _first_os_error(error: BaseException) -> BaseException:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return cause or error
 
 
 def remove_resume(work: Path) -> None:

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -57,8 +60,11 @@ def test_rows_in_any_order_with_repeats(store, free, monkeypatch):
     assert torch.equal(images.some(np.array([5, 1])), uint8_images(40)[[5, 1]])
 
 
-def test_free_memory_is_known():
-    assert 2**20 < images_module._free_bytes(CPU) < 2**50
+def test_free_memory_is_known(monkeypatch):
+    total = psutil.virtual_memory().total
+    assert 2**20 < images_module._free_bytes(CPU) < total
+    monkeypatch.setattr(images_module, "_MEMORY_FILE", Path("/nowhere"))
+    assert images_module._free_bytes(CPU) == total // 2
 
 
 def test_too_few_images(store):

@@ -1,8 +1,10 @@
+import resource
 from dataclasses import replace
 
 import pytest
 import torch
 
+from pipeline.errors import ResourceError
 from pipeline.training import resume as resume_module
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from tests.model.builders import TINY
@@ -44,6 +46,20 @@ def test_tensors_and_plain_values_survive(tmp_path):
     assert loaded is not None
     assert torch.equal(loaded.pop("tensor"), torch.arange(3))
     assert loaded == {"list": [{"a": 1.5, "b": None}], "map": {3: "text"}}
+
+
+@pytest.mark.parametrize("n_values", [10, 100_000])
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path, n_values):
+    path = tmp_path / "running.pt"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        with pytest.raises(ResourceError, match=r"running\.pt must be writable, but: File too large"):
+            save_resume(path, {"tensor": torch.zeros(n_values)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04 and then nothing of use"])
