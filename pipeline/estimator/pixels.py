@@ -1,0 +1,84 @@
+"""How an array of a user becomes uint8 images, and images become such an array again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Shaped, UInt8
+from torch import Tensor
+
+from pipeline.shapes import Pixels
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """Shape and units of the training array.
+
+    Attributes:
+        sample_shape: height and width, height, width and channel, or a number of features.
+        is_uint8: whether it held bytes.
+        low: number that becomes 0.
+        high: number that becomes 255.
+    """
+
+    sample_shape: tuple[int, ...]
+    is_uint8: bool
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, rows: Shaped[np.ndarray, "image number"], sample_shape: tuple[int, ...], likelihood: str
+    ) -> "PixelScale":
+        """Read the scale off the training array.
+
+        Raises:
+            ValueError: numbers outside [0, 1] under a Bernoulli likelihood.
+        """
+        if rows.dtype == np.uint8:
+            return cls(sample_shape, True, 0.0, 255.0)
+        low, high = float(rows.min()), float(rows.max())
+        if low >= 0 and high <= 1:
+            return cls(sample_shape, False, 0.0, 1.0)
+        if likelihood == "bernoulli":
+            raise ValueError(
+                f"a Bernoulli likelihood needs uint8 or numbers in [0, 1], got {low:g} … {high:g}; "
+                "scale X, or use likelihood='gaussian'"
+            )
+        return cls(sample_shape, False, low, high)
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the scale came from the numbers rather than from their type."""
+        return not self.is_uint8 and (self.low, self.high) != (0.0, 1.0)
+
+    def images(self, rows: Shaped[np.ndarray, "image number"]) -> UInt8[Tensor, "image channel height width"]:
+        """Return rows as images; what lies outside the training array's own range is clipped.
+
+        Raises:
+            ValueError: numbers outside [0, 1] where training saw none.
+        """
+        if rows.dtype != np.uint8 or self._is_own:
+            rows = self._bytes(rows)
+        if len(self.sample_shape) == 1:
+            return torch.from_numpy(np.ascontiguousarray(rows[:, None, None]))
+        height, width, n_channels = (*self.sample_shape, 1)[:3]
+        stacked = rows.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(stacked))
+
+    def restored(self, pixels: Pixels) -> Shaped[np.ndarray, "image *sample"]:
+        """Return images in the shape and units of the training array."""
+        values = pixels.cpu().numpy().transpose(0, 2, 3, 1).reshape(-1, *self.sample_shape)
+        if self.is_uint8:
+            return np.rint(255 * values).astype(np.uint8)
+        return self.low + values * (self.high - self.low)
+
+    def _bytes(self, rows: Shaped[np.ndarray, "image number"]) -> UInt8[np.ndarray, "image number"]:
+        low, high = (self.low, self.high) if self._is_own else (0.0, 1.0)
+        if not self._is_own and not (rows.min() >= 0 and rows.max() <= 1):
+            raise ValueError(
+                f"X must be uint8 or lie in [0, 1] like the training images, got {rows.min():g} … {rows.max():g}"
+            )
+        span = high - low
+        unit = (rows - low) / span if span else np.zeros(rows.shape)
+        return np.rint(255 * np.clip(unit, 0.0, 1.0)).astype(np.uint8)

@@ -1,0 +1,115 @@
+"""From an estimator's parameters to the sections that the library is configured by."""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.config.parse import parse
+from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
+from pipeline.errors import ConfigError
+
+Section = TypeVar("Section", ModelParams, InitMogParams, TrainParams)
+
+# Of the blocks where `hidden` is left open: width of the shallowest, then twice as wide each, up to the second number.
+_WIDTHS = {"dense": (256, 2048), "convolutional": (32, 256)}
+_SHARED = ((256, 512),)
+
+_MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
+_TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
+
+
+def model_section(parameters: Mapping[str, Any]) -> ModelParams:
+    """Return the model section that an estimator's parameters ask for.
+
+    Raises:
+        ValueError: a parameter breaks a rule.
+    """
+    return _section(
+        ModelParams,
+        {name: parameters[name] for name in _MODEL_NAMES}
+        | {
+            "n_components": _n_components(parameters),
+            "hidden": _widths(parameters),
+            "mixing_weights": "learned",
+            "output": "sigmoid",
+            "activation": "relu",
+            "network_init": "default",
+            "rung_gate": 1.0,
+        },
+    )
+
+
+def init_section() -> InitMogParams:
+    """Return how mixtures start: as in all experiments."""
+    return _section(
+        InitMogParams,
+        {
+            "subsample": 60_000,
+            "reg_covar": 1e-6,
+            "max_escalations": 6,
+            "max_iter": 100,
+            "n_init": 1,
+            "component_std": 0.1,
+        },
+    )
+
+
+def train_section(parameters: Mapping[str, Any]) -> TrainParams:
+    """Return the train section that an estimator's parameters ask for.
+
+    Raises:
+        ValueError: a parameter breaks a rule.
+    """
+    n_phases = len(parameters["latent_dims"])
+    phase = {name: parameters[name] for name in ("epochs", "fade_in", "refit_starts")}
+    return _section(
+        TrainParams,
+        {name: parameters[name] for name in _TRAIN_NAMES}
+        | {
+            "phases": [*([phase] * (n_phases - 1)), {**phase, "refit_starts": 0}],
+            "betas": (0.9, 0.95),
+            "warmup_steps": 100,
+            "decay": "restarts",
+            "kl_weight": 1.0,
+            "kl_epochs": 0,
+            "n_samples": 1,
+            "average": 0,
+            "criterion": "validation_elbo",
+            "min_entropy": 0.3,
+            "precision": "float32",  # small products gain nothing from less
+            "checkpoint_seconds": 30.0,
+            "min_healthy_seeds": 1,
+        },
+    )
+
+
+def _widths(parameters: Mapping[str, Any]) -> Any:
+    if parameters["hidden"] is not None:
+        return parameters["hidden"]
+    if parameters["family"] not in _WIDTHS:
+        return _SHARED
+    narrowest, widest = _WIDTHS[parameters["family"]]
+    return [[min(narrowest * 2**j, widest)] for j in range(len(parameters["latent_dims"]))]
+
+
+def _n_components(parameters: Mapping[str, Any]) -> Any:
+    given = parameters["n_components"]
+    return [given] * len(parameters["latent_dims"]) if isinstance(given, Integral) else given
+
+
+def _section(kind: type[Section], values: dict[str, Any]) -> Section:
+    try:
+        return parse(kind, _plain(values), "MultiFacetClustering")
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers and arrays, which searches over parameters pass, into Python's own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -1,0 +1,51 @@
+"""An estimator's parameters become the sections that the stages read, under the same rules."""
+
+import numpy as np
+import pytest
+
+from pipeline import MultiFacetClustering
+from pipeline.estimator.settings import model_section, train_section
+
+
+def sections(**parameters):
+    values = MultiFacetClustering(**parameters).get_params()
+    return model_section(values), train_section(values)
+
+
+def test_one_phase_a_facet_and_the_last_mixtures_stay_as_trained():
+    model, train = sections(n_components=(4, 3, 2), latent_dims=(2, 2, 2), epochs=7, refit_starts=5)
+    assert model.n_facets == 3
+    assert [(phase.epochs, phase.refit_starts) for phase in train.phases] == [(7, 5), (7, 5), (7, 0)]
+
+
+@pytest.mark.parametrize(
+    ("family", "hidden"),
+    [("dense", ((256,), (512,))), ("convolutional", ((32,), (64,))), ("shared", ((256, 512),))],
+)
+def test_open_widths_are_derived(family, hidden):
+    assert sections(family=family)[0].hidden == hidden
+
+
+def test_a_single_number_of_components_counts_for_every_facet():
+    assert sections(n_components=np.int64(6), latent_dims=(2, 3, 4))[0].n_components == (6, 6, 6)
+
+
+def test_numpys_numbers_are_welcome():
+    model, train = sections(n_components=np.array([4, 3]), epochs=np.int64(3), sigma=np.float32(0.5))
+    assert model.n_components == (4, 3)
+    assert (model.sigma, train.phases[0].epochs) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": (4,)}, "one entry a facet"),
+        ({"family": "ladder"}, "family must be one of dense, convolutional, shared, got 'ladder'"),
+        ({"epochs": 0}, r"phases\[0\].epochs must lie in"),
+        ({"learning_rate": -1.0}, "learning_rate must lie in"),
+        ({"hidden": ((8,),)}, "hidden needs 2 block"),
+    ],
+)
+def test_a_broken_rule_is_a_value_error_that_names_it(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        sections(**parameters)
