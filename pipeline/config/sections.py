@@ -113,7 +113,6 @@ class TrainParams:
     kl_weight: Fraction  # weight of the KL terms during the first kl_epochs epochs
     kl_epochs: Whole
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
-    average: Whole  # epochs at the end over which weights are averaged; 0 keeps the last
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
     criterion: Literal["validation_elbo"]  # label-free rule that selects the published seed
     min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K

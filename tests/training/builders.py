@@ -35,7 +35,6 @@ TRAIN = replace(
     kl_weight=1.0,
     kl_epochs=0,
     n_samples=1,
-    average=0,
     validation_fraction=0.2,
     min_entropy=0.0,
     precision="float32",
