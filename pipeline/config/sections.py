@@ -79,6 +79,17 @@ class ModelParams:
 
 
 @dataclass(frozen=True)
+class PretrainParams:
+    """Stacked denoising autoencoder, VaDE's start of a dense ladder of one facet (paper, appendix D.5)."""
+
+    layer_epochs: Count  # of every pair of layers
+    epochs: Count  # of all layers together
+    batch_size: Count
+    learning_rate: Positive
+    corruption: Annotated[float, Range(0, 1, open_maximum=True)]  # part of a pair's inputs set to 0
+
+
+@dataclass(frozen=True)
 class InitMogParams:
     """The mixture's start: fitted on the latents of the untrained encoder (paper, appendix D.4)."""
 
@@ -88,6 +99,8 @@ class InitMogParams:
     max_iter: Count
     n_init: Count
     component_std: Positive  # initial standard deviation of every component
+    # Before the fit; the fit's weights and covariances are then taken too. null: none.
+    pretrain: PretrainParams | None
 
 
 @dataclass(frozen=True)
@@ -231,6 +244,11 @@ class Experiment:
             raise ValueError(
                 f"train.phases needs one phase a facet ({self.model.n_facets}) or a single one, "
                 f"got {len(self.train.phases)}"
+            )
+        if self.init_mog.pretrain and (self.model.family != "dense" or self.model.n_facets != 1):
+            raise ValueError(
+                "init_mog.pretrain needs a dense model of one facet, "
+                f"got family {self.model.family} with {self.model.n_facets} facets; set it to null"
             )
         if self.train.min_healthy_seeds > len(self.seeds):
             raise ValueError(

@@ -52,6 +52,7 @@ def init_section() -> InitMogParams:
             "max_iter": 100,
             "n_init": 1,
             "component_std": 0.1,
+            "pretrain": None,
         },
     )
 

@@ -11,6 +11,7 @@ from pipeline.config.sections import InitMogParams
 from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed
 from pipeline.training.mixture_fit import FitSettings, fit_mixture
+from pipeline.training.refit import place_mixture
 
 _BLOCK = 4096  # images encoded at once
 
@@ -43,6 +44,8 @@ def init_mixtures(
 ) -> list[list[MixtureFit]]:
     """Place every facet's component means by a mixture fitted on the latents; weights stay 1/K, deviations as built.
 
+    Latents of a pretrained network mean something, so there the fit's weights and covariances are taken as well.
+
     The fit takes the posterior means (the authors' program; the paper says samples, whose spread is 40 times larger),
     in float64, and raises its regularisation tenfold as often as needed and allowed.
 
@@ -52,7 +55,8 @@ def init_mixtures(
     Raises:
         ModelError: fewer images than components, or no fit succeeded within the escalations.
     """
-    settings = FitSettings("diagonal", params.reg_covar, params.max_escalations, params.max_iter, params.n_init)
+    covariance = model.params.covariance if params.pretrain else "diagonal"
+    settings = FitSettings(covariance, params.reg_covar, params.max_escalations, params.max_iter, params.n_init)
     fits = []
     for index, seed in enumerate(seeds):
         of_seed = []
@@ -61,8 +65,11 @@ def init_mixtures(
             n_components = model.params.n_components[facet]
             random_state = derive_seed(seed, "init_mog", facet) % 2**32
             fitted = fit_mixture(latents, n_components, settings, random_state, facet)
-            with torch.no_grad():
-                model.prior(facet).means[index].copy_(torch.from_numpy(fitted.means))
+            if params.pretrain:
+                place_mixture(model, facet, index, fitted)
+            else:
+                with torch.no_grad():
+                    model.prior(facet).means[index].copy_(torch.from_numpy(fitted.means))
             of_seed.append(MixtureFit(facet, fitted.reg_covar, fitted.converged))
         fits.append(of_seed)
     return fits

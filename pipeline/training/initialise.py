@@ -16,6 +16,7 @@ from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import TrainingImages, load_training_images
 from pipeline.training.init_mog import encode_means, init_mixtures
 from pipeline.training.network_init import init_network, initial_spread
+from pipeline.training.pretrain import pretrain
 
 _BATCH = 512  # images that the data-dependent initialisation looks at
 _COMMITTED_SPREAD = 0.5  # above it, responsibilities are decided before training begins
@@ -62,11 +63,13 @@ def initialise_seed(
     model = MultiFacetVae(params, images.source.image_shape, component_std=init.component_std)
     first = images.some(images.train_rows[:_BATCH]).float() / 255
     init_network(model, [seed], first)
+    if init.pretrain:
+        pretrain(model, seed, images, init.pretrain)
     means = encode_means(model, images.some(_fit_rows(images, init.subsample)))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     (fits,) = init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):
-        if ratio > _COMMITTED_SPREAD:
+        if ratio > _COMMITTED_SPREAD and not init.pretrain:
             _log.warning(
                 "seed %d, facet %d: the latents' initial spread is %.2f of the components' deviation; above %.1f the "
                 "assignments are decided before training (try model.network_init default)",

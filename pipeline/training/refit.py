@@ -67,7 +67,7 @@ def refit_mixtures(
                 n_starts,
             )
             random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
-            _place(
+            place_mixture(
                 model,
                 facet,
                 index,
@@ -99,7 +99,8 @@ def _samples(qz: DiagonalNormal, index: int, generator: np.random.Generator) -> 
 
 
 @torch.no_grad()
-def _place(model: MultiFacetVae, facet: int, index: int, fitted: FittedMixture) -> None:
+def place_mixture(model: MultiFacetVae, facet: int, index: int, fitted: FittedMixture) -> None:
+    """Take a fit's means, covariances and (where learned) weights into one model of the seed axis."""
     prior = model.prior(facet)
     prior.means[index].copy_(torch.from_numpy(fitted.means))
     prior.covariance.place(index, torch.from_numpy(fitted.covariances))

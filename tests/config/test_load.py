@@ -77,6 +77,11 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.train.betas", [0.9], r"train: betas needs two numbers, got 1"),
         ("experiments.digits.train.phases", [], r"train: phases needs at least one phase"),
         ("experiments.digits.train.learnin_rate", 1, r"train\.learnin_rate is unknown .*legal keys: .*learning_rate"),
+        (
+            "experiments.digits.init_mog.pretrain",
+            {"layer_epochs": 1, "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "corruption": 0.2},
+            r"init_mog\.pretrain needs a dense model of one facet, got family dense with 2 facets; set it to null",
+        ),
         ("experiments.digits.train.min_healthy_seeds", 9, r"min_healthy_seeds must be at most the number of seeds"),
         ("experiments.digits.publish.gate.max_share", 1.5, r"publish\.gate\.max_share must .*\[0, 1\], got 1\.5"),
     ],
