@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, find_root
+from pipeline.cli._table import table_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,27 +35,14 @@ def query(
     if as_json:
         print(json.dumps([_plain(row) for row in found.to_pylist()], ensure_ascii=False))
     elif found.num_columns:
-        print(_aligned(found, rows))
+        print(_table(found, rows))
 
 
-def _aligned(found: "pa.Table", n_rows: int) -> str:
-    """Return the first rows as columns of text, numbers to the right."""
-    shown = [list(map(_text, column)) for column in found.slice(0, n_rows).to_pydict().values()]
-    columns: list[list[str]] = []
-    for name, kind, cells in zip(found.column_names, found.schema.types, shown, strict=True):
-        width = max(map(len, [name, *cells]))
-        is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
-        columns.append([cell.rjust(width) if is_number else cell.ljust(width) for cell in (name, *cells)])
-    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    if found.num_rows > n_rows:
-        lines.append(f"… {found.num_rows} rows in all")
-    return "\n".join(lines)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else " ".join(str(value).split())
+def _table(found: "pa.Table", n_rows: int) -> str:
+    are_numbers = [str(kind).startswith(("int", "uint", "float", "double", "decimal")) for kind in found.schema.types]
+    columns = found.slice(0, n_rows).to_pydict().values()
+    text = table_text(found.column_names, are_numbers, zip(*columns, strict=True))
+    return f"{text}\n… {found.num_rows} rows in all" if found.num_rows > n_rows else text
 
 
 def _plain(value: Any) -> Any:

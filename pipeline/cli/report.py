@@ -1,17 +1,26 @@
 """``facets report``."""
 
+from typing import Annotated
+
+import typer
+
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
+from pipeline.errors import ResourceError
+
+_Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
 
 
-def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
+def report(experiment: ExperimentName, open_page: _Open = False, as_json: AsJson = False) -> None:
     """Compose the page anew and say where it is.
 
-    For example after clusters were named; publishing does it by itself.
+    Publishing does it by itself; the page is one file that may be copied anywhere.
 
     \b
     Example:
-        facets report digits
+        facets report digits --open
     """
+    import webbrowser
+
     from pipeline.operations.locks import publish_lock
     from pipeline.operations.page import refresh_page
 
@@ -20,3 +29,5 @@ def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
         refresh_page(layout, force=True)
     page = layout.published / "report.html"
     show(str(page), {"page": str(page)}, as_json)
+    if open_page and not webbrowser.open(page.as_uri()):
+        raise ResourceError(f"--open needs a browser on this machine, got none; open {page} elsewhere")

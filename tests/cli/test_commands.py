@@ -55,7 +55,9 @@ def test_status_answers_while_another_process_works(facets: Facets, inside: Repo
 
 def test_query_prints_columns_or_json(facets: Facets, inside_template: Repository) -> None:
     sql = "select facet, count(*) as n, 0.5::double as half, 'a' as word from clusters group by 1 order by 1"
-    assert facets("query", EXPERIMENT, sql).out == "facet  n  half  word\n    0  4   0.5  a\n    1  3   0.5  a\n"
+    shown = facets("query", EXPERIMENT, sql).out.splitlines()
+    assert [shown[0], *shown[2:]] == ["facet   n   half   word", "    0   4    0.5   a", "    1   3    0.5   a"]
+    assert set(shown[1]) == {"─"}
     rows = json.loads(facets("query", EXPERIMENT, sql, "--json").out)
     assert rows[1] == {"facet": 1, "n": 3, "half": 0.5, "word": "a"}
 
@@ -63,7 +65,7 @@ def test_query_prints_columns_or_json(facets: Facets, inside_template: Repositor
 def test_query_cuts_long_results_for_people_and_not_for_machines(facets: Facets, inside_template: Repository) -> None:
     sql = "select image_id from images"
     lines = facets("query", EXPERIMENT, sql, "--rows", "3").out.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[-1] == "… 120 rows in all"
     assert len(json.loads(facets("query", EXPERIMENT, sql, "--json").out)) == 120
 
@@ -137,6 +139,68 @@ def test_report_composes_the_page_anew(facets: Facets, inside: Repository) -> No
     page.unlink()
     assert Path(facets("report", EXPERIMENT).out.strip()) == page
     assert page.stat().st_size > 1000
+
+
+def test_report_opens_the_page_or_says_that_it_cannot(
+    facets: Facets, inside: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    shown = facets("report", EXPERIMENT, "--open")
+    assert (shown.code, opened) == (0, [Path(shown.out.strip()).as_uri()])
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    without = facets("report", EXPERIMENT, "--open")
+    assert without.code == 7
+    assert "needs a browser" in without.err
+
+
+def test_a_name_reaches_tables_and_page_and_can_be_taken_away(facets: Facets, inside: Repository) -> None:
+    (first,) = json.loads(facets("query", EXPERIMENT, "select min(cluster_uid) as uid from facet_1", "--json").out)
+    uid = first["uid"]
+    sql = f"select distinct cluster_name from facet_1 where cluster_uid = '{uid}'"
+    page = inside.root / "published" / EXPERIMENT / "report.html"
+    assert facets("name", EXPERIMENT, uid, "Bars, upright", "--note", "by Ada").out == (
+        f"tiny: {uid} is called Bars, upright\n"
+    )
+    assert json.loads(facets("query", EXPERIMENT, sql, "--json").out) == [{"cluster_name": "Bars, upright"}]
+    assert '"name":"Bars, upright","note":"by Ada"' in page.read_text()
+    assert facets("name", EXPERIMENT, uid, "").out == f"tiny: {uid} has no name any more\n"
+    assert json.loads(facets("query", EXPERIMENT, sql, "--json").out) == [{"cluster_name": None}]
+    assert "Bars, upright" not in page.read_text()
+
+
+def test_a_name_for_no_cluster_is_refused(facets: Facets, inside: Repository) -> None:
+    shown = facets("name", EXPERIMENT, "f7-c000", "x")
+    assert shown.code == 2
+    assert "got 'f7-c000'" in shown.err
+    assert not (inside.root / "names").exists()
+
+
+def test_paper_makes_tables_and_figures(facets: Facets, inside: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.evaluation.paper._DIVERSITY_PAIRS", 20)
+    monkeypatch.setattr("pipeline.evaluation.paper._SWAP_PAIRS", 20)
+    monkeypatch.setattr("pipeline.evaluation.probes.RUNS", 1)
+    monkeypatch.setenv("TORCH_HOME", str(inside.root))
+    shown = facets("paper", EXPERIMENT, "--json")
+    assert shown.code == 0
+    files = json.loads(shown.out)["files"]
+    assert all((inside.root / file).stat().st_size for file in files)
+    for expected in (
+        "tiny.json",
+        "table_1_probes.csv",
+        "figures/tiny_swaps_facet_1.png",
+        "figures/figure_10_stability.svg",
+    ):
+        assert f"paper/{expected}" in files
+    assert inside.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_paper_of_what_is_not_trained_or_named_twice_is_refused(facets: Facets, inside: Repository) -> None:
+    assert "may be named once" in facets("paper", EXPERIMENT, EXPERIMENT).err
+    inside.run("rm", "-r", "artifacts/tiny/score")
+    shown = facets("paper", EXPERIMENT)
+    assert shown.code == 3
+    assert shown.err == "facets: tiny must have a trained and scored model, got none; run facets rebuild tiny\n"
 
 
 @pytest.mark.parametrize(

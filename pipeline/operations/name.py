@@ -1,0 +1,27 @@
+"""A cluster gets a name that people understand."""
+
+from pipeline.layout import Layout
+from pipeline.operations.locks import publish_lock
+from pipeline.operations.page import refresh_page
+from pipeline.tables import History
+
+
+def name_cluster(layout: Layout, uid: str, name: str, note: str = "") -> None:
+    """Write a name into ``names/<experiment>.csv`` and compose the page anew.
+
+    Args:
+        layout: of the experiment.
+        uid: of a published cluster.
+        name: what people call it; an empty one takes its name away.
+        note: a remark, shown with the name.
+
+    Raises:
+        ConfigError: the uid was never published.
+        PublishError: nothing is published yet.
+        BusyError: another process is publishing.
+    """
+    history = History(layout.published)
+    with publish_lock(layout, f"name {uid}"):
+        history.served()
+        history.set_name(layout.names, uid, name, note)
+        refresh_page(layout, force=True)
