@@ -33,10 +33,7 @@ def main() -> None:
     parser.add_argument("experiment")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="fixed before the run")
     arguments = parser.parse_args()
-    work = ROOT / "benchmarks" / "data" / arguments.experiment
-    layout = Layout(work, arguments.experiment)
-    _prepare(layout, arguments.seeds)
-    seconds = {stage: _run(stage, layout) for stage in _STAGES}
+    layout, seconds = train_apart(arguments.experiment, arguments.seeds)
     seeds = " ".join(map(str, arguments.seeds))
     result = {
         "command": f"python -m benchmarks.accuracy {arguments.experiment} --seeds {seeds}",
@@ -50,6 +47,13 @@ def main() -> None:
     write_json(path, result)
     print(json.dumps(result["facets"], indent=2))
     print(f"{result['seconds_a_seed']} s a seed; written to {path.relative_to(ROOT)}")
+
+
+def train_apart(experiment: str, seeds: list[int]) -> tuple[Layout, dict[str, float]]:
+    """Run the stages up to score below ``benchmarks/data/<experiment>/``; return where, and the seconds of each."""
+    layout = Layout(ROOT / "benchmarks" / "data" / experiment, experiment)
+    _prepare(layout, seeds)
+    return layout, {stage: _run(stage, layout) for stage in _STAGES}
 
 
 def _prepare(layout: Layout, seeds: list[int]) -> None:

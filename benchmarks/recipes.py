@@ -77,7 +77,9 @@ class Looks:
             for j, each in enumerate(self.found)
         )
         seconds = time.monotonic() - self.started
-        print(f"seed {self.trial.seed} epoch {epoch:3d} {seconds:4.0f} s  {scores}  {note.split(', ', 1)[-1]}", flush=True)
+        print(
+            f"seed {self.trial.seed} epoch {epoch:3d} {seconds:4.0f} s  {scores}  {note.split(', ', 1)[-1]}", flush=True
+        )
 
     @torch.no_grad()
     def accuracies(self) -> list[dict[str, float]]:

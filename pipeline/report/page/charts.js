@@ -21,8 +21,8 @@ const colourOf = (name) => getComputedStyle(document.documentElement).getPropert
 // On a narrow screen the legend goes below, one entry a line, where it cannot cover the chart.
 function legend(nEntries, height) {
   if (innerWidth >= 700) return { height, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 } };
-  const room = 24 * nEntries + 20;
-  return { height: height + room, legend: { orientation: "v", yref: "container", y: 0, yanchor: "bottom", x: 0 }, margin: { l: 52, r: 8, t: 8, b: 50 + room } };
+  const room = 20 * nEntries + 12;
+  return { height: height + room, legend: { orientation: "v", yref: "container", y: 0, yanchor: "bottom", x: 0 }, margin: { l: 52, r: 8, t: 8, b: 40 + room } };
 }
 
 function chartLayout(extra, nEntries) {

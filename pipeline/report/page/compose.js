@@ -28,7 +28,7 @@ function swapIndex(facet, a, b) {
 
 function equation() {
   const { a, b, facet } = composeState, [first, second] = [D.swaps.anchors[a], D.swaps.anchors[b]];
-  const size = niceSize("images", innerWidth < 600 ? 112 : 168), shown = facets[facet];
+  const size = niceSize("images", innerWidth < 600 ? 112 : innerWidth < 1400 ? 144 : 168), shown = facets[facet];
   const part = (index, title, text) => h("figure", {}, h("button", { type: "button", class: "pic-button", "aria-label": `${title}, details`, onclick: () => show(`image:${index}`) }, imagePicture(index, size)),
     h("figcaption", {}, h("b", {}, title), h("br"), text));
   const others = facets.filter((f) => f !== shown).map((f) => f.label).join(", ");
@@ -39,12 +39,19 @@ function equation() {
       h("figcaption", {}, h("b", {}, "Composed"), h("br"), `A with B’s ${shown.label.toLowerCase()}`)));
 }
 
+// The clusters that the model finds in its own compositions: by facet taken, image A, image B and facet.
+let readings = null;
+
+function swapReadings() {
+  readings ??= unpack(D.swaps.cluster_id);
+  return readings;
+}
+
 // What the model reads when it is shown its own composition.
 function readBack() {
   const { a, b, facet } = composeState, n = facets.length, at = swapIndex(facet, a, b) * n;
-  readBack.ids ??= unpack(D.swaps.cluster_id);
   const rows = facets.map((f) => {
-    const found = readBack.ids[at + f.index], source = D.swaps.anchors[f.index === facet ? b : a];
+    const found = swapReadings()[at + f.index], source = D.swaps.anchors[f.index === facet ? b : a];
     const isKept = found === f.pool.cluster_id[source];
     return h("li", {}, h("span", { class: `pill ${isKept ? "good" : "warn"}` }, isKept ? "✓ as wanted" : "changed"), facetName(f),
       h("span", { class: "small" }, `of image ${f.index === facet ? "B" : "A"}`), chip(f.clusters[found], "", 26));

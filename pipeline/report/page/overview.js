@@ -93,7 +93,26 @@ function dependenceCard() {
     h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. The fewer images a cell has, the more comes by chance."),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
       h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second]),
-        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised))));
+        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised))),
+    exchangeTable());
+}
+
+// What the model reads in the compositions of the panel Compose, counted over all pairs of its images.
+function exchangeTable() {
+  if (!D.swaps) return null;
+  const found = swapReadings(), anchors = range(D.swaps.anchors.length).filter((n) => isShown(D.swaps.anchors[n]));
+  const own = (facet, n) => facet.pool.cluster_id[D.swaps.anchors[n]];
+  const rows = facets.map((facet) => {
+    const pairs = anchors.flatMap((a) => anchors.map((b) => [a, b])).filter(([a, b]) => own(facet, a) !== own(facet, b));
+    const read = ([a, b], other) => found[swapIndex(facet.index, a, b) * facets.length + other.index];
+    const arrived = pairs.filter((pair) => read(pair, facet) === own(facet, pair[1])).length;
+    const kept = facets.filter((other) => other !== facet).map((other) => pairs.filter((pair) => read(pair, other) === own(other, pair[0])).length);
+    return pairs.length ? [facetName(facet), percent(arrived / pairs.length, 0), percent(sum(kept) / (pairs.length * kept.length), 0)] : null;
+  }).filter(Boolean);
+  if (!rows.length) return null;
+  return h("div", { class: "stack", style: { gap: "6px" } },
+    h("p", { class: "note" }, "The model takes one facet of an image from another image, draws the result and reads it again:"),
+    sortTable([["Facet taken"], ["It arrives", "number"], ["The others stay", "number"]], rows));
 }
 
 function modelCard() {

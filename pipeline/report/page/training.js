@@ -29,9 +29,18 @@ function trainingChart() {
     line: { color: colour(series.seed === chosen ? (series.split === "train" ? "--facet-0" : "--facet-1") : "--line-strong"), width: series.seed === chosen ? 2.6 : 1.2, dash: series.split === "train" ? "dot" : "solid" },
     hovertemplate: `%{y:.3f} nats<extra>seed ${series.seed}, ${series.split}</extra>`,
   }));
+  const lowest = usualLow(shown.flatMap((series) => series.values[term].filter((value) => value !== null)));
   return chart(`${termName(term)} by epoch`, traces, (colour) => ({
-    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "nats an image" } }, shapes: phaseBands(colour),
+    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "nats an image" }, ...(lowest && { range: lowest }) }, shapes: phaseBands(colour),
   }));
+}
+
+// The first epochs lie far below the rest and would flatten it: the axis leaves out the lowest twentieth if it is so.
+function usualLow(values) {
+  const sorted = [...values].sort((a, b) => a - b), most = sorted.at(-1);
+  const [least, usual] = [sorted[0], sorted[Math.floor(0.05 * sorted.length)]];
+  if (most - least < 3 * (most - usual)) return null;
+  return [usual - 0.06 * (most - usual), most + 0.06 * (most - usual)];
 }
 
 function phaseBands(colour) {

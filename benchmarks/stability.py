@@ -1,0 +1,89 @@
+"""How much accuracy depends on the seed, architecture beside architecture (paper, appendix E.1 and Fig. 10).
+
+    python -m benchmarks.stability digits digits_together digits_shared --seeds 0 1 2 3 4 5 6 7 8 9
+
+trains every experiment below ``benchmarks/data/`` with the same seeds, and writes ``stability-<first experiment>.json``
+and a chart into ``benchmarks/results/``. A killed run goes on where it was.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.accuracy import ROOT, train_apart
+from benchmarks.machine import describe_machine
+from pipeline.evaluation.stability import SeedSpread, seed_spread
+from pipeline.report.charts import Spread, spread_chart, write_svg
+from pipeline.storage import read_json, write_json
+
+
+def main() -> None:
+    """Train, summarise, write, print a table."""
+    parser = argparse.ArgumentParser(description="spread of accuracy over seeds, by architecture")
+    parser.add_argument("experiments", nargs="+")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="fixed before the run")
+    arguments = parser.parse_args()
+    found = {name: _measure(name, arguments.seeds) for name in arguments.experiments}
+    write_results(found, arguments.seeds)
+
+
+def write_results(found: Mapping[str, dict[str, Any]], seeds: list[int]) -> None:
+    """Write and print the results.
+
+    Args:
+        found: experiment to its ``metrics.json``.
+        seeds: that were trained.
+    """
+    stem = ROOT / "benchmarks" / "results" / f"stability-{next(iter(found))}"
+    result = {
+        "command": f"python -m benchmarks.stability {' '.join(found)} --seeds {' '.join(map(str, seeds))}",
+        "machine": describe_machine(),
+        "seeds": seeds,
+        "experiments": {name: _record(metrics) for name, metrics in found.items()},
+    }
+    write_json(stem.with_suffix(".json"), result)
+    write_svg(stem.with_suffix(".svg"), spread_chart("Accuracy over seeds", "accuracy, same split", _rows(found)))
+    for name, metrics in found.items():
+        for spread in _spreads(metrics):
+            print(f"{name:<20} {spread.factor:<12} {spread.facet}  {spread.mean:.3f} ± {spread.std or 0:.3f}")
+
+
+def _measure(experiment: str, seeds: list[int]) -> dict[str, Any]:
+    layout, _ = train_apart(experiment, seeds)
+    return read_json(layout.artifact("score") / "metrics.json")
+
+
+def _spreads(metrics: dict[str, Any]) -> list[SeedSpread]:
+    return [seed_spread(metrics, factor) for factor in metrics["classes"]]
+
+
+def _record(metrics: dict[str, Any]) -> dict[str, Any]:
+    shares = {pair: found["normalised"] for pair, found in metrics["mean"]["independence"].items()}
+    return {
+        "spread": {spread.factor: asdict(spread) for spread in _spreads(metrics)},
+        "other_facets": {
+            facet: {factor: scores["accuracy_same_split"] for factor, scores in tree["factors"].items()}
+            for facet, tree in metrics["mean"]["facets"].items()
+        },
+        "shared_information": shares,
+        "unhealthy_seeds": metrics["unhealthy_seeds"],
+    }
+
+
+def _rows(found: Mapping[str, dict[str, Any]]) -> list[Spread]:
+    return [
+        Spread(
+            f"{name}: {spread.factor}",
+            list(spread.by_seed.values()),
+            spread.mean,
+            spread.std,
+            metrics["mean"]["facets"][spread.facet]["factors"][spread.factor]["chance"]["accuracy_same_split"],
+        )
+        for name, metrics in found.items()
+        for spread in _spreads(metrics)
+    ]
+
+
+if __name__ == "__main__":
+    main()
