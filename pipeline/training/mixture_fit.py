@@ -2,12 +2,10 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from pipeline.errors import ModelError
 
@@ -54,6 +52,10 @@ def fit_mixture(
     Raises:
         ModelError: fewer images than components, or no fit succeeded within the escalations.
     """
+    # Imported when it is used: half of the start of a stage that fits nothing.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     if len(latents) < n_components:
         raise ModelError(
             f"facet {facet} needs at least as many training images as components, got {len(latents)} images for "
@@ -84,7 +86,7 @@ def fit_mixture(
     )
 
 
-def _fitted(mixture: GaussianMixture, covariance: str, reg_covar: float) -> FittedMixture:
+def _fitted(mixture: Any, covariance: str, reg_covar: float) -> FittedMixture:
     covariances = np.asarray(mixture.covariances_)
     if covariance == "diagonal":
         covariances = np.stack([np.diag(row) for row in covariances])
