@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 
 import numpy as np
@@ -43,6 +44,8 @@ def _fork(work: Callable[[], object]) -> int:
         try:
             work()
             code = 0
+        except BaseException:  # noqa: BLE001 - it is shown, and this process ends
+            traceback.print_exc()
         finally:
             os._exit(code)
     return pid

@@ -1,0 +1,55 @@
+"""The paper's real images through the whole DAG to tables, trained for a moment."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.machine import describe_machine
+from tests.repository import PROJECT, Repository
+
+SHARED = PROJECT.parent / "shared" / "data"
+IMAGES = {"svhn": 8000, "mnist": 70_000}
+RESULTS = PROJECT / "benchmarks" / "results" / "real_sources.json"
+
+
+def short(experiment: str) -> dict[str, Any]:
+    """Return the shipped experiment with one seed, one epoch a phase and no baselines."""
+    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"][experiment]
+    sections["seeds"] = [0]
+    for phase in sections["train"]["phases"]:
+        phase["epochs"] = 1
+    sections["score"]["baselines"] = False
+    gate = sections["publish"]["gate"]
+    gate |= {"min_occupied": 0.0, "max_share": 1.0, "min_entropy": 0.0, "min_active_units": 0, "min_confidence": 0.0}
+    return sections
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("experiment", list(IMAGES))
+def test_real_images_become_tables(tmp_path: Path, experiment: str) -> None:
+    source = SHARED / experiment
+    if not source.is_dir():
+        pytest.skip(f"the real images are not at {source}")
+    repository = Repository.create(tmp_path / "repository")
+    (repository.root / "data" / "raw").mkdir()
+    (repository.root / "data" / "raw" / experiment).symlink_to(source)
+    repository.write_params({"active": [experiment], "experiments": {experiment: short(experiment)}})
+    (result,) = json.loads(repository.facets("rebuild", experiment, "--json").stdout)
+    assert [stage["action"] for stage in result["stages"]] == ["ran"] * 6
+    counts = {table: count(repository, experiment, table) for table in ("images", "facet_0", "facet_1")}
+    assert set(counts.values()) == {IMAGES[experiment]}
+    labels = json.loads((repository.root / "artifacts" / experiment / "score" / "metrics.json").read_text())
+    assert "digit" in json.dumps(labels)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[experiment] = {"rows": counts, "seconds": {stage["stage"]: stage["seconds"] for stage in result["stages"]}}
+    results |= {"command": "make soak", "machine": describe_machine()}
+    RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
+
+
+def count(repository: Repository, experiment: str, table: str) -> int:
+    statement = f"select count(distinct image_id) as n from {table}"
+    ((row),) = json.loads(repository.facets("query", experiment, statement, "--json").stdout)
+    return row["n"]
