@@ -45,7 +45,10 @@ class GrowingStore:
         """Append images that have pixels, encoded bytes or both; batch ids stay empty."""
         fits = all(file.pixels is not None and file.shape == (self._shape or files[0].shape) for file in files)
         if self._writer is None:
-            self._open(self._path, files[0].shape if fits else None)
+            shape = files[0].shape if fits else None
+            # The first images stand for those to come.
+            require_free_space(self._path, self._delivery.n_images * _bytes_stored(files, shape))
+            self._open(self._path, shape)
         elif self._shape is not None and not fits:
             self._change_to_encoded()
         assert self._writer is not None
@@ -58,8 +61,6 @@ class GrowingStore:
         self._writer.append(images, ids, np.full(len(ids), b"", "S14"))
 
     def _open(self, path: Path, shape: Shape | None) -> None:
-        if shape is not None:
-            require_free_space(path, self._delivery.n_images * int(np.prod(shape)))
         self._shape = shape
         self._context = create_store(path, shape, source=self._delivery.location, split_rule="ingested")
         self._writer = self._context.__enter__()
@@ -80,6 +81,13 @@ class GrowingStore:
 def new_ids(hashes: list[int]) -> Shaped[np.ndarray, " image"]:
     """Return the ids of images that are the first with their content."""
     return format_ids(np.array(hashes, np.uint64), np.ones(len(hashes), np.int64))
+
+
+def _bytes_stored(files: list[DecodedFile], shape: Shape | None) -> int:
+    """Return how many bytes one of the images takes, on average."""
+    if shape is not None:
+        return int(np.prod(shape))
+    return sum(_pixels(file).nbytes if file.encoded is None else len(file.encoded) for file in files) // len(files)
 
 
 def _pixels(file: DecodedFile) -> np.ndarray:

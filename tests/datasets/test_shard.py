@@ -240,6 +240,18 @@ def test_known_content_needs_its_tables(tmp_path):
         known_content([tmp_path / "images.parquet"])
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_space_for_all_images_is_asked_for_with_the_first(layout, tmp_path, monkeypatch, mixed):
+    files = {f"{i}.png": encode(picture(i, 12, 16 + (i % 2 if mixed else 0))) for i in range(40)}
+    needed = sum(map(len, files.values())) if mixed else 40 * 12 * 16 * 3
+    free = [int(needed * 0.9), int(needed * 1.1)]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free.pop(0)})())
+    with pytest.raises(ResourceError, match=r"needs 0 MiB of free disk, but 0 MiB are left; free some space"):
+        ingest(layout, put(tmp_path / "in", files))
+    assert list(layout.batches.iterdir()) == []
+    assert ingest(layout, tmp_path / "in").n_images == 40
+
+
 # --- removal ----------------------------------------------------------------------------------------------------------
 
 
