@@ -1,6 +1,6 @@
 """How fast image files become a shard, beside what the processors decode with the image library alone.
 
-    python benchmarks/ingest.py
+    python -m benchmarks.ingest
 
 Writes results/ingest.json beside this file. Both sides are timed alternately, several times, and the best counts.
 """
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.machine import describe_machine
 from pipeline.config import load_params
 from pipeline.datasets.batch import open_delivery
 from pipeline.datasets.shard import write_shard
@@ -36,7 +37,11 @@ _NOTHING = np.empty(0, np.uint64)
 def main() -> None:
     """Make files, time both sides, write."""
     plain = load_params(Path(__file__).parents[1]).experiments["digits"].preprocess
-    result: dict[str, Any] = {"processes": _WORKERS}
+    result: dict[str, Any] = {
+        "command": "python -m benchmarks.ingest",
+        "machine": describe_machine(),
+        "processes": _WORKERS,
+    }
     for name, (kind, side, n_files) in _CASES.items():
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root, "in")

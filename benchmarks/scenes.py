@@ -1,6 +1,6 @@
 """Hold the renderer against real 3DShapes frames whose factors are unknown.
 
-    python benchmarks/scenes.py FRAMES.npy
+    python -m benchmarks.scenes FRAMES.npy
 
 Every frame's factors are found by a full search over the grid. Writes results/scenes.json beside this file and a
 picture of each real frame above its rendering to docs/pictures/.
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.machine import describe_machine
 from pipeline.datasets.factors import FACTORS, select_factors
 from pipeline.datasets.scenes import render_scenes
 from pipeline.datasets.scenes.geometry import OBJECT, SAMPLES, SIZE, WALL, cast_scene
@@ -33,6 +34,8 @@ def main(frames_path: Path) -> None:
     error = np.abs(real.astype(float) - rendered)[:, _INNER, _INNER].mean(axis=(1, 2, 3))
     differences = [_differences(*three) for three in zip(real, rendered, factors, strict=True)]
     result = {
+        "command": "python -m benchmarks.scenes FRAMES.npy",
+        "machine": describe_machine(),
         "frames": len(real),
         "mean_abs_error": round(float(error.mean()), 3),
         "worst_frame": round(float(error.max()), 3),
@@ -147,5 +150,5 @@ def _save_picture(real: np.ndarray, rendered: np.ndarray, path: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python benchmarks/scenes.py FRAMES.npy")
+        sys.exit("usage: python -m benchmarks.scenes FRAMES.npy")
     main(Path(sys.argv[1]))
