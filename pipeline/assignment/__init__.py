@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.assignment.assign import Shard as Shard
-    from pipeline.assignment.assign import assign_images as assign_images
+    from pipeline.assignment.assign import assign_shard as assign_shard
     from pipeline.assignment.assign import assign_shards as assign_shards
     from pipeline.assignment.assign import shards_of_store as shards_of_store
     from pipeline.assignment.corpus import open_corpus as open_corpus
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Shard": "assign",
-    "assign_images": "assign",
+    "assign_shard": "assign",
     "assign_shards": "assign",
     "build_showcase": "showcase",
     "open_corpus": "corpus",

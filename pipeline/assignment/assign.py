@@ -1,7 +1,10 @@
 """From images to assignment files: read, encode, responsibilities, Arrow, Parquet, as overlapping steps."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -15,11 +18,15 @@ from pipeline.config.sections import AssignParams
 from pipeline.datasets import ImageStore
 from pipeline.datasets.transform import ImageTransform
 from pipeline.model import FrozenModel, load_model
+from pipeline.model.precision import multiplies_bfloat16
 from pipeline.records import FacetAssignment
 from pipeline.tables.build import AssignmentWriter, write_assignments
 
-Block = tuple[Shaped[np.ndarray, " image"], UInt8[np.ndarray, "image channel height width"]]
 Advance = Callable[[int], None]
+Assigned = tuple[Shaped[np.ndarray, " image"], list[FacetAssignment]]
+
+_MOST_WAITING = 1000
+"""Shards handed to an executor at once: enough for any cluster, little for its scheduler to remember."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,14 @@ def assign_shards(
 ) -> None:
     """Assign every shard with the selected model of a model folder; one file a facet and shard, each whole or absent.
 
+    A worker that is lost costs the shards that it was at, as each is written in one piece.
+
     Args:
         shards: the work.
         model_folder: output of stage train, or its published copy.
         params: the assign section.
-        executor: runs shards elsewhere (processes, a cluster); ``None`` works here, one shard after another.
+        executor: runs shards elsewhere (processes, a cluster); ``None`` works here, one shard after another, on all
+            processors.
         advance: is told how many images are done.
 
     Raises:
@@ -79,16 +89,26 @@ def assign_shards(
     """
     if executor is None:
         for shard in shards:
-            assign_shard(shard, model_folder, params, advance)
+            _assign_shard(shard, model_folder, params, advance, _n_processors())
         return
-    futures = [executor.submit(assign_shard, shard, model_folder, params, _ignore) for shard in shards]
-    for shard, future in zip(shards, futures, strict=True):
-        future.result()
-        advance(shard.n_images)
+    coming = iter(shards)
+    running: dict[Future[None], Shard] = {}
+    while True:
+        while len(running) < _MOST_WAITING and (shard := next(coming, None)) is not None:
+            running[executor.submit(assign_shard, shard, model_folder, params)] = shard
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            advance(running.pop(future).n_images)
+            future.result()
 
 
-def assign_shard(shard: Shard, model_folder: Path, params: AssignParams, advance: Advance) -> None:
-    """Assign one shard (see :func:`assign_shards`)."""
+def assign_shard(shard: Shard, model_folder: Path, params: AssignParams) -> None:
+    """Assign one shard as one of many, on one processor (see :func:`assign_shards`)."""
+    _assign_shard(shard, model_folder, params, _ignore, 1)
+
+
+def _assign_shard(shard: Shard, model_folder: Path, params: AssignParams, advance: Advance, n_workers: int) -> None:
     model = _cached_model(model_folder, (model_folder / "model.json").stat().st_mtime_ns)
     with (
         ImageStore(shard.store, shard.transform) as store,
@@ -100,46 +120,72 @@ def assign_shard(shard: Shard, model_folder: Path, params: AssignParams, advance
             responsibilities=params.responsibilities,
         ) as writer,
     ):
-        _pump(_blocks(store, shard, params.batch_size), model, params, writer, advance)
+
+        def assign(start: int, stop: int) -> Assigned:
+            images = torch.from_numpy(store.read(start, stop))
+            return store.image_ids(start, stop), model.assign(images, params.assigner, params.responsibilities)
+
+        _pump(assign, _blocks(shard, params.batch_size), writer, advance, n_workers)
 
 
 def _pump(
-    blocks: Iterator[Block], model: FrozenModel, params: AssignParams, writer: AssignmentWriter, advance: Advance
+    assign: Callable[[int, int], Assigned],
+    blocks: Iterator[tuple[int, int]],
+    writer: AssignmentWriter,
+    advance: Advance,
+    n_workers: int,
 ) -> None:
-    """Assign block after block, while a thread reads the next one and another writes the last one."""
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as scribe:
-        written: Future[None] | None = None
-        coming = reader.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = reader.submit(next, blocks, None)
-            image_ids, images = block
-            facets = assign_images(model, images, params)
-            if written is not None:
-                written.result()
-            written = scribe.submit(writer.write, image_ids, facets)
+    """Assign blocks side by side, each on one processor, and write them in order while the next ones are at work.
+
+    Whole blocks side by side beat shared products: nobody waits for the slowest part of every product, and the numbers
+    do not depend on how many processors there are. What is in memory is bounded by a few blocks a worker.
+    """
+    with _one_thread_each(), ThreadPoolExecutor(n_workers) as workers, ThreadPoolExecutor(1) as scribe:
+        ahead: deque[Future[Assigned]] = deque()
+        written: deque[Future[None]] = deque()
+
+        def hand_over() -> None:
+            image_ids, facets = ahead.popleft().result()
+            if len(written) > n_workers:
+                written.popleft().result()
+            written.append(scribe.submit(writer.write, image_ids, facets))
             advance(len(image_ids))
-        if written is not None:
-            written.result()
+
+        for start, stop in blocks:
+            ahead.append(workers.submit(assign, start, stop))
+            if len(ahead) > 2 * n_workers:
+                hand_over()
+        while ahead:
+            hand_over()
+        for done in written:
+            done.result()
 
 
-def assign_images(
-    model: FrozenModel, images: UInt8[np.ndarray, "image channel height width"], params: AssignParams
-) -> list[FacetAssignment]:
-    """Assign one block of images at model size."""
-    return model.assign(torch.from_numpy(images), params.assigner, params.responsibilities)
-
-
-def _blocks(store: ImageStore, shard: Shard, batch_size: int) -> Iterator[Block]:
+def _blocks(shard: Shard, batch_size: int) -> Iterator[tuple[int, int]]:
     for start, stop in shard.runs:
         for begin in range(start, stop, batch_size):
-            end = min(begin + batch_size, stop)
-            yield store.image_ids(begin, end), store.read(begin, end)
+            yield begin, min(begin + batch_size, stop)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _n_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=2)
 def _cached_model(folder: Path, _modified: int) -> FrozenModel:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return load_model(folder).to(device)
+    precision = torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    return load_model(folder, precision=precision).to(device)
 
 
 def _ignore(_n_images: int) -> None:

@@ -187,6 +187,7 @@ class PublishParams:
 
     min_jaccard: Fraction  # overlap that lets a new cluster keep an old uid
     keep_versions: Count
+    cluster: str | None  # address of a Dask scheduler that assigns batches to a new model; null works on this machine
     gate: GateParams
 
 

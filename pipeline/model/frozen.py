@@ -19,6 +19,9 @@ from pipeline.shapes import Images, Latents, Pixels
 
 Assigner = Literal["exact", "mean", "sample"]
 
+_CLEAR = 0.05
+"""Margin in nats between the two best components above which bfloat16 settles the case (benchmarks/assign.py)."""
+
 
 @dataclass(frozen=True)
 class MixtureView:
@@ -76,11 +79,16 @@ class FrozenModel:
         return self
 
     @torch.no_grad()
-    def encode(self, images: Images) -> list[DiagonalNormal]:
-        """Return q(z_j | x) of every facet for uint8 images of the model's shape."""
+    def encode(self, images: Images, precision: torch.dtype | None = None) -> list[DiagonalNormal]:
+        """Return q(z_j | x) of every facet for uint8 images of the model's shape.
+
+        Args:
+            images: on any device.
+            precision: type of the network's products, by default the model's.
+        """
         if tuple(images.shape[1:]) != self.image_shape:
             raise ValueError(f"images must have shape (n, {self.image_shape}), got {tuple(images.shape)}")
-        x = images.to(self.device).to(self._precision) / 255
+        x = images.to(self.device).to(precision or self._precision) / 255
         return [DiagonalNormal(qz.mean[0], qz.log_variance[0]) for qz in self._model.encode(x[None])]
 
     @torch.no_grad()
@@ -110,8 +118,12 @@ class FrozenModel:
         """Return log p(z_j) in nats: how usual a latent is under the facet's whole mixture."""
         return self._model.prior(facet).log_prob(z[None])[0]
 
+    @torch.no_grad()
     def assign(self, images: Images, assigner: Assigner = "exact", keep_resp: bool = False) -> list[FacetAssignment]:
         """Assign every image to a component of every facet.
+
+        In low precision only clear cases are settled: an image whose two best components are close in some facet is
+        encoded again in float32.
 
         Args:
             images: uint8 images of the model's shape.
@@ -119,10 +131,26 @@ class FrozenModel:
             keep_resp: also return all responsibilities.
         """
         posteriors = self.encode(images)
-        return [
-            self._assignment(self.log_resp(j, qz, assigner), self.typicality(j, qz.mean), keep_resp)
-            for j, qz in enumerate(posteriors)
-        ]
+        found = [self._evaluate(j, qz, assigner) for j, qz in enumerate(posteriors)]
+        if self._precision.itemsize < torch.float32.itemsize:
+            doubtful = torch.stack([_margin(log_resp) < _CLEAR for log_resp, _ in found]).any(0).nonzero()[:, 0]
+            closer = self.encode(images.to(self.device)[doubtful], torch.float32)
+            for j, qz in enumerate(closer):
+                for whole, part in zip(found[j], self._evaluate(j, qz, assigner), strict=True):
+                    whole[doubtful] = part
+        return [self._assignment(log_resp, typicality, keep_resp) for log_resp, typicality in found]
+
+    def _evaluate(self, facet: int, qz: DiagonalNormal, assigner: Assigner) -> tuple[Tensor, Tensor]:
+        """Return log-responsibilities and typicality; what both need is computed once."""
+        prior = self._model.prior(facet)
+        log_joint = prior.log_joint(qz.mean[None])
+        if assigner == "exact":
+            log_resp = prior.blurred_log_resp(log_joint, qz.variance[None])[0]
+        elif assigner == "mean":
+            log_resp = log_joint.log_softmax(-1)[0]
+        else:
+            log_resp = self.log_resp(facet, qz, assigner)
+        return log_resp, log_joint.logsumexp(-1)[0]
 
     def mixture(self, facet: int) -> MixtureView:
         """Return weights, means and covariances of one facet."""
@@ -202,3 +230,11 @@ def load_model(folder: Path, seed: int | None = None, precision: torch.dtype = t
     return FrozenModel(
         model, version if seed in (None, description["selected_seed"]) else f"{version}/seed-{seed}", precision
     )
+
+
+def _margin(log_resp: Float[Tensor, "batch component"]) -> Float[Tensor, " batch"]:
+    """Return by how many nats the best component leads; infinite where there is only one."""
+    if log_resp.shape[1] == 1:
+        return torch.full_like(log_resp[:, 0], torch.inf)
+    best = log_resp.topk(2, dim=-1).values
+    return best[:, 0] - best[:, 1]

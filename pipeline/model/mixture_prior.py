@@ -60,5 +60,10 @@ class MixturePrior(nn.Module):
         The evidence term of p(c | z) is the same for every c, so only log N(mean; μ_c, Σ_c) - ½ tr(Σ_c⁻¹ S) + log π_c
         remains.
         """
-        expected = self.log_joint(qz.mean) - 0.5 * self.covariance.trace_with(qz.variance)
-        return expected.log_softmax(-1)
+        return self.blurred_log_resp(self.log_joint(qz.mean), qz.variance)
+
+    def blurred_log_resp(
+        self, log_joint: Float[Tensor, "seed batch component"], variance: Float[Tensor, "seed batch latent"]
+    ) -> Float[Tensor, "seed batch component"]:
+        """Return :meth:`exact_log_resp` from the log-joint at the posterior means and the posterior variances."""
+        return (log_joint - 0.5 * self.covariance.trace_with(variance)).log_softmax(-1)

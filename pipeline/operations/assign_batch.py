@@ -1,36 +1,43 @@
-"""Assignments of one ingested batch by one published model, kept until they are published."""
+"""Assignments of ingested batches by one published model, kept until they are published."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import sections
 from pipeline.config.parse import parse
 from pipeline.layout import Layout
+from pipeline.operations.executors import open_executor
 from pipeline.progress import progress
 from pipeline.storage import read_json
 
 if TYPE_CHECKING:
     from pipeline.datasets.transform import ImageTransform
 
-AssignBatch = Callable[[str, Path], Path]
-"""From a batch id and a model's folder to a folder with ``facet_<j>.parquet`` of that batch by that model."""
+AssignBatches = Callable[[Sequence[str], Path], dict[str, Path]]
+"""From batch ids and a model's folder to each batch's folder with its ``facet_<j>.parquet`` by that model."""
 
 
-def assigner(layout: Layout) -> AssignBatch:
-    """Return what assigns the shards of an experiment in this process.
+def assigner(layout: Layout, cluster: str | None = None) -> AssignBatches:
+    """Return what assigns the shards of an experiment.
 
-    Finished assignments lie in ``.work`` and are found there again, so a run that was cut off goes on where it stopped.
+    Finished assignments lie in ``.work`` and are found there again, so a run that was cut off goes on where it stopped,
+    shard by shard.
+
+    Args:
+        layout: of the experiment.
+        cluster: address of a Dask scheduler whose workers see the same files; None works on this machine.
     """
 
-    def assign_batch(batch_id: str, model: Path) -> Path:
-        folder = _folder(layout, model.name) / batch_id
-        if not folder.exists():
-            _assign(layout.batches / batch_id / "shard.h5", batch_id, model, folder)
-        return folder
+    def assign_batches(batch_ids: Sequence[str], model: Path) -> dict[str, Path]:
+        folders = {batch_id: _folder(layout, model.name) / batch_id for batch_id in batch_ids}
+        missing = {batch_id: folder for batch_id, folder in folders.items() if not folder.exists()}
+        if missing:
+            _assign(layout, missing, model, cluster)
+        return folders
 
-    return assign_batch
+    return assign_batches
 
 
 def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str]) -> None:
@@ -56,13 +63,18 @@ def _folder(layout: Layout, model_version: str) -> Path:
     return layout.work("assign", model_version)
 
 
-def _assign(store: Path, batch_id: str, model: Path, folder: Path) -> None:
+def _assign(layout: Layout, folders: dict[str, Path], model: Path, cluster: str | None) -> None:
     # torch: only where there is something to assign.
     from pipeline.assignment import Shard, assign_shards
     from pipeline.datasets import ImageStore
 
-    with ImageStore(store) as images:
-        n_images = images.n_images
-    shard = Shard(store, model_transform(model), batch_id, ((0, n_images),), folder)
-    with progress(f"assign {batch_id}", n_images) as bar:
-        assign_shards([shard], model, model_params(model).assign, None, bar.advance)
+    transform = model_transform(model)
+    shards = []
+    for batch_id, folder in folders.items():
+        path = layout.batches / batch_id / "shard.h5"
+        with ImageStore(path) as images:
+            shards.append(Shard(path, transform, batch_id, ((0, images.n_images),), folder))
+    n_images = sum(shard.n_images for shard in shards)
+    what = next(iter(folders)) if len(folders) == 1 else f"{len(folders)} batches"
+    with progress(f"assign {what}", n_images) as bar, open_executor(cluster, len(shards), n_images) as executor:
+        assign_shards(shards, model, model_params(model).assign, executor, bar.advance)

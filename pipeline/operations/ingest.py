@@ -111,9 +111,9 @@ def publish_batches(layout: Layout, experiment: Experiment, batch_ids: Sequence[
     model = History(layout.published).model_folder()
     assign = assigner(layout)
     ready = [batch_id for batch_id in batch_ids if _drop_unwanted(layout, layout.batches / batch_id)]
-    for batch_id in ready:
+    for batch_id, assigned in assign(ready, model).items():
         folder = layout.batches / batch_id
-        _measure(folder, assign(batch_id, model), model, experiment.ingest.drift)
+        _measure(folder, assigned, model, experiment.ingest.drift)
         draw_thumbnails(folder, model)
     if ready:
         add_batches(layout, ready, assign)

@@ -8,7 +8,7 @@ from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import PublishError
 from pipeline.layout import Layout
-from pipeline.operations.assign_batch import AssignBatch, assigner, forget_assignments
+from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.locks import publish_lock, repository_lock
 from pipeline.operations.page import erase_pictures, refresh_page
 from pipeline.operations.stage_model import stage_model as stage_model
@@ -20,14 +20,14 @@ Published = tuple[int, bool]
 
 
 def publish(
-    layout: Layout, experiment: Experiment, assign: AssignBatch | None = None, wait_seconds: float = 0.0
+    layout: Layout, experiment: Experiment, assign: AssignBatches | None = None, wait_seconds: float = 0.0
 ) -> Published:
     """Publish the model that the last rebuild left in ``artifacts/``.
 
     Args:
         layout: of the experiment.
         experiment: its parameters.
-        assign: assigns ingested batches that did not join the training; by default in this process.
+        assign: assigns ingested batches that did not join the training; by default this machine or the cluster of ``publish.cluster``.
         wait_seconds: how long to wait for another process that uses DVC here.
 
     Raises:
@@ -41,7 +41,7 @@ def publish(
 
 
 def publish_staged(
-    layout: Layout, experiment: Experiment, model_version: str, assign: AssignBatch | None = None
+    layout: Layout, experiment: Experiment, model_version: str, assign: AssignBatches | None = None
 ) -> Published:
     """Publish a model that :func:`stage_model` staged; as :func:`publish`, without the repository lock."""
     history = History(layout.published)
@@ -51,7 +51,7 @@ def publish_staged(
     return _serve(layout, experiment, model_version, "publish", assign)
 
 
-def rollback(layout: Layout, experiment: Experiment, version: int, assign: AssignBatch | None = None) -> Published:
+def rollback(layout: Layout, experiment: Experiment, version: int, assign: AssignBatches | None = None) -> Published:
     """Put the model of an old version back in service, as a new version that covers all images of today.
 
     Raises:
@@ -62,7 +62,7 @@ def rollback(layout: Layout, experiment: Experiment, version: int, assign: Assig
     return _serve(layout, experiment, model_version, "rollback", assign)
 
 
-def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatch | None = None) -> Published:
+def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches | None = None) -> Published:
     """Assign ingested batches with the model in service and add them to its version; those already in are left alone.
 
     Raises:
@@ -71,7 +71,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatch | 
     history, assign = History(layout.published), assign or assigner(layout)
     while True:
         model_version = history.served().model_version
-        folders = {batch_id: assign(batch_id, history.model_folder(model_version)) for batch_id in batch_ids}
+        folders = assign(batch_ids, history.model_folder(model_version))
         with publish_lock(layout, f"ingest {', '.join(batch_ids)}"):
             history.recover()
             before = history.served()
@@ -119,15 +119,14 @@ def _serve(
     experiment: Experiment,
     model_version: str,
     reason: Literal["publish", "rollback"],
-    assign: AssignBatch | None,
+    assign: AssignBatches | None,
 ) -> Published:
-    history, assign = History(layout.published), assign or assigner(layout)
+    history, assign = History(layout.published), assign or assigner(layout, experiment.publish.cluster)
     model = history.model_folder(model_version)
     folders: dict[str, Path] = {}
     while True:
-        for batch_id in history.unassigned(model_version, layout.batches):
-            if batch_id not in folders:
-                folders[batch_id] = assign(batch_id, model)
+        wanted = history.unassigned(model_version, layout.batches)
+        folders |= assign([batch_id for batch_id in wanted if batch_id not in folders], model)
         with publish_lock(layout, f"{reason} {model_version}"):
             history.recover()
             # Batches may have come in meanwhile: then assign those too, without holding the lock.

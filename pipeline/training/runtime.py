@@ -7,6 +7,7 @@ import torch
 from pipeline.config.sections import TrainParams
 from pipeline.errors import ResourceError
 from pipeline.model import MultiFacetVae
+from pipeline.model.precision import multiplies_bfloat16
 
 _LEAST_PARALLEL = 5e8  # operations of a step; below it, threads wait for each other longer than they work
 
@@ -31,7 +32,7 @@ class Runtime:
 def resolve_runtime(params: TrainParams) -> Runtime:
     """Resolve ``device`` and ``precision``.
 
-    bfloat16 is taken where the processor multiplies it: on CUDA devices that say so, on CPUs with AVX-512 BF16 or AMX.
+    bfloat16 is taken where the device multiplies it.
 
     Raises:
         ResourceError: ``cuda`` is asked for and there is none.
@@ -42,8 +43,7 @@ def resolve_runtime(params: TrainParams) -> Runtime:
     device = torch.device("cuda" if has_cuda and params.device != "cpu" else "cpu")
     if params.precision != "auto":
         return Runtime(device, getattr(torch, params.precision))
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
-    return Runtime(device, torch.bfloat16 if fast else torch.float32)
+    return Runtime(device, torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
 
 
 def limit_threads(model: MultiFacetVae, batch_size: int) -> None:
@@ -52,8 +52,3 @@ def limit_threads(model: MultiFacetVae, batch_size: int) -> None:
     # Two operations a weight and image in each of three products: forward, and both gradients.
     if 6 * n_weights * batch_size < _LEAST_PARALLEL:
         torch.set_num_threads(1)
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -73,9 +73,12 @@ class Site:
         self.bench.write_batch(batch_id, make_ids(10, 100 + 10 * number))
         return batch_id
 
-    def assign(self, batch_id, model):
-        ids = make_ids(10, 100 + 10 * int(batch_id[2:]))
-        return self.bench.assign(batch_id, model.name, ids, [cycle(10, 4), cycle(10, 3)])
+    def assign(self, batch_ids, model):
+        clusters = [cycle(10, 4), cycle(10, 3)]
+        return {
+            batch_id: self.bench.assign(batch_id, model.name, make_ids(10, 100 + 10 * int(batch_id[2:])), clusters)
+            for batch_id in batch_ids
+        }
 
     def remove(self, ids):
         self.layout.removed.parent.mkdir(parents=True, exist_ok=True)
@@ -229,9 +232,9 @@ def test_a_new_model_covers_every_batch(site):
         add_batches(site.layout, [site.arrive(number)], site.assign)
     asked = []
 
-    def assign(batch_id, model):
-        asked.append((batch_id, model.name))
-        return site.assign(batch_id, model)
+    def assign(batch_ids, model):
+        asked.extend((batch_id, model.name) for batch_id in batch_ids)
+        return site.assign(batch_ids, model)
 
     site.run_stages(NEW, shift=1, joined=["b-0"])
     assert publish(site.layout, EXPERIMENT, assign) == (5, True)
@@ -254,12 +257,12 @@ def test_batches_that_come_in_during_a_publish_are_covered(site):
     add_batches(site.layout, [site.arrive(0)], site.assign)
     asked = []
 
-    def assign(batch_id, model):
+    def assign(batch_ids, model):
         if not asked:  # while the first is assigned, another one is ingested
             asked.append("ingest")
             add_batches(site.layout, [site.arrive(1)], site.assign)
-        asked.append(batch_id)
-        return site.assign(batch_id, model)
+        asked.extend(batch_ids)
+        return site.assign(batch_ids, model)
 
     site.run_stages(NEW)
     publish(site.layout, EXPERIMENT, assign)
@@ -272,13 +275,13 @@ def test_a_batch_is_assigned_again_when_the_model_changes_meanwhile(site):
     publish(site.layout, EXPERIMENT)
     asked = []
 
-    def assign(batch_id, model):
-        folder = site.assign(batch_id, model)
+    def assign(batch_ids, model):
+        folders = site.assign(batch_ids, model)
         if not asked:
             site.run_stages(NEW)
             publish(site.layout, EXPERIMENT)
         asked.append(model.name)
-        return folder
+        return folders
 
     site.arrive(0)
     add_batches(site.layout, ["b-0"], assign)

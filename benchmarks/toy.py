@@ -1,0 +1,140 @@
+"""What benchmarks work on: images at MNIST's size, a model trained for a moment, stores, an experiment to publish."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipeline.config import load_params
+from pipeline.config.sections import AssignParams, Experiment
+from pipeline.datasets.mnist import read_idx
+from pipeline.datasets.prepare import write_images_table, write_quarantine_table
+from pipeline.datasets.store import write_store
+from pipeline.layout import Layout
+from pipeline.model.checkpoint import model_version, save_weights, weights_path
+from pipeline.storage import write_json
+from pipeline.training import train_in_memory
+
+ROOT = Path(__file__).parents[1]
+SHAPE = (1, 28, 28)
+
+_BLOCK = 50_000
+_GOLDEN = 0x9E3779B97F4A7C15
+
+Images = UInt8[np.ndarray, "image 1 28 28"]
+
+
+def experiment() -> Experiment:
+    """Return the experiment with the paper's dense ladder."""
+    return load_params(ROOT).experiments["mnist_fast"]
+
+
+def assign_params() -> AssignParams:
+    """Return its assign section."""
+    return experiment().assign
+
+
+def load_images(n_images: int) -> tuple[Images, str]:
+    """Return images and what they are: MNIST where its files are at hand, else digits of scikit-learn, enlarged.
+
+    Where there are too few, copies with a little noise fill up.
+    """
+    real = _find_mnist()
+    if real is None:
+        name, originals = "digits enlarged to 28×28", _enlarged_digits()
+    else:
+        name, originals = "MNIST", read_idx(real / "train-images-idx3-ubyte.gz", 3)[:, None]
+    images = np.resize(originals, (n_images, *SHAPE))
+    noise = np.random.default_rng(0).integers(0, 8, images[len(originals) :].shape, dtype=np.uint8)
+    images[len(originals) :] |= noise
+    return images, name
+
+
+def make_ids(start: int, n_images: int) -> np.ndarray:
+    """Return image ids that look like hashes and differ."""
+    numbers = (np.arange(start, start + n_images, dtype=np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+    digits = np.frombuffer(b"0123456789abcdef", "S1")
+    nibbles = numbers[:, None] >> np.arange(60, -1, -4, dtype=np.uint64) & np.uint64(15)
+    text = np.full((n_images, 18), b"-", "S1")
+    text[:, 0], text[:, 2:] = b"i", digits[nibbles.astype(np.int64)]
+    return np.ascontiguousarray(text).view("S18")[:, 0]
+
+
+def write_images(path: Path, images: Images, batch_id: str, start: int = 0) -> None:
+    """Write a store of one batch; its ids count from ``start``."""
+    with write_store(path, SHAPE, source="toy", split_rule="all") as writer:
+        for first in range(0, len(images), _BLOCK):
+            some = images[first : first + _BLOCK]
+            batches = np.full(len(some), batch_id.encode(), "S14")
+            writer.append(some, make_ids(start + first, len(some)), batches)
+
+
+def write_model(folder: Path, images: Images) -> str:
+    """Train the dense ladder for a moment, so that its facets decide as trained ones do; return its version."""
+    sections = experiment()
+    first, second = sections.train.phases
+    phases = (replace(first, epochs=2, refit_starts=1), replace(second, epochs=2))
+    train = replace(sections.train, phases=phases, warmup_steps=10, kl_weight=0.1, kl_epochs=4)
+    init = replace(sections.init_mog, subsample=4000)
+    (one,) = train_in_memory(torch.from_numpy(images), [0], sections.model, init, train, False)
+    folder.mkdir(parents=True)
+    save_weights(weights_path(folder, 0), one.state)
+    version = model_version(one.state, sections.model)
+    description = {
+        "schema": 1,
+        "experiment": "toy",
+        "model_version": version,
+        "selected_seed": 0,
+        "model": asdict(sections.model),
+        "image_shape": SHAPE,
+        "trained_on": ["train"],
+        "seeds": [{"seed": 0, "healthy": True}],
+    }
+    write_json(folder / "model.json", description)
+    weights = [one.state[f"priors.{facet}.mixing_logits"].softmax(-1).tolist() for facet in range(2)]
+    write_json(folder / "clusters.json", {"facets": [{"mixing_weights": one} for one in weights]})
+    write_json(folder / "params.json", asdict(sections))
+    return version
+
+
+def write_prepared_tables(folder: Path, batches: dict[str, tuple[int, int]]) -> None:
+    """Write ``images.parquet`` and ``quarantine.parquet``.
+
+    Args:
+        folder: to write into.
+        batches: batch id to the number of its first image and of its images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = np.concatenate([make_ids(*run) for run in batches.values()])
+    owners = np.concatenate([np.full(n, batch.encode(), "S14") for batch, (_, n) in batches.items()])
+    positions = np.concatenate([np.arange(n) for _, n in batches.values()])
+    paths = pa.nulls(len(ids), pa.string())
+    write_images_table(folder / "images.parquet", ids, owners, positions, paths, np.full((len(ids), 2), 28, np.int32))
+    write_quarantine_table(folder / "quarantine.parquet", [])
+
+
+def write_batch(layout: Layout, batch_id: str, start: int, n_images: int, created: str) -> None:
+    """Write what an ingested batch has beside its pixels."""
+    folder = layout.batches / batch_id
+    write_prepared_tables(folder, {batch_id: (start, n_images)})
+    record = {"id": batch_id, "created": created, "source": "toy", "n_images": n_images}
+    write_json(folder / "batch.json", {**record, "quarantined": 0, "duplicates": 0})
+
+
+def _find_mnist() -> Path | None:
+    places = (ROOT / "data" / "raw" / "mnist", ROOT.parent / "shared" / "data" / "mnist")
+    return next((place for place in places if (place / "train-images-idx3-ubyte.gz").exists()), None)
+
+
+def _enlarged_digits() -> Images:
+    def enlarge(digit: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray((digit * 15.9).astype(np.uint8)).resize((28, 28), Image.Resampling.BILINEAR))
+
+    digits: Iterator[np.ndarray] = iter(load_digits().images)
+    return np.stack([enlarge(digit) for digit in digits])[:, None]
