@@ -14,7 +14,6 @@ import torch
 from benchmarks import toy
 from benchmarks.lines import Line, compare, report
 from pipeline.assignment import assign_shards, shards_of_store
-from pipeline.datasets import ImageStore
 from pipeline.model import load_model
 from pipeline.model.precision import multiplies_bfloat16
 from pipeline.tables import History

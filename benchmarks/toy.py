@@ -1,6 +1,8 @@
 """What benchmarks work on: images at MNIST's size, a model trained for a moment, stores, an experiment to publish."""
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,13 +20,17 @@ from pipeline.datasets.prepare import write_images_table, write_quarantine_table
 from pipeline.datasets.store import write_store
 from pipeline.layout import Layout
 from pipeline.model.checkpoint import model_version, save_weights, weights_path
+from pipeline.records import FacetAssignment
 from pipeline.storage import write_json
+from pipeline.tables import History, write_assignments
 from pipeline.training import train_in_memory
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (1, 28, 28)
+N_FACETS = 2
 
 _BLOCK = 50_000
+_N_COMPONENTS = 25
 _GOLDEN = 0x9E3779B97F4A7C15
 
 Images = UInt8[np.ndarray, "image 1 28 28"]
@@ -138,3 +144,69 @@ def _enlarged_digits() -> Images:
 
     digits: Iterator[np.ndarray] = iter(load_digits().images)
     return np.stack([enlarge(digit) for digit in digits])[:, None]
+
+
+def write_assigned(folder: Path, batch_id: str, version: str, start: int, n_images: int) -> None:
+    """Write made-up assignments of one batch to the components of :func:`write_model`'s kind of model."""
+    rng = np.random.default_rng(start)
+    with write_assignments(folder, batch_id=batch_id, model_version=version, n_facets=N_FACETS) as writer:
+        for first in range(0, n_images, _BLOCK):
+            n = min(_BLOCK, n_images - first)
+            writer.write(make_ids(start + first, n), [_made_up(rng, n) for _ in range(N_FACETS)])
+
+
+def publish_rows(root: Path, n_rows: int, rows_a_batch: int) -> tuple[Layout, str]:
+    """Publish made-up assignments: a training split of one thousand images, the rest as ingested batches.
+
+    Returns:
+        The layout and the model version.
+    """
+    layout, version, n_train = Layout(root, "toy"), "m-0123456789ab", 1000
+    model = layout.published / "models" / version
+    sections = experiment()
+    description = {"schema": 1, "model": asdict(sections.model), "trained_on": ["train"], "image_shape": SHAPE}
+    write_json(model / "model.json", description)
+    weights = {"mixing_weights": [1 / _N_COMPONENTS] * _N_COMPONENTS}
+    write_json(model / "clusters.json", {"facets": [weights] * N_FACETS})
+    write_assigned(model / "assignments" / "train", "train", version, 0, n_train)
+    write_prepared_tables(model / "prepared", {"train": (0, n_train)})
+    History(layout.published).publish_model(version, batches=layout.batches)
+    starts = list(range(n_train, n_rows, rows_a_batch))
+    for some in (starts[i : i + 10] for i in range(0, len(starts), 10)):
+        add_rows(layout, version, [(start, min(rows_a_batch, n_rows - start)) for start in some])
+    return layout, version
+
+
+def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> float:
+    """Publish batches of made-up assignments and return the seconds of publishing alone.
+
+    Args:
+        layout: of the experiment.
+        version: of its model.
+        runs: number of the first image of each batch, and of its images.
+    """
+    folders: dict[str, Path] = {}
+    for start, n_images in runs:
+        batch_id = f"b-{start:012x}"
+        folders[batch_id] = layout.work("assign", version) / batch_id
+        write_assigned(folders[batch_id], batch_id, version, start, n_images)
+        write_batch(layout, batch_id, start, n_images, "2026-11-01T12:00:00+00:00")
+    begin = time.perf_counter()
+    History(layout.published).add_batches(folders, layout.batches)
+    seconds = time.perf_counter() - begin
+    shutil.rmtree(layout.work("assign", version))
+    return seconds
+
+
+def _made_up(rng: np.random.Generator, n_images: int) -> FacetAssignment:
+    confidence = rng.random(n_images, np.float32) / 2 + 0.5
+    cluster = rng.integers(0, _N_COMPONENTS, n_images, dtype=np.int32)
+    return FacetAssignment(
+        cluster_id=cluster,
+        confidence=confidence,
+        entropy=rng.random(n_images, np.float32),
+        typicality=rng.standard_normal(n_images, np.float32),
+        runner_up=(cluster + 1) % np.int32(_N_COMPONENTS),
+        runner_up_confidence=1 - confidence,
+        resp=None,
+    )

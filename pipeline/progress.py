@@ -35,6 +35,17 @@ def progress(description: str, total: int, unit: str = "image") -> Iterator[Prog
         yield _Lines(description, total, unit)
 
 
+@contextmanager
+def silence() -> Iterator[Progress]:
+    """Count work without showing it."""
+    yield _Silence()
+
+
+class _Silence:
+    def advance(self, n: int = 1, note: str = "") -> None:
+        pass
+
+
 class _Bar:
     def __init__(self, bar: tqdm) -> None:
         self._bar = bar

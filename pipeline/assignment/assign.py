@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped
 
 from pipeline.config.sections import AssignParams
 from pipeline.datasets import ImageStore

@@ -16,7 +16,7 @@ from jaxtyping import UInt64
 from pipeline.datasets.batch import Delivery
 from pipeline.datasets.growing_store import GrowingStore, new_ids
 from pipeline.datasets.hdf5_writer import write_hdf5
-from pipeline.datasets.identity import batch_id, parse_ids
+from pipeline.datasets.identity import batch_id, content_hashes
 from pipeline.datasets.listing import printable
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
 from pipeline.datasets.sieve import Sieve
@@ -108,12 +108,12 @@ def known_content(tables: Iterable[Path]) -> UInt64[np.ndarray, " known"]:
     for path in tables:
         try:
             with pq.ParquetFile(path) as file:
-                ids = file.read(["image_id"])["image_id"].to_pylist()
+                column = file.read(["image_id"])["image_id"]
         except FileNotFoundError:
             raise DataError(f"{path} is missing; restore the folder it lies in") from None
         except (pa.ArrowException, OSError, KeyError) as error:
             raise DataError(f"{path} must be a complete table of images, but {error}; restore it") from None
-        hashes.append(parse_ids(ids)[0])
+        hashes += [content_hashes(chunk) for chunk in column.chunks]
     return np.unique(np.concatenate(hashes))
 
 

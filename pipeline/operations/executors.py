@@ -65,8 +65,8 @@ def _dask(address: str) -> Iterator[Executor]:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ResourceError(
-            f"publish.cluster must be the address of a running Dask scheduler, but {address} does not answer ({error}); "
-            "start it, correct the address, or set it to null"
+            f"publish.cluster must be the address of a running Dask scheduler, but {address} does not answer "
+            f"({error}); start it, correct the address, or set it to null"
         ) from error
     with client:
         try:

@@ -27,7 +27,8 @@ def publish(
     Args:
         layout: of the experiment.
         experiment: its parameters.
-        assign: assigns ingested batches that did not join the training; by default this machine or the cluster of ``publish.cluster``.
+        assign: assigns ingested batches that did not join the training; by default on this machine or
+            the cluster of ``publish.cluster``.
         wait_seconds: how long to wait for another process that uses DVC here.
 
     Raises:

@@ -14,6 +14,7 @@ from pipeline.training.batches import epoch_order, leg_noise
 from pipeline.training.images import DiskImages, TrainingImages
 from pipeline.training.schedule import Leg, ProgressiveSchedule
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
+from pipeline.training.team import ALONE, Team
 
 _WARM_UP_STEPS = 3  # eager steps on a side stream before a capture, as CUDA graphs need
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class TrainingEngine:
         images: the prepared split; only its training rows are seen.
         params: the train section.
         precision: type of the network's products.
+        team: the processes that share every batch.
     """
 
     def __init__(
@@ -37,13 +39,17 @@ class TrainingEngine:
         images: TrainingImages,
         params: TrainParams,
         precision: torch.dtype,
+        team: Team = ALONE,
     ) -> None:
         self.model, self._seeds, self._images = model, tuple(seeds), images
-        self._params, self._precision = params, precision
+        self._params, self._precision, self._team = params, precision, team
         self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
         self.optimizer = make_optimizer(model, params)
+        team.average_gradients(self.optimizer)
+        self._part = team.part(self.schedule.batch_size)
         longest = max(leg.n_steps for leg in self.schedule.legs())
-        self._buffers = allocate_buffers(model, longest, params.n_samples, self.schedule.batch_size)
+        n_own = self._part.stop - self._part.start
+        self._buffers = allocate_buffers(model, longest, params.n_samples, n_own)
         self._run_step: Callable[[], None] = lambda: None
         self._prepared_phase: int | None = None
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -57,6 +63,7 @@ class TrainingEngine:
             self._prepare(leg)
         for _ in range(leg.n_steps):
             self._run_step()
+        self._team.average([self._buffers.record[: leg.n_steps], *self.model.buffers()])
         return self._buffers.record[: leg.n_steps].to("cpu", torch.float64, copy=True).numpy()
 
     def _fill(self, leg: Leg) -> None:
@@ -67,20 +74,21 @@ class TrainingEngine:
             self._order = (leg.epoch, np.stack(orders, axis=1))
         coefficients = self.schedule.at(leg.start, n)
         buffers.position.zero_()
-        buffers.index[:n].copy_(torch.from_numpy(self._order[1][leg.offset : leg.offset + n]))
+        buffers.index[:n].copy_(torch.from_numpy(self._order[1][leg.offset : leg.offset + n, :, self._part]))
         for column, values in (
             (buffers.rate, coefficients.rate),
             (buffers.kl_weight, coefficients.kl_weight),
             (buffers.fade_in, coefficients.fade_in),
         ):
             column[:n].copy_(torch.from_numpy(values))
-        _, n_samples, _, batch_size, n_latents = buffers.noise.shape
-        shape = (n_samples, batch_size, n_latents)
+        shape = (self._params.n_samples, self.schedule.batch_size, buffers.noise.shape[-1])
         for index, seed in enumerate(self._seeds):
-            buffers.noise[:n, :, index] = leg_noise(seed, leg, shape, buffers.noise.device, buffers.noise.dtype)
+            noise = leg_noise(seed, leg, shape, buffers.noise.device, buffers.noise.dtype)
+            buffers.noise[:n, :, index] = noise[:, :, self._part]
 
     def _prepare(self, leg: Leg) -> None:
         self._prepared_phase = leg.phase
+        self._team.align(self.model)
         step = TrainingStep(
             self.model,
             self.optimizer,
@@ -100,7 +108,7 @@ class TrainingEngine:
                 _log.warning("phase %d runs eagerly: the step could not be captured (%s)", leg.phase, error)
 
     def _can_capture(self) -> bool:
-        if self._buffers.position.device.type != "cuda":
+        if self._buffers.position.device.type != "cuda" or self._team.size > 1:
             return False
         if isinstance(self._images.source, DiskImages):
             _log.warning("training runs eagerly: the images exceed the device's memory and are read from the disk")

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
-from pipeline.progress import Progress, progress
+from pipeline.progress import progress, silence
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
@@ -54,7 +54,7 @@ def train_in_memory(
             stacked.to(runtime.device)
             training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
             label = f"train seed {', '.join(map(str, group))}"
-            with progress(label, training.n_legs, "leg") if is_verbose else _silence() as bar:
+            with progress(label, training.n_legs, "leg") if is_verbose else silence() as bar:
                 trained += training.run(bar)
     return trained
 
@@ -67,13 +67,3 @@ def _own_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-@contextmanager
-def _silence() -> Iterator[Progress]:
-    yield _Silence()
-
-
-class _Silence:
-    def advance(self, n: int = 1, note: str = "") -> None:
-        pass

@@ -22,6 +22,7 @@ from pipeline.training.resume import load_resume, save_resume
 from pipeline.training.runtime import Runtime
 from pipeline.training.schedule import Leg
 from pipeline.training.selection import SeedOutcome, collapse_reason
+from pipeline.training.team import ALONE, Team
 
 _MOST_HEALTH_IMAGES = 20_000
 
@@ -56,6 +57,7 @@ class GroupTraining:
         params: the train section.
         runtime: device and precision.
         resume_path: where the resume file lies; ``None`` keeps none.
+        team: the processes that train this model.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class GroupTraining:
         params: TrainParams,
         runtime: Runtime,
         resume_path: Path | None,
+        team: Team = ALONE,
     ) -> None:
         self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
-        self._runtime, self._resume_path = runtime, resume_path
-        self._engine = TrainingEngine(model, seeds, images, params, runtime.precision)
+        self._runtime, self._resume_path, self._team = runtime, resume_path, team
+        self._engine = TrainingEngine(model, seeds, images, params, runtime.precision, team)
         self._validation = images.some(images.validation_rows)
         n_terms = 1 + model.params.n_facets
         self._course = _Course(0, np.zeros((len(seeds), n_terms)), [[] for _ in seeds], {}, {})
@@ -178,7 +181,7 @@ class GroupTraining:
     def _save(self) -> None:
         course = self._course
         self._keep_good()
-        if self._resume_path is None:
+        if self._resume_path is None or not self._team.leads:
             return
         save_resume(
             self._resume_path,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipeline.errors import ModelError, ResourceError
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
-from pipeline.progress import progress
+from pipeline.progress import progress, silence
 from pipeline.storage import atomic_dir, read_json, write_json
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import TrainingImages, load_training_images
@@ -22,6 +22,7 @@ from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
+from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
 
 _log = logging.getLogger(__name__)
 
@@ -34,30 +35,52 @@ class _Job:
     images: TrainingImages
     runtime: Runtime
     work: Path
+    team: Team
 
 
 def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
     """Write ``model/``: weights per seed, ``model.json``, ``clusters.json`` and ``history.csv``.
 
-    On a CPU seeds run one after another, on CUDA all at once. A killed run goes on from ``.work/`` and gives the same
-    bits as an undisturbed one (on one machine and thread count).
+    On a CPU seeds run one after another, on CUDA all at once; under ``torchrun`` processes share them (see
+    :mod:`pipeline.training.team`). A killed run goes on from ``.work/`` and gives the same bits as an undisturbed one
+    (on one machine, thread count and number of processes).
 
     Raises:
+        ConfigError: a batch cannot be divided evenly between processes.
         DataError: the prepared split is missing or damaged.
         ModelError: ``init/`` belongs to another model, or too few seeds are healthy.
-        ResourceError: the device asked for is absent, its memory too small, or the disk is full.
+        ResourceError: the device asked for is absent, its memory too small, the disk is full, or a process was lost.
     """
-    runtime = resolve_runtime(params)
-    prepared = layout.prepared / "train.h5"
-    _check_init(layout, seeds)
-    images = load_training_images(prepared, params.validation_fraction, runtime.device)
-    limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
-    work = layout.work("train", resume_key([model, params, runtime.describe()], [prepared]))
-    job = _Job(layout, model, params, images, runtime, work)
-    trained = [one for group in seed_groups(seeds, runtime) for one in _train_group(job, group)]
-    selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
-    _write(job, trained, selected)
-    remove_resume(work)
+    with joined_team() as team:
+        runtime = resolve_runtime(params)
+        prepared = layout.prepared / "train.h5"
+        _check_init(layout, seeds)
+        images = load_training_images(prepared, params.validation_fraction, runtime.device)
+        limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
+        key = resume_key([model, params, runtime.describe(), *([team.size] if team.size > 1 else [])], [prepared])
+        job = _Job(layout, model, params, images, runtime, layout.work("train", key), team)
+        trained = _train_all(job, tuple(seeds))
+        if team.leads:
+            selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
+            _write(job, trained, selected)
+            remove_resume(job.work)
+
+
+def _train_all(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
+    team = job.team
+    if len(seeds) < team.size or team.size == 1:
+        trained = [one for group in seed_groups(seeds, job.runtime) for one in _train_group(job, group)]
+    else:
+        alone = replace(job, team=ALONE)
+        groups = [seed_groups(seeds[rank :: team.size], job.runtime) for rank in range(team.size)]
+        for group in groups[team.rank]:
+            _train_group(alone, group)
+        team.wait()
+        # Everything is done by now: this reads it back.
+        trained = [one for own in groups for group in own for one in _train_group(alone, group)]
+        trained.sort(key=lambda one: seeds.index(one.outcome.seed))
+    team.wait()  # nobody reads any more when the first process removes what is done with
+    return trained
 
 
 def _check_init(layout: Layout, seeds: Sequence[int]) -> None:
@@ -78,6 +101,11 @@ def _train_group(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     try:
         return _train_together(job, seeds)
     except (MemoryError, RuntimeError) as error:
+        if job.team.size > 1 and is_lost_process(error):
+            raise ResourceError(
+                f"all {job.team.size} processes that train {job.layout.experiment} must live to the end, but one was "
+                f"lost ({_first_line(error)}); run the same command again, it goes on at the last checkpoint"
+            ) from error
         if not _is_out_of_memory(error):
             raise
     # Outside the handler: the error's frames hold the memory that is short.
@@ -89,6 +117,10 @@ def _train_group(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     half = len(seeds) // 2
     _log.warning("%d seeds side by side exceed the memory: training %d and %d", len(seeds), half, len(seeds) - half)
     return _train_group(job, seeds[:half]) + _train_group(job, seeds[half:])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -105,12 +137,14 @@ def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     for index, path in enumerate(inits):
         load_weights(model, index, path)
     model.to(job.runtime.device)
-    training = GroupTraining(model, seeds, job.images, job.params, job.runtime, job.work / f"running-{name}.pt")
+    running = job.work / f"running-{name}.pt"
+    training = GroupTraining(model, seeds, job.images, job.params, job.runtime, running, job.team)
     label = f"train {job.layout.experiment} seed {', '.join(map(str, seeds))}"
-    with progress(label, training.n_legs, "leg") as bar:
+    with progress(label, training.n_legs, "leg") if job.team.leads else silence() as bar:
         trained = training.run(bar)
-    save_resume(job.work / f"done-{name}.pt", {"seeds": [_plain(one) for one in trained]})
-    (job.work / f"running-{name}.pt").unlink(missing_ok=True)
+    if job.team.leads:
+        save_resume(job.work / f"done-{name}.pt", {"seeds": [_plain(one) for one in trained]})
+        running.unlink(missing_ok=True)
     return trained
 
 

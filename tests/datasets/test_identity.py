@@ -1,9 +1,18 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.identity import batch_id, format_ids, hash_images, number_copies, parse_ids, repeated_pairs
+from pipeline.datasets.identity import (
+    batch_id,
+    content_hashes,
+    format_ids,
+    hash_images,
+    number_copies,
+    parse_ids,
+    repeated_pairs,
+)
 from pipeline.errors import DataError
 
 
@@ -35,6 +44,20 @@ def test_ids_are_parsed_back(pairs: list[tuple[int, int]]) -> None:
     parsed = parse_ids(format_ids(hashes, copies).astype(str).tolist())
     assert (parsed[0] == hashes).all()
     assert (parsed[1] == copies).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(1, 10**9 - 1)), max_size=10), st.integers(0, 3))
+def test_a_column_of_ids_gives_the_same_hashes(pairs: list[tuple[int, int]], start: int) -> None:
+    hashes = np.array([pair[0] for pair in pairs], np.uint64)
+    copies = np.array([pair[1] for pair in pairs], np.int64)
+    column = pa.array(format_ids(hashes, copies).astype(str).tolist(), pa.string())[start:]
+    assert content_hashes(column).tolist() == hashes[start:].tolist()
+
+
+@pytest.mark.parametrize("text", ["", "i-12", "i-000000000000000G"])
+def test_a_column_of_other_text_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"an image id must be i- and 16 hex digits"):
+        content_hashes(pa.array(["i-0000000000000000", text]))
 
 
 @pytest.mark.parametrize("text", ["", "17", "i-12", "j-0000000000000000", "i-000000000000000g", "i-0000000000000000-x"])

@@ -36,7 +36,7 @@ def test_a_process_that_is_killed_is_a_clear_error():
 def test_no_scheduler_at_the_address(monkeypatch):
     monkeypatch.setattr("pipeline.operations.executors._CONNECT_SECONDS", 0.2)
     with (
-        pytest.raises(ResourceError, match="but tcp://127.0.0.1:9 does not answer"),
+        pytest.raises(ResourceError, match=r"but tcp://127\.0\.0\.1:9 does not answer"),
         open_executor("tcp://127.0.0.1:9", 2, 2),
     ):
         pass

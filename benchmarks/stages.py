@@ -1,0 +1,79 @@
+"""The stages before training: images prepared, mixtures fitted, each beside what a few plain lines need."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+
+from benchmarks import toy
+from benchmarks.lines import Line, compare, report
+from pipeline.config import load_params
+from pipeline.datasets import prepare_images
+from pipeline.layout import Layout
+from pipeline.model import MultiFacetVae
+from pipeline.operations.scan import scan_source
+from pipeline.training.init_mog import encode_means, init_mixtures
+from pipeline.training.network_init import init_network
+
+_N_IMAGES = 20_000
+
+
+def measure(full: bool) -> list[Line]:
+    """Time both on twenty thousand images of MNIST's size."""
+    images, name = toy.load_images(_N_IMAGES)
+    rounds = 7 if full else 3
+    return [_preprocess(images, name, rounds), _mixture_fit(images[:5000], rounds)]
+
+
+def _preprocess(images: toy.Images, name: str, rounds: int) -> Line:
+    with tempfile.TemporaryDirectory() as scratch:
+        layout, own = Layout(Path(scratch), "toy"), Path(scratch) / "images.npy"
+        np.save(own, images[:, 0])
+        digits = load_params(toy.ROOT).experiments["digits"].preprocess
+        params = replace(digits, source="npy", path=str(own))
+        scan_source(layout, params)
+
+        def plain() -> None:
+            with h5py.File(Path(scratch) / "plain.h5", "w") as file:
+                file["images"] = np.load(own)
+                file.flush()
+
+        return compare(
+            f"preprocess, {name}",
+            lambda: prepare_images(layout, params),
+            plain,
+            "the same array read and written",
+            rounds=rounds,
+            items=len(images),
+        )
+
+
+def _mixture_fit(images: toy.Images, rounds: int) -> Line:
+    sections = toy.experiment()
+    model, pixels = MultiFacetVae(sections.model, toy.SHAPE), torch.from_numpy(images)
+    init_network(model, [0], pixels[:512].float() / 255)
+    means = encode_means(model, pixels)
+    params = replace(sections.init_mog, max_iter=20)
+
+    def plain() -> None:
+        for z, n_components in zip(means, sections.model.n_components, strict=True):
+            GaussianMixture(n_components, covariance_type="diag", max_iter=20, random_state=0).fit(
+                z[0].double().numpy()
+            )
+
+    return compare(
+        "mixture fit, both facets",
+        lambda: init_mixtures(model, [0], means, params),
+        plain,
+        "scikit-learn on the same latents",
+        rounds=rounds,
+        items=len(images),
+    )
+
+
+if __name__ == "__main__":
+    report(measure)
