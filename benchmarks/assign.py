@@ -25,7 +25,7 @@ _N_WORKERS = 2
 def measure(full: bool) -> list[Line]:
     """Time assignment and publishing of MNIST's training images, and what bfloat16 does to them."""
     rounds = 9 if full else 3
-    images, name = toy.load_images(60_000)
+    images, name = toy.load_images(60_000 if full else 30_000)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         model, store = root / "model", root / "train.h5"
@@ -45,12 +45,12 @@ def measure(full: bool) -> list[Line]:
             shutil.copytree(model, published / "models" / version)
             History(published).publish_model(version, batches=root / "batches")
 
-        products = _Products(model)
+        products = _Products(model, len(images))
         against = f"the encoder's products in {products.precision}, two threads"
         lines = [
             compare(f"assign, {name}", assign, products, against, rounds=rounds, items=len(images)),
             compare("assign and publish", assign_and_publish, products, against, rounds=rounds, items=len(images)),
-            _low_precision(model, images[:16_384], rounds),
+            _low_precision(model, images[:8192], rounds),
         ]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         lines[1] = replace(lines[1], more={"peak_mib": round(peak / (1024 if sys.platform == "linux" else 2**20))})
@@ -60,7 +60,8 @@ def measure(full: bool) -> list[Line]:
 class _Products:
     """The products of the encoder for as many images as one store holds, block by block on two threads."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, n_images: int) -> None:
+        self._n_blocks = -(-n_images // _BLOCK)
         network = load_model(model).network.network
         low = multiplies_bfloat16(torch.device("cpu"))
         self._dtype = torch.bfloat16 if low else torch.float32
@@ -73,7 +74,7 @@ class _Products:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         with ThreadPoolExecutor(_N_WORKERS) as pool:
-            list(pool.map(self._block, range(-(-60_000 // _BLOCK))))
+            list(pool.map(self._block, range(self._n_blocks)))
         torch.set_num_threads(n_threads)
 
     def _block(self, _number: int) -> None:

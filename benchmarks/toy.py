@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -142,8 +142,8 @@ def _enlarged_digits() -> Images:
     def enlarge(digit: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray((digit * 15.9).astype(np.uint8)).resize((28, 28), Image.Resampling.BILINEAR))
 
-    digits: Iterator[np.ndarray] = iter(load_digits().images)
-    return np.stack([enlarge(digit) for digit in digits])[:, None]
+    digits, _ = load_digits(return_X_y=True)
+    return np.stack([enlarge(digit) for digit in digits.reshape(-1, 8, 8)])[:, None]
 
 
 def write_assigned(folder: Path, batch_id: str, version: str, start: int, n_images: int) -> None:
