@@ -20,7 +20,7 @@ def measure(full: bool) -> list[Line]:
     with tempfile.TemporaryDirectory() as scratch:
         layout, version = toy.publish_rows(Path(scratch), n_rows, 100_000)
         for number in range(rounds + 1):
-            ours.append(toy.add_rows(layout, version, [(n_rows + number * _BATCH, _BATCH)]))
+            ours.append(toy.add_rows(layout, version, [(n_rows + number * _BATCH, _BATCH)])[0])
             tables = [pq.read_table(paths("toy", name, root=layout.root)[-1]) for name in _TABLES]
             floor.append(time_of(lambda tables=tables: _write(tables, Path(scratch) / "plain.parquet")))
     name = f"{_BATCH:,} images onto {n_rows:,}"

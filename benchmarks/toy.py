@@ -177,8 +177,8 @@ def publish_rows(root: Path, n_rows: int, rows_a_batch: int) -> tuple[Layout, st
     return layout, version
 
 
-def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> float:
-    """Publish batches of made-up assignments and return the seconds of publishing alone.
+def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Publish batches of made-up assignments; return the seconds of publishing alone, by the clock and of processors.
 
     Args:
         layout: of the experiment.
@@ -191,11 +191,11 @@ def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> f
         folders[batch_id] = layout.work("assign", version) / batch_id
         write_assigned(folders[batch_id], batch_id, version, start, n_images)
         write_batch(layout, batch_id, start, n_images, "2026-11-01T12:00:00+00:00")
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     History(layout.published).add_batches(folders, layout.batches)
-    seconds = time.perf_counter() - begin
+    cost = time.perf_counter() - begin, time.process_time() - begin_cpu
     shutil.rmtree(layout.work("assign", version))
-    return seconds
+    return cost
 
 
 def _made_up(rng: np.random.Generator, n_images: int) -> FacetAssignment:
