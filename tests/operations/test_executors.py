@@ -1,6 +1,7 @@
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.assignment.shards import PARAMS, read_files, write_model, write_shard
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 N_SHARDS = 200
+WHOLE = replace(PARAMS, batch_size=12)
 
 
 @pytest.mark.parametrize(("n_shards", "n_images"), [(1, 10**9), (1000, 1000)])
@@ -57,8 +59,8 @@ def test_a_cluster_gives_the_same_files(tmp_path):
 @pytest.mark.soak
 @pytest.mark.parametrize("kill", [False, True])
 def test_two_hundred_shards_on_two_workers(tmp_path, kill):
-    model, shards = write_model(tmp_path / "model"), write_shards(tmp_path, N_SHARDS, n_images=300)
-    assign_shards(shards, model, PARAMS, None, lambda _: None)
+    model, shards = write_model(tmp_path / "model"), write_shards(tmp_path, N_SHARDS)
+    assign_shards(shards, model, WHOLE, None, lambda _: None)
     expected = read_files(tmp_path / "assigned")
     assert len(expected) == 2 * N_SHARDS
     for path in (tmp_path / "assigned").rglob("*.parquet"):
@@ -72,7 +74,7 @@ def test_two_hundred_shards_on_two_workers(tmp_path, kill):
             if kill and len(done) == N_SHARDS // 2:
                 os.kill(victim, signal.SIGKILL)
 
-        with open_executor(cluster.scheduler_address, N_SHARDS, 300 * N_SHARDS) as executor:
-            assign_shards(shards, model, PARAMS, executor, advance)
+        with open_executor(cluster.scheduler_address, N_SHARDS, 12 * N_SHARDS) as executor:
+            assign_shards(shards, model, WHOLE, executor, advance)
     assert len(done) == N_SHARDS
     assert read_files(tmp_path / "assigned") == expected
