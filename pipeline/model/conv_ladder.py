@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.layers import Activation, BatchNorm, Convolution, Dense
+from pipeline.model.layers import Activation, BatchNorm, Convolution, Dense, channels_last, concatenate_channels
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 Size = tuple[int, int]
@@ -79,6 +79,7 @@ class ConvLadder(AbstractArchitecture):
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
         """See the interface."""
         posteriors = []
+        x = channels_last(x)
         for j, (block, rung, head) in enumerate(zip(self.encoder_blocks, self.encoder_rungs, self.heads, strict=True)):
             x = block(x)
             if j >= first:
@@ -91,17 +92,17 @@ class ConvLadder(AbstractArchitecture):
         """See the interface."""
         deepest = len(self.decoder_rungs) - 1
         first = len(self.decoder_rungs) - len(latents)
-        h = self.decoder_rungs[deepest](latents[-1]).unflatten(2, self._rung_shapes[deepest])
+        h = channels_last(self.decoder_rungs[deepest](latents[-1]).unflatten(2, self._rung_shapes[deepest]))
         for j in reversed(range(deepest)):
             h = self.decoder_blocks[j](h)
-            h = torch.cat([h, self._rung(latents, fade_in, j, first, h)], dim=2)
+            h = concatenate_channels(h, self._rung(latents, fade_in, j, first, h))
         return self.output(h).flatten(2)
 
     def _rung(self, latents: Sequence[Tensor], fade_in: Tensor, facet: int, first: int, like: Tensor) -> Tensor:
         if facet < first:
             return torch.zeros_like(like)
-        rung = self.decoder_rungs[facet](latents[facet - first]).unflatten(2, self._rung_shapes[facet])
-        return fade_in[facet].to(like.dtype) * rung
+        rung = fade_in[facet].to(like.dtype) * self.decoder_rungs[facet](latents[facet - first])
+        return channels_last(rung.unflatten(2, self._rung_shapes[facet]))
 
     def _down(self, n_in: int, n_out: int, size: Size, halve: bool) -> tuple[Block, Size]:
         is_small = min(size) < _SMALLEST_HALVED

@@ -4,7 +4,15 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.model import layers
-from pipeline.model.layers import BatchNorm, Convolution, Dense, fold_seeds, unfold_seeds
+from pipeline.model.layers import (
+    BatchNorm,
+    Convolution,
+    Dense,
+    channels_last,
+    concatenate_channels,
+    fold_seeds,
+    unfold_seeds,
+)
 
 _G = torch.Generator().manual_seed(0)
 # kernel, stride, padding, output padding: every combination that the ladders use
@@ -84,12 +92,13 @@ def test_activation_in_place_keeps_the_gradient(activation, n_seeds):
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", [lambda x: x, channels_last], ids=["planes", "pixels"])
 @pytest.mark.parametrize("n_seeds", [1, 3])
 @pytest.mark.parametrize(("kernel", "stride", "padding", "output_padding"), KERNELS)
-def test_convolution_against_torch(n_seeds, kernel, stride, padding, output_padding):
+def test_convolution_against_torch(n_seeds, kernel, stride, padding, output_padding, layout):
     layer = randomise(Convolution(n_seeds, 2, 3, kernel, stride, padding, output_padding).double())
     x = draw(n_seeds, 4, 2, 6, 5).requires_grad_()
-    y = layer(x)
+    y = layer(layout(x))
     y.square().sum().backward()
     for s in range(n_seeds):
         if output_padding is None:
@@ -97,12 +106,33 @@ def test_convolution_against_torch(n_seeds, kernel, stride, padding, output_padd
         else:
             plain = nn.ConvTranspose2d(2, 3, kernel, stride, padding, output_padding, dtype=torch.float64)
         plain.load_state_dict({"weight": layer.weight[s].detach(), "bias": layer.bias[s].detach()})
-        expected = plain(x[s].detach())
+        own = x[s].detach().requires_grad_()
+        expected = plain(own)
         expected.square().sum().backward()
         torch.testing.assert_close(y[s], expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(x.grad[s], own.grad, rtol=1e-10, atol=1e-10)
         for name in ("weight", "bias"):
             mine, theirs = getattr(layer, name).grad[s], getattr(plain, name).grad
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_one_seeds_images_stay_pixel_by_pixel_and_its_layer_asks_for_no_gradient_of_pixels():
+    layer = randomise(Convolution(1, 2, 3, 3, 1, padding=1))
+    x = channels_last(draw(1, 4, 2, 6, 5).float())
+    y = nn.functional.elu_(layer(x))
+    assert y[0].is_contiguous(memory_format=torch.channels_last)
+    y.sum().backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_concatenated_channels(n_seeds):
+    one, other = (channels_last(draw(n_seeds, 4, n, 3, 2)).requires_grad_() for n in (2, 3))
+    y = concatenate_channels(one, other)
+    torch.testing.assert_close(y, torch.cat([one, other], 2), rtol=0, atol=0)
+    (y * torch.arange(5.0)[:, None, None]).sum().backward()
+    assert torch.equal(torch.cat([one.grad, other.grad], 2)[0, 0, :, 0, 0], torch.arange(5.0, dtype=torch.float64))
+    assert one.grad.stride() == one.stride()
 
 
 @pytest.mark.parametrize("space", [(), (3, 2)])
