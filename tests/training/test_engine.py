@@ -82,7 +82,10 @@ def test_a_seed_among_others_trains_as_in_its_solo_run(family):
         alone = make_engine(params, (seed,))
         np.testing.assert_allclose(run_all(alone)[:, 0], record[:, index], rtol=1e-8, atol=1e-10)
         for name, value in seed_state(alone.model, 0).items():
-            torch.testing.assert_close(seed_state(together.model, index)[name], value, rtol=1e-8, atol=1e-8, msg=name)
+            # Where all of a unit's inputs to ELU are positive, normalisation takes its bias away again: its gradient is
+            # rounding, of which Adam makes steps, but it counts nothing, as the records show.
+            atol = 1e-6 if name.endswith(".layer.bias") else 1e-8
+            torch.testing.assert_close(seed_state(together.model, index)[name], value, rtol=1e-8, atol=atol, msg=name)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
