@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from pipeline.errors import PipelineError
+from pipeline.storage import as_resource_error
 
 _HELP = """Several clusterings of the same images, as tables.
 
@@ -59,7 +60,8 @@ def main() -> NoReturn:
     """Run the command line; a deliberate error is one line on standard error and its exit code."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
     try:
-        app(prog_name="facets")
+        with as_resource_error(Path.cwd()):  # a disk may run full wherever something is written
+            app(prog_name="facets")
     except PipelineError as error:
         print(f"facets: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from stages._entry import SUPERVISOR
 TAIL_LINES = 50
 
 _SECONDS_BETWEEN_LINES = 0.5
+_MAX_BYTES = 4 * 2**20
 _COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
 
 
@@ -27,7 +29,8 @@ class LineLog:
     """Keeps every line in a file, the last ones for messages, and passes some on to Prefect.
 
     Progress prints much; Prefect stores every record in a database. So lines that follow each other closely stay out of
-    Prefect, and how many they were is said with the next one.
+    Prefect, and how many they were is said with the next one. The file holds the runs of some time, each below its own
+    heading.
 
     Args:
         root: the repository; the file lies in ``.work/logs``.
@@ -37,7 +40,10 @@ class LineLog:
     def __init__(self, root: Path, name: str) -> None:
         self.path = root / ".work" / "logs" / f"flow-{re.sub('[^a-z0-9_-]', '-', name.lower())}.log"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("", encoding="utf-8")
+        if self.path.exists() and self.path.stat().st_size > _MAX_BYTES:
+            self.path.replace(self.path.with_suffix(".log.1"))
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"--- {datetime.now().astimezone().isoformat(' ', 'seconds')}, pid {os.getpid()}\n")
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._logger = get_run_logger()
         self._last = 0.0

@@ -8,11 +8,13 @@ from stages._entry import end_with_supervisor
 ROOT = "FACETS_ROOT"
 """Environment variable with the repository's root, for the processes that run flows."""
 
+_HISTORY_DAYS = 90
+
 
 def configure(root: Path) -> None:
     """Set what the environment leaves open: a home in the repository, no telemetry, no stored results.
 
-    An existing server is used where ``PREFECT_API_URL`` names one.
+    An existing server is used where ``PREFECT_API_URL`` names one; how long that keeps its history is its own business.
     """
     settings = {
         "DO_NOT_TRACK": "1",
@@ -20,7 +22,10 @@ def configure(root: Path) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        # Retries wait 2, 4, 8, … seconds: a server may be away for eight minutes before a run or the service gives up.
+        "PREFECT_CLIENT_MAX_RETRIES": "8",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(_HISTORY_DAYS * 86400),
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
@@ -30,6 +35,9 @@ def configure(root: Path) -> None:
 def start_flow() -> Path:
     """Return the root; a flow that a service started will end with that service, however it ends."""
     if "PREFECT__FLOW_RUN_ID" in os.environ:
+        # In a session of its own: ending this run's processes must not reach what started the service.
+        if os.getpid() != os.getsid(0):
+            os.setsid()
         end_with_supervisor()
     return repository_root()
 

@@ -3,16 +3,18 @@
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from pipeline.errors import BusyError, DataError, ResourceError
+from pipeline.flows.artifacts import show_batch
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root, start_flow
 from pipeline.layout import Layout
 from pipeline.operations.inbox import finish_delivery, require_delivery
+
+_READ = "read already, by another run"
 
 
 def _may_pass(_task: Any, _run: Any, state: State) -> bool:
@@ -36,18 +38,17 @@ def ingest(experiment: str, delivery: str) -> State:
         delivery: name of a folder or file in its inbox.
     """
     layout = Layout(start_flow(), experiment)
-    if not (layout.inbox / delivery).exists():
-        return Completed(message="read already")
+    path = layout.inbox / delivery
+    if not path.exists():
+        return Completed(message=_READ)
     try:
         result = read_delivery(experiment, delivery)
     except DataError as error:
-        target = finish_delivery(layout, layout.inbox / delivery, [str(error)])
+        if not path.exists():
+            return Completed(message=_READ)
+        target = finish_delivery(layout, path, [str(error)])
         return Completed(message=f"rejected, see {target.name}.reason.txt")
-    finish_delivery(layout, layout.inbox / delivery)
-    refused = [{"file": file, "reason": reason} for file, reason in result["quarantined"]]
-    if refused:
-        create_table_artifact(key=f"quarantine-{experiment.replace('_', '-')}", table=refused, description=delivery)
-    return Completed(
-        message=f"{result['n_images']} new images, {result['duplicates']} duplicates, {len(refused)} quarantined, "
-        f"version {result['version']}"
-    )
+    finish_delivery(layout, path)
+    show_batch(layout, delivery, result)
+    counts = f"{result['n_images']} new images, {result['duplicates']} duplicates"
+    return Completed(message=f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}")

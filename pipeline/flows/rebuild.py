@@ -1,5 +1,6 @@
 """Flow ``rebuild``: nothing if nothing has changed, else one task a stage, then publishing."""
 
+from contextlib import ExitStack
 from typing import Any
 
 from prefect import flow, task
@@ -7,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from pipeline.errors import BusyError, PublishError
+from pipeline.errors import BusyError, PublishError, ResourceError
 from pipeline.flows.alert import send_alert
 from pipeline.flows.artifacts import show_rebuild
 from pipeline.flows.commands import LineLog, run_facets
@@ -15,7 +16,7 @@ from pipeline.flows.environment import repository_root, start_flow
 from pipeline.layout import Layout
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
-from pipeline.operations.locks import HeldLock, repository_lock
+from pipeline.operations.locks import HeldLock, next_in_line, repository_lock
 from pipeline.operations.rebuild import active_experiment
 from pipeline.operations.repro import STAGES, StageRun, reproduce_stage, stale_stages
 from pipeline.operations.scan import scan_source
@@ -33,18 +34,26 @@ def decide(experiment: str) -> bool:
     return not is_up_to_date(layout)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, task_run_name="{stage}")
+def _may_pass(_task: Any, _run: Any, state: State) -> bool:
+    """Tell whether a failure may be gone next time: somebody else was at it, or the machine ended a process."""
+    return isinstance(state.result(raise_on_failure=False), BusyError | ResourceError)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    task_run_name="{stage}",
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=_may_pass,
+)
 def run_stage(experiment: str, stage: str, reason: str, held: HeldLock) -> StageRun:
-    """Run one DVC stage in a process group of its own."""
+    """Run one DVC stage in a process group of its own; a training goes on where it stopped."""
     root = repository_root()
     return reproduce_stage(Layout(root, experiment), stage, reason, held, LineLog(root, f"{experiment}-{stage}"))
 
 
-def _is_busy(_task: Any, _run: Any, state: State) -> bool:
-    return isinstance(state.result(raise_on_failure=False), BusyError)
-
-
-@task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=20, retry_condition_fn=_is_busy)
+@task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=20, retry_condition_fn=_may_pass)
 def publish(experiment: str) -> dict[str, Any]:
     """Publish the model, if it is healthy."""
     root = repository_root()
@@ -63,8 +72,10 @@ def rebuild(experiment: str, yes: bool = False) -> State:
     if not decide(experiment):
         return Completed(message="nothing has changed since the last rebuild")
     layout = Layout(root, experiment)
-    # Runs that are late wait here, then find that the first of them has done the work.
-    with repository_lock(root, f"flow rebuild {experiment}", _WAIT_SECONDS) as held:
+    with ExitStack() as stack:
+        held = _take_turn(layout, stack)
+        if held is None:
+            return Completed(message="another run waits for its turn and will do it")
         if not decide(experiment):
             return Completed(message="another run has just done it")
         stale = stale_stages(layout, held)
@@ -78,8 +89,21 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         raise
     remember(layout)
     show_rebuild(layout, runs, published)
-    n_ran = sum(run.action != "unchanged" for run in runs)
-    return Completed(message=f"{n_ran} stages ran, version {published['version']}")
+    ran = ", ".join(run.stage for run in runs if run.action != "unchanged")
+    return Completed(message=f"{ran or 'no stage'} ran, version {published['version']} is in service")
+
+
+def _take_turn(layout: Layout, stack: ExitStack) -> HeldLock | None:
+    """Wait for the repository lock; None where a run of the same experiment waits already.
+
+    A training may take hours: of the runs that come due meanwhile one waits, the others would only take up room.
+    """
+    with ExitStack() as line:
+        try:
+            line.enter_context(next_in_line(layout))
+        except BusyError:
+            return None
+        return stack.enter_context(repository_lock(layout.root, f"flow rebuild {layout.experiment}", _WAIT_SECONDS))
 
 
 def _run_stages(experiment: str, stale: dict[str, str], held: HeldLock) -> list[StageRun]:

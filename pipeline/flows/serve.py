@@ -2,22 +2,37 @@
 
 import asyncio
 import os
+import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import FrameType
+from uuid import UUID
 
 import psutil
+from prefect.context import refresh_global_settings_context
 from prefect.runner import Runner
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from pipeline.config import load_params
 from pipeline.flows.alert import register_alert
 from pipeline.flows.deployments import deployments_of
+from pipeline.flows.lost import close_lost_runs
+from pipeline.flows.pages import PAGES, served_pages
 from pipeline.flows.poller import InboxPoller
 from pipeline.flows.server import embedded_server
+from pipeline.operations.locks import service_lock
 from stages._entry import SUPERVISOR
 
 _RUNS_AT_ONCE = 8
+_SECONDS_TO_END = 5.0
+
+
+class _Runner(Runner):
+    """A runner that ends on SIGTERM as on Ctrl-C; Prefect's own handler raises inside its event loop."""
+
+    def handle_sigterm(self, _signal: int, _frame: FrameType | None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        signal.raise_signal(signal.SIGINT)
 
 
 def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> None:
@@ -25,35 +40,45 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
 
     Args:
         root: of the repository.
-        host: address of the embedded server; without meaning where ``PREFECT_API_URL`` names another server.
-        port: likewise.
+        host: address of the embedded server and of the pages.
+        port: of the embedded server, which is not started where ``PREFECT_API_URL`` names another one; the pages of the
+            experiments have the next one.
         alert_url: receives a POST when a model is refused.
 
     Raises:
         ConfigError: params.yaml breaks a rule.
-        ResourceError: the server does not start.
+        BusyError: another process serves this repository.
+        ResourceError: the server does not start, or a port is taken.
     """
     params = load_params(root)
     this = psutil.Process()
     # Flow runs end with the service, however it ends.
     os.environ[SUPERVISOR] = f"{this.pid} {this.create_time()}"
     with ExitStack() as stack:
+        stack.enter_context(service_lock(root))
+        os.environ[PAGES] = stack.enter_context(served_pages(root, params.active, host, port + 1))
         if not PREFECT_API_URL.value():
-            url = stack.enter_context(embedded_server(root, host, port))
-            stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
-            os.environ["PREFECT_API_URL"] = url
+            os.environ["PREFECT_API_URL"] = stack.enter_context(embedded_server(root, host, port))
+            # For all threads, that of the poller included.
+            refresh_global_settings_context()
         if alert_url:
             register_alert(alert_url)
         # Schedules stay as they are while the service is down: the next start finds them.
-        runner = Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
-        for deployment in deployments_of(params):
-            runner.add_deployment(deployment, _sync=True)  # pyright: ignore[reportCallIssue]
+        runner = _Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
+        close_lost_runs([_add(runner, deployment) for deployment in deployments_of(params)])
         stop = threading.Event()
-        poller = threading.Thread(target=InboxPoller(root, params, params.active).run, args=(stop,), name="inbox")
+        # As a daemon: it may just be waiting minutes for a server that is away.
+        look = InboxPoller(root, params, params.active).run
+        poller = threading.Thread(target=look, args=(stop,), name="inbox", daemon=True)
         poller.start()
-        stack.callback(poller.join)
+        stack.callback(poller.join, _SECONDS_TO_END)
         stack.callback(stop.set)
         print(
             f"serving {', '.join(params.active)}; Prefect at {PREFECT_API_URL.value().removesuffix('/api')}", flush=True
         )
-        asyncio.run(runner.start())
+        with suppress(KeyboardInterrupt):
+            asyncio.run(runner.start())
+
+
+def _add(runner: Runner, deployment: object) -> UUID:
+    return runner.add_deployment(deployment, _sync=True)  # pyright: ignore[reportCallIssue, reportArgumentType, reportReturnType]

@@ -1,6 +1,7 @@
 """An embedded Prefect server: started where no other is configured, started again when it dies, ended with us."""
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ from pipeline.operations.process_group import ProcessGroup
 from stages._entry import SUPERVISOR
 
 _START_SECONDS = 180.0
-_COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from prefect.cli import app; app()"
+_OLD_SERVER_SECONDS = 15.0  # the server of a killed service ends a moment after it
+_COMMAND = "from stages._entry import end_with_supervisor as e; e(); from prefect.cli import app; app()"
 
 
 @contextmanager
@@ -24,8 +26,9 @@ def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
     """Run a Prefect server while the block lasts and yield the URL of its API.
 
     Raises:
-        ResourceError: it does not answer in time.
+        ResourceError: the port is taken, or the server does not answer in time.
     """
+    _require_free_port(host, port)
     url = f"http://{host}:{port}/api"
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_alive, args=(root, host, port, stop), name="prefect-server")
@@ -38,9 +41,36 @@ def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
         keeper.join()
 
 
+def _require_free_port(host: str, port: int) -> None:
+    """Refuse a port on which somebody listens: it might be a Prefect server, but that of another repository."""
+    deadline = time.monotonic() + _OLD_SERVER_SECONDS
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                reason = error.strerror
+        if time.monotonic() > deadline:
+            raise ResourceError(
+                f"the Prefect server needs port {port} on {host}, but: {reason}; choose another with --port, or name "
+                "an existing server in PREFECT_API_URL"
+            )
+        time.sleep(0.2)
+
+
 def _keep_alive(root: Path, host: str, port: int, stop: threading.Event) -> None:
     this = psutil.Process()
-    environment = {**os.environ, SUPERVISOR: f"{this.pid} {this.create_time()}"}
+    environment = {
+        **os.environ,
+        SUPERVISOR: f"{this.pid} {this.create_time()}",
+        "PREFECT_SERVER_API_HOST": host,
+        "PREFECT_SERVER_API_PORT": str(port),
+        # Relative, so that the pages work through a tunnel too; by default they would look for port 4200.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
     command = [sys.executable, "-c", _COMMAND, "server", "start", "--host", host, "--port", str(port)]
     log = _log(root)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 The repository lock surrounds ``dvc`` commands and may be held for hours; a publish lock, one an experiment, surrounds
 the swap of a version and is held for seconds. Nobody takes the first while holding the second. Besides, whoever adds or
 rewrites shards of an experiment holds its batches lock, so that ingestions and removals take turns; nobody takes it
-while holding a publish lock, and a holder never waits for the repository lock.
+while holding a publish lock, and a holder never waits for the repository lock. Two more keep the service in order: one
+process serves a repository, and one rebuild of an experiment waits for its turn.
 """
 
 import fcntl
@@ -85,6 +86,31 @@ def batches_lock(layout: Layout, purpose: str, wait_seconds: float = 0.0) -> Ite
         raise RuntimeError("the batches lock must be taken before a publish lock, not while holding one")
     path = layout.root / ".work" / "locks" / f"batches-{layout.experiment}.lock"
     with _lock(path, f"the batches of {layout.experiment}", purpose, wait_seconds) as held:
+        yield held
+
+
+@contextmanager
+def service_lock(root: Path) -> Iterator[HeldLock]:
+    """Hold the lock of the one process that runs the schedules of a repository.
+
+    Raises:
+        BusyError: another process does; the message names it.
+    """
+    with _lock(
+        root / ".work" / "locks" / "service.lock", "the schedules of this repository", "facets serve", 0.0
+    ) as held:
+        yield held
+
+
+@contextmanager
+def next_in_line(layout: Layout) -> Iterator[HeldLock]:
+    """Hold the one place of a scheduled rebuild that waits for the repository lock; leave it with that lock in hand.
+
+    Raises:
+        BusyError: a rebuild of the experiment waits already, and whoever comes later has nothing to add to it.
+    """
+    path = layout.root / ".work" / "locks" / f"next-{layout.experiment}.lock"
+    with _lock(path, f"the next rebuild of {layout.experiment}", "wait for its turn", 0.0) as held:
         yield held
 
 

@@ -1,5 +1,6 @@
 """Training of one group of seeds from start to end: legs, history, resume, and seeds that fail alone."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from pipeline.training.selection import SeedOutcome, collapse_reason
 from pipeline.training.team import ALONE, Team
 
 _MOST_HEALTH_IMAGES = 20_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,8 @@ class GroupTraining:
             state["failures"],
             state["last_good"],
         )
+        done, seeds = self._course.next_leg, ", ".join(map(str, self._seeds))
+        _log.warning("the training of seed %s goes on after %d of %d legs", seeds, done, self.n_legs)
 
     def _finish(self) -> list[TrainedSeed]:
         self._keep_good()

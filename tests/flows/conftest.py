@@ -1,38 +1,55 @@
-"""One Prefect server for all flow tests; no other test starts one."""
+"""One service with its Prefect server for all flow tests of a session; nothing else starts one."""
 
-import os
+import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.operations.tiny import Tiny, build_tiny
+from tests.flows.service import Service
+from tests.repository import Repository
+
+
+class Receiver:
+    """A web server on loopback that keeps what is posted to it."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.url = f"http://127.0.0.1:{server.server_port}/hook"
+        self.received: list[dict[str, str]] = []
 
 
 @pytest.fixture(scope="session")
-def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """The published experiment; copy it, never change it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    return build_tiny(shared / "tiny")
+def receiver() -> Iterator[Receiver]:
+    """Where the service reports refused models."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            kept.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        kept = Receiver(server)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield kept
+        server.shutdown()
+        thread.join()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _server() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("PREFECT_RESULTS_PERSIST_BY_DEFAULT", "false")
-        from prefect.testing.utilities import prefect_test_harness
-
-        # Seconds on a quiet machine; the first start also creates the database.
-        with prefect_test_harness(server_startup_timeout=270):
-            yield
-
-
-@pytest.fixture
-def tiny(tiny_template: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
-    """A copy of the experiment that flows work on."""
-    copy = tiny_template.copy(tmp_path / "tiny")
-    monkeypatch.setenv("FACETS_ROOT", str(copy.root))
-    return copy
+@pytest.fixture(scope="session")
+def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that runs; a test leaves it running, with whatever it published."""
+    repository = template.copy(Path(tmp_path_factory.mktemp("service")) / "repository")
+    served = Service(repository, receiver.url)
+    served.start()
+    try:
+        yield served
+    finally:
+        served.stop()
+    assert served.processes() == []

@@ -1,47 +1,35 @@
-"""A refused publish tells somebody outside."""
+"""A refused model is reported once more where a retraining made it; a deaf receiver fails nothing."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from prefect import flow
 
 from pipeline.errors import PublishError
-from pipeline.flows import retrain as module
-from pipeline.flows.alert import register_alert, send_alert
-from pipeline.flows.environment import repository_root
-from tests.operations.tiny import EXPERIMENT, Tiny
+from tests.flows.conftest import Receiver
+from tests.flows.service import Service
+from tests.repository import EXPERIMENT
+
+pytestmark = pytest.mark.xdist_group("service")
 
 
 @pytest.fixture
-def receiver() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A web server on loopback and what was posted to it."""
-    received: list[dict[str, str]] = []
+def _flows_here(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let flows that are called in this process talk to the service's server."""
+    monkeypatch.setenv("FACETS_ROOT", str(service.root))
+    monkeypatch.setenv("PREFECT_API_URL", service.api)
+    from prefect.context import refresh_global_settings_context
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/hook", received
-        server.shutdown()
-        thread.join()
+    refresh_global_settings_context()
+    yield
+    monkeypatch.undo()
+    refresh_global_settings_context()
 
 
-def test_a_refused_model_is_reported_and_the_run_fails(
-    tiny: Tiny, receiver: tuple[str, list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("_flows_here")
+def test_a_retrained_model_that_is_refused_is_reported_and_the_run_fails(
+    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, received = receiver
-    register_alert(url)
+    from pipeline.flows import retrain as module
 
     def refuse(*_: object) -> None:
         raise PublishError("a model must be healthy")
@@ -50,17 +38,27 @@ def test_a_refused_model_is_reported_and_the_run_fails(
     monkeypatch.setattr(module, "train_anew", refuse)
     with pytest.raises(PublishError, match="must be healthy"):
         module.retrain(EXPERIMENT)
-    (alert,) = received
-    assert alert["text"] == "tiny was retrained but not published: a model must be healthy"
-    assert alert["repository"] == str(tiny.root)
+    assert receiver.received[-1] == {
+        "text": "tiny was retrained but not published: a model must be healthy",
+        "repository": str(service.root),
+    }
 
 
-def test_an_unreachable_receiver_fails_nothing(tiny: Tiny) -> None:
-    register_alert("http://127.0.0.1:9/nobody")
+@pytest.mark.usefixtures("_flows_here")
+@pytest.mark.parametrize("answer", ["nobody", "refusal"])
+def test_a_receiver_that_does_not_listen_fails_nothing(service: Service, receiver: Receiver, answer: str) -> None:
+    from prefect import flow
 
-    @flow
-    def alarm() -> str:
-        send_alert(repository_root(), "refused")
-        return "done"
+    from pipeline.flows.alert import register_alert, send_alert
 
-    assert alarm() == "done"
+    register_alert("http://127.0.0.1:9/" if answer == "nobody" else f"{service.api}/no-such-path")
+    try:
+
+        @flow
+        def alarm() -> str:
+            send_alert(service.root, "refused")
+            return "done"
+
+        assert alarm() == "done"
+    finally:
+        register_alert(receiver.url)

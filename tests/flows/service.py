@@ -1,0 +1,221 @@
+"""A real service on a real repository: started as people start it, spoken to over HTTP, watched from outside."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+from pipeline.layout import Layout
+from pipeline.tables import History, read
+from stages._entry import SUPERVISOR
+from tests.repository import EXPERIMENT, Repository
+
+PATIENCE = 180.0
+"""Seconds after which something that should come has failed to, also on a slow machine under load."""
+
+_COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
+_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass
+class Service:
+    """``facets serve`` on a repository.
+
+    Attributes:
+        repository: what it serves.
+        alert_url: where it reports refused models.
+        port: of its Prefect server.
+    """
+
+    repository: Repository
+    alert_url: str
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+    _deployments: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.repository.root
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.root, EXPERIMENT)
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        """Start the service and wait until it serves."""
+        self.port = self.port or _free_port()
+        log = self.root / ".work" / "service.log"
+        log.parent.mkdir(exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        this = psutil.Process()
+        environment[SUPERVISOR] = f"{this.pid} {this.create_time()}"  # it ends with the tests, however they end
+        command = [self.repository.facets_command[0], "-c", _COMMAND, "serve", "--port", str(self.port)]
+        n_before = log.read_text().count("serving ") if log.exists() else 0
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [*command, "--alert-url", self.alert_url],
+                cwd=self.root,
+                env=environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        wait_until(lambda: log.read_text().count("serving ") > n_before or not self.is_alive())
+        assert self.is_alive(), log.read_text()[-3000:]
+
+    def is_alive(self) -> bool:
+        """Tell whether the service runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the service as Ctrl-C or systemd do."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End the service as a power cut does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """Post to the Prefect API."""
+        end = time.monotonic() + PATIENCE
+        # "Service unavailable" is what a server under load answers whose database is locked; clients try again.
+        while (response := httpx.post(f"{self.api}{path}", json=body, timeout=60)).status_code == 503:
+            assert time.monotonic() < end, response.text
+            time.sleep(0.5)
+        assert response.is_success, (path, response.text)
+        return response.json() if response.content else None
+
+    def start_run(self, flow: str, **parameters: Any) -> str:
+        """Ask for a run of a deployment, as the button on its page does, and return the run's id."""
+        if flow not in self._deployments:
+            found = httpx.get(f"{self.api}/deployments/name/{flow}/{EXPERIMENT}", timeout=60).json()
+            self._deployments[flow] = found["id"]
+        path = f"/deployments/{self._deployments[flow]}/create_flow_run"
+        return self.ask(path, parameters=parameters, state={"type": "SCHEDULED"})["id"]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return what Prefect knows about a run."""
+        return httpx.get(f"{self.api}/flow_runs/{run_id}", timeout=60).json()
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Return all runs of a flow that are not merely scheduled, oldest first."""
+        found = self.ask("/flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="START_TIME_ASC")
+        return [run for run in found if run["state_type"] != "SCHEDULED"]
+
+    def wait(self, run_id: str, seconds: float = PATIENCE) -> tuple[str, str]:
+        """Wait until a run has ended and return its state's type and message."""
+        wait_until(lambda: self.run(run_id)["state_type"] in _ENDED, seconds)
+        state = self.run(run_id)["state"]
+        return state["type"], state["message"] or ""
+
+    def finish(self, flow: str, **parameters: Any) -> str:
+        """Run a flow to its end, which must be a good one, and return its message."""
+        run_id = self.start_run(flow, **parameters)
+        kind, message = self.wait(run_id)
+        assert kind == "COMPLETED", (kind, message, self.logs(run_id))
+        return message
+
+    def cancel(self, run_id: str) -> None:
+        """Cancel a run, as the button on its page does."""
+        self.ask(f"/flow_runs/{run_id}/set_state", state={"type": "CANCELLING"})
+
+    def tasks(self, run_id: str) -> list[str]:
+        """Return the names of a run's tasks in the order in which they started."""
+        found = self.ask(
+            "/task_runs/filter", task_runs={"flow_run_id": {"any_": [run_id]}}, sort="EXPECTED_START_TIME_ASC"
+        )
+        return [task["name"] for task in found]
+
+    def logs(self, run_id: str) -> list[str]:
+        """Return what a run has told Prefect."""
+        found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC")
+        return [record["message"] for record in found]
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        """Return a run's artifacts: key to data."""
+        found = self.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}})
+        return {artifact["key"]: artifact["data"] for artifact in found}
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Return the living processes that work for this repository; of which a command line holds all words."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get("FACETS_ROOT") == str(self.root) or process.pid == self._pid_or_none()
+                line = " ".join(process.cmdline())
+                if ours and process.status() != psutil.STATUS_ZOMBIE and all(word in line for word in words):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def _pid_or_none(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def deliver(self, name: str, images: np.ndarray) -> Path:
+        """Put a folder of PNG files into the inbox, complete at once."""
+        folder = self.layout.inbox / f".{name}"
+        folder.mkdir(parents=True)
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{number:05d}.png")
+        (folder / ".complete").touch()
+        return folder.rename(folder.with_name(name))
+
+    def n_rows(self) -> int:
+        """Return how many images readers see, after checking that the tables agree."""
+        history = History(self.layout.published)
+        assert history.check() == []
+        images = read(EXPERIMENT, "images", root=self.root)
+        assert images["image_id"].is_unique
+        for facet in range(2):
+            rows = read(EXPERIMENT, f"facet_{facet}", root=self.root)
+            assert sorted(rows["image_id"]) == sorted(images["image_id"])
+        return len(images)
+
+    def version(self) -> int:
+        """Return the version that readers see."""
+        return History(self.layout.published).served().version
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Ask until the answer is true; asking may fail while a server is down."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except (httpx.TransportError, AssertionError, json.JSONDecodeError):
+            if time.monotonic() > end:
+                raise
+        assert time.monotonic() < end, f"still not so after {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
