@@ -24,7 +24,7 @@ from pipeline.model.layers import Convolution, Dense
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network
-from pipeline.training.runtime import limit_threads, resolve_runtime
+from pipeline.training.runtime import resolve_runtime
 
 ROOT = Path(__file__).parent.parent
 _EXPERIMENT = "shapes3d_1"
@@ -35,25 +35,28 @@ Step = Callable[[], object]
 
 
 def measure(full: bool) -> list[Line]:
-    """Return two lines: our step against its floor, and the plain step against ours."""
+    """Return two lines on one processor and two on all: our step against its floor, and the plain step against ours."""
     params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = _images()
     model = _model(params.model, images)
-    limit_threads(model, params.train.batch_size)
     ours = _our_step(model, images, params.train, runtime.precision)
     floor = _floor(model, params.train.batch_size, runtime.precision)
     plain = _plain_step(params.model, params.train, images)
-    rounds, batch_size = (21 if full else 7), params.train.batch_size
-    more = {
-        "precision": str(runtime.precision).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "batch_size": batch_size,
-        "peak_mib": {which: _peak_mib(which) for which in ("nothing", "ours", "plain")},
-    }
-    against_floor = compare("convolutional step", ours, floor, "its products", rounds=rounds, items=batch_size)
-    against_ours = compare("plain float32 step", plain, ours, "our step", rounds=rounds, items=batch_size)
-    return [replace(line, more=more) for line in (against_floor, against_ours)]
+    rounds, batch_size = (21 if full else 5), params.train.batch_size
+    precision = str(runtime.precision).removeprefix("torch.")
+    peaks = {which: _peak_mib(which) for which in ("nothing", "ours", "plain")}
+    lines = []
+    for n_threads in sorted({1, torch.get_num_threads()}):
+        torch.set_num_threads(n_threads)
+        suffix = f", {n_threads} thread{'s' * (n_threads > 1)}"
+        more = {"precision": precision, "threads": n_threads, "batch_size": batch_size, "peak_mib": peaks}
+        pair = (
+            compare(f"convolutional step{suffix}", ours, floor, "its products", rounds=rounds, items=batch_size),
+            compare(f"plain float32 step{suffix}", plain, ours, "our step", rounds=rounds, items=batch_size),
+        )
+        lines += [replace(line, more=more) for line in pair]
+    return lines
 
 
 def peak_of(which: str) -> None:

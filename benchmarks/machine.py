@@ -1,12 +1,12 @@
 """What a result line says of where it was measured."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import psutil
 import torch
 
 _PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
@@ -17,11 +17,11 @@ def describe_machine() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "processor": _processor(),
-        "cores": psutil.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": gpu,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _git("rev-parse", "--short=12", "HEAD"),
         "is_clean": not _git("status", "--porcelain", "--untracked-files=no"),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -31,6 +31,13 @@ def describe_machine() -> dict[str, Any]:
 def _processor() -> str:
     capabilities = torch.cpu.get_capabilities()
     return f"{capabilities.get('cpu_name', platform.processor())} ({platform.machine()})"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a machine that only trains
+        return None
 
 
 def _git(*arguments: str) -> str:

@@ -1,0 +1,168 @@
+"""The paper's experiments with ten seeds on one GPU, each in minutes.
+
+    python -m benchmarks.gpu --only mnist|shapes3d|svhn [--minutes 8.5]
+
+runs the stages preprocess … score below ``benchmarks/data/gpu-<experiment>/``, a stage in a process of its own, and
+writes ``benchmarks/results/gpu-<experiment>.json``: seconds of every stage, accuracy over seeds, and which part of the
+device's rate of matrix products training reached. When the minutes are over, the running stage is stopped, the command
+ends with exit code 75, and the same command goes on; seconds add up over calls. 3DShapes are rendered scenes; MNIST and
+SVHN lie in ``data/raw`` or are downloaded.
+
+Without a GPU the same runs at reduced length, two seeds and one epoch a phase, and says so; the result is then
+``gpu-<experiment>-reduced.json``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from benchmarks.machine import describe_machine
+from benchmarks.products import multiply_adds, product_rate
+from pipeline.config import load_params
+from pipeline.datasets import scan
+from pipeline.layout import Layout
+from pipeline.storage import read_json, write_json
+from pipeline.training.schedule import ProgressiveSchedule
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = {"mnist": ("mnist",), "shapes3d": ("shapes3d_1", "shapes3d_2"), "svhn": ("svhn",)}
+_STAGES = ("preprocess", "init_mog", "train", "score")
+_UNFINISHED = 75  # EX_TEMPFAIL: run it again
+_FULL_SVHN = 73_257  # images of the paper's training split
+
+
+def main() -> None:
+    """Run what is left, within the minutes."""
+    parser = argparse.ArgumentParser(description="the paper's experiments with all seeds on one GPU")
+    parser.add_argument("--only", choices=list(EXPERIMENTS), required=True)
+    parser.add_argument("--minutes", type=float, default=8.5, help="stop then; the same command goes on")
+    arguments = parser.parse_args()
+    deadline = time.monotonic() + 60 * arguments.minutes
+    is_reduced = not torch.cuda.is_available()
+    if is_reduced:
+        print("no GPU: two seeds, one epoch a phase; the figures say only that it runs")
+    for experiment in EXPERIMENTS[arguments.only]:
+        layout = _prepare(experiment, is_reduced)
+        seconds = _run_stages(layout, deadline)
+        name = f"gpu-{experiment}{'-reduced' if is_reduced else ''}"
+        result = {
+            "command": f"python -m benchmarks.gpu --only {arguments.only}",
+            "is_reduced": is_reduced,
+            "machine": describe_machine(),
+            "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
+            **_accuracy(layout),
+            **_throughput(layout, seconds["train"]),
+        }
+        write_json(ROOT / "benchmarks" / "results" / f"{name}.json", result)
+        print(f"{name}: {sum(seconds.values()):.0f} s in all, {result['accuracy_same_split']}")
+
+
+def _prepare(experiment: str, is_reduced: bool) -> Layout:
+    """Write the scratch root's parameters; leave one that has begun with the same parameters as it is."""
+    layout = Layout(ROOT / "benchmarks" / "data" / f"gpu-{experiment}", experiment)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    section = params["experiments"][experiment]
+    section["score"]["baselines"] = False
+    if section["preprocess"]["source"] == "shapes3d":
+        section["preprocess"]["source"] = "scenes"
+    if is_reduced:
+        section["seeds"] = section["seeds"][:2]
+        for phase in section["train"]["phases"]:
+            phase["epochs"] = 1
+    text = yaml.safe_dump({"active": [experiment], "experiments": {experiment: section}})
+    path = layout.root / "params.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return layout
+    layout.root.mkdir(parents=True, exist_ok=True)
+    _state_path(layout).unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+    raw = Layout(ROOT, experiment).raw
+    raw.mkdir(parents=True, exist_ok=True)
+    layout.raw.parent.mkdir(parents=True, exist_ok=True)
+    if not layout.raw.exists():
+        layout.raw.symlink_to(raw)
+    for empty in (layout.joined, layout.removed):
+        write_json(empty, [])
+    preprocess = load_params(layout.root).experiment(experiment).preprocess
+    write_json(layout.source_manifest, scan(layout, preprocess))
+    return layout
+
+
+def _run_stages(layout: Layout, deadline: float) -> dict[str, float]:
+    """Run the stages that have not ended yet; return the seconds of each over all calls."""
+    path = _state_path(layout)
+    state: dict[str, Any] = read_json(path) if path.exists() else {"done": [], "seconds": {}}
+    for stage in _STAGES:
+        if stage in state["done"]:
+            continue
+        start = time.monotonic()
+        try:
+            subprocess.run(
+                [sys.executable, "-m", f"stages.{stage}", layout.experiment],
+                cwd=layout.root,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                check=True,
+                timeout=max(1.0, deadline - start),
+            )
+            state["done"].append(stage)
+        except subprocess.TimeoutExpired:
+            print(f"{layout.experiment} stopped in stage {stage}; run the same command again and it goes on")
+            sys.exit(_UNFINISHED)
+        finally:
+            state["seconds"][stage] = state["seconds"].get(stage, 0.0) + time.monotonic() - start
+            write_json(path, state)
+    return state["seconds"]
+
+
+def _state_path(layout: Layout) -> Path:
+    return layout.root / "state.json"
+
+
+def _accuracy(layout: Layout) -> dict[str, Any]:
+    """Return mean and standard deviation over seeds, by facet and factor."""
+    metrics = read_json(layout.artifact("score") / "metrics.json")
+    found: dict[str, Any] = {"unhealthy_seeds": metrics["unhealthy_seeds"]}
+    for name in ("accuracy", "accuracy_same_split"):
+        found[name] = {
+            f"facet {facet}, {factor}": [
+                round(metrics[part]["facets"][facet]["factors"][factor][name], 4) for part in ("mean", "std")
+            ]
+            for facet, record in metrics["mean"]["facets"].items()
+            for factor in record["factors"]
+        }
+    return found
+
+
+def _throughput(layout: Layout, seconds: float) -> dict[str, Any]:
+    """Return the part of the device's product rate that training reached, over its whole time."""
+    params = load_params(layout.root).experiment(layout.experiment)
+    description = read_json(layout.artifact("model") / "model.json")
+    runtime = description["runtime"]
+    n_images = description["n_train"]
+    n_trained = n_images - int(n_images * params.train.validation_fraction)
+    schedule = ProgressiveSchedule(params.train, params.model.n_facets, n_trained)
+    channels, height, width = description["image_shape"]
+    operations = 6 * multiply_adds(params.model, (channels, height, width)) * schedule.batch_size
+    done = operations * schedule.n_steps * len(params.seeds)
+    rate = product_rate(getattr(torch, runtime["precision"]))
+    found: dict[str, Any] = {
+        "runtime": runtime,
+        "steps": schedule.n_steps,
+        "milliseconds_a_step_and_seed": round(1e3 * seconds / schedule.n_steps / len(params.seeds), 3),
+        "product_teraflops": round(rate / 1e12, 2),
+        "part_of_product_rate": round(done / seconds / rate, 4),
+    }
+    if layout.experiment == "svhn":
+        found["train_seconds_for_73257_images"] = round(seconds * _FULL_SVHN / n_trained, 1)
+    return found
+
+
+if __name__ == "__main__":
+    main()
