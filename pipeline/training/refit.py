@@ -5,6 +5,7 @@ A fit with several starts on what the encoder has learned by then replaces that 
 mean accuracy over seeds rose and their spread fell to a quarter (see benchmarks/recipes.md).
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
+from pipeline.errors import ModelError
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator
 from pipeline.training.mixture_fit import FitSettings, FittedMixture, fit_mixture
@@ -24,6 +26,7 @@ _BLOCK = 4096
 _RELATIVE_REG_COVAR = 1e-4  # of the latents' mean variance
 _MAX_ESCALATIONS = 6
 _MAX_ITER = 100
+_log = logging.getLogger(__name__)
 _LEAST_WEIGHT = 1e-6  # a component's logit stays finite
 
 
@@ -39,7 +42,8 @@ def refit_mixtures(
     """Fit the mixtures of the facets that take part to samples of q(z_j | x), the optimum of the prior's term.
 
     Means, covariances and (where learned) weights are replaced, and the optimiser forgets their moments. The result is
-    a pure function of the model, the images, the seed and the epoch.
+    a pure function of the model, the images, the seed and the epoch. A seed whose fit fails keeps its mixture as it was
+    trained, with a warning, so that the others go on.
 
     Args:
         model: all seeds' models.
@@ -49,9 +53,6 @@ def refit_mixtures(
         first_facet: shallowest facet that takes part.
         n_starts: starts of each fit; the likeliest is kept.
         epoch: that has just ended.
-
-    Raises:
-        ModelError: fewer images than components, or no fit succeeded.
     """
     posteriors = _encode(model, images)
     for facet in range(first_facet, model.params.n_facets):
@@ -67,12 +68,12 @@ def refit_mixtures(
                 n_starts,
             )
             random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
-            place_mixture(
-                model,
-                facet,
-                index,
-                fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet),
-            )
+            try:
+                fitted = fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)
+            except ModelError as error:
+                _log.warning("seed %d keeps its mixture as it was trained: %s", seed, error)
+            else:
+                place_mixture(model, facet, index, fitted)
         for parameter in model.prior(facet).parameters():
             for value in optimizer.state.get(parameter, {}).values():
                 value.zero_()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.training import schedule as schedule_module
-from tests.model.builders import CONVOLUTIONAL, TINY
+from tests.model.builders import CONVOLUTIONAL, TINY, with_facets
 from tests.training.builders import (
     TRAIN,
     Bar,
@@ -59,6 +59,20 @@ def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_
     assert_same_seeds(again.run(bar), whole)
     assert bar.done == 8
     assert len(bar.notes) == 1 + 8 - (killed_at - 1)
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at, tmp_path):
+    """A phase an epoch, the mixtures refitted at the end of the first two, two seeds, full covariances."""
+    phases = (phase(1, refit_starts=1), phase(1, 0.5, refit_starts=1), phase(1, 0.5))
+    params = with_facets(3, replace(TINY, covariance="full"))
+    settings = {"train": replace(EACH_LEG, phases=phases), "params": params, "seeds": (0, 1)}
+    whole = train_in_one_go(tmp_path / "whole", **settings)
+    group, _ = group_training(tmp_path, **settings)
+    assert group.n_legs == 3
+    with pytest.raises(Killed):
+        group.run(Bar(killed_at, kill))
+    assert_same_seeds(train_in_one_go(tmp_path, **settings), whole)
 
 
 class KillAfter(Bar):

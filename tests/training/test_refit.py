@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -6,8 +7,11 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from pipeline.errors import ModelError
 from pipeline.model import DiagonalNormal
+from pipeline.model.checkpoint import seed_state
 from pipeline.seeding import derive_seed, numpy_generator
+from pipeline.training import refit as refit_module
 from pipeline.training.mixture_fit import FitSettings, fit_mixture
 from pipeline.training.refit import refit_mixtures
 from pipeline.training.step import make_optimizer
@@ -84,6 +88,23 @@ def test_seeds_are_fitted_as_in_their_solo_runs_and_a_failed_one_is_left_alone()
     for facet in range(2):
         torch.testing.assert_close(together.prior(facet).means[1], alone.prior(facet).means[0], rtol=1e-8, atol=1e-10)
     assert torch.equal(together.prior(1).means[2], before)
+
+
+def test_a_seed_whose_fit_fails_keeps_its_mixture_and_the_others_get_theirs(monkeypatch, caplog):
+    def fit(latents, n_components, settings, random_state, facet):
+        if facet == 1 and random_state == derive_seed(8, "train", "refit-starts", 1, 1) % 2**32:
+            raise ModelError("no fit")
+        return fit_mixture(latents, n_components, settings, random_state, facet)
+
+    monkeypatch.setattr(refit_module, "fit_mixture", fit)
+    model = started_model(TINY, (3, 8))
+    before = [seed_state(model, index) for index in range(2)]
+    with caplog.at_level(logging.WARNING):
+        refit_mixtures(model, make_optimizer(model, TRAIN), (3, 8), IMAGES, 0, 1, 1)
+    assert "seed 8 keeps its mixture as it was trained: no fit" in caplog.text
+    kept = [torch.equal(seed_state(model, i)["priors.1.means"], before[i]["priors.1.means"]) for i in range(2)]
+    assert kept == [False, True]
+    assert not torch.equal(seed_state(model, 1)["priors.0.means"], before[1]["priors.0.means"])
 
 
 def test_an_empty_component_keeps_a_finite_logit():
