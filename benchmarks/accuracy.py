@@ -61,13 +61,13 @@ def main() -> None:
 
 def train_apart(experiment: str, seeds: list[int]) -> tuple[Layout, dict[str, Seconds]]:
     """Run the stages up to score below ``benchmarks/data/<experiment>/``; return where, and the seconds of each."""
+    layout = prepare_apart(experiment, seeds)
+    return layout, {stage: run_stage(stage, layout) for stage in _STAGES}
+
+
+def prepare_apart(experiment: str, seeds: list[int]) -> Layout:
+    """Write parameters of a scratch root below ``benchmarks/data/``, share raw data and source manifest, return it."""
     layout = Layout(ROOT / "benchmarks" / "data" / experiment, experiment)
-    _prepare(layout, seeds)
-    return layout, {stage: _run(stage, layout) for stage in _STAGES}
-
-
-def _prepare(layout: Layout, seeds: list[int]) -> None:
-    """Write the scratch root's parameters and share the raw data and the source manifest."""
     layout.root.mkdir(parents=True, exist_ok=True)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     section = {**params["experiments"][layout.experiment], "seeds": seeds}
@@ -81,9 +81,11 @@ def _prepare(layout: Layout, seeds: list[int]) -> None:
     own.raw.mkdir(parents=True, exist_ok=True)
     if not layout.raw.exists():
         layout.raw.symlink_to(own.raw)
+    return layout
 
 
-def _run(stage: str, layout: Layout) -> Seconds:
+def run_stage(stage: str, layout: Layout) -> Seconds:
+    """Run a stage in its own process and return how long it took."""
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", f"stages.{stage}", layout.experiment]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

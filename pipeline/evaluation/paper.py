@@ -83,6 +83,7 @@ def paper_results(layout: Layout, temperature: float) -> PaperResults:
                 "accuracy": _accuracies(metrics, factors),
                 "facet_factor": _facet_factor(metrics),
                 "independence": metrics["selected"]["independence"],
+                "epochs": metrics["epochs"],
                 "temperature": temperature,
                 **_measured(model, train, test, factors, clusters, temperature, bar),
             }

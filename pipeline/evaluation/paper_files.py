@@ -90,6 +90,15 @@ def _stability_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
             )  # fmt: skip
 
 
+def _epoch_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    for tables in every:
+        for factor, facets in tables["epochs"].items():
+            for facet, seeds in facets.items():
+                for seed, course in seeds.items():
+                    for epoch, accuracy in enumerate(course):
+                        yield tables["experiment"], factor, facet, seed, epoch, accuracy
+
+
 def _swap_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
     for tables in every:
         for facet, found in tables["swaps"].items():
@@ -152,6 +161,7 @@ _TABLES = {
         ("experiment", "factor", "facet", "n_seeds", "n_unhealthy", "mean", "std", "lowest", "highest"),
         _stability_rows,
     ),
+    "figure_12_epochs": (("experiment", "factor", "facet", "seed", "epoch", "accuracy"), _epoch_rows),
     "figure_12_generalisation": (
         ("experiment", "factor", "facet", "train_mean", "train_std", "test_mean", "test_std"),
         _generalisation_rows,

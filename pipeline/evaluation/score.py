@@ -16,6 +16,7 @@ from pipeline.evaluation.accuracy import entropy
 from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
 from pipeline.evaluation.clusters import FacetClusters, cluster_split
+from pipeline.evaluation.epochs import accuracy_by_epoch
 from pipeline.evaluation.independence import dependence_of_all
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
@@ -81,6 +82,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
             for facet, facet_tree in chosen["facets"].items()
         },
         "baselines": baselines,
+        "epochs": accuracy_by_epoch(model_dir, factors),
     }
     return Score(metrics, selected, factors)
 

@@ -24,6 +24,7 @@ def write_score(score: Score, folder: Path) -> None:
     - ``metrics.json``: everything, nested.
     - ``summary.json``: the accuracies that fit on a screen.
     - ``accuracy_by_seed.csv``: one row a seed, facet and factor.
+    - ``accuracy_by_epoch.csv``: one row an epoch, seed, facet and factor, on held-out training images.
     - ``facet_factor.csv``: one row a facet, factor and method: the selected seed and the baselines.
     - ``confusion.csv``: test images of the selected seed by facet, factor, cluster, predicted and true label value.
 
@@ -32,6 +33,8 @@ def write_score(score: Score, folder: Path) -> None:
     write_json(folder / "metrics.json", score.metrics)
     write_json(folder / "summary.json", summary(score.metrics))
     write_csv(folder / "accuracy_by_seed.csv", ("seed", "facet", "factor", *_COLUMNS), _rows_by_seed(score.metrics))
+    columns = ("epoch", "seed", "facet", "factor", "accuracy")
+    write_csv(folder / "accuracy_by_epoch.csv", columns, _rows_by_epoch(score.metrics))
     write_csv(folder / "facet_factor.csv", ("facet", "factor", "method", *_COLUMNS), _rows_by_method(score.metrics))
     columns = ("facet", "factor", "cluster_id", "predicted", "label", "count")
     write_csv(folder / "confusion.csv", columns, _confusion_rows(score))
@@ -64,6 +67,14 @@ def _rows_by_seed(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         for facet, facet_tree in tree["facets"].items():
             for factor, scores in facet_tree["factors"].items():
                 yield (seed, facet, factor, *_values(scores))
+
+
+def _rows_by_epoch(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for factor, facets in metrics["epochs"].items():
+        for facet, seeds in facets.items():
+            for seed, course in seeds.items():
+                for epoch, accuracy in enumerate(course):
+                    yield epoch, seed, facet, factor, accuracy
 
 
 def _rows_by_method(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

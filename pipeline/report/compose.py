@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.report.assets import SCHEMA
-from pipeline.report.curves import read_curves
+from pipeline.report.curves import add_accuracies, read_curves
 from pipeline.report.rows import BatchRow, PageInput
 from pipeline.report.scores import dependence_rows, score_rows
 from pipeline.storage import atomic_file, read_json
@@ -102,7 +102,8 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
         "model": read_json(model_dir / "model.json"),
         "scores": score_rows(metrics),
         "dependence": dependence_rows(metrics),
-        "curves": read_curves(model_dir / "history.csv"),
+        # Absent from models that were published before it was measured.
+        "curves": add_accuracies(read_curves(model_dir / "history.csv"), metrics.get("epochs", {})),
     }
 
 

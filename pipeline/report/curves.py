@@ -33,6 +33,31 @@ def read_curves(path: Path) -> dict[str, Any]:
     return {"terms": terms, "series": [_series(*key, group, terms) for key, group in sorted(groups.items())]}
 
 
+def add_accuracies(curves: dict[str, Any], epochs: dict[str, Any]) -> dict[str, Any]:
+    """Return curves that also have accuracies, as terms ``accuracy_<facet>_<factor>`` of the validation series.
+
+    Args:
+        curves: of :func:`read_curves`.
+        epochs: section of ``metrics.json``: by factor, facet and seed one accuracy an epoch.
+    """
+    courses = {
+        f"accuracy_{facet.removeprefix('facet_')}_{factor}": seeds
+        for factor, facets in epochs.items()
+        for facet, seeds in facets.items()
+    }
+
+    def with_courses(series: dict[str, Any]) -> dict[str, Any]:
+        own = {term: seeds.get(str(series["seed"]), []) for term, seeds in courses.items()}
+        is_held_out = series["split"] == "validation"
+        added = {
+            term: [course[epoch] if is_held_out and epoch < len(course) else None for epoch in series["epoch"]]
+            for term, course in own.items()
+        }
+        return series | {"values": series["values"] | added}
+
+    return {"terms": [*curves["terms"], *courses], "series": [with_courses(series) for series in curves["series"]]}
+
+
 def _series(seed: int, split: str, rows: list[dict[str, str]], terms: list[str]) -> dict[str, Any]:
     step = -(-len(rows) // _MAX_POINTS)
     kept = [row for index, row in enumerate(rows) if index % step == 0 or index == len(rows) - 1]

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from pipeline.report.charts import Spread, spread_chart, write_svg
+from pipeline.report.charts import Curve, Spread, curve_chart, spread_chart, write_svg
 from pipeline.report.figures import write_figures
 from pipeline.storage import read_json
 
@@ -15,7 +16,7 @@ def write_paper_figures(folder: Path) -> list[Path]:
     """Draw what ``write_paper`` left in a folder, into its folder ``figures``.
 
     Per experiment the examples, samples and swaps of every facet (Fig. 4, 5 and 6); over all experiments the spread of
-    accuracies over seeds (Fig. 10) and training against test split (Fig. 12).
+    accuracies over seeds (Fig. 10), training against test split, and accuracy over epochs (Fig. 12).
 
     Returns:
         The files written.
@@ -35,10 +36,27 @@ def write_paper_figures(folder: Path) -> list[Path]:
         "figure_10_stability": spread_chart("Accuracy over seeds", "accuracy, same split", _stability(results)),
         "figure_12_generalisation": spread_chart("Training and test split", "accuracy", _generalisation(results)),
     }
+    for tables in results:
+        for factor, facets in tables["epochs"].items():
+            title = (
+                f"{tables['experiment']}: {factor} on held-out images, mean of {len(next(iter(facets.values())))} seeds"
+            )
+            chart = curve_chart(title, "epoch", "accuracy", _courses(facets))
+            charts[f"figure_12_epochs_{tables['experiment']}_{factor}"] = chart
     for name, chart in charts.items():
         write_svg(figures / f"{name}.svg", chart)
         written.append(figures / f"{name}.svg")
     return written
+
+
+def _courses(facets: dict[str, dict[str, list[float]]]) -> list[Curve]:
+    """Return a curve a facet: the mean over the seeds that reached an epoch."""
+    curves = []
+    for facet, seeds in facets.items():
+        n_epochs = max(map(len, seeds.values()))
+        known = [[course[epoch] for course in seeds.values() if epoch < len(course)] for epoch in range(n_epochs)]
+        curves.append(Curve(facet.replace("_", " "), range(n_epochs), [fmean(values) for values in known]))
+    return curves
 
 
 def _stability(results: Sequence[dict[str, Any]]) -> list[Spread]:

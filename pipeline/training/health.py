@@ -1,11 +1,11 @@
-"""What is known of a trained model without labels: its bound on held-out images and its facets' condition."""
+"""What is known of a model without labels: bound and clusters of held-out images, and its facets' condition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int16, UInt8
 from torch import Tensor
 
 from pipeline.model import MultiFacetVae
@@ -65,6 +65,21 @@ def mean_bound(
             total[:, 1 + 2 * (first_facet + i)] += kl_z.double().sum(1).cpu()
             total[:, 2 + 2 * (first_facet + i)] += kl_c.double().sum(1).cpu()
     return (total / len(images)).numpy()
+
+
+@torch.no_grad()
+def held_out_clusters(
+    model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]
+) -> Int16[Tensor, "seed facet image"]:
+    """Return the component with the largest exact responsibility, of every facet; a waiting facet has one as well."""
+    model.eval()
+    like = model.prior(0).means
+    blocks = []
+    for block in images.split(_BLOCK):
+        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
+        found = [model.prior(facet).exact_log_resp(qz).argmax(-1) for facet, qz in enumerate(model.encode(x))]
+        blocks.append(torch.stack(found, 1).to(torch.int16).cpu())
+    return torch.cat(blocks, 2)
 
 
 @torch.no_grad()

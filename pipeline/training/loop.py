@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int16
 from torch import Tensor
 
 from pipeline.config.sections import TrainParams
@@ -15,7 +16,7 @@ from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.progress import Progress
 from pipeline.training.engine import TrainingEngine
-from pipeline.training.health import facet_health, mean_bound
+from pipeline.training.health import facet_health, held_out_clusters, mean_bound
 from pipeline.training.history import Row, train_row, validation_row
 from pipeline.training.images import TrainingImages
 from pipeline.training.refit import REFIT_IMAGES, refit_mixtures
@@ -32,11 +33,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedSeed:
-    """A seed's outcome, its weights (the last good ones if it failed) and its history."""
+    """What became of a seed.
+
+    Attributes:
+        outcome: whether it is healthy, and how good.
+        state: its weights; the last good ones if it failed.
+        history: rows of ``history.csv``.
+        clusters: of the watched images after every epoch.
+    """
 
     outcome: SeedOutcome
     state: dict[str, Tensor]
     history: list[Row]
+    clusters: Int16[Tensor, "epoch facet watched"]
 
 
 @dataclass
@@ -46,6 +55,7 @@ class _Course:
     next_leg: int
     epoch_sum: np.ndarray
     history: list[list[Row]]
+    clusters: list[Int16[Tensor, "epoch facet watched"]]
     failures: dict[int, str]
     last_good: dict[int, dict[str, Tensor]]
 
@@ -76,9 +86,12 @@ class GroupTraining:
         self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
         self._runtime, self._resume_path, self._team = runtime, resume_path, team
         self._engine = TrainingEngine(model, seeds, images, params, runtime.precision, team)
-        self._validation = images.some(images.validation_rows)
-        n_terms = 1 + model.params.n_facets
-        self._course = _Course(0, np.zeros((len(seeds), n_terms)), [[] for _ in seeds], {}, {})
+        self._validation, self._watched = images.some(images.validation_rows), images.some(images.watched_rows)
+        n_facets = model.params.n_facets
+        none = torch.empty(0, n_facets, len(self._watched), dtype=torch.int16)
+        self._course = _Course(
+            0, np.zeros((len(seeds), 1 + n_facets)), [[] for _ in seeds], [none for _ in seeds], {}, {}
+        )
 
     @property
     def n_legs(self) -> int:
@@ -141,6 +154,7 @@ class GroupTraining:
         means = self._course.epoch_sum / n_steps
         self._course.epoch_sum = np.zeros_like(means)
         held_out = self._held_out(leg) if len(self._validation) else None
+        clusters = held_out_clusters(self._model, self._watched) if len(self._watched) else None
         for index, seed in enumerate(self._seeds):
             if seed in self._course.failures:
                 continue
@@ -148,6 +162,8 @@ class GroupTraining:
             rows.append(train_row(seed, leg.epoch, leg.phase, means[index]))
             if held_out is not None:
                 rows.append(validation_row(seed, leg.epoch, leg.phase, held_out[index]))
+            if clusters is not None:
+                self._course.clusters[index] = torch.cat([self._course.clusters[index], clusters[index][None]])
 
     def _held_out(self, leg: Leg) -> np.ndarray:
         last = leg.start + leg.n_steps - 1
@@ -194,6 +210,7 @@ class GroupTraining:
                 "next_leg": course.next_leg,
                 "epoch_sum": torch.from_numpy(course.epoch_sum),
                 "history": course.history,
+                "clusters": course.clusters,
                 "failures": course.failures,
                 "last_good": {s: course.last_good[s] for s in course.failures if s in course.last_good},
             },
@@ -209,6 +226,7 @@ class GroupTraining:
             state["next_leg"],
             state["epoch_sum"].cpu().numpy(),
             state["history"],
+            [clusters.cpu() for clusters in state["clusters"]],
             state["failures"],
             state["last_good"],
         )
@@ -229,7 +247,7 @@ class GroupTraining:
             else:
                 reason = collapse_reason(health[index], self._params.min_entropy)
                 outcome = SeedOutcome(seed, reason, _last_elbo(history), n_epochs, tuple(health[index]))
-            trained.append(TrainedSeed(outcome, state, history))
+            trained.append(TrainedSeed(outcome, state, history, self._course.clusters[index]))
         return trained
 
 

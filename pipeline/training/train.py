@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline.config.sections import ModelParams, TrainParams
@@ -39,7 +40,10 @@ class _Job:
 
 
 def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
-    """Write ``model/``: weights per seed, ``model.json``, ``clusters.json`` and ``history.csv``.
+    """Write ``model/``: weights per seed, ``model.json``, ``clusters.json``, ``history.csv`` and ``epochs.npz``.
+
+    ``epochs.npz`` holds the clusters of some held-out images after every epoch, so that stage score can tell how well
+    they follow labels by then: ``rows`` of the training split, and ``seed_<n>`` (epoch, facet, row).
 
     On a CPU seeds run one after another, on CUDA all at once; under ``torchrun`` processes share them (see
     :mod:`pipeline.training.team`). A killed run goes on from ``.work/`` and gives the same bits as an undisturbed one
@@ -149,11 +153,17 @@ def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
 
 
 def _plain(one: TrainedSeed) -> dict[str, Any]:
-    return {"outcome": one.outcome.describe(), "state": one.state, "history": one.history}
+    return {
+        "outcome": one.outcome.describe(),
+        "state": one.state,
+        "history": one.history,
+        "clusters": one.clusters,
+    }
 
 
 def _revive(record: dict[str, Any]) -> TrainedSeed:
-    return TrainedSeed(SeedOutcome.from_description(record["outcome"]), record["state"], record["history"])
+    outcome = SeedOutcome.from_description(record["outcome"])
+    return TrainedSeed(outcome, record["state"], record["history"], record["clusters"])
 
 
 def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> None:
@@ -166,6 +176,8 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
             if state:
                 save_weights(weights_path(out, seed), state)
         write_history(out / "history.csv", rows, job.model.n_facets)
+        watched = {f"seed_{one.outcome.seed}": one.clusters.numpy() for one in trained}
+        np.savez_compressed(out / "epochs.npz", rows=job.images.watched_rows, **watched)  # pyright: ignore[reportArgumentType]
         write_json(out / "clusters.json", {"facets": _mixing_weights(job, states[selected.seed])})
         write_json(
             out / "model.json",

@@ -68,6 +68,9 @@ def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
     assert {row["images"] for row in rows_of(folder / "table_7_diversity.csv")} == {"real", "generated"}
     assert "is missing" in tables["lpips_missing"]
     assert len(rows_of(folder / "figure_7_loss_forms.csv")) == 2
+    courses = rows_of(folder / "figure_12_epochs.csv")
+    assert len(courses) == (2 * 2 + 1) * 2  # two facets and seeds, one facet and seed; two epochs
+    assert {row["experiment"] for row in courses} == {"two", "one"}
 
 
 def test_pictures_follow_the_clusters_of_the_test_split(tmp_path):

@@ -15,7 +15,14 @@ def test_writes_the_declared_files_and_replaces_older_ones(tmp_path):
     (folder / "left_over.csv").touch()
     run(layout, SimpleNamespace(score=SCORE))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
-    assert set(first) == {"metrics.json", "summary.json", "accuracy_by_seed.csv", "facet_factor.csv", "confusion.csv"}
+    assert set(first) == {
+        "metrics.json",
+        "summary.json",
+        "accuracy_by_seed.csv",
+        "accuracy_by_epoch.csv",
+        "facet_factor.csv",
+        "confusion.csv",
+    }
 
 
 def test_without_a_model_nothing_is_written(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
-from tests.evaluation.known import known_params
+from tests.evaluation.known import known_params, write_epochs
 
 
 def random_vae(n_components, image_shape, seed=0, latent_dim=2):
@@ -43,3 +43,4 @@ def write_models(layout: Layout, seeds, n_components, image_shape):
         "seeds": [{"seed": seed, "healthy": True} for seed in seeds],
     }
     (folder / "model.json").write_text(json.dumps(description))
+    write_epochs(folder, seeds, len(n_components))

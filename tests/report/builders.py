@@ -286,6 +286,10 @@ def metrics(showcase: Showcase) -> dict[str, Any]:
         "std": tree(0.03, 0.0),
         "seeds": {"0": tree(0.8), "1": tree(0.76)},
         "classes": {name: len(values) for name, values in showcase.label_values.items()},
+        "epochs": {
+            name: {f"facet_{j}": {seed: [n / 50 for n in range(40)] for seed in ("0", "1")} for j in range(n_facets)}
+            for name in showcase.pool.labels
+        },
         "chance": {f"facet_{j}": dict.fromkeys(showcase.pool.labels, chance) for j in range(n_facets)},
         "baselines": {f"facet_{j}": methods for j in range(n_facets)} if baseline else {},
     }

@@ -88,8 +88,12 @@ def accuracy(value: float) -> dict[str, Any]:
 
 
 def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
+    epochs = {"facet_0": {"0": [0.1, 0.5, 0.9], "1": [0.3]}, "facet_1": {"0": [0.2, 0.2, 0.2]}}
     for name in ("digits", "scenes"):
-        write_json(tmp_path / f"{name}.json", {"experiment": name, "accuracy": {"label": accuracy(0.9)}})
+        write_json(
+            tmp_path / f"{name}.json",
+            {"experiment": name, "accuracy": {"label": accuracy(0.9)}, "epochs": {"label": epochs}},
+        )
         pictures = {"examples_facet_0": grid(3, 4), "swap_images": grid(1, 2)[0], "swaps_facet_0": grid(2, 2)}
         np.savez_compressed(tmp_path / f"{name}.npz", **pictures)  # pyright: ignore[reportArgumentType]
     written = write_paper_figures(tmp_path)
@@ -101,7 +105,14 @@ def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
         "scenes_swaps_facet_0.png",
         "figure_10_stability.svg",
         "figure_12_generalisation.svg",
+        "figure_12_epochs_digits_label.svg",
+        "figure_12_epochs_scenes_label.svg",
     ]
     with Image.open(written[1]) as picture:
         assert picture.size == ((3 * 7 + 2) * 6, (3 * 6 + 2) * 6)
-    assert "scenes: label, train" in written[-1].read_text()
+    assert "scenes: label, train" in written[5].read_text()
+    lines = [path.get("d", "") for path in ET.parse(written[6]).iter(f"{SVG}path") if path.get("fill") == "none"]
+    heights = [[float(point.split()[1]) for point in line[1:].split("L")] for line in lines]
+    # The mean of both seeds, then the seed that went on: 0.2, 0.5, 0.9.
+    assert (heights[0][0] - heights[0][2]) / (heights[0][0] - heights[0][1]) == pytest.approx(7 / 3, rel=0.01)
+    assert heights[0][0] == heights[1][0]

@@ -118,6 +118,12 @@ def test_training_draws_every_seed_and_gaps(browser: Browser, page: Path) -> Non
         "const s = document.querySelector('main select'); s.value = 'kl_z_1'; s.dispatchEvent(new Event('change'))"
     )
     browser.until("return document.querySelectorAll('.chart .scatterlayer .trace').length === 2")
+    browser.run(
+        "const s = document.querySelector('main select'); s.value = 'accuracy_1_digit'; "
+        "s.dispatchEvent(new Event('change'))"
+    )
+    rows = browser.run("return [...document.querySelectorAll('main tbody tr')].map((row) => row.textContent)")
+    assert rows == ["Seed 0, validation390.780", "Seed 1, validation390.780"]
 
 
 def test_scores_show_baselines_chance_and_spread(browser: Browser, page: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import special, stats
 
-from pipeline.training.health import facet_health, mean_bound
+from pipeline.training.health import facet_health, held_out_clusters, mean_bound
 from tests import oracles
 from tests.model.builders import CONVOLUTIONAL, TINY, solo
 from tests.training.builders import started_model, uint8_images
@@ -35,6 +35,21 @@ def test_condition_of_every_facet_and_seed():
             assert found.confidence == pytest.approx(resp.max(1).mean())
             ratio = qz.mean[0].numpy().var(0, ddof=1) / qz.variance[0].numpy().mean(0)
             assert found.active_units == (ratio > 0.1).sum()
+
+
+def test_held_out_clusters_are_those_of_the_exact_responsibilities():
+    model = started_model(TINY, (0, 1), torch.float64)
+    found = held_out_clusters(model, IMAGES).numpy()
+    assert found.shape == (2, 2, 40)
+    health = facet_health(model, IMAGES)
+    for seed in range(2):
+        alone = solo(model, seed)
+        with torch.no_grad():
+            posteriors = alone.encode((IMAGES.to(torch.float64) / 255)[None])
+            resp = [alone.prior(facet).exact_log_resp(qz)[0].numpy() for facet, qz in enumerate(posteriors)]
+        for facet in range(2):
+            np.testing.assert_array_equal(found[seed, facet], resp[facet].argmax(1))
+            assert np.bincount(found[seed, facet]).max() / 40 == pytest.approx(health[seed][facet].max_share)
 
 
 def test_a_head_that_ignores_the_image_has_no_active_unit_and_one_cluster():

@@ -8,7 +8,7 @@ import torch
 from pipeline.datasets.store import write_store
 from pipeline.errors import DataError, ModelError
 from pipeline.training import images as images_module
-from pipeline.training.images import DiskImages, MemoryImages, load_training_images
+from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images
 from tests.training.builders import uint8_images
 
 CPU = torch.device("cpu")
@@ -24,6 +24,14 @@ def store(tmp_path):
         return path
 
     return write
+
+
+def test_watched_rows_are_a_regular_part_of_the_held_out_ones():
+    many = divide_images(MemoryImages(torch.zeros(1, 1, 1, 1, dtype=torch.uint8)), 50_000, 0.1)
+    assert len(many.watched_rows) == 1667
+    assert set(many.watched_rows) <= set(many.validation_rows)
+    few = divide_images(MemoryImages(torch.zeros(1, 1, 1, 1, dtype=torch.uint8)), 100, 0.1)
+    assert few.watched_rows.tolist() == few.validation_rows.tolist()
 
 
 def test_the_split_is_fixed_disjoint_and_complete(store):

@@ -39,6 +39,7 @@ def assert_same_seeds(one, other):
     for a, b in zip(one, other, strict=True):
         assert_same_state(a.state, b.state)
         assert a.history == b.history
+        assert torch.equal(a.clusters, b.clusters)
         assert a.outcome == b.outcome
 
 

@@ -7,10 +7,12 @@ import shutil
 from dataclasses import asdict, replace
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.datasets import ImageStore
 from pipeline.errors import DataError, ModelError, ResourceError
 from pipeline.layout import Layout
 from pipeline.model import load_model
@@ -86,7 +88,7 @@ def test_the_description_says_what_was_trained(trained):
 
 def test_every_seed_has_weights_and_a_history(trained):
     assert files_of(trained).keys() == {
-        *("model.json", "clusters.json", "history.csv"),
+        *("model.json", "clusters.json", "history.csv", "epochs.npz"),
         *(f"seed-{seed}.safetensors" for seed in SEEDS),
     }
     with (trained.artifact("model") / "history.csv").open() as file:
@@ -96,6 +98,17 @@ def test_every_seed_has_weights_and_a_history(trained):
         (str(seed), str(epoch), str(int(epoch > 0))) for seed in SEEDS for epoch in range(3)
     ]
     assert load_model(trained.artifact("model"), 1).n_facets == 2
+
+
+def test_the_clusters_of_some_held_out_images_are_kept_for_every_epoch(trained):
+    with np.load(trained.artifact("model") / "epochs.npz") as kept, ImageStore(trained.prepared / "train.h5") as store:
+        images = torch.from_numpy(store.take(kept["rows"]))
+        assert len(kept["rows"]) == int(60 * TRAIN.validation_fraction)
+        for seed in SEEDS:
+            assert kept[f"seed_{seed}"].shape == (3, 2, len(images))
+            model = load_model(trained.artifact("model"), seed)
+            ends = [model.log_resp(j, qz, "exact").argmax(-1).tolist() for j, qz in enumerate(model.encode(images))]
+            assert kept[f"seed_{seed}"][-1].tolist() == ends
 
 
 def test_mixing_weights_of_the_selected_seed_lie_beside_it(trained):

@@ -3,6 +3,8 @@
 const trainingState = { term: "elbo" };
 
 function termName(term) {
+  const [, facet, factor] = term.match(/^accuracy_(\d+)_(.+)$/) ?? [];
+  if (factor) return `Accuracy on ${factor}, ${facets[facet]?.label ?? `facet ${facet}`}`;
   const [, kind, j] = term.match(/^(kl|kl_z|kl_c)_(\d+)$/) ?? [];
   if (kind) return `${{ kl: "KL", kl_z: "KL of z", kl_c: "KL of c" }[kind]}, ${facets[j]?.label ?? `facet ${j}`}`;
   return { elbo: "Bound (ELBO)", log_px: "Reconstruction log p(x | z)" }[term] ?? term;
@@ -27,11 +29,12 @@ function trainingChart() {
   const traces = (colour) => ordered.map((series) => ({
     x: series.epoch, y: series.values[term], mode: "lines", name: `seed ${series.seed}, ${series.split}`, showlegend: series.seed === chosen,
     line: { color: colour(series.seed === chosen ? (series.split === "train" ? "--facet-0" : "--facet-1") : "--line-strong"), width: series.seed === chosen ? 2.6 : 1.2, dash: series.split === "train" ? "dot" : "solid" },
-    hovertemplate: `%{y:.3f} nats<extra>seed ${series.seed}, ${series.split}</extra>`,
+    hovertemplate: `%{y:.3f}<extra>seed ${series.seed}, ${series.split}</extra>`,
   }));
-  const lowest = usualLow(shown.flatMap((series) => series.values[term].filter((value) => value !== null)));
+  const isAccuracy = term.startsWith("accuracy_"), unit = isAccuracy ? "accuracy" : "nats an image";
+  const axis = isAccuracy ? [0, 1.02] : usualLow(shown.flatMap((series) => series.values[term].filter((value) => value !== null)));
   return chart(`${termName(term)} by epoch`, traces, (colour) => ({
-    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "nats an image" }, ...(lowest && { range: lowest }) }, shapes: phaseBands(colour),
+    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: unit }, ...(axis && { range: axis }) }, shapes: phaseBands(colour),
   }));
 }
 
@@ -57,5 +60,5 @@ function trainingTable() {
   const { term } = trainingState, last = (values) => values.filter((value) => value !== null).at(-1);
   const rows = D.curves.series.filter((s) => s.values[term].some((value) => value !== null))
     .map((s) => [`Seed ${s.seed}, ${s.split}`, count(s.epoch.at(-1) ?? 0), fixed(last(s.values[term]), 3)]);
-  return h("details", {}, h("summary", {}, "Final values as a table"), sortTable([["Run"], ["Last epoch", "number"], [`${termName(term)}, nats`, "number"]], rows));
+  return h("details", {}, h("summary", {}, "Final values as a table"), sortTable([["Run"], ["Last epoch", "number"], [`${termName(term)}${term.startsWith("accuracy_") ? "" : ", nats"}`, "number"]], rows));
 }
