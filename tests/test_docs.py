@@ -1,0 +1,54 @@
+"""Everything that the documentation points at is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.repository import PROJECT
+
+PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "deploy").glob("*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:\.venv/bin/|`)facets ([a-z]+)")
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors as code forges make them: lower case, no punctuation, hyphens for spaces."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in HEADING.findall(prose(page))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    dead = []
+    for target in LINK.findall(prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+def test_every_page_and_picture_of_the_docs_is_linked() -> None:
+    linked = {(page.parent / target.split("#")[0]).resolve() for page in PAGES for target in LINK.findall(prose(page))}
+    pictures = set((PROJECT / "docs" / "pictures").iterdir())
+    assert {*(PROJECT / "docs").glob("*.md"), *pictures} - linked == set()
+
+
+def test_every_command_that_is_named_exists() -> None:
+    known = {path.stem for path in (PROJECT / "pipeline" / "cli").glob("[a-z]*.py")}
+    named = {command for page in PAGES for command in COMMAND.findall(page.read_text(encoding="utf-8"))}
+    assert {"new", "rebuild", "paper", "name"} <= named
+    assert named - known == set()
+
+
+def test_every_picture_has_a_text_for_those_who_cannot_see_it() -> None:
+    bare = [page.name for page in PAGES if "![](" in page.read_text(encoding="utf-8")]
+    assert bare == []
