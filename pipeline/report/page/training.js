@@ -42,7 +42,7 @@ function trainingChart() {
 function usualLow(values) {
   const sorted = [...values].sort((a, b) => a - b), most = sorted.at(-1);
   const [least, usual] = [sorted[0], sorted[Math.floor(0.05 * sorted.length)]];
-  if (most - least < 3 * (most - usual)) return null;
+  if (most === usual || most - least < 3 * (most - usual)) return null;
   return [usual - 0.06 * (most - usual), most + 0.06 * (most - usual)];
 }
 
