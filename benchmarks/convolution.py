@@ -8,6 +8,7 @@ would write first: ``nn.Conv2d``, ``torch.distributions``, Adam, single precisio
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributions, nn
 
-from benchmarks.lines import Line, compare, report
+from benchmarks.lines import Line, compare, line_of, report
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.model import MultiFacetVae
@@ -35,7 +36,7 @@ Step = Callable[[], object]
 
 
 def measure(full: bool) -> list[Line]:
-    """Return two lines on one processor and two on all: our step against its floor, and the plain step against ours."""
+    """Return our step against its floor and the plain step against ours: by the clock, and in work of one thread."""
     params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = _images()
@@ -44,19 +45,36 @@ def measure(full: bool) -> list[Line]:
     floor = _floor(model, params.train.batch_size, runtime.precision)
     plain = _plain_step(params.model, params.train, images)
     rounds, batch_size = (21 if full else 5), params.train.batch_size
-    precision = str(runtime.precision).removeprefix("torch.")
-    peaks = {which: _peak_mib(which) for which in ("nothing", "ours", "plain")}
-    lines = []
-    for n_threads in sorted({1, torch.get_num_threads()}):
-        torch.set_num_threads(n_threads)
-        suffix = f", {n_threads} thread{'s' * (n_threads > 1)}"
-        more = {"precision": precision, "threads": n_threads, "batch_size": batch_size, "peak_mib": peaks}
-        pair = (
-            compare(f"convolutional step{suffix}", ours, floor, "its products", rounds=rounds, items=batch_size),
-            compare(f"plain float32 step{suffix}", plain, ours, "our step", rounds=rounds, items=batch_size),
-        )
-        lines += [replace(line, more=more) for line in pair]
-    return lines
+    more = {
+        "precision": str(runtime.precision).removeprefix("torch."),
+        "batch_size": batch_size,
+        "peak_mib": {which: _peak_mib(which) for which in ("nothing", "ours", "plain")},
+    }
+    lines = [
+        compare("convolutional step", ours, floor, "its products", rounds=rounds, items=batch_size),
+        compare("plain float32 step", plain, ours, "our step", rounds=rounds, items=batch_size),
+    ]
+    lines = [replace(line, more=more | {"threads": torch.get_num_threads()}) for line in lines]
+    torch.set_num_threads(1)
+    alone = [
+        _compare_work("convolutional step, work of one thread", ours, floor, "its products", rounds, batch_size),
+        _compare_work("plain float32 step, work of one thread", plain, ours, "our step", rounds, batch_size),
+    ]
+    return lines + [replace(line, more=more | {"threads": 1, "clock": "processor time"}) for line in alone]
+
+
+def _compare_work(name: str, ours: Step, floor: Step, against: str, rounds: int, items: int) -> Line:
+    """Compare processor time, which others on the machine hardly change where one thread works."""
+    ours()
+    floor()
+    times = [(_work_of(ours), _work_of(floor)) for _ in range(rounds)]
+    return line_of(name, [pair[0] for pair in times], [pair[1] for pair in times], against, items=items)
+
+
+def _work_of(step: Step) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
 
 
 def peak_of(which: str) -> None:
