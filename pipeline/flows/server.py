@@ -16,7 +16,7 @@ from pipeline.errors import ResourceError
 from pipeline.operations.process_group import ProcessGroup
 from stages._entry import SUPERVISOR
 
-_START_SECONDS = 180.0
+_START_SECONDS = 300.0
 _OLD_SERVER_SECONDS = 15.0  # the server of a killed service ends a moment after it
 _COMMAND = "from stages._entry import end_with_supervisor as e; e(); from prefect.cli import app; app()"
 

@@ -47,8 +47,8 @@ def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.T
     """A service that runs; a test leaves it running, with whatever it published."""
     repository = template.copy(Path(tmp_path_factory.mktemp("service")) / "repository")
     served = Service(repository, receiver.url)
-    served.start()
     try:
+        served.start()
         yield served
     finally:
         served.stop()

@@ -75,7 +75,7 @@ class Service:
                 stderr=file,
                 start_new_session=True,
             )
-        wait_until(lambda: log.read_text().count("serving ") > n_before or not self.is_alive())
+        wait_until(lambda: log.read_text().count("serving ") > n_before or not self.is_alive(), 600)
         assert self.is_alive(), log.read_text()[-3000:]
 
     def is_alive(self) -> bool:
@@ -175,6 +175,10 @@ class Service:
 
     def _pid_or_none(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    def training(self) -> psutil.Process:
+        """Return the process that trains, once there is one; the shell that DVC starts it with is another."""
+        return wait_until(lambda: [p for p in self.processes("-m", "stages.train") if "python" in p.cmdline()[0]])[0]
 
     def deliver(self, name: str, images: np.ndarray) -> Path:
         """Put a folder of PNG files into the inbox, complete at once."""

@@ -33,9 +33,11 @@ def month(template: Repository, receiver: Receiver, tmp_path: Path) -> Iterator[
     per_training = N_BATCHES * (N_FILES - N_BAD) // (N_RETRAININGS + 1)
     repository.edit_params(lambda sections: sections["schedule"].update(retrain_new_images=per_training))
     served = Service(repository, receiver.url)
-    served.start()
-    yield served
-    served.stop()
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()
 
 
 def test_a_month(month: Service, tmp_path: Path) -> None:

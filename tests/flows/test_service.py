@@ -101,7 +101,7 @@ def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refuse
 
     service.repository.edit_params(spoil)
     run_id = service.start_run("rebuild")
-    (training,) = wait_until(lambda: service.processes("-m", "stages.train")[:1])
+    training = service.training()
     training.suspend()  # a training of hours
     service.deliver("second", new_images(30, seed=4))
     wait_until(lambda: service.n_rows() == before + 30)

@@ -32,7 +32,7 @@ def test_a_thousand_files_are_rows_in_twenty_seconds(service: Service) -> None:
     idle = seconds_to_rows(service, "idle", 11)
     service.repository.edit_params(lambda sections: sections["train"]["phases"][1].update(epochs=20_000))
     run_id = service.start_run("rebuild")
-    (training,) = wait_until(lambda: service.processes("-m", "stages.train")[:1])
+    training = service.training()
     time.sleep(5)
     training_cpu = training.cpu_times().user
     beside = seconds_to_rows(service, "beside", 12)
