@@ -84,9 +84,9 @@ def write_images(path: Path, images: Images, batch_id: str, start: int = 0) -> N
 def write_model(folder: Path, images: Images) -> str:
     """Train the dense ladder for a moment, so that its facets decide as trained ones do; return its version."""
     sections = experiment()
-    first, second = sections.train.phases
-    phases = (replace(first, epochs=2, refit_starts=1), replace(second, epochs=2))
-    train = replace(sections.train, phases=phases, warmup_steps=10, kl_weight=0.1, kl_epochs=4)
+    # All facets at once, and their mixtures fitted at the end.
+    phases = (replace(sections.train.phases[0], epochs=3, refit_starts=1),)
+    train = replace(sections.train, phases=phases, warmup_steps=10, kl_weight=0.1, kl_epochs=3)
     init = replace(sections.init_mog, subsample=4000)
     (one,) = train_in_memory(torch.from_numpy(images), [0], sections.model, init, train, False)
     folder.mkdir(parents=True)
