@@ -19,7 +19,7 @@ from pipeline.shapes import Images, Latents, Pixels
 
 Assigner = Literal["exact", "mean", "sample"]
 
-_CLEAR = 0.03
+_CLEAR = 0.05
 """Margin in nats between the two best components above which bfloat16 settles the case (benchmarks/assign.py)."""
 
 
