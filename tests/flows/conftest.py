@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.service import Service
+from tests.flows.service import Service, wait_until
 from tests.repository import Repository
 
 
@@ -52,4 +52,4 @@ def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.T
         yield served
     finally:
         served.stop()
-    assert served.processes() == []
+    wait_until(lambda: not served.processes())

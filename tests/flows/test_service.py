@@ -87,6 +87,7 @@ def test_without_a_change_a_rebuild_is_less_than_a_second_of_work(
     assert time.process_time() - start < 1  # of a processor: other tests run beside this one
 
 
+@pytest.mark.timeout(0)  # every wait in it has a limit of its own
 def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refused(
     service: Service, receiver: Receiver
 ) -> None:
