@@ -9,6 +9,8 @@ from pipeline.assignment import build_showcase, open_corpus
 from pipeline.assignment.corpus import Corpus
 from pipeline.config.sections import ReportParams
 from pipeline.errors import DataError
+from pipeline.model.frozen import Assigner
+from pipeline.model.posterior import DiagonalNormal
 from pipeline.report.showcase import Showcase
 from pipeline.tables import write_assignments
 from tests.evaluation.known import KnownModel, known_images, write_prepared
@@ -21,8 +23,13 @@ TEST = (np.array([0, 0, 1]), np.array([0, 1, 1]))
 class Readable(KnownModel):
     """The known model with a typicality: lower components are more usual."""
 
+    _precision = torch.float32
+
     def typicality(self, facet: int, z: torch.Tensor) -> torch.Tensor:
         return -z[:, 0]
+
+    def _evaluate(self, facet: int, qz: DiagonalNormal, assigner: Assigner) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.log_resp(facet, qz, assigner), self.typicality(facet, qz.mean)
 
 
 @pytest.fixture

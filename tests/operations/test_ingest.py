@@ -12,6 +12,7 @@ from pipeline.datasets import ImageStore
 from pipeline.errors import BusyError, DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.model import load_model
+from pipeline.model.precision import multiplies_bfloat16
 from pipeline.operations.ingest import ingest
 from pipeline.operations.locks import batches_lock
 from pipeline.operations.shards import unpublished
@@ -48,7 +49,9 @@ def test_new_images_become_rows_of_the_published_model(tiny: Tiny, tmp_path: Pat
 def test_rows_are_what_the_model_says_of_each_image(tiny: Tiny, tmp_path: Path) -> None:
     images = new_images(60)
     result = ingest(tiny.layout, tiny.params, save(tmp_path / "new.npy", images))
-    expected = load_model(tiny.history.model_folder()).assign(torch.from_numpy(images[:, None]), "exact")
+    precision = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
+    model = load_model(tiny.history.model_folder(), precision=precision)
+    expected = model.assign(torch.from_numpy(images[:, None]), "exact")
     for facet, assignment in enumerate(expected):
         rows = read(EXPERIMENT, f"facet_{facet}", root=tiny.root)
         rows = rows[rows["batch_id"] == result.batch_id]

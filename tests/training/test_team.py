@@ -1,5 +1,6 @@
 """Processes that train together: the same numbers as one, seeds shared out, a lost one noticed, exact resume."""
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -54,7 +55,13 @@ def in_processes(work, *arguments):
 
 def _join(rank, port, work, *arguments):
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    work(*arguments)
+    try:
+        work(*arguments)
+    except Exception:
+        logging.exception("process %d failed", rank)
+        os._exit(1)
+    # A forked copy of the test process: what that one registered for its end (coverage, servers) is not to run here.
+    os._exit(0)
 
 
 def run_steps(team, path):
