@@ -55,7 +55,7 @@ class _Course:
     next_leg: int
     epoch_sum: np.ndarray
     history: list[list[Row]]
-    clusters: list[Int16[Tensor, "epoch facet watched"]]
+    clusters: list[Int16[Tensor, "_ facet watched"]]  # a seed that failed has fewer epochs
     failures: dict[int, str]
     last_good: dict[int, dict[str, Tensor]]
 
