@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
 from pipeline.model.layers import BatchNorm, Convolution, Dense
 from pipeline.seeding import torch_generator
@@ -107,8 +106,3 @@ def initial_spread(model: MultiFacetVae, means: Sequence[Float[Tensor, "seed bat
         deviation = model.prior(facet).covariance.matrices().diagonal(dim1=-2, dim2=-1).sqrt().mean((1, 2))
         ratios.append((mean.std(1).mean(-1) / deviation).tolist())
     return ratios
-
-
-def section_needs_batch(params: ModelParams) -> bool:
-    """Tell whether the initialisation looks at images."""
-    return params.network_init == "data_dependent"
