@@ -19,7 +19,7 @@ from pipeline.model import MultiFacetVae
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network
-from pipeline.training.runtime import limit_threads, resolve_runtime
+from pipeline.training.runtime import keep_freed_memory, limit_threads, resolve_runtime
 
 ROOT = Path(__file__).parent.parent
 _SHAPE = (1, 28, 28)
@@ -30,6 +30,7 @@ _BYTES_A_PARAMETER = 28  # Adam reads value, gradient and two moments, and write
 
 def measure(full: bool) -> list[Line]:
     """Return two lines: our step against its floor, and the plain step against ours."""
+    keep_freed_memory()
     params = load_sections(ROOT, "mnist", ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = torch.randint(0, 256, (_N_IMAGES, *_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

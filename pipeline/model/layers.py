@@ -44,7 +44,7 @@ class _DenseProduct(torch.autograd.Function):
         else:
             grad_x = grad @ weight if ctx.needs_input else None
             grad_weight = grad.mT @ x
-        # Summed in single precision and rounded once, as the products are: a sum that converts first takes five times as long.
+        # Summed in single precision and rounded once, as the products are; converting first takes five times as long.
         return grad_x, grad_weight.to(ctx.parameter_dtype), grad.sum(1).to(ctx.parameter_dtype)
 
 

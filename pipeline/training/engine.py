@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
+from pipeline.training.adam import Adam
 from pipeline.training.batches import epoch_order, leg_noise
 from pipeline.training.images import DiskImages, TrainingImages
 from pipeline.training.schedule import Leg, ProgressiveSchedule
@@ -44,8 +45,7 @@ class TrainingEngine:
         self.model, self._seeds, self._images = model, tuple(seeds), images
         self._params, self._precision, self._team = params, precision, team
         self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
-        self.optimizer = make_optimizer(model, params)
-        team.average_gradients(self.optimizer)
+        self.optimizer = make_optimizer(model, params, team)
         self._part = team.part(self.schedule.batch_size)
         longest = max(leg.n_steps for leg in self.schedule.legs())
         n_own = self._part.stop - self._part.start
@@ -118,7 +118,7 @@ class TrainingEngine:
     def _capture(self, step: TrainingStep) -> Callable[[], None]:
         """Capture one step as a CUDA graph; model, optimiser and buffers end as they began, also where it fails."""
         saved = _snapshot(self.model, self.optimizer)
-        newcomers = [p for group in self.optimizer.param_groups for p in group["params"] if not self.optimizer.state[p]]
+        begun = set(self.optimizer.moments)
         try:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -132,15 +132,13 @@ class TrainingEngine:
                 step()
         finally:
             _restore(saved)
-            for parameter in newcomers:
-                for value in self.optimizer.state[parameter].values():
-                    value.zero_()
+            self.optimizer.forget([parameter for parameter in self.optimizer.moments if parameter not in begun])
             self._buffers.position.zero_()
         return graph.replay
 
 
-def _snapshot(model: MultiFacetVae, optimizer: torch.optim.Adam) -> list[tuple[Tensor, Tensor]]:
-    moments = [value for state in optimizer.state.values() for value in state.values()]
+def _snapshot(model: MultiFacetVae, optimizer: Adam) -> list[tuple[Tensor, Tensor]]:
+    moments = [value for each in optimizer.moments.values() for value in each]
     tensors = [*model.parameters(), *model.buffers(), *moments]
     return [(tensor, tensor.detach().clone()) for tensor in tensors]
 

@@ -206,7 +206,7 @@ class GroupTraining:
             self._resume_path,
             {
                 "model": self._model.state_dict(),
-                "optimizer": self._engine.optimizer.state_dict(),
+                "optimizer": self._engine.optimizer.state(),
                 "next_leg": course.next_leg,
                 "epoch_sum": torch.from_numpy(course.epoch_sum),
                 "history": course.history,
@@ -221,7 +221,7 @@ class GroupTraining:
         if state is None:
             return
         self._model.load_state_dict(state["model"])
-        self._engine.optimizer.load_state_dict(state["optimizer"])
+        self._engine.optimizer.load_state(state["optimizer"])
         self._course = _Course(
             state["next_leg"],
             state["epoch_sum"].cpu().numpy(),

@@ -19,9 +19,11 @@ from pipeline.model import MultiFacetVae
 from pipeline.model.dense_ladder import DenseLadder
 from pipeline.model.layers import Activation, Dense
 from pipeline.seeding import numpy_generator, torch_generator
+from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
 
 Batch = Float[Tensor, "1 batch _"]
+_BETAS = (0.9, 0.999)
 
 
 def pretrain(model: MultiFacetVae, seed: int, images: TrainingImages, params: PretrainParams) -> None:
@@ -127,8 +129,9 @@ def _batches(
 def _minimise(
     loss: Callable[[Batch], Tensor], parameters: list[nn.Parameter], batches: Iterator[Batch], params: PretrainParams
 ) -> None:
-    optimizer = torch.optim.Adam(parameters, lr=params.learning_rate, fused=True)
+    optimizer = Adam([parameters], _BETAS)
+    optimizer.rates[0].fill_(params.learning_rate)
     for x in batches:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss(x).backward()
         optimizer.step()

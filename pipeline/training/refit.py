@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator
+from pipeline.training.adam import Adam
 from pipeline.training.mixture_fit import FitSettings, FittedMixture, fit_mixture
 
 REFIT_IMAGES = 20_000
@@ -32,7 +33,7 @@ _LEAST_WEIGHT = 1e-6  # a component's logit stays finite
 
 def refit_mixtures(
     model: MultiFacetVae,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     seeds: Sequence[int],
     images: UInt8[Tensor, "image channel height width"],
     first_facet: int,
@@ -74,9 +75,7 @@ def refit_mixtures(
                 _log.warning("seed %d keeps its mixture as it was trained: %s", seed, error)
             else:
                 place_mixture(model, facet, index, fitted)
-        for parameter in model.prior(facet).parameters():
-            for value in optimizer.state.get(parameter, {}).values():
-                value.zero_()
+        optimizer.forget(list(model.prior(facet).parameters()))
 
 
 @torch.no_grad()

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
+from pipeline.training.adam import Adam
 from pipeline.training.images import AbstractImages
+from pipeline.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,10 @@ def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_s
     )
 
 
-def make_optimizer(model: MultiFacetVae, params: TrainParams) -> torch.optim.Adam:
-    """Return Adam with two groups, the network and the mixtures, whose rates are tensors set by every step.
-
-    Moments and bias correction belong to each parameter and begin when its first gradient arrives, so a facet that
-    joins late starts fresh while the others go on.
-    """
-    device = model.prior(0).means.device
-    groups = [
-        {"params": list(model.network.parameters()), "lr": torch.zeros((), device=device)},
-        {"params": model.mixture_parameters(), "lr": torch.zeros((), device=device)},
-    ]
+def make_optimizer(model: MultiFacetVae, params: TrainParams, team: Team = ALONE) -> Adam:
+    """Return Adam with two groups, the network and the mixtures, whose rates every step sets."""
     beta1, beta2 = params.betas
-    return torch.optim.Adam(groups, betas=(beta1, beta2), fused=True, capturable=device.type == "cuda")
+    return Adam([list(model.network.parameters()), model.mixture_parameters()], (beta1, beta2), team.average)
 
 
 class TrainingStep:
@@ -84,7 +77,7 @@ class TrainingStep:
     def __init__(
         self,
         model: MultiFacetVae,
-        optimizer: torch.optim.Adam,
+        optimizer: Adam,
         images: AbstractImages,
         buffers: LegBuffers,
         first_facet: int,
@@ -103,7 +96,7 @@ class TrainingStep:
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
         loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()
         self._set_rates(at)
         self._optimizer.step()
@@ -121,9 +114,9 @@ class TrainingStep:
 
     def _set_rates(self, at: Tensor) -> None:
         rate = self._buffers.rate.index_select(0, at)[0]
-        network, mixture = self._optimizer.param_groups
-        network["lr"].copy_(rate)
-        mixture["lr"].copy_(rate * self._mixture_rate)
+        network, mixture = self._optimizer.rates
+        network.copy_(rate)
+        torch.mul(rate, self._mixture_rate, out=mixture)
 
     @torch.no_grad()
     def _record(self, at: Tensor, log_px: Tensor, kls: list[Tensor]) -> None:

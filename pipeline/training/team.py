@@ -62,16 +62,6 @@ class Team:
         for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(mean.view_as(tensor))
 
-    def average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let an optimiser average all gradients before each of its steps."""
-
-        def exchange(*_: object) -> None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            self.average([parameter.grad for parameter in parameters if parameter.grad is not None])
-
-        if self.size > 1:
-            optimizer.register_step_pre_hook(exchange)
-
     def align(self, model: nn.Module) -> None:
         """Give all processes the first one's parameters and buffers."""
         if self.size > 1:

@@ -21,7 +21,7 @@ from pipeline.training.history import Row, write_history
 from pipeline.training.images import TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
-from pipeline.training.runtime import Runtime, limit_threads, resolve_runtime
+from pipeline.training.runtime import Runtime, keep_freed_memory, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
 from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
 
@@ -59,6 +59,7 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         runtime = resolve_runtime(params)
         prepared = layout.prepared / "train.h5"
         _check_init(layout, seeds)
+        keep_freed_memory()
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
         limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
         key = resume_key([model, params, runtime.describe(), *([team.size] if team.size > 1 else [])], [prepared])

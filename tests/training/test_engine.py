@@ -102,7 +102,7 @@ def test_facets_wait_for_their_phase_and_then_start_with_fresh_moments(family):
     before = {name: value.detach().clone() for name, value in engine.model.named_parameters()}
 
     def steps():
-        return {names[id(p)]: int(state["step"]) for p, state in engine.optimizer.state.items() if state}
+        return {names[id(p)]: int(moments.n_steps) for p, moments in engine.optimizer.moments.items()}
 
     for leg in (leg for leg in legs if leg.phase == 0):
         engine.run(leg)

@@ -67,15 +67,15 @@ def test_fixed_weights_stay():
 def test_the_optimiser_forgets_the_mixtures_and_nothing_else():
     model = started_model(TINY, (0,))
     optimizer = make_optimizer(model, TRAIN)
-    for group in optimizer.param_groups:
-        group["lr"].fill_(1e-3)
+    for rate in optimizer.rates:
+        rate.fill_(1e-3)
     torch.cat([value.square().flatten() for value in model.parameters()]).sum().backward()
     optimizer.step()
     refit_mixtures(model, optimizer, (0,), IMAGES, first_facet=1, n_starts=1, epoch=0)
     for name, parameter in model.named_parameters():
-        state = optimizer.state[parameter]
-        assert (state["step"] == 0) == name.startswith("priors.1."), name
-        assert (state["exp_avg_sq"] == 0).all() == name.startswith("priors.1."), name
+        moments = optimizer.moments[parameter]
+        assert (moments.n_steps == 0) == name.startswith("priors.1."), name
+        assert (moments.square == 0).all() == name.startswith("priors.1."), name
 
 
 def test_seeds_are_fitted_as_in_their_solo_runs_and_a_failed_one_is_left_alone():
