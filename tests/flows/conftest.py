@@ -53,3 +53,10 @@ def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.T
     finally:
         served.stop()
     wait_until(lambda: not served.processes())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to start a service in every worker: under a pytest it does not know, pytest-xdist forgets its groups."""
+    if getattr(session.config.option, "loadgroup", False):
+        flows = [item.nodeid for item in session.items if item.get_closest_marker("xdist_group")]
+        assert all("@" in node for node in flows), flows
