@@ -85,7 +85,7 @@ def write_model(folder: Path, images: Images) -> str:
     """Train the dense ladder for a moment, so that its facets decide as trained ones do; return its version."""
     sections = experiment()
     # All facets at once, and their mixtures fitted at the end.
-    phases = (replace(sections.train.phases[0], epochs=3, refit_starts=1),)
+    phases = (replace(sections.train.phases[0], epochs=3, refit_at=1.0),)
     train = replace(sections.train, phases=phases, warmup_steps=10, kl_weight=0.1, kl_epochs=3)
     init = replace(sections.init_mog, subsample=4000)
     (one,) = train_in_memory(torch.from_numpy(images), [0], sections.model, init, train, False)

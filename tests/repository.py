@@ -39,7 +39,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "kl_epochs": 12,
         "min_entropy": 0.0,
         "checkpoint_seconds": 0.05,
-        "phases": [{"epochs": 4, "fade_in": 0.0, "refit_starts": 0}, {"epochs": 8, "fade_in": 0.5, "refit_starts": 0}],
+        "phases": [{"epochs": 4, "fade_in": 0.0, "refit_at": 0.0}, {"epochs": 8, "fade_in": 0.5, "refit_at": 0.0}],
     },
     "score": {"bootstrap": 20},
     "report": {"examples": 4, "generated": 2, "map_points": 50},

@@ -109,7 +109,7 @@ class PhaseParams:
 
     epochs: Count
     fade_in: Fraction  # part of the phase over which the newcomer's coefficient rises from 0 to 1
-    refit_starts: Whole  # at the phase's end the mixtures are fitted anew with so many starts; 0 leaves them
+    refit_at: Fraction  # part of the phase after which the mixtures are fitted anew, 1 its end; 0 leaves them
 
 
 @dataclass(frozen=True)

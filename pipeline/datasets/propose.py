@@ -164,10 +164,11 @@ def _choose_model(pixels: UInt8[np.ndarray, "image channel height width"], n_ima
 
 
 def _choose_training(n_images: int) -> dict[str, Choice]:
-    batch_size = 32 if n_images < 3000 else 64 if n_images < 10_000 else 128
-    epochs = min(60, max(6, round(_STEPS * batch_size / n_images / 2)))
+    batch_size = 16 if n_images < 300 else 32 if n_images < 3000 else 64 if n_images < 10_000 else 128
+    epochs = max(6, round(_STEPS * batch_size / n_images / 2))
     phases = [
-        f"{{epochs: {epochs}, fade_in: {fade_in}, refit_starts: {starts}}}" for fade_in, starts in ((0.0, 10), (0.3, 0))
+        f"{{epochs: {epochs}, fade_in: {fade_in}, refit_at: {refit_at}}}"
+        for fade_in, refit_at in ((0.0, 1.0), (0.3, 0.5))
     ]
     return {
         "batch_size": (str(batch_size), "small for few images, so that there are enough steps"),
@@ -175,7 +176,7 @@ def _choose_training(n_images: int) -> dict[str, Choice]:
         "decay": ("restarts", "each phase cools down"),
         "phases": (
             f"[{', '.join(phases)}]",
-            f"facet 1 alone, then both; about {_STEPS:,} steps where the images allow it",
+            f"facet 1 alone, then both; about {_STEPS:,} steps in all",
         ),
     }
 

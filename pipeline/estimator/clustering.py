@@ -45,7 +45,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         sigma: standard deviation of Gaussian pixels, in units of their range.
         epochs: of each phase; phases are one a facet: the deepest alone first, then one shallower facet more a phase.
         fade_in: part of a phase over which the newcomer's coefficient rises from 0 to 1.
-        refit_starts: starts of the mixtures' fit at the end of every phase but the last; 0 leaves them.
+        refit: fit the mixtures anew, with several starts, at the end of every phase, and halfway through the last.
         batch_size: images a step.
         learning_rate: of the network.
         mixture_rate: learning rate of the mixtures, as a multiple of the network's.
@@ -79,7 +79,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         sigma: float = 0.1,
         epochs: int = 40,
         fade_in: float = 0.3,
-        refit_starts: int = 10,
+        refit: bool = True,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         mixture_rate: float = 10.0,
@@ -98,7 +98,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self.sigma = sigma
         self.epochs = epochs
         self.fade_in = fade_in
-        self.refit_starts = refit_starts
+        self.refit = refit
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.mixture_rate = mixture_rate

@@ -18,6 +18,7 @@ _SHARED = ((256, 512),)
 
 _MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
 _TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
+_LAST_REFIT = 0.5  # part of the last phase: the newcomer is in by then, and half of the phase is left
 
 
 def model_section(parameters: Mapping[str, Any]) -> ModelParams:
@@ -64,12 +65,13 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
         ValueError: a parameter breaks a rule.
     """
     n_phases = len(parameters["latent_dims"])
-    phase = {name: parameters[name] for name in ("epochs", "fade_in", "refit_starts")}
+    phase = {"epochs": parameters["epochs"], "fade_in": parameters["fade_in"]}
+    refits = [*([1.0] * (n_phases - 1)), _LAST_REFIT] if parameters["refit"] else [0.0] * n_phases
     return _section(
         TrainParams,
         {name: parameters[name] for name in _TRAIN_NAMES}
         | {
-            "phases": [*([phase] * (n_phases - 1)), {**phase, "refit_starts": 0}],
+            "phases": [{**phase, "refit_at": refit_at} for refit_at in refits],
             "betas": (0.9, 0.95),
             "warmup_steps": 100,
             "decay": "restarts",

@@ -123,16 +123,9 @@ class GroupTraining:
         self._course.epoch_sum += record.sum(0)
         if leg.ends_epoch:
             self._end_epoch(leg)
-        if leg.ends_phase:
-            self._refit(leg)
-
-    def _refit(self, leg: Leg) -> None:
-        n_starts = self._params.phases[leg.phase].refit_starts
-        if n_starts:
+        if leg.refits:
             images = self._subset(REFIT_IMAGES)
-            refit_mixtures(
-                self._model, self._engine.optimizer, self._seeds, images, leg.first_facet, n_starts, leg.epoch
-            )
+            refit_mixtures(self._model, self._engine.optimizer, self._seeds, images, leg.first_facet, leg.epoch)
 
     def _subset(self, n_most: int) -> Tensor:
         rows = self._images.train_rows

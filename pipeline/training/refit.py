@@ -1,4 +1,4 @@
-"""Mixtures fitted anew when a phase ends.
+"""Mixtures fitted anew during training.
 
 Gradients move all component means from one common start, and which optimum they reach is decided in the first epochs.
 A fit with several starts on what the encoder has learned by then replaces that choice by a better one: on digits the
@@ -24,6 +24,7 @@ REFIT_IMAGES = 20_000
 """Training images that a refit looks at."""
 
 _BLOCK = 4096
+_N_STARTS = 10  # of each fit; the likeliest is kept
 _RELATIVE_REG_COVAR = 1e-4  # of the latents' mean variance
 _MAX_ESCALATIONS = 6
 _MAX_ITER = 100
@@ -37,7 +38,6 @@ def refit_mixtures(
     seeds: Sequence[int],
     images: UInt8[Tensor, "image channel height width"],
     first_facet: int,
-    n_starts: int,
     epoch: int,
 ) -> None:
     """Fit the mixtures of the facets that take part to samples of q(z_j | x), the optimum of the prior's term.
@@ -52,7 +52,6 @@ def refit_mixtures(
         seeds: in the order of the seed axis.
         images: training images.
         first_facet: shallowest facet that takes part.
-        n_starts: starts of each fit; the likeliest is kept.
         epoch: that has just ended.
     """
     posteriors = _encode(model, images)
@@ -66,7 +65,7 @@ def refit_mixtures(
                 _RELATIVE_REG_COVAR * float(latents.var(0).mean()),
                 _MAX_ESCALATIONS,
                 _MAX_ITER,
-                n_starts,
+                _N_STARTS,
             )
             random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
             try:

@@ -27,7 +27,7 @@ class Leg:
         offset: first step, counted within the epoch.
         n_steps: how many.
         ends_epoch: whether the epoch is over after it.
-        ends_phase: whether the phase is.
+        refits: whether the mixtures are fitted anew after it.
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class Leg:
     offset: int
     n_steps: int
     ends_epoch: bool
-    ends_phase: bool
+    refits: bool
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ class ProgressiveSchedule:
 
     def legs(self) -> Iterator[Leg]:
         """Yield all legs in order."""
+        refits = self._refit_epochs()
         for epoch in range(self.n_epochs):
             phase = self._phase_of(epoch * self.steps_per_epoch)
             for offset in range(0, self.steps_per_epoch, _MAX_LEG):
                 n_steps = min(_MAX_LEG, self.steps_per_epoch - offset)
-                stop = epoch * self.steps_per_epoch + offset + n_steps
+                ends_epoch = offset + n_steps == self.steps_per_epoch
                 yield Leg(
                     epoch=epoch,
                     phase=phase,
@@ -87,9 +88,18 @@ class ProgressiveSchedule:
                     start=epoch * self.steps_per_epoch + offset,
                     offset=offset,
                     n_steps=n_steps,
-                    ends_epoch=offset + n_steps == self.steps_per_epoch,
-                    ends_phase=stop == int(self._phase_starts[phase + 1]),
+                    ends_epoch=ends_epoch,
+                    refits=ends_epoch and epoch in refits,
                 )
+
+    def _refit_epochs(self) -> set[int]:
+        """Return the epochs that end in a refit."""
+        first, found = 0, set()
+        for phase in self._params.phases:
+            if phase.refit_at:
+                found.add(first + max(1, round(phase.refit_at * phase.epochs)) - 1)
+            first += phase.epochs
+        return found
 
     def first_facet(self, phase: int) -> int:
         """Return the shallowest facet that takes part in a phase."""

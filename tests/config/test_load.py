@@ -92,7 +92,7 @@ def test_a_wrong_value_is_named_with_what_is_legal(tmp_path: Path, path: str, va
 
 
 def test_phases_must_match_the_facets(tmp_path: Path) -> None:
-    phases = [{"epochs": 1, "fade_in": 0.0, "refit_starts": 0}] * 3
+    phases = [{"epochs": 1, "fade_in": 0.0, "refit_at": 0.0}] * 3
     with pytest.raises(ConfigError, match=r"train\.phases needs one phase a facet \(2\) or a single one, got 3"):
         load_params(write(tmp_path, put("experiments.digits.train.phases", phases)))
 

@@ -27,7 +27,7 @@ def bright_halves(n=N, channels=()):
 
 
 def make(**parameters):
-    quick = {"hidden": ((16,), (16,)), "epochs": 2, "n_seeds": 2, "refit_starts": 1, "random_state": 0, "device": "cpu"}
+    quick = {"hidden": ((16,), (16,)), "epochs": 2, "n_seeds": 2, "refit": True, "random_state": 0, "device": "cpu"}
     return MultiFacetClustering((4, 3), (2, 3), **{**quick, **parameters})
 
 

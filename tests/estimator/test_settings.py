@@ -13,9 +13,9 @@ def sections(**parameters):
 
 
 def test_one_phase_a_facet_and_the_last_mixtures_stay_as_trained():
-    model, train = sections(n_components=(4, 3, 2), latent_dims=(2, 2, 2), epochs=7, refit_starts=5)
+    model, train = sections(n_components=(4, 3, 2), latent_dims=(2, 2, 2), epochs=7, refit=True)
     assert model.n_facets == 3
-    assert [(phase.epochs, phase.refit_starts) for phase in train.phases] == [(7, 5), (7, 5), (7, 0)]
+    assert [(phase.epochs, phase.refit_at) for phase in train.phases] == [(7, 1.0), (7, 1.0), (7, 0.5)]
 
 
 @pytest.mark.parametrize(

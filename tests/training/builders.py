@@ -18,8 +18,8 @@ from tests.model.builders import TINY, image_shape, randomise_prior
 _OWN = load_params(Path(__file__).parents[2]).experiment("mnist_fast")  # new keys take the project's values
 
 
-def phase(epochs, fade_in=0.0, refit_starts=0):
-    return replace(_OWN.train.phases[0], epochs=epochs, fade_in=fade_in, refit_starts=refit_starts)
+def phase(epochs, fade_in=0.0, refit_at=0.0):
+    return replace(_OWN.train.phases[0], epochs=epochs, fade_in=fade_in, refit_at=refit_at)
 
 
 CPU = Runtime(torch.device("cpu"), torch.float32)

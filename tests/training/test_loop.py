@@ -21,7 +21,7 @@ from tests.training.builders import (
 )
 
 EACH_LEG = replace(TRAIN, checkpoint_seconds=1e-9)
-WITH_REFIT = replace(EACH_LEG, phases=(phase(2, refit_starts=2), phase(2, 0.5)))
+WITH_REFIT = replace(EACH_LEG, phases=(phase(2, refit_at=1.0), phase(2, 0.5)))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
 def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at, tmp_path):
     """A phase an epoch, the mixtures refitted at the end of the first two, two seeds, full covariances."""
-    phases = (phase(1, refit_starts=1), phase(1, 0.5, refit_starts=1), phase(1, 0.5))
+    phases = (phase(1, refit_at=1.0), phase(1, 0.5, refit_at=1.0), phase(1, 0.5))
     params = with_facets(3, replace(TINY, covariance="full"))
     settings = {"train": replace(EACH_LEG, phases=phases), "params": params, "seeds": (0, 1)}
     whole = train_in_one_go(tmp_path / "whole", **settings)

@@ -99,19 +99,31 @@ def test_legs_cover_every_step_once_and_phases_begin_with_an_epoch():
         (8, 2, 0, 40),
     ]
     assert {(leg.offset, leg.n_steps, leg.ends_epoch) for leg in legs} == {(0, 5, True)}
-    assert [leg.epoch for leg in legs if leg.ends_phase] == [1, 4, 8]
+    assert [leg.epoch for leg in legs if leg.refits] == []
+
+
+@pytest.mark.parametrize(
+    ("refits_at", "expected"),
+    [((0.0, 0.0, 0.0), []), ((1.0, 1.0, 1.0), [1, 4, 8]), ((1.0, 0.0, 0.5), [1, 6]), ((0.01, 0.4, 0.01), [0, 2, 5])],
+)
+def test_mixtures_are_fitted_anew_after_whole_epochs_of_a_phase(refits_at, expected, monkeypatch):
+    monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
+    phases = tuple(replace(one, refit_at=part) for one, part in zip(THREE.phases, refits_at, strict=True))
+    legs = [leg for leg in three(phases=phases).legs() if leg.refits]
+    assert [leg.epoch for leg in legs] == expected
+    assert all(leg.ends_epoch for leg in legs)
 
 
 def test_long_epochs_are_cut_into_legs(monkeypatch):
     monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
     legs = list(three().legs())
-    assert [(leg.start, leg.offset, leg.n_steps, leg.ends_epoch, leg.ends_phase) for leg in legs[:6]] == [
-        (0, 0, 2, False, False),
-        (2, 2, 2, False, False),
-        (4, 4, 1, True, False),
-        (5, 0, 2, False, False),
-        (7, 2, 2, False, False),
-        (9, 4, 1, True, True),
+    assert [(leg.start, leg.offset, leg.n_steps, leg.ends_epoch) for leg in legs[:6]] == [
+        (0, 0, 2, False),
+        (2, 2, 2, False),
+        (4, 4, 1, True),
+        (5, 0, 2, False),
+        (7, 2, 2, False),
+        (9, 4, 1, True),
     ]
     assert [step for leg in legs for step in range(leg.start, leg.start + leg.n_steps)] == list(range(45))
 
