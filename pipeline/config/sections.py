@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pipeline.config.parse import Range
+from pipeline.config.when import check_time_zone, interval_of
 
 Count = Annotated[int, Range(1)]
 Whole = Annotated[int, Range(0)]
@@ -212,14 +213,19 @@ class IngestParams:
 class ScheduleParams:
     """When flows run, and when the policy asks for a retraining."""
 
-    rebuild_cron: str
-    tidy_cron: str
+    rebuild: str  # and retrain; a cron expression, or "every 6 hours"
+    tidy: str
     timezone: str
     poll_seconds: Positive
     retrain_new_images: Count
     retrain_drifted_batches: Count
     retrain_days: Count
     ask_minutes: Positive  # a code-only change that would train for longer asks first
+
+    def __post_init__(self) -> None:
+        for when in (self.rebuild, self.tidy):
+            interval_of(when)
+        check_time_zone(self.timezone)
 
 
 @dataclass(frozen=True)

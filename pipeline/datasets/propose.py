@@ -25,6 +25,7 @@ _FEWEST = 20
 _LONGEST_SIDE = 64
 _GREY_TOLERANCE = 2
 _IMAGES_PER_COMPONENT = 20
+_FEWEST_FOR_FULL = 1000  # images: enough for the covariances of 25 components
 _STEPS = 6000
 """Optimisation steps that an experiment of this size needs to settle, both phases together."""
 
@@ -153,6 +154,8 @@ def _choose_model(pixels: UInt8[np.ndarray, "image channel height width"], n_ima
             f"clusters a facet at most: {_IMAGES_PER_COMPONENT} images for each, never more than 25",
         ),
     }
+    if n_images >= _FEWEST_FOR_FULL:
+        model["covariance"] = ("full", "clusters may be slanted; as in the shipped experiments")
     if extreme > 0.8 and not is_colour:
         return model | {"likelihood": ("bernoulli", f"{extreme:.0%} of the pixels are nearly black or white")}
     sigma = min(0.6, max(0.1, round(0.1 * (n_inputs / 64) ** 0.284, 2)))

@@ -4,10 +4,11 @@ from typing import Any
 
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow
-from prefect.schedules import Cron, Schedule
+from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from pipeline.config import Params
+from pipeline.config.when import interval_of
 from pipeline.flows.ingest import ingest
 from pipeline.flows.rebuild import rebuild
 from pipeline.flows.retrain import retrain
@@ -21,13 +22,12 @@ def deployments_of(params: Params) -> list[RunnerDeployment]:
 
 def _of_experiment(params: Params, experiment: str) -> list[RunnerDeployment]:
     schedule = params.experiment(experiment).schedule
-    nightly = Cron(schedule.rebuild_cron, timezone=schedule.timezone)
-    weekly = Cron(schedule.tidy_cron, timezone=schedule.timezone)
+    rebuilding, tidying = (_schedule(when, schedule.timezone) for when in (schedule.rebuild, schedule.tidy))
     plan: list[tuple[Flow[..., Any], Schedule | None]] = [
         (ingest, None),
-        (rebuild, nightly),
-        (retrain, nightly),
-        (tidy, weekly),
+        (rebuild, rebuilding),
+        (retrain, rebuilding),
+        (tidy, tidying),
     ]
     return [
         served.to_deployment(
@@ -41,3 +41,8 @@ def _of_experiment(params: Params, experiment: str) -> list[RunnerDeployment]:
         )
         for served, when in plan
     ]
+
+
+def _schedule(when: str, timezone: str) -> Schedule:
+    interval = interval_of(when)
+    return Cron(when, timezone=timezone) if interval is None else Interval(interval, timezone=timezone)

@@ -83,6 +83,9 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
             r"init_mog\.pretrain needs a dense model of one facet, got family dense with 2 facets; set it to null",
         ),
         ("experiments.digits.train.min_healthy_seeds", 9, r"min_healthy_seeds must be at most the number of seeds"),
+        ("experiments.digits.schedule.rebuild", "nightly", r"schedule: a schedule must be a cron .* got 'nightly'"),
+        ("experiments.digits.schedule.tidy", "every 0 days", r"schedule: a schedule must be .* got 'every 0 days'"),
+        ("experiments.digits.schedule.timezone", "Mars", r"schedule: a time zone must be .* got 'Mars'"),
         ("experiments.digits.publish.gate.max_share", 1.5, r"publish\.gate\.max_share must .*\[0, 1\], got 1\.5"),
     ],
 )

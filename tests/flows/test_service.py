@@ -136,7 +136,7 @@ def test_a_second_service_is_told_who_serves(service: Service) -> None:
 
 def test_schedules_are_those_of_the_parameters(service: Service) -> None:
     schedule = yaml.safe_load((service.root / "params.yaml").read_text())["experiments"][EXPERIMENT]["schedule"]
-    expected = {"rebuild": schedule["rebuild_cron"], "retrain": schedule["rebuild_cron"], "tidy": schedule["tidy_cron"]}
+    expected = {"rebuild": schedule["rebuild"], "retrain": schedule["rebuild"], "tidy": schedule["tidy"]}
     found = service.ask("/deployments/filter")
     crons = {d["entrypoint"].rsplit(".", 1)[1]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
     assert crons == {"ingest": [], **{flow: [cron] for flow, cron in expected.items()}}

@@ -1,0 +1,39 @@
+"""When a flow runs: a cron expression of five fields, or ``every 6 hours``."""
+
+import re
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+_EVERY = re.compile(r"every ([1-9][0-9]*) (minutes?|hours?|days?)")
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,#-]+")
+
+
+def interval_of(when: str) -> timedelta | None:
+    """Return the interval that ``every 6 hours`` names, or ``None`` for a cron expression.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    every = _EVERY.fullmatch(when)
+    if every:
+        unit = every[2] if every[2].endswith("s") else f"{every[2]}s"
+        return timedelta(**{unit: int(every[1])})
+    fields = when.split()
+    if len(fields) == 5 and all(_CRON_FIELD.fullmatch(field) for field in fields):
+        return None
+    raise ValueError(
+        "a schedule must be a cron expression of five fields, or 'every' with a number of minutes, hours or days, "
+        f"got {when!r}"
+    )
+
+
+def check_time_zone(name: str) -> None:
+    """Check that a time zone is known.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise ValueError(f"a time zone must be a name like UTC or Europe/Zurich, got {name!r}") from None
