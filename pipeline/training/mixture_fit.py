@@ -1,5 +1,6 @@
 """One Gaussian mixture fitted by scikit-learn, with a regularisation that rises as far as the data need it."""
 
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from pipeline.errors import ModelError
+
+_FITTING = threading.Lock()  # the filters of warnings belong to the whole process
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def fit_mixture(
             random_state=random_state,
         )
         try:
-            with warnings.catch_warnings():
+            with _FITTING, warnings.catch_warnings():
                 # A fit that has not converged, or latents with few distinct points, still gives usable start values.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 mixture.fit(latents)

@@ -18,11 +18,12 @@ from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_
 from pipeline.progress import progress, silence
 from pipeline.storage import atomic_dir, read_json, write_json
 from pipeline.training.history import Row, write_history
-from pipeline.training.images import TrainingImages, load_training_images
+from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import Runtime, keep_freed_memory, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
+from pipeline.training.side_by_side import run_in_rounds
 from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
     ``epochs.npz`` holds the clusters of some held-out images after every epoch, so that stage score can tell how well
     they follow labels by then: ``rows`` of the training split, and ``seed_<n>`` (epoch, facet, row).
 
-    On a CPU seeds run one after another, on CUDA all at once; under ``torchrun`` processes share them (see
+    On a CPU as many seeds run at once as there are threads, on CUDA all; under ``torchrun`` processes share them (see
     :mod:`pipeline.training.team`). A killed run goes on from ``.work/`` and gives the same bits as an undisturbed one
     (on one machine, thread count and number of processes).
 
@@ -61,7 +62,6 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         _check_init(layout, seeds)
         keep_freed_memory()
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
-        limit_threads(MultiFacetVae(model, images.source.image_shape), params.batch_size)
         key = resume_key([model, params, runtime.describe(), *([team.size] if team.size > 1 else [])], [prepared])
         job = _Job(layout, model, params, images, runtime, layout.work("train", key), team)
         trained = _train_all(job, tuple(seeds))
@@ -74,7 +74,11 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
 def _train_all(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     team = job.team
     if len(seeds) < team.size or team.size == 1:
-        trained = [one for group in seed_groups(seeds, job.runtime) for one in _train_group(job, group)]
+        groups = seed_groups(seeds, job.runtime)
+        # Images on the disk are read by one thread: there is one reader.
+        at_once = torch.get_num_threads() if team.size == 1 and isinstance(job.images.source, MemoryImages) else 1
+        done = run_in_rounds(lambda group: _train_group(job, group), groups, at_once)
+        trained = [one for group in done for one in group]
     else:
         alone = replace(job, team=ALONE)
         groups = [seed_groups(seeds[rank :: team.size], job.runtime) for rank in range(team.size)]
@@ -142,7 +146,9 @@ def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     for index, path in enumerate(inits):
         load_weights(model, index, path)
     model.to(job.runtime.device)
-    running = job.work / f"running-{name}.pt"
+    limit_threads(model, job.params.batch_size)
+    # Another number of threads rounds differently.
+    running = job.work / f"running-{name}-{torch.get_num_threads()}.pt"
     training = GroupTraining(model, seeds, job.images, job.params, job.runtime, running, job.team)
     label = f"train {job.layout.experiment} seed {', '.join(map(str, seeds))}"
     with progress(label, training.n_legs, "leg") if job.team.leads else silence() as bar:

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import shutil
+import threading
 from dataclasses import asdict, replace
 from importlib import import_module
 
@@ -286,3 +287,24 @@ def test_a_gpu_trains_all_seeds_side_by_side():
     cuda, cpu = (Runtime(torch.device(name), torch.float32) for name in ("cuda", "cpu"))
     assert train_module.seed_groups(SEEDS, cuda) == [SEEDS]
     assert train_module.seed_groups(SEEDS, cpu) == [(0,), (1,), (2,)]
+
+
+def test_seeds_beside_each_other_end_as_one_after_the_other(layout, trained, monkeypatch):
+    """Two threads, so that two seeds train at once and then the third; the steps are too small to be shared."""
+    at_once = set()
+    run = TrainingEngine.run
+
+    def watched(engine, leg):
+        at_once.add(threading.current_thread().name)
+        return run(engine, leg)
+
+    monkeypatch.setattr(TrainingEngine, "run", watched)
+    torch.set_num_threads(2)
+    try:
+        train(layout, SEEDS, TINY, SHORT)
+    finally:
+        torch.set_num_threads(1)
+    assert {"seed-0", "seed-1"} < at_once
+    for seed in SEEDS:
+        one, other = (weights_path(each.artifact("model"), seed).read_bytes() for each in (layout, trained))
+        assert one == other
