@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.config.parse import parse
@@ -31,9 +31,14 @@ def seed_state(model: MultiFacetVae, index: int) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """Write one seed's state atomically."""
+    """Write one seed's state atomically.
+
+    Raises:
+        ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
+    """
     with atomic_file(path) as temporary:
-        save_file(state, temporary)
+        # Not by the library's own writer, whose faults of the disk are no OSError.
+        temporary.write_bytes(save(state))
 
 
 def load_weights(model: MultiFacetVae, index: int, path: Path) -> None:

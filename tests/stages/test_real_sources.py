@@ -21,6 +21,7 @@ def short(experiment: str) -> dict[str, Any]:
     sections["seeds"] = [0]
     for phase in sections["train"]["phases"]:
         phase["epochs"] = 1
+    sections["train"]["min_entropy"] = 0.0  # so short a training fills few clusters
     sections["score"]["baselines"] = False
     gate = sections["publish"]["gate"]
     gate |= {"min_occupied": 0.0, "max_share": 1.0, "min_entropy": 0.0, "min_active_units": 0, "min_confidence": 0.0}
