@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from stages._entry import end_with_supervisor
-
 ROOT = "FACETS_ROOT"
 """Environment variable with the repository's root, for the processes that run flows."""
 
@@ -30,16 +28,6 @@ def configure(root: Path) -> None:
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     os.environ[ROOT] = str(root)
-
-
-def start_flow() -> Path:
-    """Return the root; a flow that a service started will end with that service, however it ends."""
-    if "PREFECT__FLOW_RUN_ID" in os.environ:
-        # In a session of its own: ending this run's processes must not reach what started the service.
-        if os.getpid() != os.getsid(0):
-            os.setsid()
-        end_with_supervisor()
-    return repository_root()
 
 
 def repository_root() -> Path:

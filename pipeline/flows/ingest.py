@@ -10,7 +10,7 @@ from prefect.states import Completed
 from pipeline.errors import BusyError, DataError, ResourceError
 from pipeline.flows.artifacts import show_batch
 from pipeline.flows.commands import LineLog, run_facets
-from pipeline.flows.environment import repository_root, start_flow
+from pipeline.flows.environment import repository_root
 from pipeline.layout import Layout
 from pipeline.operations.inbox import finish_delivery, require_delivery
 
@@ -37,7 +37,7 @@ def ingest(experiment: str, delivery: str) -> State:
         experiment: its name.
         delivery: name of a folder or file in its inbox.
     """
-    layout = Layout(start_flow(), experiment)
+    layout = Layout(repository_root(), experiment)
     path = layout.inbox / delivery
     if not path.exists():
         return Completed(message=_READ)

@@ -12,7 +12,7 @@ from pipeline.errors import BusyError, PublishError, ResourceError
 from pipeline.flows.alert import send_alert
 from pipeline.flows.artifacts import show_rebuild
 from pipeline.flows.commands import LineLog, run_facets
-from pipeline.flows.environment import repository_root, start_flow
+from pipeline.flows.environment import repository_root
 from pipeline.layout import Layout
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
@@ -68,7 +68,7 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         experiment: its name.
         yes: train also where only code has changed and the training takes long.
     """
-    root = start_flow()
+    root = repository_root()
     if not decide(experiment):
         return Completed(message="nothing has changed since the last rebuild")
     layout = Layout(root, experiment)

@@ -11,7 +11,7 @@ from prefect.states import Completed
 from pipeline.errors import PublishError
 from pipeline.flows.alert import send_alert
 from pipeline.flows.commands import LineLog, run_facets
-from pipeline.flows.environment import repository_root, start_flow
+from pipeline.flows.environment import repository_root
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -35,7 +35,7 @@ def retrain(experiment: str) -> State:
     Args:
         experiment: its name.
     """
-    root = start_flow()
+    root = repository_root()
     plan = ask_policy(experiment)
     lines = [f"- {line}" for line in plan["reasons"] or plan["facts"]]
     decision = "A retraining is due" if plan["reasons"] else "No retraining is due"

@@ -1,8 +1,11 @@
 """The service: deployments with their schedules, a runner that executes runs in processes, and the inbox poller."""
 
 import asyncio
+import functools
 import os
+import shlex
 import signal
+import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,6 +15,8 @@ from uuid import UUID
 import psutil
 from prefect.context import refresh_global_settings_context
 from prefect.runner import Runner
+from prefect.runner import runner as runner_module
+from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.settings import PREFECT_API_URL
 
 from pipeline.config import load_params
@@ -25,6 +30,12 @@ from pipeline.operations.locks import service_lock
 from stages._entry import SUPERVISOR
 
 _RUNS_AT_ONCE = 8
+# As Prefect starts a run, but one that ends with the service from its first moment: asking for a server that is gone,
+# it would wait for minutes. In a session of its own: its end must not reach what started the service.
+_RUN = (
+    "import os, runpy; os.setsid(); from stages._entry import end_with_supervisor; end_with_supervisor(); "
+    "runpy.run_module('prefect.engine', run_name='__main__')"
+)
 _SECONDS_TO_END = 5.0
 
 
@@ -64,6 +75,8 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
         if alert_url:
             register_alert(alert_url)
         # Schedules stay as they are while the service is down: the next start finds them.
+        start = functools.partial(EngineCommandStarter, command=shlex.join([sys.executable, "-c", _RUN]))
+        runner_module.EngineCommandStarter = start  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
         runner = _Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
         close_lost_runs([_add(runner, deployment) for deployment in deployments_of(params)])
         stop = threading.Event()

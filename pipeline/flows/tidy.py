@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from pipeline.flows.commands import LineLog, run_facets
-from pipeline.flows.environment import repository_root, start_flow
+from pipeline.flows.environment import repository_root
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -25,6 +25,5 @@ def tidy(experiment: str) -> State:
     Args:
         experiment: its name.
     """
-    start_flow()
     result = make_room(experiment)
     return Completed(message=f"{result['freed_mebibytes']} MiB freed, {len(result['versions'])} versions deleted")
