@@ -19,6 +19,7 @@ from pipeline.operations.locks import HeldLock
 from pipeline.operations.process_group import ProcessGroup
 from stages._entry import SUPERVISOR
 
+_FULL = 2**20  # bytes
 TAIL_LINES = 50
 """Last lines of a failed command that its message repeats."""
 
@@ -161,5 +162,9 @@ def _failure(arguments: Sequence[str], code: int, output: DvcOutput) -> Pipeline
         what = f"stage {target} must end with exit code 0, got {status}"
     else:
         what = f"dvc {' '.join(arguments)} must end with exit code 0, got {code}"
+    free = shutil.disk_usage(output.log.parent).free
+    if free < _FULL:
+        # DVC's own databases say "disk I/O error" then.
+        what = f"{what}, and only {free / 2**20:.1f} MiB of free disk are left: make room and run again"
     tail = "\n".join(output.lines[-TAIL_LINES:])
     return ResourceError(f"{what}; its last lines follow, all of them are in {output.log}\n{tail}")

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -58,6 +59,15 @@ def test_a_stage_that_crashes_is_reported_with_its_last_lines_and_the_log(tmp_pa
 def test_a_command_that_dvc_refuses_is_reported(tmp_path: Path) -> None:
     root = mini_repository(tmp_path / "r", {"a": "'true'"})
     with pytest.raises(ResourceError, match=r"dvc repro nothing must end with exit code 0, got 255"):
+        dvc(root, ["repro", "nothing"])
+
+
+def test_a_full_disk_is_named_where_dvc_says_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = mini_repository(tmp_path / "r", {"a": "'true'"})
+    monkeypatch.setattr(adapter.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**19))
+    with pytest.raises(
+        ResourceError, match=r"got 255, and only 0\.5 MiB of free disk are left: make room and run again"
+    ):
         dvc(root, ["repro", "nothing"])
 
 
