@@ -47,7 +47,9 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
         print(f"{stage}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        _end_at_once(128 + signal.SIGINT)
+    except SystemExit as end:
+        _end_at_once(int(end.code or 0))
     sys.exit(0)
 
 
@@ -58,6 +60,13 @@ def _experiment(stage: str, arguments: list[str]) -> str:
             f"run python -m stages.{stage} EXPERIMENT"
         )
     return arguments[0]
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End without the interpreter's own end, which aborts where other threads are computing."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,3 +109,30 @@ def test_a_stage_ends_when_its_supervisor_dies(empty_repository: Repository) -> 
     while any(inhabitants(empty_repository.root).values()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not any(inhabitants(empty_repository.root).values())
+
+
+_BUSY = """
+import sys, torch
+from pipeline.training.side_by_side import run_in_rounds
+from stages._entry import stage_main
+
+def work(seed):
+    print("busy", flush=True)
+    while True:
+        torch.ones(300, 300) @ torch.ones(300, 300)
+
+sys.argv = ["train.py", "tiny"]
+stage_main(lambda layout, params: run_in_rounds(work, [0, 1], 2), ("seeds",))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stage_that_trains_two_seeds_at_once_ends_when_it_is_told_to(template: Repository, number: int) -> None:
+    command = [sys.executable, "-c", _BUSY]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=template.root, **pipes) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["busy\n"] * 2
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + number, "")
