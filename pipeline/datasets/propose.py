@@ -25,7 +25,7 @@ _FEWEST = 20
 _LONGEST_SIDE = 64
 _GREY_TOLERANCE = 2
 _IMAGES_PER_COMPONENT = 20
-_FEWEST_FOR_FULL = 1000  # images: enough for the covariances of 25 components
+_FEWEST_FOR_FULL = 10_000  # images: with fewer, clusters of the shallow facet become vague
 _STEPS = 6000
 """Optimisation steps that an experiment of this size needs to settle, both phases together."""
 
@@ -155,7 +155,7 @@ def _choose_model(pixels: UInt8[np.ndarray, "image channel height width"], n_ima
         ),
     }
     if n_images >= _FEWEST_FOR_FULL:
-        model["covariance"] = ("full", "clusters may be slanted; as in the shipped experiments")
+        model["covariance"] = ("full", "clusters may be slanted; as for MNIST")
     if extreme > 0.8 and not is_colour:
         return model | {"likelihood": ("bernoulli", f"{extreme:.0%} of the pixels are nearly black or white")}
     sigma = min(0.6, max(0.1, round(0.1 * (n_inputs / 64) ** 0.284, 2)))
