@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-_EVERY = re.compile(r"every ([1-9][0-9]*) (minutes?|hours?|days?)")
+_EVERY = re.compile(r"every ([1-9][0-9]{0,4}) (minutes?|hours?|days?)")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,#-]+")
 
 
@@ -16,14 +16,13 @@ def interval_of(when: str) -> timedelta | None:
     """
     every = _EVERY.fullmatch(when)
     if every:
-        unit = every[2] if every[2].endswith("s") else f"{every[2]}s"
-        return timedelta(**{unit: int(every[1])})
+        return timedelta(**{f"{every[2].removesuffix('s')}s": int(every[1])})
     fields = when.split()
     if len(fields) == 5 and all(_CRON_FIELD.fullmatch(field) for field in fields):
         return None
     raise ValueError(
-        "a schedule must be a cron expression of five fields, or 'every' with a number of minutes, hours or days, "
-        f"got {when!r}"
+        "a schedule must be a cron expression of five fields, or 'every' with a number (below 100000) of minutes, hours "
+        f"or days, got {when!r}"
     )
 
 

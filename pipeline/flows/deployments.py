@@ -9,6 +9,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from pipeline.config import Params
 from pipeline.config.when import interval_of
+from pipeline.errors import ConfigError
 from pipeline.flows.ingest import ingest
 from pipeline.flows.rebuild import rebuild
 from pipeline.flows.retrain import retrain
@@ -16,7 +17,11 @@ from pipeline.flows.tidy import tidy
 
 
 def deployments_of(params: Params) -> list[RunnerDeployment]:
-    """Return the deployments of all active experiments, named ``<flow>/<experiment>``."""
+    """Return the deployments of all active experiments, named ``<flow>/<experiment>``.
+
+    Raises:
+        ConfigError: a cron expression names times that do not exist.
+    """
     return [deployment for experiment in params.active for deployment in _of_experiment(params, experiment)]
 
 
@@ -45,4 +50,9 @@ def _of_experiment(params: Params, experiment: str) -> list[RunnerDeployment]:
 
 def _schedule(when: str, timezone: str) -> Schedule:
     interval = interval_of(when)
-    return Cron(when, timezone=timezone) if interval is None else Interval(interval, timezone=timezone)
+    if interval is not None:
+        return Interval(interval, timezone=timezone)
+    try:
+        return Cron(when, timezone=timezone)
+    except ValueError:
+        raise ConfigError(f"a schedule's cron expression must name times that exist, got {when!r}; mend it") from None

@@ -3,10 +3,9 @@
 A step of a small network is too short to be shared: two threads make it half as fast again, two seeds twice as fast.
 """
 
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import torch
 
@@ -14,51 +13,36 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass
-class _Call(Generic[Item, Result]):
-    """One item's work, in a thread."""
+def run_in_rounds(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:
+    """Do the same work for every item, ``at_once`` at a time, and return the results in order.
 
-    work: Callable[[Item], Result]
-    item: Item
-    n_threads: int
-    results: list[Result] = field(default_factory=list)
-    error: BaseException | None = None
-
-    def run(self) -> None:
-        torch.set_num_threads(self.n_threads)  # of this thread alone
-        try:
-            self.results.append(self.work(self.item))
-        except BaseException as error:  # noqa: BLE001 - raised again where the work was asked for
-            self.error = error
-
-
-def run_in_rounds(work: Callable[[Item], Result], items: Sequence[Item], n_threads: int) -> list[Result]:
-    """Do the same work for every item, ``n_threads`` at a time, and return the results in order.
-
-    An item that fails does not stop those of its round; the first error is raised when they have ended. The last round
-    may have fewer items, with more threads for each.
+    The items of a round share torch's threads; the last round may have fewer items, with more threads for each. An item
+    that fails does not stop those of its round; the first error is raised when they have ended.
 
     Args:
-        work: what to do. With one item a round it runs in this thread.
+        work: what to do. An item that is alone in its round is done in this thread.
         items: what to do it for.
-        n_threads: threads that may compute at the same time.
+        at_once: items of a round.
     """
+    n_threads = torch.get_num_threads()
     results: list[Result] = []
-    for start in range(0, len(items), n_threads):
-        some = items[start : start + n_threads]
-        calls = [_Call(work, item, n_threads // len(some)) for item in some]
-        if len(calls) == 1:
-            calls[0].run()
+    for start in range(0, len(items), at_once):
+        some = items[start : start + at_once]
+        if len(some) == 1:
+            results.append(work(some[0]))
         else:
-            # Daemons: a stage that is told to end does not wait for them, as every seed has its resume file.
-            threads = [threading.Thread(target=call.run, name=f"seed-{i}", daemon=True) for i, call in enumerate(calls)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        for call in calls:
-            if call.error is not None:
-                raise call.error
-            results += call.results
-    torch.set_num_threads(n_threads)
+            results += _side_by_side(work, some, max(1, n_threads // len(some)))
+        torch.set_num_threads(n_threads)  # the work may have asked for fewer
     return results
+
+
+def _side_by_side(work: Callable[[Item], Result], items: Sequence[Item], n_threads: int) -> list[Result]:
+    # torch's number of threads belongs to the thread that sets it.
+    pool = ThreadPoolExecutor(len(items), "seed", initializer=torch.set_num_threads, initargs=(n_threads,))
+    try:
+        futures = [pool.submit(work, item) for item in items]
+        wait(futures)
+        return [future.result() for future in futures]
+    finally:
+        # A stage that is told to end does not wait for its seeds: each has its resume file.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.config import load_params
+from pipeline.config import Params, load_params
 from pipeline.config.when import interval_of
+from pipeline.errors import ConfigError
 from tests.repository import PROJECT
 
 
@@ -25,23 +26,35 @@ def test_when(when: str, expected: timedelta | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "when", ["", "every hour", "every 0 hours", "every 2 weeks", "0 3 * *", "0 3 * * * *", "a; b c d e"]
+    "when",
+    ["", "every hour", "every 0 hours", "every 2 weeks", "every 999999 days", "0 3 * *", "0 3 * * * *", "a; b c d e"],
 )
 def test_neither_cron_nor_interval(when: str) -> None:
     with pytest.raises(ValueError, match="a schedule must be a cron expression"):
         interval_of(when)
 
 
-def test_an_interval_becomes_a_schedule_in_its_time_zone() -> None:
-    from pipeline.flows.deployments import deployments_of
-
+def with_schedule(**changes: str) -> Params:
     params = load_params(PROJECT)
     (name,) = params.active
     experiment = params.experiment(name)
-    schedule = replace(experiment.schedule, rebuild="every 6 hours", timezone="Europe/Zurich")
-    changed = replace(params, experiments={**params.experiments, name: replace(experiment, schedule=schedule)})
+    changed = replace(experiment, schedule=replace(experiment.schedule, **changes))
+    return replace(params, experiments={**params.experiments, name: changed})
+
+
+def test_times_that_do_not_exist_are_refused() -> None:
+    from pipeline.flows.deployments import deployments_of
+
+    with pytest.raises(ConfigError, match=r"must name times that exist, got '99 99 \* \* \*'"):
+        deployments_of(with_schedule(rebuild="99 99 * * *"))
+
+
+def test_an_interval_becomes_a_schedule_in_its_time_zone() -> None:
+    from pipeline.flows.deployments import deployments_of
+
+    changed = with_schedule(rebuild="every 6 hours", timezone="Europe/Zurich")
     found = {each.flow_name: [one.schedule for one in each.schedules or []] for each in deployments_of(changed)}
     assert found["ingest"] == []
     assert [(one.interval, one.timezone) for one in found["rebuild"]] == [(timedelta(hours=6), "Europe/Zurich")]
-    assert found["retrain"] == found["rebuild"] or len(found["retrain"]) == 1
+    assert [one.interval for one in found["retrain"]] == [timedelta(hours=6)]
     assert [one.cron for one in found["tidy"]] == ["0 5 * * 0"]

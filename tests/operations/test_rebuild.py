@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from pipeline.errors import BusyError, ConfigError, DataError, ModelError, ResourceError
+from pipeline.errors import BusyError, ConfigError, DataError, ModelError, PublishError, ResourceError
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import rebuild
 from pipeline.tables import History
@@ -124,6 +124,17 @@ def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> N
     (repository.root / "data" / "own" / "images.npz").unlink()
     with pytest.raises(DataError, match=r"images\.npz"):
         rebuild(repository.root, EXPERIMENT)
+
+
+def test_an_unhealthy_model_is_not_published_and_the_old_version_answers(repository: Repository) -> None:
+    def spoil(sections: dict) -> None:
+        sections["seeds"] = [5]
+        sections["publish"]["gate"]["min_confidence"] = 1.0
+
+    repository.edit_params(spoil)
+    with pytest.raises(PublishError, match=r"mean confidence must be at least 1\.0 .*version 1 stays in service"):
+        rebuild(repository.root, EXPERIMENT)
+    assert published_version(repository) == 1
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,15 @@ def test_a_label_correction_runs_score_and_what_shows_it_only(repository: Reposi
 
 
 def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: Repository) -> None:
+    before = model_digests(repository)
     repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
-    with repository_lock(repository.root, "test") as held:
-        stale = stale_stages(Layout(repository.root, EXPERIMENT), held)
-    assert set(stale) == {"init_mog", "train", "score", "assign", "report"}
-    assert stale["init_mog"] == "input pipeline/model modified"
+    result = repository.rebuild()
+    actions = {stage["stage"]: stage["action"] for stage in result["stages"]}
+    assert actions.pop("preprocess") == "unchanged"
+    assert set(actions.values()) == {"ran"}
+    assert result["stages"][1]["reason"] == "input pipeline/model modified"
+    assert model_digests(repository) == before
+    assert result["is_new"] is False
 
 
 def test_only_what_a_change_reaches_runs_and_then_nothing(repository: Repository) -> None:

@@ -35,6 +35,16 @@ def test_one_at_a_time_stays_in_this_thread():
     assert names == [threading.current_thread().name] * 3
 
 
+def test_one_at_a_time_has_all_threads_even_where_the_one_before_asked_for_fewer():
+    def work(_):
+        found = torch.get_num_threads()
+        torch.set_num_threads(1)
+        return found
+
+    assert run_in_rounds(work, range(3), 1) == [2, 2, 2]
+    assert torch.get_num_threads() == 2
+
+
 def test_an_error_waits_for_the_others_of_its_round_and_stops_the_next():
     done = []
 

@@ -304,7 +304,7 @@ def test_seeds_beside_each_other_end_as_one_after_the_other(layout, trained, mon
         train(layout, SEEDS, TINY, SHORT)
     finally:
         torch.set_num_threads(1)
-    assert {"seed-0", "seed-1"} < at_once
+    assert {"seed_0", "seed_1"} < at_once
     for seed in SEEDS:
         one, other = (weights_path(each.artifact("model"), seed).read_bytes() for each in (layout, trained))
         assert one == other
