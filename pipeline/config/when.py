@@ -21,8 +21,8 @@ def interval_of(when: str) -> timedelta | None:
     if len(fields) == 5 and all(_CRON_FIELD.fullmatch(field) for field in fields):
         return None
     raise ValueError(
-        "a schedule must be a cron expression of five fields, or 'every' with a number (below 100000) of minutes, hours "
-        f"or days, got {when!r}"
+        "a schedule must be a cron expression of five fields, or 'every' with a number (below 100000) of minutes, "
+        f"hours or days, got {when!r}"
     )
 
 
