@@ -20,16 +20,16 @@ from pipeline.datasets.transform import ImageTransform
 from pipeline.layout import Layout
 
 _WORKERS = 2
-_CASES = {"JPEG 64": ("JPEG", 64, 8000), "JPEG 256": ("JPEG", 256, 3000), "JPEG 500": ("JPEG", 500, 1500)}
-_CASES |= {"PNG 28": ("PNG", 28, 10_000)}
+_CASES = {"JPEG 64": ("JPEG", 64, 32_000), "JPEG 256": ("JPEG", 256, 12_000), "JPEG 500": ("JPEG", 500, 6000)}
+_CASES |= {"PNG 28": ("PNG", 28, 32_000)}
 _SHORT = ("JPEG 64", "PNG 28")
 _NOTHING = np.empty(0, np.uint64)
 
 
 def measure(full: bool) -> list[Line]:
-    """Make files and time both sides; without ``full`` two kinds of files, a quarter of them."""
+    """Make files and time both sides; without ``full`` two kinds of files, an eighth of them."""
     cases = (
-        _CASES if full else {name: (kind, side, n // 4) for name, (kind, side, n) in _CASES.items() if name in _SHORT}
+        _CASES if full else {name: (kind, side, n // 8) for name, (kind, side, n) in _CASES.items() if name in _SHORT}
     )
     with ProcessPoolExecutor(_WORKERS) as pool:
         lines = [_case(name, *case, pool, 5 if full else 3) for name, case in cases.items()]

@@ -18,11 +18,12 @@ from torch import Tensor, distributions, nn
 from benchmarks.lines import Line, compare, report
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
+from pipeline.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network
-from pipeline.training.runtime import keep_freed_memory, limit_threads, resolve_runtime
+from pipeline.training.runtime import KEPT_MEMORY, limit_threads, resolve_runtime
 
 ROOT = Path(__file__).parent.parent
 _SHAPE = (1, 28, 28)
@@ -33,7 +34,7 @@ _BYTES_A_PARAMETER = 28  # Adam reads value, gradient and two moments, and write
 
 def measure(full: bool) -> list[Line]:
     """Return two lines: our step against its floor, and the plain step against ours."""
-    keep_freed_memory()
+    keep_freed_memory(KEPT_MEMORY)
     params = load_sections(ROOT, "mnist", ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = _images()

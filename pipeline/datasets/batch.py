@@ -8,7 +8,8 @@ from typing import Literal
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.arrays import ArrayFile
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob
+from pipeline.datasets.decode_worker import DecodeJob
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import list_folder
 from pipeline.datasets.location import is_url, locate

@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import BinaryIO, cast
 
-from pipeline.datasets.decode_worker import READY, DecodedFile, DecodeJob, Item, decode_chunk
+from pipeline.datasets.decode_worker import READY, DecodeJob, Item, decode_chunk
+from pipeline.datasets.decoded_file import DecodedFile, unpack
 from pipeline.errors import ResourceError
 
 _CHUNK = 64  # files
@@ -130,7 +131,7 @@ class _Process:
         self._is_ready = True
         pickle.dump((job, chunk), self._questions, protocol=5)
         self._questions.flush()
-        return pickle.load(self._answers)  # noqa: S301 - written by our own process
+        return unpack(pickle.load(self._answers))  # noqa: S301 - written by our own process
 
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

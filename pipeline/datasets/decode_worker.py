@@ -10,18 +10,18 @@ import pickle
 import stat
 import sys
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import UInt8
 
 from pipeline.datasets.decode import decode_image, open_header, without_warnings
+from pipeline.datasets.decoded_file import DecodedFile, pack
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
+from pipeline.memory import keep_freed_memory
 
 _LOOK_BEFORE_READING = 32 * 2**20
 """Files above so many bytes have their header checked before they are read."""
+
+_KEPT_MEMORY = 32 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,6 @@ class DecodeJob:
     transform: ImageTransform | None
     pixel_bytes: int | None
     with_encoded: bool
-
-
-class DecodedFile(NamedTuple):
-    """One file's outcome: a reason why it was refused, or the rest."""
-
-    name: str
-    reason: str | None
-    hash: int = 0
-    shape: tuple[int, int, int] = (0, 0, 0)  # channel, height, width at the source
-    pixels: UInt8[np.ndarray, "channel height width"] | None = None
-    encoded: bytes | None = None
 
 
 SPECIAL = {
@@ -113,7 +102,7 @@ def _decode_one(job: DecodeJob, real_root: str | None, name: str, data: bytes | 
         None,
         content,
         (n_channels, height, width),
-        None if too_large else np.ascontiguousarray(wanted),
+        None if too_large else wanted,
         data if job.with_encoded else None,
     )
 
@@ -144,6 +133,7 @@ def serve() -> None:
 
     Only :mod:`pipeline.datasets.decode_pool` speaks to it.
     """
+    keep_freed_memory(_KEPT_MEMORY)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     questions = sys.stdin.buffer
@@ -154,5 +144,5 @@ def serve() -> None:
             job, items = pickle.load(questions)  # noqa: S301 - written by the parent process
         except EOFError:
             return
-        pickle.dump(decode_chunk(job, items), answers, protocol=5)
+        pickle.dump(pack(decode_chunk(job, items)), answers, protocol=5)
         answers.flush()

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob
+from pipeline.datasets.decode_worker import DecodeJob
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.listing import Listing, list_folder, printable
 from pipeline.datasets.location import beside, is_url, locate
 from pipeline.datasets.own_labels import FOLDER, Labels, labels_of_files, labels_of_folders

@@ -8,13 +8,14 @@ from jaxtyping import Shaped
 
 from pipeline.datasets.batch import Delivery
 from pipeline.datasets.decode import encode_png
-from pipeline.datasets.decode_worker import DecodedFile
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import format_ids
 from pipeline.datasets.store import ImageStore, StoreWriter, create_store
 from pipeline.datasets.transform import Shape
 from pipeline.storage import require_free_space
 
-_BLOCK = 256
+_BLOCK = 512  # images; HDF5 takes as long for a few
+_BLOCK_BYTES = 2**24
 
 
 class GrowingStore:
@@ -33,16 +34,33 @@ class GrowingStore:
         self._shape: Shape | None = None
         self._context: Any = None
         self._writer: StoreWriter | None = None
+        self._waiting: list[DecodedFile] = []
+        self._waiting_bytes = 0
 
     def __enter__(self) -> "GrowingStore":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if self._context is not None:
-            self._context.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        try:
+            if kind is None:
+                self._write_waiting()
+        finally:
+            if self._context is not None:
+                self._context.__exit__(kind, *error)
 
     def append(self, files: list[DecodedFile]) -> None:
         """Append images that have pixels, encoded bytes or both; batch ids stay empty."""
+        self._waiting += files
+        self._waiting_bytes += sum(map(_bytes_held, files))
+        if len(self._waiting) >= _BLOCK or self._waiting_bytes >= _BLOCK_BYTES:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            self._write(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _write(self, files: list[DecodedFile]) -> None:
         fits = all(file.pixels is not None and file.shape == (self._shape or files[0].shape) for file in files)
         if self._writer is None:
             shape = files[0].shape if fits else None
@@ -81,6 +99,10 @@ class GrowingStore:
 def new_ids(hashes: list[int]) -> Shaped[np.ndarray, " image"]:
     """Return the ids of images that are the first with their content."""
     return format_ids(np.array(hashes, np.uint64), np.ones(len(hashes), np.int64))
+
+
+def _bytes_held(file: DecodedFile) -> int:
+    return (0 if file.pixels is None else file.pixels.nbytes) + len(file.encoded or b"")
 
 
 def _bytes_stored(files: list[DecodedFile], shape: Shape | None) -> int:

@@ -80,7 +80,9 @@ def _condense(pixels: UInt8[np.ndarray, " byte"]) -> bytes:
     sums: list[Any] = []
     for start in range(0, n_words, _KEY_WORDS):
         part = words[start : start + _KEY_WORDS]
-        sums += [part @ _KEYS[0, : len(part)], part.byteswap() @ _KEYS[1, : len(part)]]
+        keys = _KEYS[:, : len(part)]
+        # Faster than the scalar product, which numpy has no vector code for.
+        sums += [(part * keys[0]).sum(), (part.byteswap() * keys[1]).sum()]
     return np.array(sums, "<u8").tobytes() + pixels[n_words * 8 :].tobytes()
 
 

@@ -16,7 +16,8 @@ from pipeline.datasets.array_files import open_arrays
 from pipeline.datasets.arrays import ArrayFile
 from pipeline.datasets.batch import Kind, kind_of
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, Item
+from pipeline.datasets.decode_worker import DecodeJob, Item
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import Listing, list_folder
 from pipeline.datasets.location import locate

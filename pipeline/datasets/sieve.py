@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, UInt64
 
-from pipeline.datasets.decode_worker import DecodedFile
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.listing import printable
 from pipeline.datasets.transform import ImageTransform, Shape
 from pipeline.errors import DataError

@@ -1,6 +1,5 @@
 """Where and how precisely a stage computes: ``auto`` resolved to a device and a precision."""
 
-import ctypes
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,9 @@ from pipeline.errors import ResourceError
 from pipeline.model import MultiFacetVae
 from pipeline.model.precision import multiplies_bfloat16
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
-_LARGEST_ON_HEAP, _KEPT = 32 << 20, 1 << 30  # bytes
+KEPT_MEMORY = 1 << 30
+"""Bytes that a training process keeps when it frees them: every step asks for the same buffers again."""
+
 _LEAST_PARALLEL = 5e8  # operations of a step; below it, threads wait for each other longer than they work
 
 
@@ -55,14 +55,3 @@ def limit_threads(model: MultiFacetVae, batch_size: int) -> None:
     # Two operations a weight and image in each of three products: forward, and both gradients.
     if 6 * n_weights * batch_size < _LEAST_PARALLEL:
         torch.set_num_threads(1)
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees, where its C library can: every step allocates the same buffers again.
-
-    By default glibc gives large buffers back at once, and the kernel clears each page anew: up to a tenth of a step.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -13,6 +13,7 @@ from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.datasets import ImageStore
 from pipeline.errors import ModelError, ResourceError
 from pipeline.layout import Layout
+from pipeline.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
 from pipeline.progress import progress, silence
@@ -21,7 +22,7 @@ from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
-from pipeline.training.runtime import Runtime, keep_freed_memory, limit_threads, resolve_runtime
+from pipeline.training.runtime import KEPT_MEMORY, Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
 from pipeline.training.side_by_side import run_in_rounds
 from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
@@ -60,7 +61,7 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         runtime = resolve_runtime(params)
         prepared = layout.prepared / "train.h5"
         _check_init(layout, seeds)
-        keep_freed_memory()
+        keep_freed_memory(KEPT_MEMORY)
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
         key = resume_key([model, params, runtime.describe(), *([team.size] if team.size > 1 else [])], [prepared])
         job = _Job(layout, model, params, images, runtime, layout.work("train", key), team)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, Item, decode_chunk
+from pipeline.datasets.decode_worker import DecodeJob, Item, decode_chunk
+from pipeline.datasets.decoded_file import DecodedFile
 
 _DIGITS = PreprocessParams(
     source="digits",

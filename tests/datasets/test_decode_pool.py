@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.datasets import decode_pool, decode_worker
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodedFile, DecodeJob, decode_chunk, read_regular
+from pipeline.datasets.decode_worker import DecodeJob, decode_chunk, read_regular
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError, ResourceError
