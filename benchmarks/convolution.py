@@ -5,7 +5,6 @@ both gradients, in our precision and on the same threads, without the gathering 
 would write first: ``nn.Conv2d``, ``torch.distributions``, Adam, single precision, one plane a channel.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, distributions, nn
 
 from benchmarks.lines import Line, compare, line_of, report
+from benchmarks.machine import peak_mib
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.model import MultiFacetVae
@@ -87,7 +87,7 @@ def peak_of(which: str) -> None:
         step = _plain_step(params.model, params.train, images)
     for _ in range(0 if which == "nothing" else 3):
         step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_mib())
 
 
 def _peak_mib(which: str) -> int:

@@ -1,7 +1,5 @@
 """How fast image files become a shard, beside what the processors decode with the image library alone."""
 
-import resource
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.lines import Line, compare, report
+from benchmarks.machine import peak_mib
 from pipeline.config import load_params
 from pipeline.datasets.batch import open_delivery
 from pipeline.datasets.shard import write_shard
@@ -33,8 +32,7 @@ def measure(full: bool) -> list[Line]:
     )
     with ProcessPoolExecutor(_WORKERS) as pool:
         lines = [_case(name, *case, pool, 5 if full else 3) for name, case in cases.items()]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    more = {"peak_mib": round(peak / (1024 if sys.platform == "linux" else 2**20)), "processes": _WORKERS}
+    more = {"peak_mib": peak_mib(), "processes": _WORKERS}
     return [replace(line, more=more) for line in lines]
 
 

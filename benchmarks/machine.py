@@ -2,9 +2,13 @@
 
 import os
 import platform
+import re
+import resource
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +30,15 @@ def describe_machine() -> dict[str, Any]:
         "is_clean": not _git("status", "--porcelain", "--untracked-files=no"),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def peak_mib() -> int:
+    """Return the peak memory of this process."""
+    if sys.platform == "linux":
+        # Not getrusage, which also knows the memory of the process that started this one.
+        (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        return round(int(peak) / 1024)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
 def _processor() -> str:

@@ -12,9 +12,7 @@ Processor seconds, all threads together, stand beside the clock's: on a busy mac
 import argparse
 import json
 import multiprocessing
-import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,7 +23,7 @@ import numpy as np
 
 from benchmarks import toy
 from benchmarks.lines import RESULTS, Side
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, peak_mib
 from pipeline.assignment import Shard, assign_shards
 from pipeline.layout import Layout
 from pipeline.storage import disk_usage, write_json
@@ -78,7 +76,7 @@ def _assign(root: Path, n_images: int) -> dict[str, Any]:
     images, name = toy.load_images(_SHARD)
     model = root / "model"
     toy.write_model(model, images[:3200])
-    before = _peak_mib()
+    before = peak_mib()
     costs, n_bytes = [], 0
     for number in range(n_images // _SHARD):
         batch_id = f"b-{number:012x}"
@@ -103,7 +101,7 @@ def _assign(root: Path, n_images: int) -> dict[str, Any]:
         "microseconds_an_image_last_tenth": _pair(microseconds[-tenth:].mean(0)),
         "bytes_an_image": round(n_bytes / _SHARD, 1),
         "peak_mib_before": before,
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
     }
 
 
@@ -130,7 +128,7 @@ def _tables(root: Path, n_rows: int) -> dict[str, Any]:
         "seconds_to_publish_10000": [_pair(cost) for cost in batches],
         **{f"seconds_{name}": values for name, values in asked.items()},
         "bytes_a_row": round(disk_usage(layout.published / "parts") / start, 1),
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
     }
 
 
@@ -143,10 +141,6 @@ def _cost(work: Side) -> Cost:
 
 def _pair(cost: Sequence[float]) -> dict[str, float]:
     return {"clock": round(float(cost[0]), 3), "processors": round(float(cost[1]), 3)}
-
-
-def _peak_mib() -> int:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20))
 
 
 if __name__ == "__main__":

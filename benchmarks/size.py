@@ -10,7 +10,6 @@ processor, since only the latter say much on a machine that others use too.
 """
 
 import multiprocessing
-import re
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, peak_mib
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.datasets.identity import batch_id, format_ids, hash_images
@@ -88,7 +87,7 @@ def _measure(layout: Layout, n_images: int, warm_up: Layout) -> dict[str, Any]:
         row[stage] = {
             "seconds": round(seconds, 2),
             "processor_seconds": round(processor_seconds, 2),
-            "peak_mebibytes": round(peak / 1024),
+            "peak_mebibytes": peak,
         }
         print(n_images, stage, row[stage], file=sys.stderr, flush=True)
     return row
@@ -104,13 +103,7 @@ def _run(stage: str, layout: Layout, warm_up: Layout, results: Any) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     module.run(layout, experiment)
     seconds = time.perf_counter() - start
-    results.put((seconds, time.process_time() - cpu, _peak_kibibytes()))
-
-
-def _peak_kibibytes() -> int:
-    # Not getrusage, which also knows the memory of the process that started this one.
-    (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(peak)
+    results.put((seconds, time.process_time() - cpu, peak_mib()))
 
 
 def _experiment() -> Experiment:
