@@ -25,6 +25,7 @@ PATIENCE = 180.0
 """Seconds after which something that should come has failed to, also on a slow machine under load."""
 
 _COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
+_ANEW = httpx.Limits(max_keepalive_connections=0)  # servers die here; a client a request would read certificates anew
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -43,6 +44,7 @@ class Service:
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _deployments: dict[str, str] = field(default_factory=dict)
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, limits=_ANEW))
 
     @property
     def root(self) -> Path:
@@ -85,6 +87,7 @@ class Service:
     def stop(self) -> None:
         """End the service as Ctrl-C or systemd do."""
         assert self._process is not None
+        self._client.close()
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(PATIENCE)
 
@@ -103,7 +106,7 @@ class Service:
         """Post to the Prefect API."""
         end = time.monotonic() + PATIENCE
         # "Service unavailable" is what a server under load answers whose database is locked; clients try again.
-        while (response := httpx.post(f"{self.api}{path}", json=body, timeout=60)).status_code == 503:
+        while (response := self._client.post(f"{self.api}{path}", json=body)).status_code == 503:
             assert time.monotonic() < end, response.text
             time.sleep(0.5)
         assert response.is_success, (path, response.text)
@@ -112,14 +115,14 @@ class Service:
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment, as the button on its page does, and return the run's id."""
         if flow not in self._deployments:
-            found = httpx.get(f"{self.api}/deployments/name/{flow}/{EXPERIMENT}", timeout=60).json()
+            found = self._client.get(f"{self.api}/deployments/name/{flow}/{EXPERIMENT}").json()
             self._deployments[flow] = found["id"]
         path = f"/deployments/{self._deployments[flow]}/create_flow_run"
         return self.ask(path, parameters=parameters, state={"type": "SCHEDULED"})["id"]
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return what Prefect knows about a run."""
-        return httpx.get(f"{self.api}/flow_runs/{run_id}", timeout=60).json()
+        return self._client.get(f"{self.api}/flow_runs/{run_id}").json()
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """Return all runs of a flow that are not merely scheduled, oldest first."""
@@ -165,9 +168,11 @@ class Service:
         found: list[psutil.Process] = []
         for process in psutil.process_iter():
             try:
-                ours = process.environ().get("FACETS_ROOT") == str(self.root) or process.pid == self._pid_or_none()
                 line = " ".join(process.cmdline())
-                if ours and process.status() != psutil.STATUS_ZOMBIE and all(word in line for word in words):
+                if not line or not all(word in line for word in words):  # the kernel's own have none
+                    continue
+                ours = process.environ().get("FACETS_ROOT") == str(self.root) or process.pid == self._pid_or_none()
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
@@ -206,9 +211,13 @@ class Service:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Ask until the answer is true; asking may fail while a server is down."""
+    """Ask until the answer is true; asking may fail while a server is down.
+
+    Between two questions the processors belong to whoever is waited for.
+    """
     end = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         try:
             if found := condition():
                 return found
@@ -216,7 +225,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
             if time.monotonic() > end:
                 raise
         assert time.monotonic() < end, f"still not so after {seconds:.0f} s"
-        time.sleep(0.1)
+        time.sleep(max(0.1, 4 * (time.monotonic() - asked)))
 
 
 def _free_port() -> int:

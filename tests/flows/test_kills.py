@@ -38,7 +38,7 @@ def test_whatever_dies_nothing_is_lost_and_nobody_cleans_up(service: Service, n_
             "images_after": service.n_rows(),
             "machine": describe_machine(),
         }
-        (PROJECT / "benchmarks" / "results" / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
+        (PROJECT / "benchmarks" / "results" / "kills-service.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def one_round(service: Service, generator: np.random.Generator, images: np.ndarray, batch_size: int) -> list[str]:

@@ -96,6 +96,7 @@ def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refuse
     original = (service.root / "params.yaml").read_text()
 
     def spoil(sections: dict) -> None:
+        sections["seeds"] = [0]
         sections["train"]["phases"][1]["epochs"] = 400
         sections["train"]["checkpoint_seconds"] = 0.3
         sections["publish"]["gate"]["min_confidence"] = 1.0

@@ -42,7 +42,7 @@ def test_an_accessibility_checker_finds_nothing_serious(
     if route in ("training", "scores", "batches"):
         browser.until("return document.querySelector('.chart .scatterlayer')")
     browser.until("return document.getAnimations().every((a) => a.playState === 'finished')")
-    found = selenium.Axe().run(browser.driver)["violations"]
+    found = selenium.Axe().run(browser.driver, options={"resultTypes": ["violations"]})["violations"]
     serious = [
         f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}"
         for rule in found

@@ -11,7 +11,7 @@ import numpy as np
 from tests.tables.builders import cycle, make_ids, published_bench
 
 _READER = """
-import json, sys
+import json, sys, time
 from pipeline.tables import query
 
 seen = []
@@ -27,6 +27,7 @@ while not seen or seen[-1]["images"] < int(sys.argv[2]):
     if not seen:
         print("ready", flush=True)
     seen.append(row)
+    time.sleep(0.05)  # the publisher shall get on
 print(json.dumps(seen))
 """
 
