@@ -34,7 +34,7 @@ MAX_READY_MS = 2000
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_an_accessibility_checker_finds_nothing_serious(
+def test_a_view_is_for_everybody_and_fits_the_screen(
     browser: Browser, page: Path, route: str, width: int, theme: str
 ) -> None:
     selenium = pytest.importorskip("axe_core_python.selenium")
@@ -42,6 +42,8 @@ def test_an_accessibility_checker_finds_nothing_serious(
     if route in ("training", "scores", "batches"):
         browser.until("return document.querySelector('.chart .scatterlayer')")
     browser.until("return document.getAnimations().every((a) => a.playState === 'finished')")
+    check_names_and_landmarks(browser)
+    check_nothing_is_wider(browser, width)
     found = selenium.Axe().run(browser.driver, options={"resultTypes": ["violations"]})["violations"]
     serious = [
         f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}"
@@ -52,23 +54,18 @@ def test_an_accessibility_checker_finds_nothing_serious(
     assert serious == []
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_nothing_is_wider_than_a_narrow_screen(browser: Browser, page: Path, route: str) -> None:
-    browser.open(page, route, 390)
-    assert browser.run("return document.documentElement.scrollWidth") <= 390
+def check_names_and_landmarks(browser: Browser) -> None:
+    assert browser.run("return document.querySelectorAll('h1').length") == 1
+    assert browser.run("return ['main', 'nav', 'header'].every((tag) => document.querySelector(tag))")
+    assert browser.run(NAMELESS) == []
+
+
+def check_nothing_is_wider(browser: Browser, width: int) -> None:
+    assert browser.run("return document.documentElement.scrollWidth") <= width
     wide = browser.run(
         "return [...document.querySelectorAll('#details[open]')].map((d) => d.scrollWidth - d.clientWidth)"
     )
     assert all(excess <= 0 for excess in wide)
-
-
-def test_headings_landmarks_and_names(browser: Browser, page: Path) -> None:
-    for route in ROUTES:
-        browser.open(page, route)
-        assert browser.run("return document.querySelectorAll('h1').length") == 1
-        assert browser.run("return ['main', 'nav', 'header'].every((tag) => document.querySelector(tag))")
-        nameless = browser.run(NAMELESS)
-        assert nameless == []
 
 
 def test_the_skip_link_comes_first_and_works(browser: Browser, page: Path) -> None:

@@ -14,7 +14,7 @@ from tests.repository import PROJECT, Repository
 DAG: dict[str, Any] = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 
 NO_RESULTS = {"config", "errors", "layout", "memory", "progress", "shapes"}
-"""Leaves that cannot alter an output: parameters arrive as declared values, the others are words, paths, types and buffers."""
+"""Leaves that cannot alter an output: parameters arrive as declared values, others are words, paths, types, buffers."""
 
 
 def test_the_stages_are_those_that_a_rebuild_knows() -> None:
