@@ -1,16 +1,18 @@
-"""One Gaussian mixture fitted by scikit-learn, with a regularisation that rises as far as the data need it."""
+"""One Gaussian mixture fitted from scikit-learn's k-means, with a regularisation that rises as the data need it."""
 
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from pipeline.errors import ModelError
+from pipeline.training.expectation import ExpectationMaximisation, Optimum
 
-_FITTING = threading.Lock()  # the filters of warnings belong to the whole process
+_STARTING = threading.Lock()  # the filters of warnings belong to the whole process
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class FitSettings:
 
     Attributes:
         covariance: form of the components' covariances.
-        reg_covar: scikit-learn's floor, raised tenfold up to ``max_escalations`` times.
+        reg_covar: added to every variance, raised tenfold up to ``max_escalations`` times.
         max_escalations: how often.
         max_iter: EM steps of one start.
         n_init: starts; the likeliest is kept.
@@ -55,10 +57,6 @@ def fit_mixture(
     Raises:
         ModelError: fewer images than components, or no fit succeeded within the escalations.
     """
-    # Imported when it is used: half of the start of a stage that fits nothing.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
     if len(latents) < n_components:
         raise ModelError(
             f"facet {facet} needs at least as many training images as components, got {len(latents)} images for "
@@ -66,32 +64,40 @@ def fit_mixture(
         )
     reg_covar = settings.reg_covar
     for _ in range(settings.max_escalations + 1):
-        mixture = GaussianMixture(
-            n_components,
-            covariance_type="diag" if settings.covariance == "diagonal" else "full",
-            reg_covar=reg_covar,
-            max_iter=settings.max_iter,
-            n_init=settings.n_init,
-            random_state=random_state,
-        )
         try:
-            with _FITTING, warnings.catch_warnings():
-                # A fit that has not converged, or latents with few distinct points, still gives usable start values.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture.fit(latents)
+            best = _best_of_starts(latents, n_components, replace(settings, reg_covar=reg_covar), random_state)
         except ValueError:
             reg_covar *= 10
         else:
-            return _fitted(mixture, settings.covariance, reg_covar)
+            found = best.components
+            weights, means, covariances = found.weights.numpy(), found.means.numpy(), found.covariances.numpy()
+            return FittedMixture(weights, means, covariances, reg_covar, best.converged)
     raise ModelError(
         f"the mixture of facet {facet} must be fitted on the encoder's latents, but it failed even with "
         f"reg_covar {reg_covar / 10:g}; raise init_mog.reg_covar or look for constant images"
     )
 
 
-def _fitted(mixture: Any, covariance: str, reg_covar: float) -> FittedMixture:
-    covariances = np.asarray(mixture.covariances_)
-    if covariance == "diagonal":
-        covariances = np.stack([np.diag(row) for row in covariances])
-    weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
-    return FittedMixture(weights, means, covariances, reg_covar, bool(mixture.converged_))
+def _best_of_starts(latents: np.ndarray, n_components: int, settings: FitSettings, random_state: int) -> Optimum:
+    fit = ExpectationMaximisation(torch.from_numpy(latents), settings.covariance, settings.reg_covar)
+    generator = np.random.RandomState(random_state)  # one for all starts, as in scikit-learn's GaussianMixture
+    best: Optimum | None = None
+    for _ in range(settings.n_init):
+        start = torch.from_numpy(_k_means(latents, n_components, generator)).long()
+        found = fit.run(start, n_components, settings.max_iter)
+        if best is None or found.bound > best.bound:
+            best = found
+    if best is None:
+        raise ValueError("a fit needs at least one start")
+    return best
+
+
+def _k_means(latents: np.ndarray, n_components: int, generator: np.random.RandomState) -> np.ndarray:
+    # Imported when it is used: half of the start of a stage that fits nothing.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    k_means: Any = KMeans(n_components, n_init=1, random_state=generator)  # type: ignore[arg-type]
+    with _STARTING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # few distinct points still give usable start values
+        return k_means.fit(latents).labels_

@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from pipeline.config.sections import PretrainParams
 from pipeline.errors import ModelError
 from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed
@@ -55,27 +56,40 @@ def test_weights_stay_uniform():
     torch.testing.assert_close(model.prior(0).covariance.matrices(), 0.01 * torch.eye(2).expand(1, 4, 2, 2))
 
 
-def constant_latents(n=40):
-    """Their variance is the difference of two large equal squares, which rounding makes negative."""
-    return [torch.full((1, n, dim), 1e3 + 1 / 3, dtype=torch.float64) for dim in TINY.latent_dims]
+FULL = replace(TINY, covariance="full", latent_dims=(6, 6))
+PRETRAINED = replace(INIT, reg_covar=1e-12, pretrain=PretrainParams(1, 1, 1, 1.0, 0.0))
+"""Latents of pretrained networks are fitted with the model's own form of covariance."""
 
 
-def test_regularisation_is_raised_tenfold_for_constant_latents():
-    model = started_model(dtype=torch.float64)
-    (fits,) = init_mixtures(model, [0], constant_latents(), replace(INIT, reg_covar=1e-12))
+def collinear_latents(n=40):
+    """Their covariance has no inverse, and rounding makes it indefinite."""
+    x = 1e4 * torch.randn(1, n, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return [x / torch.arange(1, dim + 1) for dim in FULL.latent_dims]
+
+
+def test_regularisation_is_raised_tenfold_for_collinear_latents():
+    model = started_model(FULL, dtype=torch.float64)
+    (fits,) = init_mixtures(model, [0], collinear_latents(), PRETRAINED)
     for fit in fits:
         steps = np.log10(fit.reg_covar / 1e-12)
         assert steps >= 1
         assert steps == pytest.approx(round(steps))
+
+
+def test_constant_latents_need_nothing_more():
+    latents = [torch.full((1, 40, dim), 1e3 + 1 / 3, dtype=torch.float64) for dim in TINY.latent_dims]
+    model = started_model(dtype=torch.float64)
+    (fits,) = init_mixtures(model, [0], latents, replace(INIT, reg_covar=1e-12))
+    assert [fit.reg_covar for fit in fits] == [1e-12] * 2
     torch.testing.assert_close(model.prior(0).means.max().item(), 1e3 + 1 / 3)
 
 
 def test_escalation_is_bounded():
-    params = replace(INIT, reg_covar=1e-12, max_escalations=1)
+    params = replace(PRETRAINED, max_escalations=1)
     with pytest.raises(
         ModelError, match=r"facet 0 must be fitted .* even with reg_covar 1e-11; raise init_mog\.reg_covar"
     ):
-        init_mixtures(started_model(dtype=torch.float64), [0], constant_latents(), params)
+        init_mixtures(started_model(FULL, dtype=torch.float64), [0], collinear_latents(), params)
 
 
 def test_more_components_than_images_are_refused():
