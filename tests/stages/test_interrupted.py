@@ -117,7 +117,7 @@ from pipeline.training.side_by_side import run_in_rounds
 from stages._entry import stage_main
 
 def work(seed):
-    print("busy", flush=True)
+    print("busy\\n", end="", flush=True)  # at once, or the other thread's word gets in between
     while True:
         torch.ones(300, 300) @ torch.ones(300, 300)
 
@@ -131,8 +131,11 @@ def test_a_stage_that_trains_two_seeds_at_once_ends_when_it_is_told_to(template:
     command = [sys.executable, "-c", _BUSY]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=template.root, **pipes) as process:
-        assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["busy\n"] * 2
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["busy\n"] * 2
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, said) == (128 + number, "")
