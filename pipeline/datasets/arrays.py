@@ -1,5 +1,6 @@
 """Sources ``npy`` and ``hdf5``: one array of images in a file."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ class ArrayFile:
         with open_arrays(self._location) as (images, others):
             labels = self._read_labels(images.shape[0], others)
             channel_axis = image_layout(images, self._params.max_pixels)
-            step = rows_per_block(int(np.prod(images.shape[1:])) * images.dtype.itemsize)
+            step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
             for start in range(0, images.shape[0], step):
                 stop = min(start + step, images.shape[0])
                 pixels = to_uint8(images.read(stop - start), images.name)
@@ -113,7 +114,7 @@ def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
         )
     if 0 in shape:
         raise DataError(f"{images.name} must hold at least one image of at least one pixel, got shape {shape}")
-    n_pixels = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
+    n_pixels = math.prod(shape[1:]) // (1 if axis is None else shape[axis])
     if n_pixels > max_pixels:
         raise DataError(
             f"{images.name} must have images of at most max_pixels = {max_pixels} pixels, got {n_pixels}; "

@@ -1,6 +1,7 @@
 """The four IDX files of MNIST (and of data sets in the same files): checked first, then read with torchvision."""
 
 import gzip
+import math
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def read_idx(path: Path, n_axes: int) -> UInt8[np.ndarray, "..."]:
         DataError: wrong magic number, a size that its length contradicts, or a damaged gzip.
     """
     shape = _header(path, n_axes)
-    expected = 4 + 4 * n_axes + int(np.prod(shape, dtype=np.int64))
+    expected = 4 + 4 * n_axes + math.prod(shape)  # of any size, whereas 64 bits would overflow
     with _unpacked(path, expected) as plain:
         length = plain.stat().st_size
         if length != expected:

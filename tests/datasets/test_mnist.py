@@ -175,6 +175,15 @@ def test_no_images_are_no_fault_of_the_file(tmp_path: Path) -> None:
     assert read_idx(path, 3).shape == (0, 4, 4)
 
 
+@pytest.mark.parametrize("name", ["a-idx3-ubyte", "a-idx3-ubyte.gz"])
+def test_a_header_beyond_any_memory_is_an_error(tmp_path: Path, name: str) -> None:
+    header = idx_bytes(np.zeros((1, 1, 1), np.uint8))[:4] + np.array([2**31 + 5, 2**31, 2**18], ">u4").tobytes()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(header) if name.endswith(".gz") else header)
+    with pytest.raises(DataError, match=r"must hold 12089258\d+ bytes, as its header says .* got 16"):
+        read_idx(path, 3)
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_fuzzed_files_give_an_error_or_the_right_pixels(tmp_path: Path, data: st.DataObject) -> None:
