@@ -55,3 +55,10 @@ def repository(template: Repository, tmp_path: Path) -> Repository:
 def empty_repository(tmp_path: Path) -> Repository:
     """A repository with the tiny experiment, in which nothing has run yet."""
     return Repository.create(tmp_path / "repository")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage where hundreds of drawn examples go over lines that other tests cover."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.no_cover)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torchvision.datasets.mnist import read_image_file
 
 from pipeline.datasets.mnist import Mnist, read_idx
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from tests.datasets.builders import preprocess
 from tests.datasets.files import idx_bytes, write_mnist
+
+pytestmark = pytest.mark.xdist_group("torchvision")  # which takes seconds to import
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -206,6 +207,8 @@ def test_fuzzed_files_give_an_error_or_the_right_pixels(tmp_path: Path, data: st
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real files are not at ../shared/data/mnist")
 def test_the_real_test_images_agree_with_torchvision(tmp_path: Path) -> None:
+    from torchvision.datasets.mnist import read_image_file
+
     path = REAL / "t10k-images-idx3-ubyte.gz"
     (tmp_path / "plain").write_bytes(gzip.decompress(path.read_bytes()))
     assert (read_idx(path, 3) == read_image_file(str(tmp_path / "plain")).numpy()).all()

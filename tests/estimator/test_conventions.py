@@ -17,6 +17,7 @@ NOT_APPLICABLE = {
 }
 
 
+@pytest.mark.no_cover  # a fit for each of fifty checks; what it runs is covered by test_clustering.py
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # twenty rows of noise have no clusters
 @parametrize_with_checks([QUICK], expected_failed_checks=lambda _: NOT_APPLICABLE)
 def test_scikit_learn_agrees(estimator, check):

@@ -69,12 +69,14 @@ def test_generated_samples_are_used_once():
     assert second.flatten().tolist() == [5, 6, 7, 8, 9]
 
 
+@pytest.mark.xdist_group("torchvision")
 def test_lpips_says_what_it_misses(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ResourceError, match=r"LPIPS needs the weights .*alexnet\S*\.pth is missing; put torchvision's"):
         lpips_distance()
 
 
+@pytest.mark.xdist_group("torchvision")
 def test_lpips_runs_where_the_weights_are(tmp_path, monkeypatch):
     from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 

@@ -2,6 +2,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,14 @@ from pipeline.errors import ResourceError
 from pipeline.operations.executors import open_executor
 from tests.assignment.shards import PARAMS, read_files, write_model, write_shards
 
-distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 N_SHARDS = 200
 WHOLE = replace(PARAMS, batch_size=12)
+SLOW_TO_IMPORT = pytest.mark.xdist_group("dask")
+
+
+@pytest.fixture(scope="session")
+def distributed() -> Any:
+    return pytest.importorskip("distributed", reason="the extra dask is not installed")
 
 
 @pytest.mark.parametrize(("n_shards", "n_images"), [(1, 10**9), (1000, 1000)])
@@ -35,6 +41,8 @@ def test_a_process_that_is_killed_is_a_clear_error():
         executor.submit(signal.raise_signal, signal.SIGKILL).result()
 
 
+@SLOW_TO_IMPORT
+@pytest.mark.usefixtures("distributed")
 def test_no_scheduler_at_the_address(monkeypatch):
     monkeypatch.setattr("pipeline.operations.executors._CONNECT_SECONDS", 0.2)
     with (
@@ -44,7 +52,8 @@ def test_no_scheduler_at_the_address(monkeypatch):
         pass
 
 
-def test_a_cluster_gives_the_same_files(tmp_path):
+@SLOW_TO_IMPORT
+def test_a_cluster_gives_the_same_files(distributed, tmp_path):
     model, shards = write_model(tmp_path / "model"), write_shards(tmp_path, 6)
     assign_shards(shards, model, PARAMS, None, lambda _: None)
     expected = read_files(tmp_path / "assigned")
@@ -58,7 +67,7 @@ def test_a_cluster_gives_the_same_files(tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kill", [False, True])
-def test_two_hundred_shards_on_two_workers(tmp_path, kill):
+def test_two_hundred_shards_on_two_workers(distributed, tmp_path, kill):
     model, shards = write_model(tmp_path / "model"), write_shards(tmp_path, N_SHARDS)
     assign_shards(shards, model, WHOLE, None, lambda _: None)
     expected = read_files(tmp_path / "assigned")

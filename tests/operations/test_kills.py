@@ -19,6 +19,8 @@ from tests.operations.test_ingest import save
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 from tests.repository import PROJECT
 
+pytestmark = pytest.mark.no_cover  # again and again what other tests cover
+
 KILLS = [pytest.param(3, id="3"), pytest.param(20, id="20", marks=pytest.mark.soak)]
 RESULTS = PROJECT / "benchmarks" / "results" / "kills.json"
 

@@ -34,7 +34,8 @@ def test_nothing_to_do_starts_no_stage_and_changes_no_file(repository: Repositor
     assert [path for path in changed if not path.endswith("params.json")] == []
 
 
-def test_a_run_is_logged_with_reasons_and_commit(repository: Repository) -> None:
+def test_a_run_is_logged_with_reasons_and_what_it_has_made_comes_back_from_the_cache(repository: Repository) -> None:
+    original = (repository.root / "params.yaml").read_text()
     repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
     result = rebuild(repository.root, EXPERIMENT)
     assert [stage.stage for stage in result.stages if stage.action == "ran"] == ["assign"]
@@ -45,11 +46,6 @@ def test_a_run_is_logged_with_reasons_and_commit(repository: Repository) -> None
     assert assign["reason"] == "parameter experiments.tiny.assign modified"
     assert assign["seconds"] > 0
 
-
-def test_what_an_earlier_run_has_made_comes_back_from_the_cache(repository: Repository) -> None:
-    original = (repository.root / "params.yaml").read_text()
-    repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
-    rebuild(repository.root, EXPERIMENT)
     (repository.root / "params.yaml").write_text(original)
     result = rebuild(repository.root, EXPERIMENT)
     assert [stage.stage for stage in result.stages if stage.action == "restored"] == ["assign"]
@@ -126,6 +122,7 @@ def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> N
         rebuild(repository.root, EXPERIMENT)
 
 
+@pytest.mark.soak  # the service meets the same in tests/flows/test_service.py
 def test_an_unhealthy_model_is_not_published_and_the_old_version_answers(repository: Repository) -> None:
     def spoil(sections: dict) -> None:
         sections["seeds"] = [5]

@@ -54,7 +54,7 @@ def test_a_parameter_makes_exactly_the_stages_stale_that_read_its_section(reposi
             (repository.root / "params.yaml").write_text(original)
 
 
-def test_a_label_correction_runs_score_and_what_shows_it_only(repository: Repository) -> None:
+def test_a_label_correction_runs_score_and_what_shows_it_and_then_nothing(repository: Repository) -> None:
     before = model_digests(repository)
     metrics = repository.root / "artifacts" / EXPERIMENT / "score" / "metrics.json"
     old = metrics.read_text()
@@ -67,6 +67,8 @@ def test_a_label_correction_runs_score_and_what_shows_it_only(repository: Reposi
     assert result["version"] == 1
     staged = repository.root / "published" / EXPERIMENT / "models" / result["model_version"] / "score" / "metrics.json"
     assert staged.read_text() == metrics.read_text()
+    assert repository.stages_run() == []
+    assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
 
 
 def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: Repository) -> None:
@@ -79,14 +81,6 @@ def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: R
     assert result["stages"][1]["reason"] == "input pipeline/model modified"
     assert model_digests(repository) == before
     assert result["is_new"] is False
-
-
-def test_only_what_a_change_reaches_runs_and_then_nothing(repository: Repository) -> None:
-    repository.edit_params(put("report", "examples", 5))
-    repository.edit_params(put("score", "bootstrap", 21))
-    assert repository.stages_run() == ["score", "report"]
-    assert repository.stages_run() == []
-    assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
 
 
 @pytest.mark.parametrize("name", ["metrics", "plots"])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.tables.builders import cycle, make_ids, published_bench
 
@@ -32,6 +33,7 @@ print(json.dumps(seen))
 """
 
 
+@pytest.mark.no_cover  # a hundred times what other tests cover
 def test_a_hundred_publishes_under_a_reading_loop(tmp_path):
     bench, ids = published_bench(tmp_path)
     models = ["m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"]

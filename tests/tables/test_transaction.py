@@ -147,6 +147,7 @@ def publish_after_kills(bench: Bench, n_kills: int, generator: random.Random) ->
         assert leftovers == []
 
 
+@pytest.mark.no_cover  # again and again what other tests cover
 def test_kill_9_at_random_points(tmp_path):
     bench, _ = published_bench(tmp_path)
     second_model(bench)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.training import refit as refit_module
 from pipeline.training import schedule as schedule_module
 from tests.model.builders import CONVOLUTIONAL, TINY, with_facets
 from tests.training.builders import (
@@ -22,6 +23,11 @@ from tests.training.builders import (
 
 EACH_LEG = replace(TRAIN, checkpoint_seconds=1e-9)
 WITH_REFIT = replace(EACH_LEG, phases=(phase(2, refit_at=1.0), phase(2, 0.5)))
+
+
+@pytest.fixture(autouse=True)
+def _few_starts(monkeypatch):
+    monkeypatch.setattr(refit_module, "_N_STARTS", 2)
 
 
 @pytest.fixture
@@ -43,6 +49,7 @@ def assert_same_seeds(one, other):
         assert a.outcome == b.outcome
 
 
+@pytest.mark.no_cover  # again and again what other tests cover
 @pytest.mark.parametrize("killed_at", range(1, 9))
 def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_legs, tmp_path):
     """At every leg: within epochs, across the phase boundary, before and after the refit at its end.
@@ -62,6 +69,7 @@ def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_
     assert len(bar.notes) == 1 + 8 - (killed_at - 1)
 
 
+@pytest.mark.no_cover  # again and again what other tests cover
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
 def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at, tmp_path):
     """A phase an epoch, the mixtures refitted at the end of the first two, two seeds, full covariances."""
@@ -90,6 +98,7 @@ class KillAfter(Bar):
             raise Killed
 
 
+@pytest.mark.no_cover  # again and again what other tests cover
 def test_killed_again_and_again(short_legs, tmp_path):
     """A run that never lives longer than two legs, of which one is kept, still ends, with the same bits."""
     settings = {"train": EACH_LEG, "params": CONVOLUTIONAL}
