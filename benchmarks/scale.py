@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale [--images 10000000] [--rows 10000000] [--at FOLDER]
 
-Assigns shards of one hundred thousand images, each written, assigned and deleted again, in a process of its own whose
-peak memory is noted; then publishes made-up assignments of as many rows, adds a batch of ten thousand, and asks
+Writes shards of one hundred thousand images, assigns each in one other process, whose peak memory is noted, and deletes it
+again; then publishes made-up assignments of as many rows, adds a batch of ten thousand, and asks
 questions. With ``--at`` the tables stay there, and a folder that has them already is asked again without building.
 Processor seconds, all threads together, stand beside the clock's: on a busy machine they say more. Appends to
 ``results/scale.json``: one record a run. ``tests/test_scale.py`` (make soak) holds the bars.
@@ -58,8 +58,8 @@ def measure(n_images: int, n_rows: int, at: Path | None = None) -> dict[str, Any
         record = {
             "command": f"python -m benchmarks.scale --images {n_images} --rows {n_rows}",
             "machine": describe_machine(),
-            "assign": _in_own_process(_assign, Path(scratch) / "assign", n_images) if n_images else None,
-            "tables": _in_own_process(_tables, at or Path(scratch) / "tables", n_rows),
+            "assign": _assign(Path(scratch) / "assign", n_images) if n_images else None,
+            "tables": _ask_tables(at or Path(scratch) / "tables", n_rows),
         }
     path = RESULTS / "scale.json"
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -67,29 +67,28 @@ def measure(n_images: int, n_rows: int, at: Path | None = None) -> dict[str, Any
     return record
 
 
-def _in_own_process(work: Any, root: Path, size: int) -> dict[str, Any]:
+def _ask_tables(root: Path, n_rows: int) -> dict[str, Any]:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, (root, size))
+        return pool.apply(_tables, (root, n_rows))
 
 
 def _assign(root: Path, n_images: int) -> dict[str, Any]:
     images, name = toy.load_images(_SHARD)
     model = root / "model"
     toy.write_model(model, images[:3200])
-    before = peak_mib()
-    costs, n_bytes = [], 0
-    for number in range(n_images // _SHARD):
-        batch_id = f"b-{number:012x}"
-        store, folder = root / f"{batch_id}.h5", root / batch_id
-        # Other pixels in every shard, by a shift of the rows that is different in each.
-        toy.write_images(store, np.roll(images, number, axis=2), batch_id, number * _SHARD)
-        shard = Shard(store, None, batch_id, ((0, _SHARD),), folder)
-        costs.append(
-            _cost(lambda shard=shard: assign_shards([shard], model, toy.assign_params(), None, lambda _: None))
-        )
-        n_bytes = disk_usage(folder)
-        store.unlink()
-        shutil.rmtree(folder)
+    costs, n_bytes, peaks = [], 0, []
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for number in range(n_images // _SHARD):
+            batch_id = f"b-{number:012x}"
+            store, folder = root / f"{batch_id}.h5", root / batch_id
+            # Other pixels in every shard, by a shift of the rows that is different in each.
+            toy.write_images(store, np.roll(images, number, axis=2), batch_id, number * _SHARD)
+            cost, peak = pool.apply(_assign_shard, (Shard(store, None, batch_id, ((0, _SHARD),), folder), model))
+            costs.append(cost)
+            peaks.append(peak)
+            n_bytes = disk_usage(folder)
+            store.unlink()
+            shutil.rmtree(folder)
     # The first shard pays for loading.
     microseconds = np.array(costs[1:] or costs) / _SHARD * 1e6
     tenth = max(1, len(microseconds) // 10)
@@ -100,9 +99,13 @@ def _assign(root: Path, n_images: int) -> dict[str, Any]:
         "microseconds_an_image_overall": _pair(microseconds.mean(0)),
         "microseconds_an_image_last_tenth": _pair(microseconds[-tenth:].mean(0)),
         "bytes_an_image": round(n_bytes / _SHARD, 1),
-        "peak_mib_before": before,
-        "peak_mib": peak_mib(),
+        "peak_mib_first": peaks[0],
+        "peak_mib": peaks[-1],
     }
+
+
+def _assign_shard(shard: Shard, model: Path) -> tuple[Cost, int]:
+    return _cost(lambda: assign_shards([shard], model, toy.assign_params(), None, lambda _: None)), peak_mib()
 
 
 def _tables(root: Path, n_rows: int) -> dict[str, Any]:
