@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale [--images 10000000] [--rows 10000000] [--at FOLDER]
 
-Writes shards of one hundred thousand images, assigns each in one other process, whose peak memory is noted, and deletes it
-again; then publishes made-up assignments of as many rows, adds a batch of ten thousand, and asks
+Writes shards of one hundred thousand images, assigns each in one other process, whose peak memory is noted, and deletes
+it again; then publishes made-up assignments of as many rows, adds a batch of ten thousand, and asks
 questions. With ``--at`` the tables stay there, and a folder that has them already is asked again without building.
 Processor seconds, all threads together, stand beside the clock's: on a busy machine they say more. Appends to
 ``results/scale.json``: one record a run. ``tests/test_scale.py`` (make soak) holds the bars.
@@ -12,7 +12,10 @@ Processor seconds, all threads together, stand beside the clock's: on a busy mac
 import argparse
 import json
 import multiprocessing
+import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ import numpy as np
 from benchmarks import toy
 from benchmarks.lines import RESULTS, Side
 from benchmarks.machine import describe_machine, peak_mib
-from pipeline.assignment import Shard, assign_shards
+from pipeline.assignment import Shard
 from pipeline.layout import Layout
 from pipeline.storage import disk_usage, write_json
 from pipeline.tables import History, query
@@ -32,6 +35,21 @@ from pipeline.tables import History, query
 _SHARD = 100_000
 _BATCH = 10_000
 _QUESTIONS = 5
+
+_ASSIGNER = """
+import json, pickle, re, sys, time
+from pathlib import Path
+from pipeline.assignment import assign_shards
+
+while True:
+    shard, model, params = pickle.load(sys.stdin.buffer)
+    start, start_cpu = time.perf_counter(), time.process_time()
+    assign_shards([shard], model, params, None, lambda _: None)
+    cost = time.perf_counter() - start, time.process_time() - start_cpu
+    (peak,) = re.findall(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())
+    print(json.dumps([*cost, int(peak) // 1024]), flush=True)
+"""
+"""A process that loads nothing but what it assigns with, so that its memory says something."""
 
 Cost = tuple[float, float]
 
@@ -77,18 +95,25 @@ def _assign(root: Path, n_images: int) -> dict[str, Any]:
     model = root / "model"
     toy.write_model(model, images[:3200])
     costs, n_bytes, peaks = [], 0, []
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    command = [sys.executable, "-c", _ASSIGNER]
+    with subprocess.Popen(command, cwd=toy.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as assigner:
+        assert assigner.stdin is not None
+        assert assigner.stdout is not None
         for number in range(n_images // _SHARD):
             batch_id = f"b-{number:012x}"
             store, folder = root / f"{batch_id}.h5", root / batch_id
             # Other pixels in every shard, by a shift of the rows that is different in each.
             toy.write_images(store, np.roll(images, number, axis=2), batch_id, number * _SHARD)
-            cost, peak = pool.apply(_assign_shard, (Shard(store, None, batch_id, ((0, _SHARD),), folder), model))
+            shard = Shard(store, None, batch_id, ((0, _SHARD),), folder)
+            pickle.dump((shard, model, toy.assign_params()), assigner.stdin)
+            assigner.stdin.flush()
+            *cost, peak = json.loads(assigner.stdout.readline())
             costs.append(cost)
             peaks.append(peak)
             n_bytes = disk_usage(folder)
             store.unlink()
             shutil.rmtree(folder)
+        assigner.kill()
     # The first shard pays for loading.
     microseconds = np.array(costs[1:] or costs) / _SHARD * 1e6
     tenth = max(1, len(microseconds) // 10)
@@ -102,10 +127,6 @@ def _assign(root: Path, n_images: int) -> dict[str, Any]:
         "peak_mib_first": peaks[0],
         "peak_mib": peaks[-1],
     }
-
-
-def _assign_shard(shard: Shard, model: Path) -> tuple[Cost, int]:
-    return _cost(lambda: assign_shards([shard], model, toy.assign_params(), None, lambda _: None)), peak_mib()
 
 
 def _tables(root: Path, n_rows: int) -> dict[str, Any]:
