@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("service")
 N_IMAGES = 25
 
 
+@pytest.mark.no_cover  # it happens in other processes
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("n_rounds", [pytest.param(1, id="1"), pytest.param(10, id="10", marks=pytest.mark.soak)])
 def test_whatever_dies_nothing_is_lost_and_nobody_cleans_up(service: Service, n_rounds: int) -> None:

@@ -23,6 +23,7 @@ def stages_of(service: Service, run_id: str) -> list[str]:
     return [name for name in service.tasks(run_id) if name in ("preprocess", "init_mog", "train", "score", "assign")]
 
 
+@pytest.mark.no_cover  # it happens in other processes
 def test_everything_at_once(service: Service) -> None:
     """Five late rebuilds, a publish by hand, deliveries good, bad and unfinished: each is done, and once."""
     before = service.n_rows()
@@ -87,6 +88,7 @@ def test_without_a_change_a_rebuild_is_less_than_a_second_of_work(
     assert time.process_time() - start < 1  # of a processor: other tests run beside this one
 
 
+@pytest.mark.no_cover  # it happens in other processes
 @pytest.mark.timeout(0)  # every wait in it has a limit of its own
 def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refused(
     service: Service, receiver: Receiver

@@ -10,6 +10,8 @@ from pipeline.report import compose, erase_images
 from tests.report.browser import Browser
 from tests.report.builders import MODEL_VERSION, make_showcase, publish, two_facets, write_page
 
+pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+
 PIXELS = """
 const cell = document.querySelector(".cluster [data-image]"), style = getComputedStyle(cell), image = new Image();
 const done = arguments[arguments.length - 1];

@@ -9,6 +9,8 @@ from pipeline.report import compose, erase_images
 from tests.report.browser import Browser
 from tests.report.builders import make_showcase, publish, two_facets, write_page
 
+pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+
 PANELS = [
     "overview",
     "clusters/0",

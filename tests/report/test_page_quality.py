@@ -8,6 +8,8 @@ import pytest
 from tests.report.browser import Browser
 from tests.report.builders import make_showcase, write_page
 
+pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+
 ROUTES = [
     "overview",
     "clusters/1",
