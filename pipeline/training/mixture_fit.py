@@ -81,15 +81,8 @@ def fit_mixture(
 def _best_of_starts(latents: np.ndarray, n_components: int, settings: FitSettings, random_state: int) -> Optimum:
     fit = ExpectationMaximisation(torch.from_numpy(latents), settings.covariance, settings.reg_covar)
     generator = np.random.RandomState(random_state)  # one for all starts, as in scikit-learn's GaussianMixture
-    best: Optimum | None = None
-    for _ in range(settings.n_init):
-        start = torch.from_numpy(_k_means(latents, n_components, generator)).long()
-        found = fit.run(start, n_components, settings.max_iter)
-        if best is None or found.bound > best.bound:
-            best = found
-    if best is None:
-        raise ValueError("a fit needs at least one start")
-    return best
+    starts = (torch.from_numpy(_k_means(latents, n_components, generator)).long() for _ in range(settings.n_init))
+    return max((fit.run(start, n_components, settings.max_iter) for start in starts), key=lambda found: found.bound)
 
 
 def _k_means(latents: np.ndarray, n_components: int, generator: np.random.RandomState) -> np.ndarray:

@@ -122,7 +122,6 @@ def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> N
         rebuild(repository.root, EXPERIMENT)
 
 
-@pytest.mark.soak  # the service meets the same in tests/flows/test_service.py
 def test_an_unhealthy_model_is_not_published_and_the_old_version_answers(repository: Repository) -> None:
     def spoil(sections: dict) -> None:
         sections["seeds"] = [5]
