@@ -14,11 +14,12 @@ from torch.nn import functional
 
 _BETA = 10.0
 _FLOOR = 1e-5
+_LINEAR_ABOVE = 80.0  # of β · raw: softplus is linear there, and its exponential overflows in single precision at 88
 
 
 def positive(raw: Tensor) -> Tensor:
     """Map the real line to (1e-5, ∞): softplus with β = 10, plus the floor."""
-    return functional.softplus(raw, beta=_BETA, threshold=20 * _BETA) + _FLOOR
+    return functional.softplus(raw, beta=_BETA, threshold=_LINEAR_ABOVE) + _FLOOR
 
 
 def raw_of_positive(value: float) -> float:

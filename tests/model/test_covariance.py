@@ -25,6 +25,15 @@ def test_positive_is_the_softplus_with_floor_everywhere():
     np.testing.assert_allclose(positive(torch.from_numpy(raw)), oracles.positive(raw), rtol=1e-12)
 
 
+def test_positive_stays_finite_in_single_precision_with_its_gradient():
+    """A component that no image needs any more drifts to variances of any size."""
+    raw = torch.tensor([-1e4, 7.9, 8.1, 8.9, 30.0, 1e4], requires_grad=True)
+    value = positive(raw)
+    np.testing.assert_allclose(value.detach(), oracles.positive(raw.detach().double().numpy()), rtol=1e-6)
+    value.sum().backward()
+    np.testing.assert_allclose(raw.grad, [0.0, 1.0, 1.0, 1.0, 1.0, 1.0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("value", [2e-5, 0.01, 0.1, 1.0, 7.0])
 def test_raw_of_positive_is_the_inverse(value):
     assert oracles.positive(raw_of_positive(value)) == pytest.approx(value, rel=1e-9)
