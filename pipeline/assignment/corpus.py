@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from pipeline.datasets import ImageStore, read_labels
 from pipeline.errors import DataError
+from pipeline.parquet import read_columns
 from pipeline.records import FacetAssignment
 
 _COLUMNS = [field.name for field in fields(FacetAssignment) if field.name != "resp"]
@@ -94,11 +94,10 @@ def _split_assignments(store: ImageStore, assignments: Path, n_facets: int) -> l
 
 
 def _read(path: Path, image_ids: Shaped[np.ndarray, " image"]) -> dict[str, np.ndarray]:
-    try:
-        table = pd.read_parquet(path, columns=["image_id", *_COLUMNS])
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run stage assign") from None
-    if not np.array_equal(table["image_id"].to_numpy(str), image_ids):
+    if not path.exists():
+        raise DataError(f"{path} is missing; run stage assign")
+    table = read_columns(path, ["image_id", *_COLUMNS])
+    if not np.array_equal(table["image_id"].to_numpy().astype(str), image_ids):
         raise DataError(f"{path} must hold the images of the prepared split in its order; run stage assign again")
     return {name: table[name].to_numpy() for name in _COLUMNS}
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from pipeline.config.sections import DriftParams
+from pipeline.parquet import read_columns
 
 MAX_SCORE = 300.0
 """No double holds much smaller p-values."""
@@ -58,10 +59,8 @@ class Drift:
 
 def read_samples(folder: Path, n_facets: int) -> list[FacetSample]:
     """Return what the assignments in a folder of ``facet_<j>.parquet`` say."""
-    import pandas as pd  # half a second, and only a new batch needs it
-
     columns = ["cluster_id", "typicality"]
-    tables = [pd.read_parquet(folder / f"facet_{facet}.parquet", columns=columns) for facet in range(n_facets)]
+    tables = [read_columns(folder / f"facet_{facet}.parquet", columns) for facet in range(n_facets)]
     return [FacetSample(*(table[name].to_numpy() for name in columns)) for table in tables]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import PublishError
+from pipeline.parquet import read_columns
 from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import common_ids
 from pipeline.tables.entries import EntryBuilder, Source
-from pipeline.tables.parts import image_ids
 from pipeline.tables.summary import add_totals
 from pipeline.tables.transaction import step
 from pipeline.tables.versions import Entry, append_to_lists, load_entries
@@ -67,7 +67,7 @@ def _source(batch_id: str, assigned: Path, batches: Path) -> Source:
 
 
 def _require_new(draft: Draft, entries: Sequence[Entry]) -> None:
-    columns = [image_ids(draft.parts.locate(entry.parts["images"])) for entry in entries]
+    columns = [read_columns(draft.parts.locate(entry.parts["images"]), ["image_id"])["image_id"] for entry in entries]
     ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     repeated = sorted(row["values"] for row in ids.value_counts().to_pylist() if row["counts"] > 1)
     if not repeated and draft.current is not None:

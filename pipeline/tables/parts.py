@@ -7,7 +7,6 @@ revision ``r``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError, PublishError
+from pipeline.errors import PublishError
+from pipeline.parquet import open_parquet, require_columns
 from pipeline.tables.build import constant_column
 from pipeline.tables.schema import ROW_GROUP, facet_schema, table_schema
 from pipeline.tables.versions import PartFile
@@ -95,8 +95,8 @@ def require_assignment(path: Path, batch_id: str, model_version: str, n_componen
         DataError: no readable assignment file.
         PublishError: it holds another batch or model, or a component that the model does not have.
     """
-    with _open(path) as file:
-        _require_columns(file, path, facet_schema(0, uid=False).names)
+    with open_parquet(path) as file:
+        require_columns(file, path, facet_schema(0, uid=False).names)
         _require_range(file, path, "batch_id", batch_id, batch_id)
         _require_range(file, path, "model_version", model_version, model_version)
         _require_range(file, path, "cluster_id", 0, n_components - 1)
@@ -117,7 +117,7 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
         PublishError: another batch or model, or a component that the model does not have.
     """
     require_assignment(path, batch_id, model_version, len(uids))
-    with _open(path) as file:
+    with open_parquet(path) as file:
         names = [name for name in file.schema_arrow.names if name not in ("batch_id", "model_version")]
         for rows in without(file.iter_batches(ROW_GROUP, columns=names), removed):
             yield _with_uids(rows, batch_id, model_version, uids, path)
@@ -125,7 +125,7 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
 
 def part_schema(path: Path) -> pa.Schema:
     """Return the columns that a file has."""
-    with _open(path) as file:
+    with open_parquet(path) as file:
         return file.schema_arrow
 
 
@@ -136,15 +136,15 @@ def has_responsibilities(path: Path) -> bool:
 
 def part_rows(path: Path) -> Rows:
     """Yield the rows of a published part, or of an assignment file as it is."""
-    with _open(path) as file:
+    with open_parquet(path) as file:
         yield from file.iter_batches(ROW_GROUP)
 
 
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
     """Yield the rows of one batch from an ``images.parquet``, without those of removed images."""
     schema = table_schema("images")
-    with _open(path) as file:
-        _require_columns(file, path, schema.names)
+    with open_parquet(path) as file:
+        require_columns(file, path, schema.names)
         groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, "batch_id", batch_id)]
         for rows in without(file.iter_batches(ROW_GROUP, row_groups=groups, columns=schema.names), removed):
             chosen = rows.filter(pc.call_function("equal", [rows.column("batch_id"), batch_id]))
@@ -154,8 +154,8 @@ def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
 def quarantine_rows(path: Path, batch_id: str) -> Rows:
     """Yield the files that a ``quarantine.parquet`` lists, as belonging to a batch."""
     schema = table_schema("quarantine")
-    with _open(path) as file:
-        _require_columns(file, path, ["file", "reason"])
+    with open_parquet(path) as file:
+        require_columns(file, path, ["file", "reason"])
         for rows in file.iter_batches(ROW_GROUP, columns=["file", "reason"]):
             columns = [constant_column(batch_id, rows.num_rows), rows.column("file"), rows.column("reason")]
             yield pa.RecordBatch.from_arrays(columns, schema.names)
@@ -178,30 +178,6 @@ def without(rows: Iterable[pa.RecordBatch], removed: Collection[str]) -> Rows:
             is_gone = pc.call_function("is_in", [batch.column("image_id")], pc.SetLookupOptions(gone))
             batch = batch.filter(pc.call_function("invert", [is_gone]))
         yield batch
-
-
-def image_ids(path: Path) -> pa.ChunkedArray:
-    """Return the column ``image_id`` of a file."""
-    with _open(path) as file:
-        _require_columns(file, path, ["image_id"])
-        return file.read(columns=["image_id"]).column("image_id")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run the command that writes it again") from None
-    except pa.ArrowException as error:
-        raise DataError(f"{path} must be a whole Parquet file, but {_one_line(error)}; write it again") from error
-
-
-def _require_columns(file: pq.ParquetFile, path: Path, names: Collection[str]) -> None:
-    missing = sorted(set(names) - set(file.schema_arrow.names))
-    if missing:
-        raise DataError(f"{path} must have the columns {', '.join(names)}, got no {', '.join(missing)}; write it again")
 
 
 def _require_range(file: pq.ParquetFile, path: Path, column: str, smallest: Any, largest: Any) -> None:
@@ -235,7 +211,3 @@ def _with_uids(
     columns["cluster_uid"] = pa.DictionaryArray.from_arrays(columns["cluster_id"], pa.array(uids, pa.string()))
     names = facet_schema(0, responsibilities="resp" in columns).names
     return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

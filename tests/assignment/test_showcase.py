@@ -82,6 +82,16 @@ def test_missing_assignments_name_the_stage(folders: tuple[Path, Path]) -> None:
         pass
 
 
+def test_damaged_assignments_are_named(folders: tuple[Path, Path]) -> None:
+    damaged = next(folders[1].rglob("facet_1.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with (
+        pytest.raises(DataError, match=r"facet_1.parquet must be a whole Parquet file, but .*; write it again"),
+        open_corpus(*folders, n_facets=2),
+    ):
+        pass
+
+
 def test_examples_belong_to_their_cluster_and_are_read_from_the_store(showcase: Showcase) -> None:
     for j, facet in enumerate(showcase.facets):
         for component, chosen in enumerate(facet.examples):
