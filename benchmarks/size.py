@@ -29,7 +29,7 @@ from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.datasets.identity import batch_id, format_ids, hash_images
 from pipeline.datasets.prepare import write_images_table
-from pipeline.datasets.store import create_store
+from pipeline.datasets.store_writer import create_store
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path

@@ -17,7 +17,7 @@ from pipeline.config import load_params
 from pipeline.config.sections import AssignParams, Experiment
 from pipeline.datasets.mnist import read_idx
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
-from pipeline.datasets.store import write_store
+from pipeline.datasets.store_writer import write_store
 from pipeline.layout import Layout
 from pipeline.model.checkpoint import model_version, save_weights, weights_path
 from pipeline.records import FacetAssignment

@@ -10,7 +10,8 @@ from pipeline.datasets.batch import Delivery
 from pipeline.datasets.decode import encode_png
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import format_ids
-from pipeline.datasets.store import ImageStore, StoreWriter, create_store
+from pipeline.datasets.store import ImageStore
+from pipeline.datasets.store_writer import StoreWriter, create_store
 from pipeline.datasets.transform import Shape
 from pipeline.storage import require_free_space
 

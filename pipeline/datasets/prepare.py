@@ -3,7 +3,6 @@
 Memory is bounded by one block of images and about a hundred bytes an image; the folder appears whole or not at all.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,15 @@ from pipeline.datasets.catalogue import TEST, TRAIN, Catalogue, Columns
 from pipeline.datasets.identity import hash_images, parse_ids
 from pipeline.datasets.labels import write_labels
 from pipeline.datasets.manifest import require_pinned
-from pipeline.datasets.source import Block, Source, Split, open_source, rows_per_block
+from pipeline.datasets.source import Block, Source, Split, open_source
+from pipeline.datasets.splits import Rows, write_splits
 from pipeline.datasets.spool import Spool
-from pipeline.datasets.store import ImageStore, create_store
+from pipeline.datasets.store import ImageStore
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.progress import Progress, progress
 from pipeline.storage import atomic_dir, read_json
-
-Rows = dict[Split, np.ndarray]
 
 SPLITS: dict[Split, int] = {"train": TRAIN, "test": TEST}
 
@@ -58,18 +56,17 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
     require_pinned(layout, params, source)
     lists = _read_lists(layout)
     joined, (removed, _) = lists[0], parse_ids(lists[1])
-    shards = [_open_shard(layout, batch) for batch in joined]
-    n_expected = source.n_images() + sum(shard.n_images for shard in shards)
-    with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_expected) as spool:
+    n_source, n_joined = source.n_images(), sum(_count_shard(layout, batch) for batch in joined)
+    with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
         catalogue = Catalogue()
-        with progress(f"read {layout.experiment}", n_expected) as bar:
+        with progress(f"read {layout.experiment}", n_source) as bar:
             rejected = _read_source(source, ImageTransform.from_params(params), catalogue, spool, bar)
-            for batch, shard in zip(joined, shards, strict=True):
-                _read_shard(layout.batches / batch, shard, params, catalogue, spool, bar)
+        for batch in joined:
+            _read_list(layout.batches / batch, catalogue)
         columns = catalogue.finish(params.test_fraction, params.split_seed)
         rows: Rows = {name: columns.rows(code, removed) for name, code in SPLITS.items()}
         _require_images(rows, columns, params, len(rejected))
-        _write_stores(folder, columns, rows, joined, params, spool)
+        write_splits(folder, columns, rows, params, spool, [layout.batches / batch / "shard.h5" for batch in joined])
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
         write_quarantine_table(folder / "quarantine.parquet", rejected)
@@ -140,29 +137,22 @@ def _identify(block: Block) -> tuple[UInt64[np.ndarray, " image"], Int32[np.ndar
     return hashes, np.array([image.shape[1:] for image in block.images], np.int32)
 
 
-def _open_shard(layout: Layout, batch: str) -> ImageStore:
+def _count_shard(layout: Layout, batch: str) -> int:
     path = layout.batches / batch / "shard.h5"
     if not path.exists():
         raise DataError(
             f"{layout.joined} names the batch {batch}, but {path} is missing; restore it or take the id off the list"
         )
-    return ImageStore(path)
+    with ImageStore(path) as shard:
+        return shard.n_images
 
 
-def _read_shard(
-    folder: Path, shard: ImageStore, params: PreprocessParams, catalogue: Catalogue, spool: Spool, bar: Progress
-) -> None:
-    if spool.image_shape is None:
-        raise DataError("a joined batch needs source images to join, got an empty source; correct preprocess.path")
-    shard.close()
+def _read_list(folder: Path, catalogue: Catalogue) -> None:
+    """Take down the images of a joined batch; their pixels stay where they are until the stores are written."""
     table = pq.read_table(folder / "images.parquet", schema=_IMAGES_SCHEMA)
     sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1).astype(np.int32)
-    transform = ImageTransform.for_model(params, spool.image_shape)
-    with ImageStore(folder / "shard.h5", transform) as store:
-        catalogue.add_joined(store.image_ids().tolist(), sizes, table["path"].to_pylist())
-        for start, stop in _ranges(store.n_images, rows_per_block(int(np.prod(spool.image_shape)))):
-            spool.append(store.read(start, stop))
-            bar.advance(stop - start)
+    with ImageStore(folder / "shard.h5") as shard:
+        catalogue.add_joined(shard.image_ids().tolist(), sizes, table["path"].to_pylist())
 
 
 def _require_images(rows: Rows, columns: Columns, params: PreprocessParams, n_rejected: int) -> None:
@@ -172,27 +162,6 @@ def _require_images(rows: Rows, columns: Columns, params: PreprocessParams, n_re
                 f"the {name} split needs at least one image, got 0 of {len(columns.hashes)} read and {n_rejected} "
                 f"rejected (test_fraction {params.test_fraction}); provide more images or change test_fraction"
             )
-
-
-def _write_stores(
-    folder: Path,
-    columns: Columns,
-    rows: Rows,
-    joined: list[str],
-    params: PreprocessParams,
-    spool: Spool,
-) -> None:
-    rule = f"the source's own, else by content: test_fraction {params.test_fraction}, split_seed {params.split_seed}"
-    shape = spool.image_shape
-    assert shape is not None
-    with progress("write", sum(map(len, rows.values()))) as bar:
-        for name, places in rows.items():
-            batches = np.array([name, *joined], "S14")
-            with create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule) as writer:
-                for start, stop in _ranges(len(places), rows_per_block(int(np.prod(shape)))):
-                    some = places[start:stop]
-                    writer.append(spool.take(some), columns.image_ids(some), batches[columns.batch[some]])
-                    bar.advance(stop - start)
 
 
 def _write_images(folder: Path, columns: Columns, rows: Rows, joined: list[str]) -> None:
@@ -221,8 +190,3 @@ def write_quarantine_table(path: Path, rejected: list[tuple[str, str]]) -> None:
     """Write ``quarantine.parquet``: files that were refused, and why."""
     rows = [{"file": file, "reason": reason} for file, reason in rejected]
     pq.write_table(pa.Table.from_pylist(rows, _QUARANTINE_SCHEMA), path)
-
-
-def _ranges(n: int, step: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, n, step):
-        yield start, min(start + step, n)

@@ -20,7 +20,8 @@ from pipeline.datasets.identity import batch_id, content_hashes
 from pipeline.datasets.listing import printable
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
 from pipeline.datasets.sieve import Sieve
-from pipeline.datasets.store import ImageStore, create_store
+from pipeline.datasets.store import ImageStore
+from pipeline.datasets.store_writer import create_store
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 from pipeline.layout import Layout

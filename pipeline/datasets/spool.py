@@ -26,12 +26,13 @@ class Spool:
     Args:
         path: of the spool file; removed when the context ends.
         n_expected: how many images will come; their space is asked for with the first block.
+        n_more: how many images from elsewhere the stores will get besides.
     """
 
-    def __init__(self, path: Path, n_expected: int) -> None:
+    def __init__(self, path: Path, n_expected: int, n_more: int) -> None:
         self.image_shape: Shape | None = None
         self._path = path
-        self._n_expected = n_expected
+        self._n_expected, self._n_more = n_expected, n_more
         self._file: BinaryIO = path.open("w+b", buffering=0)
 
     def __enter__(self) -> "Spool":
@@ -53,8 +54,9 @@ class Spool:
         shape: Shape = (images.shape[1], images.shape[2], images.shape[3])
         if self.image_shape is None:
             self.image_shape = shape
-            # Twice: the spool, and the stores that are written from it before it goes.
-            require_free_space(self._path, int(2 * _ROOM * self._n_expected * int(np.prod(shape))))
+            # The spool, and the stores that are written from it before it goes.
+            n_written = self._n_expected + self._n_expected + self._n_more
+            require_free_space(self._path, int(_ROOM * n_written * int(np.prod(shape))))
         if shape != self.image_shape:
             raise DataError(
                 f"all images must have one shape after preprocessing (channels, height, width), got {self.image_shape} "

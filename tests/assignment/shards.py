@@ -7,7 +7,7 @@ import torch
 
 from pipeline.assignment import Shard
 from pipeline.config.sections import AssignParams
-from pipeline.datasets.store import write_store
+from pipeline.datasets.store_writer import write_store
 from pipeline.model.checkpoint import save_weights, seed_state, weights_path
 from pipeline.storage import write_json
 from tests.model.builders import SHAPE, TINY, random_model

@@ -17,7 +17,7 @@ from pipeline.datasets.decode import encode_png
 from pipeline.datasets.identity import batch_id, hash_images
 from pipeline.datasets.prepare import SPLITS, write_images_table
 from pipeline.datasets.source import Block, Split
-from pipeline.datasets.store import write_store
+from pipeline.datasets.store_writer import write_store
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.storage import write_json

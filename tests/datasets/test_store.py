@@ -7,7 +7,7 @@ import pytest
 from pipeline.datasets import ImageStore
 from pipeline.datasets.decode import encode_png
 from pipeline.datasets.identity import format_ids
-from pipeline.datasets.store import write_store
+from pipeline.datasets.store_writer import write_store
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 

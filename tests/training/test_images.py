@@ -5,7 +5,7 @@ import psutil
 import pytest
 import torch
 
-from pipeline.datasets.store import write_store
+from pipeline.datasets.store_writer import write_store
 from pipeline.errors import DataError, ModelError
 from pipeline.training import images as images_module
 from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images
