@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.location import is_url
+from pipeline.datasets.propose_model import Choice, choose_model
 from pipeline.datasets.sample import Sample, take_sample
 from pipeline.datasets.transform import ImageTransform, describe_shape
 from pipeline.errors import DataError
@@ -24,15 +25,7 @@ from pipeline.layout import Layout
 _FEWEST = 20
 _LONGEST_SIDE = 64
 _GREY_TOLERANCE = 2
-_IMAGES_PER_COMPONENT = 20
-_FEWEST_FOR_FULL = 10_000  # images: with fewer, clusters of the shallow facet become vague
-_STEPS = 6000
-"""Optimisation steps that an experiment of this size needs to settle, both phases together."""
-
 _SHEET_COLUMNS, _SHEET_TILE, _SHEET_GAP = 8, 64, 2
-
-Choice = tuple[str, str]
-"""A value as YAML, and why."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ def propose_experiment(layout: Layout, plain: PreprocessParams, location: str) -
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
     }
-    model, train = _choose_model(pixels, sample.n_images), _choose_training(sample.n_images)
+    model, train = choose_model(pixels, sample.n_images)
     return Proposal(_write(layout.experiment, preprocess, model, train), _draw(pixels), _notes(sample, pixels))
 
 
@@ -129,59 +122,6 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
     if (spread <= _GREY_TOLERANCE).mean() > 0.999:
         return "grey", "stored in colour, but all are grey"
     return "rgb", "some are grey, most in colour" if 1 in counts else "all are in colour"
-
-
-# --- model ------------------------------------------------------------------------------------------------------------
-
-
-def _choose_model(pixels: UInt8[np.ndarray, "image channel height width"], n_images: int) -> dict[str, Choice]:
-    n_inputs = int(np.prod(pixels.shape[1:]))
-    n_components = max(4, min(25, n_images // _IMAGES_PER_COMPONENT))
-    is_colour = pixels.shape[1] > 1
-    extreme = float(((pixels < 26) | (pixels > 229)).mean())
-    if n_inputs < 200:
-        hidden = ("[[256], [512]]", f"small: {n_inputs} numbers an image")
-    elif n_inputs < 2000:
-        hidden = ("[[500], [2000]]", f"{n_inputs} numbers an image, as MNIST has 784")
-    else:
-        hidden = ("[[500], [1000]]", f"{n_inputs} numbers an image: a wide first layer costs most")
-    model: dict[str, Choice] = {
-        "family": ("dense", "quick on a processor; with a GPU and photographs try convolutional"),
-        "hidden": hidden,
-        "latent_dims": ("[10, 5]", "facet 0 is shallow, facet 1 deep") if is_colour else ("[5, 5]", "as for MNIST"),
-        "n_components": (
-            f"[{n_components}, {n_components}]",
-            f"clusters a facet at most: {_IMAGES_PER_COMPONENT} images for each, never more than 25",
-        ),
-    }
-    if n_images >= _FEWEST_FOR_FULL:
-        model["covariance"] = ("full", "clusters may be slanted; as for MNIST")
-    if extreme > 0.8 and not is_colour:
-        return model | {"likelihood": ("bernoulli", f"{extreme:.0%} of the pixels are nearly black or white")}
-    sigma = min(0.6, max(0.1, round(0.1 * (n_inputs / 64) ** 0.284, 2)))
-    return model | {
-        "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
-        "sigma": (f"{sigma}", "grows with the number of pixels; smaller draws sharper and clusters less"),
-        "rung_gate": ("1.0", "as in the shipped experiments with this likelihood"),
-    }
-
-
-def _choose_training(n_images: int) -> dict[str, Choice]:
-    batch_size = 16 if n_images < 300 else 32 if n_images < 3000 else 64 if n_images < 10_000 else 128
-    epochs = max(6, round(_STEPS * batch_size / n_images / 2))
-    phases = [
-        f"{{epochs: {epochs}, fade_in: {fade_in}, refit_at: {refit_at}}}"
-        for fade_in, refit_at in ((0.0, 1.0), (0.3, 0.5))
-    ]
-    return {
-        "batch_size": (str(batch_size), "small for few images, so that there are enough steps"),
-        "mixture_rate": ("10.0", "as in the shipped experiments of this size"),
-        "decay": ("restarts", "each phase cools down"),
-        "phases": (
-            f"[{', '.join(phases)}]",
-            f"facet 1 alone, then both; about {_STEPS:,} steps in all",
-        ),
-    }
 
 
 # --- what a person sees -----------------------------------------------------------------------------------------------

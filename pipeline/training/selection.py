@@ -66,6 +66,6 @@ def select_seed(outcomes: Sequence[SeedOutcome], min_healthy_seeds: int) -> Seed
         reasons = "; ".join(f"seed {outcome.seed}: {outcome.reason}" for outcome in outcomes if not outcome.is_healthy)
         raise ModelError(
             f"train.min_healthy_seeds asks for {min_healthy_seeds} healthy seeds, got {len(healthy)} ({reasons}); "
-            "lower the learning rate or the number of components, or try other seeds"
+            "lower the learning rate or the number of components, have fewer facets, or try other seeds"
         )
     return max(healthy, key=lambda outcome: outcome.validation_elbo or float("-inf"))

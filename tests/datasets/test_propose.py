@@ -8,6 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.linalg import hadamard
+from sklearn.datasets import load_digits
 
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
@@ -57,9 +59,9 @@ def propose(root: Path, location: str = "data/raw/mine", name: str = "mine") -> 
 
 
 KINDS = [
-    ("grey", (28, 28), "grey", "bernoulli"),
-    ("colour", (64, 48), "rgb", "gaussian"),
-    ("16-bit grey", (28, 28), "grey", "gaussian"),
+    ("grey", (28, 28), "grey", "bernoulli", (5,)),
+    ("colour", (64, 48), "rgb", "gaussian", (10, 1)),
+    ("16-bit grey", (28, 28), "grey", "gaussian", (5,)),
 ]
 
 
@@ -72,12 +74,12 @@ def run_stages(root: Path, experiment: Experiment, *stages: ModuleType) -> Layou
     return layout
 
 
-@pytest.mark.parametrize(("kind", "shape", "channels", "likelihood"), KINDS)
-def test_proposed_experiment_is_ready_to_train(tmp_path, kind, shape, channels, likelihood):
+@pytest.mark.parametrize(("kind", "shape", "channels", "likelihood", "latent_dims"), KINDS)
+def test_proposed_experiment_is_ready_to_train(tmp_path, kind, shape, channels, likelihood, latent_dims):
     write_images(tmp_path / "data/raw/mine", kind)
     proposal, experiment = propose(tmp_path)
     assert (experiment.preprocess.size, experiment.preprocess.channels) == (shape, channels)
-    assert experiment.model.likelihood == likelihood
+    assert (experiment.model.likelihood, experiment.model.latent_dims) == (likelihood, latent_dims)
     assert proposal.notes[0].startswith("looked at 60 of 60 images")
     layout = run_stages(tmp_path, replace(experiment, seeds=(0,)), preprocess, init_mog)
     assert (layout.artifact("init") / "init.json").exists()
@@ -91,6 +93,24 @@ def test_proposed_experiment_trains_without_edits(tmp_path, kind):
     _, experiment = propose(tmp_path)
     layout = run_stages(tmp_path, experiment, preprocess, init_mog, train)
     assert (layout.artifact("model") / "model.json").exists()
+
+
+def test_images_of_many_ways_to_vary_get_two_facets(tmp_path):
+    """Real digits have some twenty principal directions."""
+    np.save(tmp_path / "x.npy", (load_digits().images[:200, None] * 15).astype(np.uint8))
+    _, experiment = propose(tmp_path, "x.npy")
+    assert experiment.model.latent_dims == (5, 5)
+    assert [phase.refit_at for phase in experiment.train.phases] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(("n_directions", "n_facets"), [(1, 1), (11, 1), (12, 2), (40, 2)])
+def test_as_many_facets_as_the_images_have_directions_for(tmp_path, n_directions, n_facets):
+    """Rows of a Hadamard matrix vary in orthogonal directions of equal weight."""
+    signs = hadamard(64)[1 : 1 + round(n_directions / 0.9)] if n_directions > 1 else hadamard(64)[1:2]
+    images = np.concatenate([128 + 100 * signs, 128 - 100 * signs]).astype(np.uint8).reshape(-1, 1, 8, 8)
+    np.save(tmp_path / "x.npy", np.repeat(images, 10, axis=0))
+    _, experiment = propose(tmp_path, "x.npy")
+    assert experiment.model.n_facets == n_facets
 
 
 def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
