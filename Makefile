@@ -6,6 +6,8 @@ BIN := .venv/bin
 # Absolute and private: DVC resolves a relative one against the current folder, and its default is shared by all users.
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/site-cache
 export DVC_NO_ANALYTICS := 1
+# Every stage is a process of its own, which would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test soak lint bench lock

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Int64, Shaped, UInt8, UInt64
 
 from pipeline.errors import DataError
@@ -17,11 +16,8 @@ _WHOLE_BYTES = 2**14
 _KEY_WORDS = 8192
 _KEYS = np.frombuffer(hashlib.shake_256(b"image id").digest(2 * 8 * _KEY_WORDS), "<u8").reshape(2, _KEY_WORDS)
 
-_PREFIX = b"i-"
-_N_HEX = 16
-_NO_DIGIT = np.uint64(16)
-_DIGITS = np.full(256, _NO_DIGIT)
-_DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint64)
+ID_PREFIX = b"i-"
+N_HEX = 16
 
 
 def hash_images(
@@ -103,8 +99,8 @@ def format_ids(
     hashes: UInt64[np.ndarray, " image"], copies: Int64[np.ndarray, " image"]
 ) -> Shaped[np.ndarray, " image"]:
     """Return image ids as ASCII bytes of :data:`ID_DTYPE`: ``i-<16 hex>``, then ``-2`` for a second copy."""
-    digits = np.frombuffer(hashes.astype(">u8").tobytes().hex().encode(), f"S{_N_HEX}")
-    ids = np.char.add(_PREFIX, digits).astype(ID_DTYPE) if len(digits) else np.empty(0, ID_DTYPE)
+    digits = np.frombuffer(hashes.astype(">u8").tobytes().hex().encode(), f"S{N_HEX}")
+    ids = np.char.add(ID_PREFIX, digits).astype(ID_DTYPE) if len(digits) else np.empty(0, ID_DTYPE)
     for row in np.flatnonzero(copies > 1):
         ids[row] = ids[row] + b"-%d" % copies[row]
     return ids
@@ -126,32 +122,9 @@ def parse_ids(ids: Iterable[str]) -> tuple[UInt64[np.ndarray, " image"], Int64[n
             copies.append(int(copy))
         except ValueError:
             prefix, digits = "", ""
-        if prefix != "i" or len(digits) != _N_HEX:
-            raise DataError(f"an image id must be i- and {_N_HEX} hex digits, got {text!r}; copy it from the tables")
+        if prefix != "i" or len(digits) != N_HEX:
+            raise DataError(f"an image id must be i- and {N_HEX} hex digits, got {text!r}; copy it from the tables")
     return np.array(hashes, np.uint64), np.array(copies, np.int64)
-
-
-def content_hashes(ids: pa.StringArray) -> UInt64[np.ndarray, " image"]:
-    """Return the content hash of image ids that a table holds, without a Python object an id: tables may be large.
-
-    Raises:
-        DataError: something else than an image id.
-    """
-    _, offsets, text = ids.buffers()
-    if not len(ids) or offsets is None or text is None:
-        return np.empty(0, np.uint64)
-    bounds = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
-    characters, starts = np.frombuffer(text, np.uint8), bounds[:-1] + len(_PREFIX)
-    is_wrong = np.diff(bounds) < len(_PREFIX) + _N_HEX
-    hashes = np.zeros(len(ids), np.uint64)
-    if not is_wrong.any():
-        for place in range(_N_HEX):
-            digits = _DIGITS[characters[starts + place]]
-            is_wrong |= digits == _NO_DIGIT
-            hashes = hashes << np.uint64(4) | digits
-    if is_wrong.any():
-        return parse_ids(ids.to_pylist())[0]  # says which
-    return hashes
 
 
 def repeated_pairs(

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,13 @@ from jaxtyping import UInt64
 from pipeline.datasets.batch import Delivery
 from pipeline.datasets.growing_store import GrowingStore, new_ids
 from pipeline.datasets.hdf5_writer import write_hdf5
-from pipeline.datasets.identity import batch_id, content_hashes
+from pipeline.datasets.identity import batch_id
 from pipeline.datasets.listing import printable
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
 from pipeline.datasets.sieve import Sieve
 from pipeline.datasets.store import ImageStore
 from pipeline.datasets.store_writer import create_store
 from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.progress import progress
 from pipeline.storage import as_resource_error, atomic_dir, read_json, write_json
@@ -75,7 +74,7 @@ def write_shard(
         layout: of the experiment.
         delivery: read to its end.
         transform: to the model's shape; images that it cannot take are refused.
-        known: content hashes of all images of the experiment (see :func:`known_content`).
+        known: content hashes of all images of the experiment (see :func:`pipeline.datasets.known.known_content`).
         removed: content hashes of images that must not come back.
         created: time of the delivery, ISO 8601.
 
@@ -97,25 +96,6 @@ def write_shard(
                 for file in folder.iterdir():
                     file.rename(final / file.name)
         return result
-
-
-def known_content(tables: Iterable[Path]) -> UInt64[np.ndarray, " known"]:
-    """Return the content hashes of all images that some ``images.parquet`` list.
-
-    Raises:
-        DataError: a table is missing or damaged.
-    """
-    hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
-    for path in tables:
-        try:
-            with pq.ParquetFile(path) as file:
-                column = file.read(["image_id"])["image_id"]
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing; restore the folder it lies in") from None
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise DataError(f"{path} must be a complete table of images, but {error}; restore it") from None
-        hashes += [content_hashes(chunk) for chunk in column.chunks]
-    return np.unique(np.concatenate(hashes))
 
 
 def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 from pipeline.config.sections import DriftParams, Experiment
 from pipeline.datasets.batch import open_delivery
 from pipeline.datasets.identity import parse_ids
+from pipeline.datasets.known import known_content
 from pipeline.datasets.prepare import read_id_list
-from pipeline.datasets.shard import ShardResult, known_content, write_shard
+from pipeline.datasets.shard import ShardResult, write_shard
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import assigner, model_transform
 from pipeline.operations.drift import measure_drift, read_samples

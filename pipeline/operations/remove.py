@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt64
 
 from pipeline.datasets.identity import parse_ids
+from pipeline.datasets.known import known_content
 from pipeline.datasets.prepare import read_id_list
-from pipeline.datasets.shard import known_content
 from pipeline.errors import ConfigError, DataError
 from pipeline.layout import Layout
 from pipeline.operations.locks import batches_lock, publish_lock

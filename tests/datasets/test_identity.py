@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from pipeline.datasets.identity import (
     batch_id,
-    content_hashes,
     format_ids,
     hash_images,
     number_copies,
     parse_ids,
     repeated_pairs,
 )
+from pipeline.datasets.known import content_hashes
 from pipeline.errors import DataError
 
 

@@ -97,7 +97,7 @@ def test_proposed_experiment_trains_without_edits(tmp_path, kind):
 
 def test_images_of_many_ways_to_vary_get_two_facets(tmp_path):
     """Real digits have some twenty principal directions."""
-    np.save(tmp_path / "x.npy", (load_digits().images[:200, None] * 15).astype(np.uint8))
+    np.save(tmp_path / "x.npy", (load_digits(return_X_y=True)[0][:200].reshape(-1, 1, 8, 8) * 15).astype(np.uint8))
     _, experiment = propose(tmp_path, "x.npy")
     assert experiment.model.latent_dims == (5, 5)
     assert [phase.refit_at for phase in experiment.train.phases] == [1.0, 0.5]

@@ -14,7 +14,8 @@ import pytest
 from pipeline.datasets import decode_pool
 from pipeline.datasets.batch import kind_of, open_delivery
 from pipeline.datasets.identity import format_ids, hash_images
-from pipeline.datasets.shard import ShardResult, copy_shard, known_content, write_shard
+from pipeline.datasets.known import known_content
+from pipeline.datasets.shard import ShardResult, copy_shard, write_shard
 from pipeline.datasets.store import ImageStore
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError, ResourceError
