@@ -1,5 +1,6 @@
 """What every stage does around its own work: its experiment, its parameters, its errors, its end."""
 
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
 
     A deliberate error becomes one line on standard error and its exit code; any other keeps its traceback.
     """
+    gc.freeze()  # what was loaded stays, and is never looked at again
+    gc.enable()
     stage = Path(sys.argv[0]).stem
     signal.signal(signal.SIGTERM, _exit_cleanly)
     end_with_supervisor()

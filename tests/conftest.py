@@ -1,5 +1,6 @@
 """Stricter than production: warnings are errors (pyproject), algorithms deterministic, one thread, nobody's home."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from tests.repository import Repository, build_template
+
+gc.disable()  # until all tests are found: loading libraries and tests makes no garbage
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,3 +65,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but never look at what was loaded."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let libraries find what they count at the end of the process."""
+    gc.unfreeze()
