@@ -106,8 +106,10 @@ def lpips_distance(net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
     backbone: Any = get_model_weights(_BACKBONES[net])
     weights = Path(torch.hub.get_dir()) / "checkpoints" / Path(backbone.DEFAULT.url).name
     if not weights.is_file():
+        home = Path.home()  # results are passed on, and the way to somebody's home says nothing
+        shown = Path("~", weights.relative_to(home)) if weights.is_relative_to(home) else weights
         raise ResourceError(
-            f"LPIPS needs the weights of its backbone, but {weights} is missing; "
+            f"LPIPS needs the weights of its backbone, but {shown} is missing; "
             f"put torchvision's {weights.name} there, or read the pixel and latent distances instead"
         )
     try:
