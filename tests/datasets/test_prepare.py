@@ -186,11 +186,26 @@ def test_joined_images_train_and_the_test_split_stays(prepare: Prepare, tmp_path
         assert store.batch_ids(15).tolist() == [name] * 3
         assert store.image_ids(15).tolist() == sorted(ids_of(image[None])[0] for image in more)
         joined_pixels = dict(zip(store.image_ids(15), store.read(15, 18), strict=True))
-    assert (joined_pixels[ids_of(more[0][None])[0]] == more[0]).all()
+    for image in more[:1] if encoded else more:  # the others were brought to the source's size
+        assert (joined_pixels[ids_of(image[None])[0]] == image).all()
     _, labels = read_labels(prepared, "train")
     assert labels["digit"].tolist() == [0] * 15 + [-1] * 3
     rows = pq.read_table(prepared / "images.parquet").to_pylist()
     assert {row["path"] for row in rows if row["batch_id"] == name} == {"new/0.png", "new/1.png", "new/2.png"}
+
+
+def test_a_joined_batch_that_cannot_take_the_sources_shape_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    """Two channels are neither grey nor RGB, so nothing turns one into them."""
+    layout, block = Layout(tmp_path, "fake"), make_block(make_images(20, (2, 4, 4)))
+    before = (prepare(block) / "train.h5").read_bytes()
+    name = write_batch(layout, [*make_images(3, (1, 4, 4), seed=5)])
+    write_json(layout.joined, [name])
+    with pytest.raises(
+        DataError, match=rf"{name}/shard\.h5 must hold images that become \(2, 4, 4\) .*got \(1, 4, 4\)"
+    ):
+        prepare(block)
+    assert (layout.prepared / "train.h5").read_bytes() == before
+    assert [path.name for path in layout.prepared.parent.iterdir()] == ["fake"]
 
 
 def test_removed_images_are_left_out(prepare: Prepare, tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def test_images_of_differing_sizes_are_kept_as_bytes(tmp_path: Path) -> None:
         _ = store.image_shape
 
 
+def test_encoded_bytes_come_back_however_they_were_appended(tmp_path: Path) -> None:
+    data = [bytes([i]) * (3 * i + 1) for i in range(7)]
+    with write_store(tmp_path / "shard.h5", None, source="folder", split_rule="batch") as writer:
+        for start, stop in ((0, 1), (1, 5), (5, 7)):
+            writer.append(data[start:stop], make_ids(7)[start:stop], np.array(["b-0123456789ab"] * (stop - start)))
+    with ImageStore(tmp_path / "shard.h5") as store:
+        assert all(store.encoded(i, j) == data[i:j] for i in range(8) for j in range(i, 8))
+    with h5py.File(tmp_path / "shard.h5", "r+") as file:
+        file["encoded"].resize(20, axis=0)  # pyright: ignore
+    with pytest.raises(DataError, match=r"must hold 70 bytes of images, got uint8 of shape \(20,\); rebuild it"):
+        ImageStore(tmp_path / "shard.h5")
+
+
 def test_the_same_images_make_the_same_bytes(tmp_path: Path) -> None:
     for name, step in (("a.h5", 3), ("b.h5", 40)):
         with write_store(tmp_path / name, SHAPE, source="digits", split_rule="any") as writer:
