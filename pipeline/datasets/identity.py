@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
+import xxhash
 from jaxtyping import Bool, Int64, Shaped, UInt8, UInt64
 
 from pipeline.errors import DataError
@@ -13,8 +13,6 @@ ID_DTYPE = np.dtype("S28")
 """``i-``, 16 hex digits and room for a copy number of nine digits."""
 
 _WHOLE_BYTES = 2**14
-_KEY_WORDS = 8192
-_KEYS = np.frombuffer(hashlib.shake_256(b"image id").digest(2 * 8 * _KEY_WORDS), "<u8").reshape(2, _KEY_WORDS)
 
 ID_PREFIX = b"i-"
 N_HEX = 16
@@ -27,7 +25,8 @@ def hash_images(
 
     Two images get one hash exactly when they have the same shape and the same pixels (collisions apart: about 3 in 10⁸
     for a million images). It is the start of a SHA-256; pixels count in the order height, width, channel, as decoders
-    deliver them. Pixels of more than 16 KiB are condensed first, see :func:`_condense`.
+    deliver them. Above 16 KiB their 128-bit XXH3 stands for them, as SHA-256 of all would cost a third of decoding a
+    photograph; so only smaller images are safe from others made up to have the same hash.
     """
     if isinstance(images, np.ndarray) and images[:1].nbytes <= _WHOLE_BYTES:
         return _hash_small_images(images)
@@ -60,26 +59,8 @@ def _channels_last(images: UInt8[np.ndarray, "image channel height width"]) -> U
 def _hash_image(image: UInt8[np.ndarray, "channel height width"]) -> int:
     pixels = np.ascontiguousarray(image.transpose(1, 2, 0)).reshape(-1)
     digest = hashlib.sha256(b"%dx%dx%d:" % image.shape)
-    digest.update(pixels.data if len(pixels) <= _WHOLE_BYTES else _condense(pixels))
+    digest.update(pixels.data if len(pixels) <= _WHOLE_BYTES else xxhash.xxh3_128_digest(pixels.data))
     return int.from_bytes(digest.digest()[:8], "big")
-
-
-def _condense(pixels: UInt8[np.ndarray, " byte"]) -> bytes:
-    """Shrink pixels four-thousandfold, as SHA-256 of all of them would cost a third of decoding a photograph.
-
-    Every 64 KiB become two sums of word × random key modulo 2⁶⁴, one of them with the words' bytes reversed. Where two
-    images differ, the first sums agree with a chance of 2^(v - 64) over the keys, v being the lowest differing bit of
-    some word, and the second ones with 2^(v' - 64); as v + v' is at most 70, both agree with 2⁻⁵⁸ at most.
-    """
-    n_words = len(pixels) // 8
-    words = pixels[: n_words * 8].view("<u8")
-    sums: list[Any] = []
-    for start in range(0, n_words, _KEY_WORDS):
-        part = words[start : start + _KEY_WORDS]
-        keys = _KEYS[:, : len(part)]
-        # Faster than the scalar product, which numpy has no vector code for.
-        sums += [(part * keys[0]).sum(), (part.byteswap() * keys[1]).sum()]
-    return np.array(sums, "<u8").tobytes() + pixels[n_words * 8 :].tobytes()
 
 
 def number_copies(hashes: UInt64[np.ndarray, " image"]) -> Int64[np.ndarray, " image"]:

@@ -123,7 +123,7 @@ def _read_source(
         if len(block.paths):
             hashes, sizes = _identify(block)
             catalogue.add(hashes, sizes, block.paths, block.labels, block.split)
-            spool.append(transform.apply(block.images))
+            spool.append(transform.apply(block.images), hashes)
             bar.advance(len(block.paths))
     return rejected
 

@@ -1,9 +1,8 @@
 """Writes the stores of both splits in their final order, once it is known."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Int64
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.catalogue import Columns
 from pipeline.datasets.source import Split, rows_per_block
-from pipeline.datasets.spool import Spool
+from pipeline.datasets.spool import Spool, Take
 from pipeline.datasets.store import ImageBlock, ImageStore
 from pipeline.datasets.store_writer import StoreWriter, create_store
 from pipeline.datasets.transform import ImageTransform, Shape
@@ -21,9 +20,6 @@ from pipeline.progress import Progress, progress
 
 Rows = Mapping[Split, Int64[np.ndarray, " image"]]
 """Images of each split, as places in the catalogue, in the order of the stores."""
-
-Take = Callable[[Int64[np.ndarray, " image"]], ImageBlock]
-"""Returns the images at some positions of a source or a batch, at model size."""
 
 
 def write_splits(
@@ -36,7 +32,7 @@ def write_splits(
         columns: of all images.
         rows: of each split, sorted by batch.
         params: that the source was read with.
-        spool: images of the source.
+        spool: images of the source; its parts are gone afterwards.
         shards: store of each joined batch, in a folder of the batch's name.
 
     Raises:
@@ -46,33 +42,52 @@ def write_splits(
     shape = spool.image_shape
     assert shape is not None
     rule = f"the source's own, else by content: test_fraction {params.test_fraction}, split_seed {params.split_seed}"
-    transform = ImageTransform.for_model(params, shape)
-    with progress("write", sum(map(len, rows.values()))) as bar:
-        for name, places in rows.items():
-            edges = np.searchsorted(columns.batch[places], np.arange(len(shards) + 2)).tolist()
-            with create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule) as store:
-                writer = _SplitWriter(store, columns, rows_per_block(int(np.prod(shape))), bar)
-                writer.append(places[: edges[1]], name, spool.take)
-                for path, (start, stop) in zip(shards, pairwise(edges[1:]), strict=True):
-                    if start < stop:
-                        with _open_joined(path, transform, shape) as take:
-                            writer.append(places[start:stop], path.parent.name, take)
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress("write", sum(map(len, rows.values()))))
+        stores = {
+            name: stack.enter_context(create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule))
+            for name in rows
+        }
+        writers = [_SplitWriter(name, rows[name], columns, stores[name], int(np.prod(shape)), bar) for name in rows]
+        _write_source(writers, spool)
+        for number, path in enumerate(shards, 1):
+            with _open_joined(path, ImageTransform.for_model(params, shape), shape) as take:
+                for writer in writers:
+                    writer.append(writer.of_batch(number), path.parent.name, take)
 
 
 @dataclass(frozen=True)
 class _SplitWriter:
-    store: StoreWriter
+    name: Split
+    rows: Int64[np.ndarray, " image"]
     columns: Columns
-    n_rows: int
+    store: StoreWriter
+    image_bytes: int
     bar: Progress
+
+    def of_batch(self, number: int) -> Int64[np.ndarray, " image"]:
+        """Return the split's images of one batch."""
+        start, stop = np.searchsorted(self.columns.batch[self.rows], [number, number + 1])
+        return self.rows[start:stop]
 
     def append(self, places: Int64[np.ndarray, " image"], batch: str, take: Take) -> None:
         """Append images of one batch, a block of rows at a time."""
-        for start in range(0, len(places), self.n_rows):
-            some = places[start : start + self.n_rows]
+        n_rows = rows_per_block(self.image_bytes)
+        for start in range(0, len(places), n_rows):
+            some = places[start : start + n_rows]
             images, ids = take(self.columns.position[some]), self.columns.image_ids(some)
             self.store.append(images, ids, np.full(len(some), batch, "S14"))
             self.bar.advance(len(some))
+
+
+def _write_source(writers: Sequence[_SplitWriter], spool: Spool) -> None:
+    """Write the source's images of all splits, part by part."""
+    places = [writer.of_batch(0) for writer in writers]
+    parts = [spool.part_of(writer.columns.hashes[some]) for writer, some in zip(writers, places, strict=True)]
+    for part, take in enumerate(spool.parts()):
+        for writer, some, part_of in zip(writers, places, parts, strict=True):
+            start, stop = np.searchsorted(part_of, [part, part + 1])
+            writer.append(some[start:stop], writer.name, take)
 
 
 @contextmanager
