@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.layers import Activation, BatchNorm, Convolution, Dense, channels_last, concatenate_channels
+from pipeline.model.layers import (
+    Activation,
+    BatchNorm,
+    Convolution,
+    Dense,
+    channels_last,
+    concatenate_channels,
+    flatten_images,
+)
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 Size = tuple[int, int]
@@ -83,7 +91,7 @@ class ConvLadder(AbstractArchitecture):
         for j, (block, rung, head) in enumerate(zip(self.encoder_blocks, self.encoder_rungs, self.heads, strict=True)):
             x = block(x)
             if j >= first:
-                posteriors.append(bounded_posterior(head(rung(x).flatten(2))))
+                posteriors.append(bounded_posterior(head(flatten_images(rung(x)))))
         return posteriors
 
     def decode(
@@ -96,7 +104,7 @@ class ConvLadder(AbstractArchitecture):
         for j in reversed(range(deepest)):
             h = self.decoder_blocks[j](h)
             h = concatenate_channels(h, self._rung(latents, fade_in, j, first, h))
-        return self.output(h).flatten(2)
+        return flatten_images(self.output(h))
 
     def _rung(self, latents: Sequence[Tensor], fade_in: Tensor, facet: int, first: int, like: Tensor) -> Tensor:
         if facet < first:

@@ -44,7 +44,7 @@ class _DenseProduct(torch.autograd.Function):
         else:
             grad_x = grad @ weight if ctx.needs_input else None
             grad_weight = grad.mT @ x
-        # Summed in single precision and rounded once, as the products are; converting first takes five times as long.
+        # Of the sum, too, only the result is rounded; converting first takes five times as long.
         return grad_x, grad_weight.to(ctx.parameter_dtype), grad.sum(1).to(ctx.parameter_dtype)
 
 
@@ -71,8 +71,9 @@ class _SoloConvolution(torch.autograd.Function):
         grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
             grad, x[0], weight, [grad.shape[1]], *ctx.how, 1, [ctx.needs_input, True, False]
         )
-        # A sum of its own: oneDNN's takes a third of the time of a transposed convolution's weight gradient.
-        grad_bias = grad.sum((0, 2, 3), dtype=ctx.parameter_dtype)[None]
+        # A sum of its own: oneDNN's takes a third of the time of a transposed convolution's weight gradient. It is summed
+        # in single precision and rounded once, as the products are; converting first takes five times as long.
+        grad_bias = grad.sum((0, 2, 3)).to(ctx.parameter_dtype)[None]
         return grad_x[None] if ctx.needs_input else None, grad_weight[None].to(ctx.parameter_dtype), grad_bias, None
 
 
@@ -88,6 +89,19 @@ class _Concatenation(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, ...]:
         grad = grad_outputs[0][0]
         return tuple(part.contiguous(memory_format=_layout(grad))[None] for part in grad.split(ctx.widths, dim=1))
+
+
+class _Flattening(torch.autograd.Function):
+    """Images of one seed as rows, with gradients that lie as the images do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape, ctx.layout = x.shape[1:], _layout(x[0])
+        return x.flatten(2)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0].view(ctx.shape).contiguous(memory_format=ctx.layout)[None]
 
 
 class Dense(nn.Module):
@@ -216,6 +230,17 @@ def concatenate_channels(
     if len(one) > 1:
         return torch.cat([one, other], dim=2)
     output = _Concatenation.apply(one, other)
+    assert isinstance(output, Tensor)
+    return output
+
+
+def flatten_images(
+    x: Float[Tensor, "seed batch channel height width"],
+) -> Float[Tensor, "seed batch feature"]:
+    """Return each image as one row, channel by channel."""
+    if len(x) > 1:
+        return x.flatten(2)
+    output = _Flattening.apply(x)
     assert isinstance(output, Tensor)
     return output
 
