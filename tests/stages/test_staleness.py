@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.layout import Layout
 from pipeline.operations.locks import repository_lock
-from pipeline.operations.repro import stale_stages
+from pipeline.operations.repro import STAGES, stale_stages
 from tests.repository import EXPERIMENT, Repository, write_images
 
 Change = Callable[[dict[str, Any]], None]
@@ -71,6 +71,15 @@ def test_a_label_correction_runs_score_and_what_shows_it_and_then_nothing(reposi
     assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
 
 
+def test_a_change_of_the_model_code_makes_init_mog_stale_and_what_follows(repository: Repository) -> None:
+    repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
+    with repository_lock(repository.root, "test") as held:
+        stale = stale_stages(Layout(repository.root, EXPERIMENT), held)
+    assert set(stale) == set(STAGES) - {"preprocess"}
+    assert {reason.partition(";")[0] for reason in stale.values()} == {"input pipeline/model modified"}
+
+
+@pytest.mark.soak
 def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: Repository) -> None:
     before = model_digests(repository)
     repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
