@@ -1,5 +1,6 @@
 """Stricter than production: warnings are errors (pyproject), algorithms deterministic, one thread, nobody's home."""
 
+import atexit
 import gc
 import os
 from collections.abc import Iterator
@@ -68,11 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage from here on, but never look at what was loaded."""
+    """Collect garbage from here on, but do not look at what was loaded before the process ends."""
     gc.freeze()
     gc.enable()
-
-
-def pytest_sessionfinish() -> None:
-    """Let libraries find what they count at the end of the process."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)  # libraries that count their objects would call them leaked
