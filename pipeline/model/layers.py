@@ -101,7 +101,7 @@ class _Flattening(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return grad_outputs[0].view(ctx.shape).contiguous(memory_format=ctx.layout)[None]
+        return grad_outputs[0].reshape(ctx.shape).contiguous(memory_format=ctx.layout)[None]
 
 
 class Dense(nn.Module):
