@@ -8,6 +8,11 @@ from typing import Any
 
 import h5py
 
+from pipeline.storage import begin_writing
+
+_WAITING_BYTES = 2**24
+"""After so many bytes the disk is set to work, while the next ones are computed."""
+
 
 class Disk:
     """The file below an HDF5 file, which reports a failed write here instead of to the library.
@@ -19,6 +24,7 @@ class Disk:
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self._fault: OSError | None = None
+        self._n_waiting = 0
 
     def raise_fault(self) -> None:
         """Raise the first error of the disk, if there was any.
@@ -38,6 +44,10 @@ class Disk:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._fault = error
+        self._n_waiting += len(view)
+        if self._n_waiting >= _WAITING_BYTES:
+            begin_writing(self._file.fileno())
+            self._n_waiting = 0
         return len(view)
 
     def truncate(self, size: int) -> int:

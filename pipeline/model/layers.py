@@ -71,8 +71,8 @@ class _SoloConvolution(torch.autograd.Function):
         grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
             grad, x[0], weight, [grad.shape[1]], *ctx.how, 1, [ctx.needs_input, True, False]
         )
-        # A sum of its own: oneDNN's takes a third of the time of a transposed convolution's weight gradient. It is summed
-        # in single precision and rounded once, as the products are; converting first takes five times as long.
+        # A sum of its own: oneDNN's takes a third of the time of a transposed convolution's weight gradient. Summed in
+        # single precision and rounded once, as the products are; converting first takes five times as long.
         grad_bias = grad.sum((0, 2, 3)).to(ctx.parameter_dtype)[None]
         return grad_x[None] if ctx.needs_input else None, grad_weight[None].to(ctx.parameter_dtype), grad_bias, None
 

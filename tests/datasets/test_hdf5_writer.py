@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.datasets import hdf5_writer
 from pipeline.datasets.hdf5_writer import write_hdf5
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,7 @@ def test_errors_of_the_body_pass_through(tmp_path):
 
 def test_full_disk_is_an_error_of_the_operating_system_and_no_crash(tmp_path):
     body = """
+from pipeline.datasets import hdf5_writer
 from pipeline.datasets.hdf5_writer import write_hdf5
 try:
     with write_hdf5(Path(sys.argv[1], "x.h5")) as (file, disk):
@@ -81,3 +83,20 @@ except ResourceError as error:
     assert done.returncode == 7, done.stderr
     assert "must be writable, but: File too large" in done.stdout
     assert [path.name for path in (tmp_path / "data" / "batches" / "mine").iterdir()] == []
+
+
+def test_the_disk_is_set_to_work_after_every_part_and_nothing_else_changes(tmp_path, monkeypatch):
+    begun: list[int] = []
+    begin = hdf5_writer.begin_writing
+    monkeypatch.setattr(hdf5_writer, "_WAITING_BYTES", 100_000)
+    monkeypatch.setattr(hdf5_writer, "begin_writing", lambda descriptor: (begun.append(descriptor), begin(descriptor)))
+    values = np.random.default_rng(0).integers(0, 256, 450_000, dtype=np.uint8)
+    with write_hdf5(tmp_path / "x.h5") as (file, _):
+        column = file.create_dataset("a", (0,), np.uint8, maxshape=(None,), chunks=(10_000,))
+        for start in range(0, len(values), 50_000):
+            column.resize(start + 50_000, axis=0)
+            column[start:] = values[start : start + 50_000]
+            file.flush()
+    assert len(begun) == 4
+    with h5py.File(tmp_path / "x.h5") as opened:
+        assert np.array_equal(opened["a"], values)  # pyright: ignore
