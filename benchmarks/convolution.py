@@ -10,22 +10,26 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributions, nn
 
-from benchmarks.lines import Line, compare, line_of, report
+from benchmarks.lines import Line, line_of, report
 from benchmarks.machine import peak_mib
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
+from pipeline.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.model.layers import Convolution, Dense
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network
-from pipeline.training.runtime import resolve_runtime
+from pipeline.training.runtime import KEPT_MEMORY, resolve_runtime
 
 ROOT = Path(__file__).parent.parent
 _EXPERIMENT = "shapes3d_1"
@@ -37,44 +41,69 @@ Step = Callable[[], object]
 
 def measure(full: bool) -> list[Line]:
     """Return our step against its floor and the plain step against ours: by the clock, and in work of one thread."""
+    keep_freed_memory(KEPT_MEMORY)
     params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = _images()
     model = _model(params.model, images)
-    ours = _our_step(model, images, params.train, runtime.precision)
-    floor = _floor(model, params.train.batch_size, runtime.precision)
-    plain = _plain_step(params.model, params.train, images)
-    rounds, batch_size = (21 if full else 5), params.train.batch_size
+    ours = partial(_timed, _our_step(model, images, params.train, runtime.precision))
+    floor = partial(_timed, _floor(model, params.train.batch_size, runtime.precision))
+    rounds, batch_size = (21 if full else 7), params.train.batch_size
     more = {
         "precision": str(runtime.precision).removeprefix("torch."),
         "batch_size": batch_size,
         "peak_mib": {which: _peak_mib(which) for which in ("nothing", "ours", "plain")},
     }
-    lines = [
-        compare("convolutional step", ours, floor, "its products", rounds=rounds, items=batch_size),
-        compare("plain float32 step", plain, ours, "our step", rounds=rounds, items=batch_size),
-    ]
-    lines = [replace(line, more=more | {"threads": torch.get_num_threads()}) for line in lines]
-    torch.set_num_threads(1)
-    alone = [
-        _compare_work("convolutional step, work of one thread", ours, floor, "its products", rounds, batch_size),
-        _compare_work("plain float32 step, work of one thread", plain, ours, "our step", rounds, batch_size),
-    ]
-    return lines + [replace(line, more=more | {"threads": 1, "clock": "processor time"}) for line in alone]
+    lines: list[Line] = []
+    with get_context("spawn").Pool(1) as pool:
+        for n_threads, what in ((torch.get_num_threads(), ""), (1, ", work of one thread")):
+            torch.set_num_threads(n_threads)
+            plain = partial(pool.apply, _time_plain, (n_threads,))
+            # Others on the machine hardly change the processor time of a single thread.
+            clock = "work" if what else "seconds"
+            sides = (
+                (f"convolutional step{what}", ours, floor, "its products"),
+                (f"plain float32 step{what}", plain, ours, "our step"),
+            )
+            lines += [
+                replace(_compare(clock, *side, rounds, batch_size), more=more | {"threads": n_threads, "clock": clock})
+                for side in sides
+            ]
+    return lines
 
 
-def _compare_work(name: str, ours: Step, floor: Step, against: str, rounds: int, items: int) -> Line:
-    """Compare processor time, which others on the machine hardly change where one thread works."""
-    ours()
-    floor()
-    times = [(_work_of(ours), _work_of(floor)) for _ in range(rounds)]
-    return line_of(name, [pair[0] for pair in times], [pair[1] for pair in times], against, items=items)
+class Timing(NamedTuple):
+    """What one step took: by the clock, and of the processor."""
+
+    seconds: float
+    work: float
 
 
-def _work_of(step: Step) -> float:
-    start = time.process_time()
+def _timed(step: Step) -> Timing:
+    start, work = time.perf_counter(), time.process_time()
     step()
-    return time.process_time() - start
+    return Timing(time.perf_counter() - start, time.process_time() - work)
+
+
+def _compare(
+    clock: str, name: str, one: Callable[[], Timing], other: Callable[[], Timing], against: str, rounds: int, items: int
+) -> Line:
+    one()
+    other()
+    pairs = [(getattr(one(), clock), getattr(other(), clock)) for _ in range(rounds)]
+    return line_of(name, [pair[0] for pair in pairs], [pair[1] for pair in pairs], against, items=items)
+
+
+def _time_plain(n_threads: int) -> Timing:
+    """Take a step of the plain program, in the process of a pool."""
+    torch.set_num_threads(n_threads)
+    return _timed(_plain_step_of_shapes())
+
+
+@cache
+def _plain_step_of_shapes() -> Step:
+    params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
+    return _plain_step(params.model, params.train, _images())
 
 
 def peak_of(which: str) -> None:
@@ -82,6 +111,7 @@ def peak_of(which: str) -> None:
     params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
     images = _images()
     if which == "ours":
+        keep_freed_memory(KEPT_MEMORY)
         step = _our_step(_model(params.model, images), images, params.train, resolve_runtime(params.train).precision)
     else:
         step = _plain_step(params.model, params.train, images)
