@@ -31,9 +31,11 @@ from stages._entry import SUPERVISOR
 
 _RUNS_AT_ONCE = 8
 # As Prefect starts a run, but one that ends with the service from its first moment: asking for a server that is gone,
-# it would wait for minutes. In a session of its own: its end must not reach what started the service.
+# it would wait for minutes. In a session of its own: its end must not reach what started the service. Prefect loads so
+# many modules that looking for garbage among them as often as usual takes a sixth of a run's start.
 _RUN = (
-    "import os, runpy; os.setsid(); from stages._entry import end_with_supervisor; end_with_supervisor(); "
+    "import gc, os, runpy; gc.set_threshold(100_000); os.setsid(); "
+    "from stages._entry import end_with_supervisor; end_with_supervisor(); "
     "runpy.run_module('prefect.engine', run_name='__main__')"
 )
 _SECONDS_TO_END = 5.0

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+import psutil
+
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
 
@@ -84,7 +86,17 @@ class ProcessGroup:
         self._process.wait()
 
     def _is_alive(self) -> bool:
-        return self._process.poll() is None or self._signal(0)
+        return self._process.poll() is None or (self._signal(0) and any(map(self._is_member, psutil.process_iter())))
+
+    def _is_member(self, process: psutil.Process) -> bool:
+        """Tell whether a process of the group still runs; one that waits to be buried does not.
+
+        In a container the first process often buries orphans late, or never.
+        """
+        try:
+            return os.getpgid(process.pid) == self._process.pid and process.status() != psutil.STATUS_ZOMBIE
+        except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            return False
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group and tell whether there was anyone to get it."""

@@ -25,7 +25,6 @@ sys.meta_path.insert(0, Absent())
 import benchmarks.gpu
 from benchmarks.machine import describe_machine
 describe_machine()
-import stages.preprocess, stages.init_mog, stages.train, stages.score
 """
 
 

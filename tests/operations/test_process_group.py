@@ -1,4 +1,6 @@
 import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -91,3 +93,31 @@ def test_a_grandchild_that_keeps_the_pipe_open_does_not_hold_up_the_end(tmp_path
     assert code == 0
     assert time.monotonic() - start < 10
     assert is_gone(int(lines[0]))
+
+
+ZOMBIE = """
+import os, time
+leader, (ready, tell) = os.getpid(), os.pipe()
+keeper = os.fork()
+if not keeper:
+    os.setpgid(0, 0)
+    if not os.fork():
+        os.setpgid(0, leader)
+        os._exit(0)
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    os.write(tell, b"x")
+    time.sleep(60)
+    os._exit(0)
+os.read(ready, 1)
+print(keeper)
+"""
+
+
+def test_what_is_dead_but_not_buried_is_not_waited_for(tmp_path: Path) -> None:
+    lines: list[str] = []
+    start = time.monotonic()
+    with ProcessGroup([sys.executable, "-c", ZOMBIE], tmp_path, os.environ) as group:
+        assert group.stream(lines.append) == 0
+    took = time.monotonic() - start
+    os.kill(int(lines[0]), signal.SIGKILL)
+    assert took < process_group._GRACE_SECONDS

@@ -34,6 +34,7 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+        self._n_opened = 0
 
     def open(self, page: Path, route: str = "overview", width: int = 1280, theme: str = "light") -> None:
         """Open a page at a route, with a window of a width and a preferred colour scheme."""
@@ -43,8 +44,8 @@ class Browser:
         preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in preferred.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.driver.get("about:blank")
-        self.driver.get(f"file://{page}#/{route}")
+        self._n_opened += 1
+        self.driver.get(f"file://{page}?{self._n_opened}#/{route}")  # another address, or the page would not load anew
         self.until("return document.documentElement.dataset.ready")
 
     def go(self, route: str) -> None:

@@ -73,8 +73,8 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is not on this machine", name=name)
 
 sys.meta_path.insert(0, Absent())
-for name in ("model", "training", "datasets", "evaluation"):
-    __import__(f"pipeline.{name}")
+for name in ("preprocess", "init_mog", "score"):
+    __import__(f"stages.{name}")
 sys.argv = ["stages/train.py", "tiny"]
 runpy.run_module("stages.train", run_name="__main__")
 """
