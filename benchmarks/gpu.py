@@ -72,8 +72,6 @@ def _prepare(experiment: str, is_reduced: bool) -> Layout:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     section = params["experiments"][experiment]
     section["score"]["baselines"] = False
-    if section["preprocess"]["source"] == "shapes3d":
-        section["preprocess"]["source"] = "scenes"
     section["seeds"] = list(range(2 if is_reduced else _N_SEEDS))
     if is_reduced:
         total = sum(phase["epochs"] for phase in section["train"]["phases"])

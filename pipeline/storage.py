@@ -1,6 +1,5 @@
 """Files that appear whole or not at all."""
 
-import ctypes
 import errno
 import hashlib
 import json
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError, ResourceError
-
-_SYNC_FILE_RANGE_WRITE = 2  # of sync_file_range(2): the whole file, without waiting
 
 
 @contextmanager
@@ -161,10 +158,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def begin_writing(descriptor: int) -> None:
-    """Let the system begin to write what a file still has in memory, so that a later sync is short; where it can."""
-    begin = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if begin is not None:
-        begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)

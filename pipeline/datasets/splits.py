@@ -48,43 +48,44 @@ def write_splits(
             name: stack.enter_context(create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule))
             for name in rows
         }
-        writers = [_SplitWriter(name, rows[name], columns, stores[name], int(np.prod(shape)), bar) for name in rows]
-        _write_source(writers, spool)
+        n_rows = rows_per_block(int(np.prod(shape)))
+        writers = [_SplitWriter(name, columns, stores[name], n_rows, bar) for name in rows]
+        places = [_by_batch(rows[name], columns, 1 + len(shards)) for name in rows]
+        _write_source(writers, [batches[0] for batches in places], columns, spool)
         for number, path in enumerate(shards, 1):
             with _open_joined(path, ImageTransform.for_model(params, shape), shape) as take:
-                for writer in writers:
-                    writer.append(writer.of_batch(number), path.parent.name, take)
+                for writer, batches in zip(writers, places, strict=True):
+                    writer.append(batches[number], path.parent.name, take)
 
 
 @dataclass(frozen=True)
 class _SplitWriter:
     name: Split
-    rows: Int64[np.ndarray, " image"]
     columns: Columns
     store: StoreWriter
-    image_bytes: int
+    n_rows: int
     bar: Progress
-
-    def of_batch(self, number: int) -> Int64[np.ndarray, " image"]:
-        """Return the split's images of one batch."""
-        start, stop = np.searchsorted(self.columns.batch[self.rows], [number, number + 1])
-        return self.rows[start:stop]
 
     def append(self, places: Int64[np.ndarray, " image"], batch: str, take: Take) -> None:
         """Append images of one batch, a block of rows at a time."""
-        n_rows = rows_per_block(self.image_bytes)
-        for start in range(0, len(places), n_rows):
-            some = places[start : start + n_rows]
+        for start in range(0, len(places), self.n_rows):
+            some = places[start : start + self.n_rows]
             images, ids = take(self.columns.position[some]), self.columns.image_ids(some)
             self.store.append(images, ids, np.full(len(some), batch, "S14"))
             self.bar.advance(len(some))
 
 
-def _write_source(writers: Sequence[_SplitWriter], spool: Spool) -> None:
-    """Write the source's images of all splits, part by part."""
-    places = [writer.of_batch(0) for writer in writers]
-    parts = [spool.part_of(writer.columns.hashes[some]) for writer, some in zip(writers, places, strict=True)]
-    for part, take in enumerate(spool.parts()):
+def _by_batch(places: Int64[np.ndarray, " image"], columns: Columns, n_batches: int) -> list[np.ndarray]:
+    """Cut a split's images, sorted by batch, into those of each batch."""
+    return np.split(places, np.searchsorted(columns.batch[places], np.arange(1, n_batches)))
+
+
+def _write_source(
+    writers: Sequence[_SplitWriter], places: Sequence[np.ndarray], columns: Columns, spool: Spool
+) -> None:
+    """Write the source's images of all splits, part by part; ``places`` are those of each writer by hash."""
+    parts = [spool.part_of(columns.hashes[some]) for some in places]
+    for part, take in enumerate(spool.parts(columns.hashes[columns.batch == 0])):
         for writer, some, part_of in zip(writers, places, parts, strict=True):
             start, stop = np.searchsorted(part_of, [part, part + 1])
             writer.append(some[start:stop], writer.name, take)

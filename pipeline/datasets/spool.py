@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -10,10 +11,9 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 
+from pipeline.datasets.transform import Shape
 from pipeline.errors import DataError
 from pipeline.storage import require_free_space
-
-Shape = tuple[int, int, int]
 
 Take = Callable[[Int64[np.ndarray, " image"]], UInt8[np.ndarray, "image channel height width"]]
 """Returns the images at some positions of a source or a batch, at model size."""
@@ -21,7 +21,7 @@ Take = Callable[[Int64[np.ndarray, " image"]], UInt8[np.ndarray, "image channel 
 _ROOM = 1.05
 """Ids, labels and chunks beside the pixels, as a factor."""
 
-_PART_BYTES, _MAX_PARTS = 2**26, 256
+_PART_BYTES, _MAX_PARTS = 2**26, 128  # each part is an open file, and some systems allow a program 256
 
 
 class Spool:
@@ -42,7 +42,6 @@ class Spool:
         self._folder = folder
         self._n_expected, self._n_more = n_expected, n_more
         self._files: list[BinaryIO] = []
-        self._part_of: list[np.ndarray] = []
 
     def __enter__(self) -> "Spool":
         self._folder.mkdir()
@@ -78,11 +77,10 @@ class Spool:
                 f"and {shape}; set preprocess.size and preprocess.channels"
             )
         parts = self.part_of(hashes)
-        self._part_of.append(parts)
         order = np.argsort(parts, kind="stable")
         edges = np.searchsorted(parts[order], np.arange(self.n_parts + 1)).tolist()
         ordered = np.ascontiguousarray(images if self.n_parts == 1 else images[order])
-        for file, start, stop in zip(self._files, edges, edges[1:], strict=False):
+        for file, (start, stop) in zip(self._files, pairwise(edges), strict=True):
             data = ordered[start:stop].reshape(-1).data
             while data:
                 data = data[file.write(data) :]
@@ -91,12 +89,15 @@ class Spool:
         """Return the part of each image; larger hashes never have a smaller part."""
         return ((hashes >> np.uint64(32)) * np.uint64(self.n_parts) >> np.uint64(32)).astype(np.int64)
 
-    def parts(self) -> Iterator[Take]:
+    def parts(self, hashes: UInt64[np.ndarray, " image"]) -> Iterator[Take]:
         """Yield access to one part after the other, by the images' numbers in the order of appending.
 
         A part is deleted when the next one is asked for.
+
+        Args:
+            hashes: of all images, in the order of appending.
         """
-        part_of = np.concatenate(self._part_of)
+        part_of = self.part_of(hashes)
         order = np.argsort(part_of, kind="stable")
         starts = np.searchsorted(part_of[order], np.arange(self.n_parts))
         rows = np.empty(len(order), np.int64)

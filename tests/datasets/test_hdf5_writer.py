@@ -46,7 +46,6 @@ def test_errors_of_the_body_pass_through(tmp_path):
 
 def test_full_disk_is_an_error_of_the_operating_system_and_no_crash(tmp_path):
     body = """
-from pipeline.datasets import hdf5_writer
 from pipeline.datasets.hdf5_writer import write_hdf5
 try:
     with write_hdf5(Path(sys.argv[1], "x.h5")) as (file, disk):

@@ -1,6 +1,7 @@
 """Rebuilding a real repository: what is refused before anything starts, two at once, errors of stages."""
 
 import json
+import re
 import subprocess
 import time
 
@@ -10,6 +11,8 @@ import pytest
 from pipeline.errors import BusyError, ConfigError, DataError, ModelError, PublishError, ResourceError
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import rebuild
+from pipeline.operations.repro import STAGES
+from pipeline.storage import read_json
 from pipeline.tables import History
 from tests.repository import EXPERIMENT, Repository
 
@@ -122,14 +125,20 @@ def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> N
         rebuild(repository.root, EXPERIMENT)
 
 
-def test_an_unhealthy_model_is_not_published_and_the_old_version_answers(repository: Repository) -> None:
-    def spoil(sections: dict) -> None:
-        sections["seeds"] = [5]
-        sections["publish"]["gate"]["min_confidence"] = 1.0
-
-    repository.edit_params(spoil)
-    with pytest.raises(PublishError, match=r"mean confidence must be at least 1\.0 .*version 1 stays in service"):
-        rebuild(repository.root, EXPERIMENT)
+def test_a_change_of_the_model_code_gives_another_model_and_an_unhealthy_one_is_not_published(
+    repository: Repository,
+) -> None:
+    repository.append("pipeline/model/covariance.py", "\n_BETA = 9.0\n")
+    repository.edit_params(lambda sections: sections["publish"]["gate"].update(min_confidence=1.0))
+    before = read_json(repository.root / "artifacts" / EXPERIMENT / "model" / "model.json")["model_version"]
+    done = repository.facets("rebuild", EXPERIMENT, check=False)
+    assert done.returncode == PublishError.exit_code, done.stderr
+    message = " ".join(done.stderr.splitlines()[-1:])
+    assert re.search(r"mean confidence must be at least 1\.0 .*version 1 stays in service", message)
+    ran = re.findall(rf"Running stage '(\w+)@{EXPERIMENT}'", done.stderr)
+    assert sorted(ran) == sorted(set(STAGES) - {"preprocess"})
+    after = read_json(repository.root / "artifacts" / EXPERIMENT / "model" / "model.json")["model_version"]
+    assert after != before
     assert published_version(repository) == 1
 
 
