@@ -23,12 +23,14 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.gpu_rates import assignment_rates, launch_floor
 from benchmarks.machine import describe_machine
 from benchmarks.products import multiply_adds, product_rate
 from pipeline.config import load_params
 from pipeline.datasets import scan
 from pipeline.layout import Layout
 from pipeline.storage import read_json, write_json
+from pipeline.training.runtime import resolve_runtime
 from pipeline.training.schedule import ProgressiveSchedule
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,7 @@ def main() -> None:
             "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
             **_accuracy(layout),
             **_throughput(layout, seconds["train"]),
+            **({} if is_reduced else _rates(layout)),
         }
         write_json(ROOT / "benchmarks" / "results" / f"{name}.json", result)
         print(f"{name}: {sum(seconds.values()):.0f} s in all, {result['accuracy_same_split']}")
@@ -163,6 +166,16 @@ def _throughput(layout: Layout, seconds: float) -> dict[str, Any]:
     }
     if layout.experiment == "svhn":
         found["train_seconds_for_73257_images"] = round(seconds * _FULL_SVHN / n_trained, 1)
+    return found
+
+
+def _rates(layout: Layout) -> dict[str, Any]:
+    """Return what only a GPU has: the launch floor and, of the dense model, the speed of assignment."""
+    params = load_params(layout.root).experiment(layout.experiment)
+    runtime, shape = resolve_runtime(params.train), read_json(layout.artifact("model") / "model.json")["image_shape"]
+    found: dict[str, Any] = {"step": launch_floor(params, (shape[0], shape[1], shape[2]), runtime)}
+    if params.model.family == "dense":
+        found["assign"] = assignment_rates(layout.artifact("model"), layout.prepared / "train.h5", runtime)
     return found
 
 

@@ -18,7 +18,7 @@ from pipeline.config.sections import AssignParams
 from pipeline.datasets import ImageStore
 from pipeline.datasets.transform import ImageTransform
 from pipeline.model import FrozenModel, load_model
-from pipeline.model.precision import multiplies_bfloat16
+from pipeline.model.precision import best_device, multiplies_bfloat16
 from pipeline.records import FacetAssignment
 from pipeline.tables.build import AssignmentWriter, write_assignments
 
@@ -183,7 +183,7 @@ def _n_processors() -> int:
 
 @lru_cache(maxsize=2)
 def _cached_model(folder: Path, _modified: int) -> FrozenModel:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     precision = torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     return load_model(folder, precision=precision).to(device)
 

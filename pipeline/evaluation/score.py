@@ -21,6 +21,7 @@ from pipeline.evaluation.independence import dependence_of_all
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import load_model
+from pipeline.model.precision import best_device
 from pipeline.progress import progress
 from pipeline.storage import read_json
 
@@ -101,7 +102,7 @@ def _score_seeds(
     selected: list[Clustering] = []
     with progress("score", len(healthy) * (train.n_images + test.n_images)) as bar:
         for seed in healthy:
-            model = load_model(model_dir, seed)
+            model = load_model(model_dir, seed).to(best_device())
             if model.image_shape != train.image_shape:
                 raise ModelError(
                     f"{model_dir} must hold a model of images {train.image_shape}, got {model.image_shape}; "

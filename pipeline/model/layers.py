@@ -15,6 +15,9 @@ from torch.nn import functional
 Activation = {"relu": functional.relu_, "elu": functional.elu_}
 
 
+_LOAD_BYTES = 16
+
+
 class _DenseProduct(torch.autograd.Function):
     """y = x Wᵀ + b in the precision of x, with gradients in the precision and layout of the parameters.
 
@@ -25,27 +28,57 @@ class _DenseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
-        ctx.save_for_backward(x, low_weight)
-        ctx.needs_input, ctx.parameter_dtype = x.requires_grad, weight.dtype
+        ctx.needs_input, ctx.parameter_dtype, ctx.shape = x.requires_grad, weight.dtype, weight.shape
         if len(weight) == 1:
-            # Written into the result itself: a view could not be activated in place.
+            ctx.save_for_backward(x, low_weight)
+            # Written into the result itself, as a view could not be activated in place.
             y = x.new_empty(1, x.shape[1], weight.shape[1])
             torch.addmm(low_bias[0], x[0], low_weight[0].T, out=y[0])
             return y
-        return torch.baddbmm(low_bias[:, None], x, low_weight.mT)
+        n_out, n_in = weight.shape[1:]
+        x, low_weight = _aligned(x, 0, n_in), _aligned(low_weight, n_out, n_in)
+        ctx.save_for_backward(x, low_weight)
+        y = torch.baddbmm(_aligned(low_bias[:, None], 0, n_out), x, low_weight.mT)
+        return y if y.shape[2] == n_out else y[..., :n_out].contiguous()  # a view could not be activated in place
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         (grad,) = grad_outputs
         x, weight = ctx.saved_tensors
+        grad_bias = _sum_of_rows(grad).to(ctx.parameter_dtype)
         if len(weight) == 1:
             grad_x = (grad[0] @ weight[0])[None] if ctx.needs_input else None
             grad_weight = (grad[0].T @ x[0])[None]
         else:
-            grad_x = grad @ weight if ctx.needs_input else None
-            grad_weight = grad.mT @ x
-        # Of the sum, too, only the result is rounded; converting first takes five times as long.
-        return grad_x, grad_weight.to(ctx.parameter_dtype), grad.sum(1).to(ctx.parameter_dtype)
+            n_out, n_in = ctx.shape[1:]
+            grad = _aligned(grad, 0, n_out)
+            grad_x = (grad @ weight)[..., :n_in] if ctx.needs_input else None
+            grad_weight = (grad.mT @ x)[:, :n_out, :n_in]
+        return grad_x, grad_weight.to(ctx.parameter_dtype), grad_bias
+
+
+def _sum_of_rows(x: Float[Tensor, "seed row column"]) -> Float[Tensor, "seed column"]:
+    """Return the sums in the precision of x; only results are rounded (converting first takes five times as long).
+
+    On a GPU a product with ones: twice as fast, and of images five times.
+    """
+    if x.is_cuda:
+        return torch.bmm(x.new_ones(len(x), 1, x.shape[1]), x)[:, 0]
+    return x.sum(1)
+
+
+def _sum_of_pixels(x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, " channel"]:
+    """Return the sums over images and positions, as :func:`_sum_of_rows` does."""
+    if x.is_cuda:
+        return _sum_of_rows(x.permute(0, 2, 3, 1).flatten(0, 2)[None])[0]
+    return x.sum((0, 2, 3))
+
+
+def _aligned(x: Tensor, n_rows: int, n_columns: int) -> Tensor:
+    """Add zeros to the last axes until matrix units can load them: 16 bytes at once."""
+    step = _LOAD_BYTES // x.element_size()
+    below, right = -n_rows % step, -n_columns % step
+    return functional.pad(x, (0, right, 0, below)) if below or right else x
 
 
 class _SoloConvolution(torch.autograd.Function):
@@ -73,7 +106,7 @@ class _SoloConvolution(torch.autograd.Function):
         )
         # A sum of its own: oneDNN's takes a third of the time of a transposed convolution's weight gradient. Summed in
         # single precision and rounded once, as the products are; converting first takes five times as long.
-        grad_bias = grad.sum((0, 2, 3)).to(ctx.parameter_dtype)[None]
+        grad_bias = _sum_of_pixels(grad).to(ctx.parameter_dtype)[None]
         return grad_x[None] if ctx.needs_input else None, grad_weight[None].to(ctx.parameter_dtype), grad_bias, None
 
 
@@ -214,11 +247,8 @@ class BatchNorm(nn.Module):
 def channels_last(
     x: Float[Tensor, "seed batch channel height width"],
 ) -> Float[Tensor, "seed batch channel height width"]:
-    """Lay images out pixel by pixel, which a processor's convolutions want; layers and activations keep it so.
-
-    Several seeds, and images on other devices, stay as they are.
-    """
-    if len(x) > 1 or x.device.type != "cpu":
+    """Lay one seed's images out pixel by pixel, which convolutions want; layers and activations keep it so."""
+    if len(x) > 1:
         return x
     return x[0].contiguous(memory_format=torch.channels_last)[None]
 

@@ -77,12 +77,17 @@ class MultiFacetVae(nn.Module):
             fade_in: coefficient of every facet's decoder rung.
             precision: type of the network's products, the pixels' own by default; densities keep the pixels' type.
         """
-        first = self.params.n_facets - len(noise)
         precision = precision or x.dtype
-        posteriors = self.encode(x.to(precision), first)
-        log_px = self._log_px(x, posteriors, noise, fade_in, precision)
-        kls = [facet_kl(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))]
-        return log_px, kls
+        posteriors = self.encode(x.to(precision), self.params.n_facets - len(noise))
+        log_px = self.log_px(x, posteriors, noise, fade_in, precision)
+        return log_px, self.kls(posteriors, noise)
+
+    def kls(
+        self, posteriors: Sequence[DiagonalNormal], noise: Sequence[Float[Tensor, "sample seed batch _"]]
+    ) -> list[Float[Tensor, "seed batch"]]:
+        """Return KL_z,j + KL_c,j of the last ``len(noise)`` facets, in nats an image."""
+        first = self.params.n_facets - len(noise)
+        return [facet_kl(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))]
 
     def terms(
         self,
@@ -95,14 +100,14 @@ class MultiFacetVae(nn.Module):
         first = self.params.n_facets - len(noise)
         precision = precision or x.dtype
         posteriors = self.encode(x.to(precision), first)
-        log_px = self._log_px(x, posteriors, noise, fade_in, precision)
+        log_px = self.log_px(x, posteriors, noise, fade_in, precision)
         facets = [
             facet_terms(self.prior(first + i), qz, e) for i, (qz, e) in enumerate(zip(posteriors, noise, strict=True))
         ]
         log_pz, log_pc, log_qz, log_qc = (list(column) for column in zip(*facets, strict=True))
         return ElboTerms(log_px, log_pz, log_pc, log_qz, log_qc)
 
-    def _log_px(
+    def log_px(
         self,
         x: Tensor,
         posteriors: Sequence[DiagonalNormal],
@@ -110,6 +115,7 @@ class MultiFacetVae(nn.Module):
         fade_in: Tensor,
         precision: torch.dtype,
     ) -> Float[Tensor, "seed batch"]:
+        """Return the mean of log p(x | z) over samples of the posteriors, in nats an image (see :meth:`bound`)."""
         target = x.flatten(2)
         n_samples = len(noise[0])
         total = torch.zeros((), dtype=posteriors[0].mean.dtype, device=x.device)

@@ -1,6 +1,11 @@
-"""Where products in bfloat16 are faster than in float32."""
+"""On which device to compute, and where products in bfloat16 are faster than in float32."""
 
 import torch
+
+
+def best_device() -> torch.device:
+    """Return the CUDA device if there is one, the processor otherwise."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
 from pipeline.training.adam import Adam
 from pipeline.training.batches import epoch_order, leg_noise
+from pipeline.training.branches import Branches, seeds_a_branch
 from pipeline.training.images import DiskImages, TrainingImages
 from pipeline.training.schedule import Leg, ProgressiveSchedule
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
@@ -46,6 +48,7 @@ class TrainingEngine:
         self._params, self._precision, self._team = params, precision, team
         self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
         self.optimizer = make_optimizer(model, params, team)
+        self._branches = Branches(model, precision, seeds_a_branch(model))
         self._part = team.part(self.schedule.batch_size)
         longest = max(leg.n_steps for leg in self.schedule.legs())
         n_own = self._part.stop - self._part.start
@@ -61,17 +64,18 @@ class TrainingEngine:
         self._fill(leg)
         if leg.phase != self._prepared_phase:
             self._prepare(leg)
+        self._branches.refresh()
         for _ in range(leg.n_steps):
             self._run_step()
+        if leg.ends_epoch and leg.epoch + 1 < self.schedule.n_epochs:
+            self._order = self._order_of(leg.epoch + 1)  # while a GPU is still at its steps
         self._team.average([self._buffers.record[: leg.n_steps], *self.model.buffers()])
         return self._buffers.record[: leg.n_steps].to("cpu", torch.float64, copy=True).numpy()
 
     def _fill(self, leg: Leg) -> None:
         buffers, n = self._buffers, leg.n_steps
         if self._order[0] != leg.epoch:
-            rows = self._images.train_rows
-            orders = [rows[epoch_order(seed, leg.epoch, self.schedule, len(rows))] for seed in self._seeds]
-            self._order = (leg.epoch, np.stack(orders, axis=1))
+            self._order = self._order_of(leg.epoch)
         coefficients = self.schedule.at(leg.start, n)
         buffers.position.zero_()
         buffers.index[:n].copy_(torch.from_numpy(self._order[1][leg.offset : leg.offset + n, :, self._part]))
@@ -86,11 +90,16 @@ class TrainingEngine:
             noise = leg_noise(seed, leg, shape, buffers.noise.device, buffers.noise.dtype)
             buffers.noise[:n, :, index] = noise[:, :, self._part]
 
+    def _order_of(self, epoch: int) -> tuple[int, Int64[np.ndarray, "step seed batch"]]:
+        rows = self._images.train_rows
+        orders = [rows[epoch_order(seed, epoch, self.schedule, len(rows))] for seed in self._seeds]
+        return epoch, np.stack(orders, axis=1)
+
     def _prepare(self, leg: Leg) -> None:
         self._prepared_phase = leg.phase
         self._team.align(self.model)
         step = TrainingStep(
-            self.model,
+            self._branches,
             self.optimizer,
             self._images.source,
             self._buffers,
@@ -122,19 +131,24 @@ class TrainingEngine:
         try:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+            with torch.cuda.stream(stream), _fastest_convolutions():
                 for _ in range(_WARM_UP_STEPS):
                     self._buffers.position.zero_()  # an epoch may have fewer steps than the warm-up
                     step()
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph), _fastest_convolutions():
                 step()
         finally:
             _restore(saved)
             self.optimizer.forget([parameter for parameter in self.optimizer.moments if parameter not in begun])
             self._buffers.position.zero_()
         return graph.replay
+
+
+def _fastest_convolutions() -> AbstractContextManager[None]:
+    """Have cuDNN try its algorithms when a shape is new; a graph keeps those that won in the warm-up."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True)
 
 
 def _snapshot(model: MultiFacetVae, optimizer: Adam) -> list[tuple[Tensor, Tensor]]:

@@ -34,7 +34,10 @@ class AbstractImages(ABC):
 
     @abstractmethod
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
-        """Return images by row, in any order and with repeats, on the device of ``rows``."""
+        """Return images by row, in any order and with repeats.
+
+        Those in memory come on the device that holds them, those from the disk on the device of ``rows``.
+        """
 
 
 class MemoryImages(AbstractImages):
@@ -51,7 +54,7 @@ class MemoryImages(AbstractImages):
 
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
         """See the interface."""
-        return self._images.index_select(0, rows)
+        return self._images.index_select(0, rows.to(self._images.device))
 
     def to(self, device: torch.device) -> "MemoryImages":
         """Return the images on another device."""

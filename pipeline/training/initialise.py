@@ -11,12 +11,15 @@ from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
+from pipeline.model.precision import best_device
 from pipeline.progress import progress
 from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import TrainingImages, load_training_images
 from pipeline.training.init_mog import encode_means, init_mixtures
+from pipeline.training.mixture_fit import THREADS_A_FIT
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
+from pipeline.training.side_by_side import run_in_rounds
 
 _BATCH = 512  # images that the data-dependent initialisation looks at
 _COMMITTED_SPREAD = 0.5  # above it, responsibilities are decided before training begins
@@ -35,12 +38,14 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
         progress(f"init_mog {layout.experiment}", len(seeds), "seed") as bar,
         atomic_dir(layout.artifact("init")) as out,
     ):
-        records = []
-        for seed in seeds:
+
+        def start(seed: int) -> dict[str, object]:
             network, record = initialise_seed(seed, model, images, params)
             save_weights(weights_path(out, seed), seed_state(network, 0))
-            records.append(record)
             bar.advance()
+            return record
+
+        records = run_in_rounds(start, seeds, max(1, torch.get_num_threads() // THREADS_A_FIT))
         write_json(
             out / "init.json",
             {
@@ -65,6 +70,7 @@ def initialise_seed(
     init_network(model, [seed], first)
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
+    model.to(best_device())
     means = encode_means(model, images.some(_fit_rows(images, init.subsample)))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     (fits,) = init_mixtures(model, [seed], means, init)

@@ -12,6 +12,9 @@ from jaxtyping import Float64
 from pipeline.errors import ModelError
 from pipeline.training.expectation import ExpectationMaximisation, Optimum
 
+THREADS_A_FIT = 2
+"""One fit hardly gets faster on more threads; on a larger processor several run side by side."""
+
 _STARTING = threading.Lock()  # the filters of warnings belong to the whole process
 
 

@@ -7,6 +7,7 @@ mean accuracy over seeds rose and their spread fell to a quarter (see benchmarks
 
 import logging
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from pipeline.errors import ModelError
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator
 from pipeline.training.adam import Adam
-from pipeline.training.mixture_fit import FitSettings, FittedMixture, fit_mixture
+from pipeline.training.mixture_fit import THREADS_A_FIT, FitSettings, FittedMixture, fit_mixture
+from pipeline.training.side_by_side import run_in_rounds
 
 REFIT_IMAGES = 20_000
 """Training images that a refit looks at."""
@@ -55,25 +57,32 @@ def refit_mixtures(
         epoch: that has just ended.
     """
     posteriors = _encode(model, images)
-    for facet in range(first_facet, model.params.n_facets):
-        for index, seed in enumerate(seeds):
-            latents = _samples(posteriors[facet], index, numpy_generator(seed, "train", "refit", epoch, facet))
-            if not np.isfinite(latents).all():
-                continue  # a seed that has failed; the loop notices it by its losses
-            settings = FitSettings(
-                model.params.covariance,
-                _RELATIVE_REG_COVAR * float(latents.var(0).mean()),
-                _MAX_ESCALATIONS,
-                _MAX_ITER,
-                _N_STARTS,
-            )
-            random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
-            try:
-                fitted = fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)
-            except ModelError as error:
-                _log.warning("seed %d keeps its mixture as it was trained: %s", seed, error)
-            else:
-                place_mixture(model, facet, index, fitted)
+    facets = range(first_facet, model.params.n_facets)
+
+    def refit(which: tuple[int, int]) -> None:
+        facet, index = which
+        seed = seeds[index]
+        latents = _samples(posteriors[facet], index, numpy_generator(seed, "train", "refit", epoch, facet))
+        if not np.isfinite(latents).all():
+            return  # a seed that has failed; the loop notices it by its losses
+        settings = FitSettings(
+            model.params.covariance,
+            _RELATIVE_REG_COVAR * float(latents.var(0).mean()),
+            _MAX_ESCALATIONS,
+            _MAX_ITER,
+            _N_STARTS,
+        )
+        random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
+        try:
+            fitted = fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)
+        except ModelError as error:
+            _log.warning("seed %d keeps its mixture as it was trained: %s", seed, error)
+        else:
+            place_mixture(model, facet, index, fitted)
+
+    at_once = max(1, torch.get_num_threads() // THREADS_A_FIT)
+    run_in_rounds(refit, list(product(facets, range(len(seeds)))), at_once)
+    for facet in facets:
         optimizer.forget(list(model.prior(facet).parameters()))
 
 

@@ -4,6 +4,7 @@ Everything a step reads lies in tensors of the training device, indexed by a pos
 that a captured graph can be replayed without a word from the host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.config.sections import TrainParams
-from pipeline.model import MultiFacetVae
+from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.training.adam import Adam
+from pipeline.training.branches import Branch, Branches
 from pipeline.training.images import AbstractImages
 from pipeline.training.team import ALONE, Team
 
@@ -65,7 +67,7 @@ class TrainingStep:
     """Forward, bound, backward and update for one batch of every seed.
 
     Args:
-        model: all seeds' models.
+        branches: all seeds' models, and how they are divided.
         optimizer: from :func:`make_optimizer`.
         images: where batches come from.
         buffers: what the steps read and write.
@@ -76,7 +78,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: MultiFacetVae,
+        branches: Branches,
         optimizer: Adam,
         images: AbstractImages,
         buffers: LegBuffers,
@@ -84,24 +86,47 @@ class TrainingStep:
         mixture_rate: float,
         precision: torch.dtype,
     ) -> None:
-        self._model, self._optimizer, self._images, self._buffers = model, optimizer, images, buffers
+        self._branches, self._optimizer, self._images, self._buffers = branches, optimizer, images, buffers
         self._first_facet, self._mixture_rate, self._precision = first_facet, mixture_rate, precision
-        self._latent_dims = model.params.latent_dims
+        self._latent_dims = branches.model.params.latent_dims
 
     def __call__(self) -> None:
         """Run the step at the buffers' position and move the position on."""
         at = self._buffers.position
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
-        log_px, kls = self._model.bound(self._batch(at), self._noise(at), fade_in, self._precision)
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
+        x, noise = self._batch(at), self._noise(at)
+        log_px, kls = self._bound(x, noise, fade_in)
         # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
         loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
         self._optimizer.zero_grad()
+        self._branches.zero_grad()
         loss.backward()
+        self._branches.collect()
         self._set_rates(at)
         self._optimizer.step()
+        self._branches.refresh()
         self._record(at, log_px, kls)
         at.add_(1)
+
+    def _bound(
+        self, x: Tensor, noise: list[Float[Tensor, "sample seed batch _"]], fade_in: Float[Tensor, " facet"]
+    ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
+        """Return what :meth:`MultiFacetVae.bound` does: networks branch by branch, mixtures for all seeds at once."""
+
+        def encode(branch: Branch) -> list[DiagonalNormal]:
+            return branch.model.encode(x[branch.seeds].to(self._precision), self._first_facet)
+
+        def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
+            own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
+            return branch.model.log_px(x[branch.seeds], encoded[branch], own_noise, fade_in, self._precision)
+
+        encoded = self._branches.start(encode)
+        self._branches.join()
+        log_px = self._branches.start(decode)
+        kls = self._branches.model.kls(_all_posteriors(list(encoded.values())), noise)
+        self._branches.join()
+        return _joined(list(log_px.values())), kls
 
     def _batch(self, at: Tensor) -> Float[Tensor, "seed batch channel height width"]:
         index = self._buffers.index.index_select(0, at)[0]
@@ -123,3 +148,13 @@ class TrainingStep:
         waiting = [torch.zeros_like(log_px)] * self._first_facet
         terms = torch.stack([log_px, *waiting, *kls], -1).mean(1)
         self._buffers.record.index_copy_(0, at, terms[None])
+
+
+def _all_posteriors(by_branch: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
+    """Return the posteriors of every facet for all seeds."""
+    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_branch, strict=True)]
+    return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

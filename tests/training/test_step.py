@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.model import MultiFacetVae
+from pipeline.training.branches import Branches
 from pipeline.training.images import MemoryImages
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
 from tests.model.builders import SHAPE, TINY
@@ -19,7 +20,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 class Setting:
     """A model, buffers filled at random, and the step that reads them."""
 
-    def __init__(self, first_facet=0, device="cpu", seeds=(0,)):
+    def __init__(self, first_facet=0, device="cpu", seeds=(0,), seeds_a_branch=None):
         generator = torch.Generator().manual_seed(1)
         self.model = started_model(SMOOTH, seeds).to(device)
         self.optimizer = make_optimizer(self.model, TRAIN)
@@ -32,7 +33,13 @@ class Setting:
         self.buffers = buffers
         images = MemoryImages(uint8_images(20)).to(torch.device(device))
         self.step = TrainingStep(
-            self.model, self.optimizer, images, buffers, first_facet, TRAIN.mixture_rate, torch.float32
+            Branches(self.model, torch.float32, seeds_a_branch),
+            self.optimizer,
+            images,
+            buffers,
+            first_facet,
+            TRAIN.mixture_rate,
+            torch.float32,
         )
         self.before = self.state()
 

@@ -1,0 +1,159 @@
+"""The seeds of a step in groups that a GPU works on at the same time, each with weights as its products want them.
+
+A batched product over all seeds fills a GPU, convolutions over all seeds do not: cuDNN takes them one after another. So
+seeds are divided into branches that run side by side on streams of their own. A branch of a GPU has its own copy of the
+weights of all products: in the precision of the products, and with widths that its matrix units can load.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.sections import ModelParams
+from pipeline.model import MultiFacetVae
+from pipeline.model.layers import Convolution, Dense
+
+Result = TypeVar("Result")
+
+_ALIGNMENT = 8  # values of two bytes: matrix units load 16 bytes at once, and take three times as long otherwise
+_SEEDS_A_BRANCH = {"convolutional": 1}  # measured on an H200; dense products of all seeds are one
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """Some seeds and the model whose network computes for them.
+
+    Attributes:
+        model: its network takes their images; its mixtures are nobody's.
+        seeds: which, along the seed axis.
+    """
+
+    model: MultiFacetVae
+    seeds: slice
+
+
+class Branches:
+    """A model with a seed axis, and the branches that compute its networks' gradients.
+
+    Args:
+        model: the master; its parameters are what an optimiser moves.
+        precision: type of the network's products.
+        n_seeds: seeds of a branch; ``None`` makes one branch of the master itself.
+    """
+
+    def __init__(self, model: MultiFacetVae, precision: torch.dtype, n_seeds: int | None) -> None:
+        self.model = model
+        self._streams: list[torch.cuda.Stream] = []
+        self._own: list[Tensor] = []
+        self._masters: list[Tensor] = []
+        if n_seeds is None:
+            self._branches = [Branch(model, slice(0, model.n_seeds))]
+            return
+        parts = [slice(i, min(i + n_seeds, model.n_seeds)) for i in range(0, model.n_seeds, n_seeds)]
+        self._branches = [Branch(self._copy(part, precision), part) for part in parts]
+        if model.prior(0).means.is_cuda:
+            self._streams = [torch.cuda.Stream() for _ in parts]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients of the branches' networks."""
+        for branch in self._branches:
+            for parameter in branch.model.network.parameters():
+                parameter.grad = None
+
+    def start(self, work: Callable[[Branch], Result]) -> dict[Branch, Result]:
+        """Do some work for every branch: on streams of their own on a GPU, one after another elsewhere.
+
+        On a GPU the results may be used after :meth:`join` only.
+        """
+        if not self._streams:
+            return {branch: work(branch) for branch in self._branches}
+        results, main = {}, torch.cuda.current_stream()
+        for branch, stream in zip(self._branches, self._streams, strict=True):
+            stream.wait_stream(main)
+            with torch.cuda.stream(stream):
+                results[branch] = work(branch)
+        return results
+
+    def join(self) -> None:
+        """Wait, on the current stream, for what was started."""
+        for stream in self._streams:
+            torch.cuda.current_stream().wait_stream(stream)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Bring the branches' weights up to the master's."""
+        _copy_all(self._own, self._masters)
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Bring the branches' gradients to the master."""
+        if self._branches[0].model is self.model:
+            return
+        found = [dict(branch.model.network.named_parameters()) for branch in self._branches]
+        targets, sources = [], []
+        for name, master in self.model.network.named_parameters():
+            gradients = [parameters[name].grad for parameters in found]
+            master.grad = None if gradients[0] is None else torch.empty_like(master)
+            for branch, gradient in zip(self._branches, gradients, strict=True):
+                if master.grad is not None and gradient is not None:
+                    targets.append(master.grad[branch.seeds])
+                    sources.append(_corner(gradient, targets[-1]))
+        _copy_all(targets, sources)
+
+    def _copy(self, seeds: slice, precision: torch.dtype) -> MultiFacetVae:
+        """Return a model of some seeds whose products have weights of their own; all else is the master's memory."""
+        model = MultiFacetVae(_widened(self.model.params), self.model.image_shape, seeds.stop - seeds.start)
+        products = _product_parameters(model.network)
+        masters = dict(self.model.network.named_parameters())
+        for name, parameter in model.network.named_parameters():
+            master = masters[name].data[seeds]
+            if name in products:
+                parameter.data = master.new_zeros(parameter.shape, dtype=precision)
+                self._own.append(_corner(parameter.data, master))
+                self._masters.append(master)
+            else:
+                parameter.data = master
+        for name, buffer in self.model.network.named_buffers():
+            module, _, leaf = name.rpartition(".")
+            setattr(model.network.get_submodule(module), leaf, buffer[seeds])
+        return model.train()
+
+
+def seeds_a_branch(model: MultiFacetVae) -> int | None:
+    """Return how many seeds one branch takes: on a processor, where seeds train alone, the master does the work."""
+    if not model.prior(0).means.is_cuda:
+        return None
+    return _SEEDS_A_BRANCH.get(model.params.family, model.n_seeds)
+
+
+def _product_parameters(network: nn.Module) -> set[str]:
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, Dense | Convolution)]
+    return {f"{name}.{leaf}" for name, layer in layers for leaf, _ in layer.named_parameters()}
+
+
+def _widened(params: ModelParams) -> ModelParams:
+    """Return dense layers with widths that are multiples of eight; what is added computes zeros from zeros."""
+    if params.family == "convolutional":
+        return params
+    hidden = tuple(tuple(-(-width // _ALIGNMENT) * _ALIGNMENT for width in block) for block in params.hidden)
+    return replace(params, hidden=hidden)
+
+
+def _corner(whole: Tensor, like: Tensor) -> Tensor:
+    """Return the part of a tensor, from the first entry on, that has another's shape."""
+    return whole[tuple(slice(n) for n in like.shape)]
+
+
+def _copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy tensor by tensor; those without gaps and of the same types in one launch."""
+    kinds: dict[tuple[bool, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    for target, source in zip(targets, sources, strict=True):
+        is_dense = target.is_contiguous() and source.is_contiguous()
+        of_kind = kinds.setdefault((is_dense, source.dtype), ([], []))
+        of_kind[0].append(target)
+        of_kind[1].append(source)
+    for of_kind in kinds.values():
+        torch.ops.aten._foreach_copy_(*of_kind)
