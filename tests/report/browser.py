@@ -35,18 +35,32 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
         self._n_opened = 0
+        self._opened: tuple[Path, int, str] | None = None
 
     def open(self, page: Path, route: str = "overview", width: int = 1280, theme: str = "light") -> None:
         """Open a page at a route, with a window of a width and a preferred colour scheme."""
-        height = 844 if width < 600 else 900
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.resize(width)
         preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in preferred.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self._n_opened += 1
         self.driver.get(f"file://{page}?{self._n_opened}#/{route}")  # another address, or the page would not load anew
         self.until("return document.documentElement.dataset.ready")
+        self._opened = (page, width, theme)
+
+    def resize(self, width: int) -> None:
+        """Give the window a width."""
+        height = 844 if width < 600 else 900
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self._opened = None
+
+    def show(self, page: Path, route: str, width: int = 1280, theme: str = "light") -> None:
+        """Move to a route of a page, which is loaded only if it is not the one that was opened last."""
+        if self._opened == (page, width, theme):
+            self.go(route)
+        else:
+            self.open(page, route, width, theme)
 
     def go(self, route: str) -> None:
         """Move to another route of the open page."""

@@ -36,7 +36,7 @@ CASES = {
 
 @pytest.mark.parametrize("route", PANELS)
 def test_a_panel_opens_with_its_heading_and_marks_its_link(browser: Browser, page: Path, route: str) -> None:
-    browser.open(page, route)
+    browser.show(page, route)
     assert len(browser.all("main h1")) == 1
     (here,) = browser.all("#nav [aria-current=page]")
     name = route.split("/")[0]
@@ -70,8 +70,9 @@ def test_every_link_of_the_navigation_leads_somewhere(browser: Browser, page: Pa
 @pytest.mark.parametrize("case", CASES)
 def test_every_panel_is_right_for_unusual_models(browser: Browser, tmp_path: Path, case: str) -> None:
     page = write_page(tmp_path, make_showcase(**CASES[case]), has_batches=case != "no labels", longer_side=24)
+    browser.open(page)
     for width in (1280, 390):
-        browser.open(page, width=width)
+        browser.resize(width)
         for number in range(len(browser.all("#nav a"))):
             browser.run("document.querySelectorAll('#nav a')[arguments[0]].click()", number)
             browser.until("return document.querySelector('main h1')")

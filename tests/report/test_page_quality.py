@@ -40,7 +40,7 @@ def test_a_view_is_for_everybody_and_fits_the_screen(
     browser: Browser, page: Path, route: str, width: int, theme: str
 ) -> None:
     selenium = pytest.importorskip("axe_core_python.selenium")
-    browser.open(page, route, width, theme)
+    browser.show(page, route, width, theme)
     if route in ("training", "scores", "batches"):
         browser.until("return document.querySelector('.chart .scatterlayer')")
     browser.until("return document.getAnimations().every((a) => a.playState === 'finished')")
