@@ -8,6 +8,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as SafeLoader  # seven times as fast, where PyYAML was built with libyaml
+except ImportError:
+    from yaml import SafeLoader
+
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.errors import ConfigError
@@ -77,7 +82,7 @@ def load_sections(root: Path, experiment: str, sections: tuple[str, ...]) -> Any
 def _read(root: Path) -> dict[Any, Any]:
     path = root / "params.yaml"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run this in the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """A group of seeds from start to end: history, kills and resumes, seeds that fail alone."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,16 @@ from tests.training.builders import (
 
 EACH_LEG = replace(TRAIN, checkpoint_seconds=1e-9)
 WITH_REFIT = replace(EACH_LEG, phases=(phase(2, refit_at=1.0), phase(2, 0.5)))
+
+THREE_PHASES = (phase(1, refit_at=1.0), phase(1, 0.5, refit_at=1.0), phase(1, 0.5))
+SETTINGS: dict[str, Any] = {
+    "two facets": {"train": WITH_REFIT, "seeds": (0, 1)},
+    "three facets": {
+        "train": replace(EACH_LEG, phases=THREE_PHASES),
+        "params": with_facets(3, replace(TINY, covariance="full")),
+        "seeds": (0, 1),
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +60,26 @@ def assert_same_seeds(one, other):
         assert a.outcome == b.outcome
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Returns what a run to the end gives, for settings that every test of this module takes with the same legs."""
+
+    @cache
+    def train(key):
+        return train_in_one_go(tmp_path_factory.mktemp("undisturbed"), **SETTINGS[key])
+
+    return train
+
+
 @pytest.mark.no_cover  # again and again what other tests cover
 @pytest.mark.parametrize("killed_at", range(1, 9))
-def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_legs, tmp_path):
+def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_legs, undisturbed, tmp_path):
     """At every leg: within epochs, across the phase boundary, before and after the refit at its end.
 
     The file of leg ``killed_at`` is not written yet when the kill comes, so the leg runs twice.
     """
-    settings = {"train": WITH_REFIT, "seeds": (0, 1)}
-    whole = train_in_one_go(tmp_path / "whole", **settings)
+    settings = SETTINGS["two facets"]
+    whole = undisturbed("two facets")
     group, _ = group_training(tmp_path, **settings)
     assert group.n_legs == 8
     with pytest.raises(Killed):
@@ -71,12 +93,10 @@ def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_
 
 @pytest.mark.no_cover  # again and again what other tests cover
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
-def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at, tmp_path):
+def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at, undisturbed, tmp_path):
     """A phase an epoch, the mixtures refitted at the end of the first two, two seeds, full covariances."""
-    phases = (phase(1, refit_at=1.0), phase(1, 0.5, refit_at=1.0), phase(1, 0.5))
-    params = with_facets(3, replace(TINY, covariance="full"))
-    settings = {"train": replace(EACH_LEG, phases=phases), "params": params, "seeds": (0, 1)}
-    whole = train_in_one_go(tmp_path / "whole", **settings)
+    settings = SETTINGS["three facets"]
+    whole = undisturbed("three facets")
     group, _ = group_training(tmp_path, **settings)
     assert group.n_legs == 3
     with pytest.raises(Killed):
