@@ -15,7 +15,8 @@ from torch.nn import functional
 Activation = {"relu": functional.relu_, "elu": functional.elu_}
 
 
-_LOAD_BYTES = 16
+LOAD_BYTES = 16
+"""Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long."""
 
 
 class _DenseProduct(torch.autograd.Function):
@@ -75,8 +76,8 @@ def _sum_of_pixels(x: Float[Tensor, "batch channel height width"]) -> Float[Tens
 
 
 def _aligned(x: Tensor, n_rows: int, n_columns: int) -> Tensor:
-    """Add zeros to the last axes until matrix units can load them: 16 bytes at once."""
-    step = _LOAD_BYTES // x.element_size()
+    """Add zeros to the last axes until matrix units load them well."""
+    step = LOAD_BYTES // x.element_size()
     below, right = -n_rows % step, -n_columns % step
     return functional.pad(x, (0, right, 0, below)) if below or right else x
 

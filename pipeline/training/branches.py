@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import Convolution, Dense
+from pipeline.model.layers import LOAD_BYTES, Convolution, Dense
 
 Result = TypeVar("Result")
 
-_ALIGNMENT = 8  # values of two bytes: matrix units load 16 bytes at once, and take three times as long otherwise
 _SEEDS_A_BRANCH = {"convolutional": 1}  # measured on an H200; dense products of all seeds are one
 
 
@@ -54,6 +53,7 @@ class Branches:
             return
         parts = [slice(i, min(i + n_seeds, model.n_seeds)) for i in range(0, model.n_seeds, n_seeds)]
         self._branches = [Branch(self._copy(part, precision), part) for part in parts]
+        self.refresh()
         if model.prior(0).means.is_cuda:
             self._streams = [torch.cuda.Stream() for _ in parts]
 
@@ -105,7 +105,7 @@ class Branches:
 
     def _copy(self, seeds: slice, precision: torch.dtype) -> MultiFacetVae:
         """Return a model of some seeds whose products have weights of their own; all else is the master's memory."""
-        model = MultiFacetVae(_widened(self.model.params), self.model.image_shape, seeds.stop - seeds.start)
+        model = MultiFacetVae(_widened(self.model.params, precision), self.model.image_shape, seeds.stop - seeds.start)
         products = _product_parameters(model.network)
         masters = dict(self.model.network.named_parameters())
         for name, parameter in model.network.named_parameters():
@@ -134,11 +134,12 @@ def _product_parameters(network: nn.Module) -> set[str]:
     return {f"{name}.{leaf}" for name, layer in layers for leaf, _ in layer.named_parameters()}
 
 
-def _widened(params: ModelParams) -> ModelParams:
-    """Return dense layers with widths that are multiples of eight; what is added computes zeros from zeros."""
+def _widened(params: ModelParams, precision: torch.dtype) -> ModelParams:
+    """Return dense layers with widths that matrix units load well; what is added computes zeros from zeros."""
     if params.family == "convolutional":
         return params
-    hidden = tuple(tuple(-(-width // _ALIGNMENT) * _ALIGNMENT for width in block) for block in params.hidden)
+    step = LOAD_BYTES // precision.itemsize
+    hidden = tuple(tuple(-(-width // step) * step for width in block) for block in params.hidden)
     return replace(params, hidden=hidden)
 
 

@@ -64,7 +64,7 @@ class TrainingEngine:
         self._fill(leg)
         if leg.phase != self._prepared_phase:
             self._prepare(leg)
-        self._branches.refresh()
+        self._branches.refresh()  # the master may have been loaded, or put back after a capture
         for _ in range(leg.n_steps):
             self._run_step()
         if leg.ends_epoch and leg.epoch + 1 < self.schedule.n_epochs:

@@ -16,7 +16,7 @@ from pipeline.progress import progress
 from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import TrainingImages, load_training_images
 from pipeline.training.init_mog import encode_means, init_mixtures
-from pipeline.training.mixture_fit import THREADS_A_FIT
+from pipeline.training.mixture_fit import fits_at_once
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
 from pipeline.training.side_by_side import run_in_rounds
@@ -45,7 +45,7 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
             bar.advance()
             return record
 
-        records = run_in_rounds(start, seeds, max(1, torch.get_num_threads() // THREADS_A_FIT))
+        records = run_in_rounds(start, seeds, fits_at_once())
         write_json(
             out / "init.json",
             {

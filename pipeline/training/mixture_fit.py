@@ -12,8 +12,7 @@ from jaxtyping import Float64
 from pipeline.errors import ModelError
 from pipeline.training.expectation import ExpectationMaximisation, Optimum
 
-THREADS_A_FIT = 2
-"""One fit hardly gets faster on more threads; on a larger processor several run side by side."""
+_THREADS_A_FIT = 2  # on more, one fit hardly gets faster
 
 _STARTING = threading.Lock()  # the filters of warnings belong to the whole process
 
@@ -46,6 +45,11 @@ class FittedMixture:
     covariances: Float64[np.ndarray, "component latent latent"]
     reg_covar: float
     converged: bool
+
+
+def fits_at_once() -> int:
+    """Return how many fits share the processor's threads well."""
+    return max(1, torch.get_num_threads() // _THREADS_A_FIT)
 
 
 def fit_mixture(

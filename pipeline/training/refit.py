@@ -19,7 +19,7 @@ from pipeline.errors import ModelError
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator
 from pipeline.training.adam import Adam
-from pipeline.training.mixture_fit import THREADS_A_FIT, FitSettings, FittedMixture, fit_mixture
+from pipeline.training.mixture_fit import FitSettings, FittedMixture, fit_mixture, fits_at_once
 from pipeline.training.side_by_side import run_in_rounds
 
 REFIT_IMAGES = 20_000
@@ -80,8 +80,7 @@ def refit_mixtures(
         else:
             place_mixture(model, facet, index, fitted)
 
-    at_once = max(1, torch.get_num_threads() // THREADS_A_FIT)
-    run_in_rounds(refit, list(product(facets, range(len(seeds)))), at_once)
+    run_in_rounds(refit, list(product(facets, range(len(seeds)))), fits_at_once())
     for facet in facets:
         optimizer.forget(list(model.prior(facet).parameters()))
 

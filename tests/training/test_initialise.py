@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -42,6 +43,16 @@ def test_a_seeds_file_is_its_network_and_the_mixture_of_that_networks_latents(la
     init_network(model, [5], images.float() / 255)
     init_mixtures(model, [5], encode_means(model, images), INIT)
     assert_same_state(seed_state(loaded(layout, 5), 0), seed_state(model, 0))
+
+
+def test_seeds_started_side_by_side_are_the_same(layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(import_module("pipeline.training.initialise"), "fits_at_once", lambda: 2)
+    other = Layout(tmp_path, "tiny")
+    prepare(other)
+    initialise(other, (3, 5), TINY, INIT)
+    for seed in (3, 5):
+        assert_same_state(seed_state(loaded(other, seed), 0), seed_state(loaded(layout, seed), 0))
+    assert (other.artifact("init") / "init.json").read_text() == (layout.artifact("init") / "init.json").read_text()
 
 
 def test_seeds_differ(layout):

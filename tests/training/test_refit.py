@@ -57,6 +57,19 @@ def test_the_prior_becomes_scikit_learns_mixture_of_the_samples(covariance, weig
     assert all(torch.equal(value, waiting[name]) for name, value in model.prior(0).state_dict().items())
 
 
+def test_fits_side_by_side_give_what_they_give_one_after_another(monkeypatch):
+    states = []
+    for at_once in (1, 3):
+        monkeypatch.setattr(refit_module, "fits_at_once", lambda at_once=at_once: at_once)
+        model = started_model(TINY, (7, 8), torch.float64)
+        refit_mixtures(model, make_optimizer(model, TRAIN), (7, 8), IMAGES, first_facet=0, epoch=4)
+        states.append(model.state_dict())
+    before = started_model(TINY, (7, 8), torch.float64).state_dict()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    assert not torch.equal(before["priors.0.means"], states[0]["priors.0.means"])
+
+
 def test_fixed_weights_stay():
     model = started_model(replace(TINY, mixing_weights="fixed"), (7,), torch.float64)
     before = model.prior(1).mixing_logits.clone()

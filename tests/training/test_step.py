@@ -128,8 +128,9 @@ def test_a_coefficient_of_zero_takes_a_facet_out_of_the_loss():
     assert still == {name for name in setting.before if name.startswith(parts)}
 
 
-def test_a_waiting_facet_does_not_move_and_has_no_moments_while_the_backbone_trains():
-    setting = Setting(first_facet=1)
+@pytest.mark.parametrize("seeds_a_branch", [None, 1])
+def test_a_waiting_facet_does_not_move_and_has_no_moments_while_the_backbone_trains(seeds_a_branch):
+    setting = Setting(first_facet=1, seeds=(0, 1), seeds_a_branch=seeds_a_branch)
     setting.step()
     parts = ("network.heads.0.", "network.rungs.0.", "priors.0.")
     for name, parameter in setting.model.named_parameters():
