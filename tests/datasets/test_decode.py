@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -42,12 +43,42 @@ def test_lossless_grey_has_one_channel(kind):
     assert np.array_equal(decode_image(encode(pixels, kind)), pixels[None])
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_jpeg_is_as_pillow_decodes_it(mode):
-    data = encode(Image.fromarray(picture(2, 40, 30)).convert(mode), "JPEG", quality=90)
+@st.composite
+def jpegs(draw: st.DrawFn) -> bytes:
+    """Baseline and progressive JPEGs: grey, with and without subsampled colour, or with plain red, green and blue."""
+    pixels = picture(draw(st.integers(0, 99)), draw(st.integers(1, 40)), draw(st.integers(1, 40)))
+    options: dict[str, object] = {"quality": draw(st.integers(1, 100)), "progressive": draw(st.booleans())}
+    kind = draw(st.sampled_from(["grey", "subsampled", "rgb"]))
+    if kind != "grey":
+        options |= {"keep_rgb": True} if kind == "rgb" else {"subsampling": draw(st.integers(0, 2))}
+    return encode(Image.fromarray(pixels).convert("L" if kind == "grey" else "RGB"), "JPEG", **options)
+
+
+@given(jpegs())
+def test_jpeg_is_as_pillow_decodes_it(data):
     with Image.open(io.BytesIO(data)) as image:
-        expected = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+        expected = np.asarray(image)
+    expected = expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1)
     assert np.array_equal(decode_image(data), expected)
+
+
+@given(jpegs(), st.data())
+def test_damaged_jpeg_is_judged_as_pillow_judges_it(data, draws):
+    damaged = bytearray(data)
+    for _ in range(draws.draw(st.integers(0, 3))):
+        damaged[draws.draw(st.integers(0, len(damaged) - 1))] = draws.draw(st.integers(0, 255))
+    damaged = damaged[: draws.draw(st.integers(len(damaged) // 2, len(damaged)))]
+    with without_warnings():
+        found = _pixels_or_reason(bytes(damaged))
+        with mock.patch("simplejpeg.decode_jpeg_header", side_effect=ValueError):
+            assert _pixels_or_reason(bytes(damaged)) == found
+
+
+def _pixels_or_reason(data: bytes) -> list | str:
+    try:
+        return decode_image(data, 1_000_000).tolist()
+    except DataError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
