@@ -25,7 +25,7 @@ def stages_of(service: Service, run_id: str) -> list[str]:
 
 @pytest.mark.no_cover  # it happens in other processes
 def test_everything_at_once(service: Service) -> None:
-    """Three late rebuilds, a publish by hand, deliveries good, bad and unfinished: each is done, and once."""
+    """Two late rebuilds, a publish by hand, deliveries good, bad and unfinished: each is done, and once."""
     before = service.n_rows()
     service.deliver("first", new_images(40, seed=3))
     (service.layout.inbox / "bad.npy").write_bytes(b"no array")
@@ -33,7 +33,7 @@ def test_everything_at_once(service: Service) -> None:
     unfinished.mkdir()
     (unfinished / "0.png.part").write_bytes(b"")
     service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
-    late = [service.start_run("rebuild") for _ in range(3)]
+    late = [service.start_run("rebuild") for _ in range(2)]
     by_hand = [*service.repository.facets_command, "publish", EXPERIMENT, "--wait", "250", "--json"]
     publish = subprocess.Popen(by_hand, cwd=service.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     ends = [service.wait(run_id) for run_id in late]
