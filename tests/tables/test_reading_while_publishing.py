@@ -28,7 +28,7 @@ while not seen or seen[-1]["images"] < int(sys.argv[2]):
     if not seen:
         print("ready", flush=True)
     seen.append(row)
-    time.sleep(0.05)  # the publisher shall get on
+    time.sleep(0.2)  # the publisher shall get on
 print(json.dumps(seen))
 """
 
