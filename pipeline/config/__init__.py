@@ -1,6 +1,20 @@
-"""Parameters: parsed once, strictly, into frozen records."""
+"""Parameters: parsed once, strictly, into frozen records.
 
-from pipeline.config import sections as sections
-from pipeline.config.load import Params as Params
-from pipeline.config.load import load_params as load_params
-from pipeline.config.load import load_sections as load_sections
+The functions that read them are loaded when they are first used: decoding processes want the records alone, and soon.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.config.load import Params as Params
+    from pipeline.config.load import load_params as load_params
+    from pipeline.config.load import load_sections as load_sections
+
+_LOADED_LATER = {"Params", "load_params", "load_sections"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.load"), name)

@@ -12,14 +12,15 @@ Everything is checked on the header before a pixel is decoded, so that a small f
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from importlib import import_module
+from typing import IO, Any, cast
 
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8
-from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from jaxtyping import Shaped, UInt8
+from PIL import Image, ImageFile
 
 from pipeline.datasets.location import ByteFile
 from pipeline.errors import DataError
@@ -40,8 +41,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _MAY_HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
-_JPEG_KINDS = {"L": ("Gray",), "RGB": ("YCbCr", "RGB")}
-"""Colour spaces of a JPEG's file, for each of Pillow's modes that are decoded without it."""
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
+"""How the colours of a JPEG's file are decoded; of others Pillow says what is wrong with them."""
+_JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
+"""Files with one of these may hold an orientation."""
 
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _REFUSED_MODES = {
@@ -67,16 +71,9 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     """
     if not data:
         raise DataError("is empty (0 bytes); deliver it again")
-    try:
-        with open_header(io.BytesIO(data), max_pixels) as image:
-            pixels = _upright_jpeg(image, data) if isinstance(image, JpegImagePlugin.JpegImageFile) else None
-            if pixels is None:
-                image.load()
-                pixels = np.asarray(_plain(_turned(image)))
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
-        raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None
+    pixels = _plain_jpeg(data, max_pixels) if data.startswith(_JPEG_START) else None
+    if pixels is None:
+        pixels = _decode_with_pillow(data, max_pixels)
     if pixels.dtype != np.uint8:  # 16-bit grey
         pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -94,14 +91,16 @@ def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         # Pillow allocates a WebP's whole canvas when it opens the file, so its size is read here.
         _check_size(*_webp_size(start), max_pixels)
-        image: ImageFile.ImageFile = WebPImagePlugin.WebPImageFile(stream)
+        kind = "WebP"
     else:
-        image = _plugin(start)(stream)
+        kind = _kind(start)
+    image = _opener(kind)(stream)
     if getattr(image, "is_animated", False):
         raise DataError("is animated or has several pages; save each picture in a file of its own")
     _check_size(*image.size, max_pixels)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_size(image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_HEIGHT, 1), max_pixels)
+    if kind == "Tiff":
+        tags: Any = getattr(image, "tag_v2", {})
+        _check_size(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_HEIGHT, 1), max_pixels)
     if image.mode in _REFUSED_MODES:
         raise DataError(_REFUSED_MODES[image.mode])
     return image
@@ -123,21 +122,29 @@ def encode_png(pixels: OneImage) -> bytes:
     return target.getvalue()
 
 
-def _plugin(start: bytes) -> type[ImageFile.ImageFile]:
-    # Image.open would do, but tries foreign formats too, has a size limit of its own, and takes photographs with an
-    # embedded preview or depth map for animations.
+def _kind(start: bytes) -> str:
+    """Return what a file is, as Pillow names its module for it.
+
+    Image.open would do, but tries foreign formats too, has a size limit of its own, and takes photographs with an
+    embedded preview or depth map for animations.
+    """
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
-    if start.startswith(b"\xff\xd8\xff"):
-        return JpegImagePlugin.JpegImageFile
+        return "Png"
+    if start.startswith(_JPEG_START):
+        return "Jpeg"
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return TiffImagePlugin.TiffImageFile
+        return "Tiff"
     if start.startswith(b"BM"):
-        return BmpImagePlugin.BmpImageFile
+        return "Bmp"
     foreign = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
     if start[4:8] == b"ftyp":
         foreign = "a HEIF or AVIF image, or a film"
     raise DataError(f"is {foreign or 'no image'}; {KINDS} are read")
+
+
+def _opener(kind: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
+    """Load Pillow's module when the first such file comes: all of them take a tenth of a decoding process's start."""
+    return getattr(import_module(f"PIL.{kind}ImagePlugin"), f"{kind}ImageFile")
 
 
 def _webp_size(start: bytes) -> tuple[int, int]:
@@ -160,20 +167,37 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
         )
 
 
-def _upright_jpeg(
-    image: JpegImagePlugin.JpegImageFile, data: bytes
-) -> UInt8[np.ndarray, "height width *channel"] | None:
+def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "height width *channel"] | None:
     """Decode a JPEG in half of Pillow's time and to the same pixels; None where Pillow has to judge or to turn it."""
-    if _turn(image) is not None:
+    if any(mark in data for mark in _JPEG_METADATA) and _is_turned_or_odd(data):
         return None
     try:
         height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
-        if (width, height) != image.size or kind not in _JPEG_KINDS[image.mode]:
+        if kind not in _JPEG_COLOURS or (max_pixels is not None and int(height) * int(width) > max_pixels):
             return None
-        pixels = simplejpeg.decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB")
+        pixels = simplejpeg.decode_jpeg(data, _JPEG_COLOURS[kind])
     except ValueError:  # damaged, perhaps so little that Pillow takes it
         return None
-    return pixels[..., 0] if image.mode == "L" else pixels
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
+    try:
+        with open_header(io.BytesIO(data), max_pixels) as image:
+            image.load()
+            return np.asarray(_plain(_turned(image)))
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
+        raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None
+
+
+def _is_turned_or_odd(data: bytes) -> bool:
+    try:
+        with open_header(io.BytesIO(data), None) as image:
+            return _turn(image) is not None
+    except Exception:  # noqa: BLE001 - as above
+        return True
 
 
 def _turned(image: Image.Image) -> Image.Image:

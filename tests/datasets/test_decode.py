@@ -164,6 +164,17 @@ def test_orientation_of_the_camera_is_applied(kind, orientation):
     assert np.abs(found - upright).max() <= 8
 
 
+def test_jpeg_of_a_camera_held_upright_is_as_pillow_decodes_it():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 1, "a camera"
+    data = encode(picture(4, 30, 20), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image, mock.patch.object(Image.Image, "load", side_effect=AssertionError):
+        assert image.getexif()[0x010F] == "a camera"
+        found = decode_image(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(found, np.asarray(image).transpose(2, 0, 1))
+
+
 def test_unreadable_metadata_does_not_matter():
     data = encode(picture(3), "JPEG", exif=b"Exif\0\0rubbish")
     with without_warnings():
