@@ -42,6 +42,8 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "phases": [{"epochs": 4, "fade_in": 0.0, "refit_at": 0.0}, {"epochs": 8, "fade_in": 0.5, "refit_at": 0.0}],
     },
     "score": {"bootstrap": 20},
+    "ingest": {"quiet_seconds": 1.0},
+    "schedule": {"poll_seconds": 0.5},
     "report": {"examples": 4, "generated": 2, "map_points": 50},
     "publish": {
         "gate": {
