@@ -11,6 +11,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", CUBLAS_WORKSPAC
 
 import pytest
 import torch
+from jaxtyping import config
 
 from tests.repository import Repository, build_template
 
@@ -40,6 +41,14 @@ def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave shapes unchecked in tests that say so: a checked training takes half as long again."""
+    config.update("jaxtyping_disable", request.node.get_closest_marker("no_shapes") is not None)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A git and DVC repository with the tiny experiment rebuilt and published; copy it, never change it."""
@@ -62,8 +71,13 @@ def empty_repository(tmp_path: Path) -> Repository:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure no coverage where hundreds of drawn examples go over lines that other tests cover."""
+    """Measure no coverage where hundreds of drawn examples go over lines that other tests cover.
+
+    Where no coverage is wanted for another reason, the same calls are made elsewhere, and their shapes checked there.
+    """
     for item in items:
+        if item.get_closest_marker("no_cover"):
+            item.add_marker(pytest.mark.no_shapes)
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.no_cover)
 

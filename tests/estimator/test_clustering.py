@@ -41,6 +41,7 @@ def model(images):
     return make().fit(images)
 
 
+@pytest.mark.no_shapes
 def test_it_finds_planted_clusters():
     images, kind = bright_halves(240)
     labels = make(epochs=12, batch_size=16, learning_rate=5e-3, n_seeds=1).fit(images).labels_

@@ -155,6 +155,7 @@ def test_a_batch_that_was_not_published_is_completed_by_the_next_run(tiny: Tiny,
     assert ingest(tiny.layout, tiny.params, path).duplicates == 30
 
 
+@pytest.mark.no_shapes
 def test_a_new_model_covers_all_batches_and_one_that_came_in_otherwise_gives_way(tiny: Tiny, tmp_path: Path) -> None:
     from pipeline.operations import ingest as module
 

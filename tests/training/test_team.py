@@ -98,6 +98,7 @@ def train_tiny(root, seeds):
     train(Layout(root, "tiny"), seeds, TINY, TRAIN)
 
 
+@pytest.mark.no_shapes
 @pytest.mark.parametrize("seeds", [(0, 1, 2), (1,)])
 def test_the_stage_writes_once_what_one_process_writes(tmp_path, seeds):
     """Three seeds are shared out and give the same bits; a single one is trained by both processes."""

@@ -26,6 +26,8 @@ from tests.model.builders import TINY
 from tests.training.builders import INIT, TRAIN, Killed, assert_same_state, phase, uint8_images
 from tests.training.prepared import prepare
 
+pytestmark = pytest.mark.no_shapes  # of the stage; its parts have tests of their own
+
 SEEDS = (0, 1, 2)
 SHORT = replace(TRAIN, phases=(phase(1), phase(2, 0.5)))
 train_module = import_module("pipeline.training.train")
