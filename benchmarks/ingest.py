@@ -1,8 +1,8 @@
 """How fast image files become a shard, beside what the processors decode with the image library alone.
 
-Decoding 500×500 pixels takes 1.04 or 1.28 ms, the same for the life of a process and for a reason not found (no page
-faults, whatever the alignment). So both sides have new processes in every round; those that only decode have started
-before the clock does.
+Decoding 500×500 pixels with that library, Pillow, takes 1.04 or 1.28 ms, the same for the life of a process and for a
+reason not found (no page faults, whatever the alignment). So both sides have new processes in every round; those that
+only decode have started before the clock does.
 """
 
 import tempfile

@@ -196,7 +196,7 @@ def _is_turned_or_odd(data: bytes) -> bool:
     try:
         with open_header(io.BytesIO(data), None) as image:
             return _turn(image) is not None
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - whatever it is, decoding with Pillow meets it again and says so
         return True
 
 
