@@ -3,10 +3,10 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pipeline.config import sections
 from pipeline.config.parse import parse
+from pipeline.config.sections import Experiment
 from pipeline.layout import Layout
 from pipeline.operations.executors import open_executor
 from pipeline.progress import progress
@@ -46,9 +46,12 @@ def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str])
         shutil.rmtree(_folder(layout, model_version) / batch_id, ignore_errors=True)
 
 
-def model_params(model: Path) -> sections.Experiment:
-    """Return the parameters that a published model was made with."""
-    return parse(sections.Experiment, read_json(model / "params.json"), "params.json")
+def model_section(model: Path, name: str) -> Any:
+    """Return one section of the parameters that a published model was made with.
+
+    Other sections are not looked at: an earlier release may have had other keys there.
+    """
+    return parse(get_type_hints(Experiment)[name], read_json(model / "params.json")[name], f"params.json: {name}")
 
 
 def model_transform(model: Path) -> "ImageTransform":
@@ -56,7 +59,7 @@ def model_transform(model: Path) -> "ImageTransform":
     from pipeline.datasets.transform import ImageTransform
 
     image_shape = tuple(read_json(model / "model.json")["image_shape"])
-    return ImageTransform.for_model(model_params(model).preprocess, image_shape)
+    return ImageTransform.for_model(model_section(model, "preprocess"), image_shape)
 
 
 def _folder(layout: Layout, model_version: str) -> Path:
@@ -77,4 +80,4 @@ def _assign(layout: Layout, folders: dict[str, Path], model: Path, cluster: str 
     n_images = sum(shard.n_images for shard in shards)
     what = next(iter(folders)) if len(folders) == 1 else f"{len(folders)} batches"
     with progress(f"assign {what}", n_images) as bar, open_executor(cluster, len(shards), n_images) as executor:
-        assign_shards(shards, model, model_params(model).assign, executor, bar.advance)
+        assign_shards(shards, model, model_section(model, "assign"), executor, bar.advance)

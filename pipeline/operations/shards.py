@@ -15,7 +15,7 @@ from jaxtyping import Bool, Shaped
 from pipeline.datasets import ImageStore
 from pipeline.datasets.shard import copy_shard
 from pipeline.layout import Layout
-from pipeline.operations.assign_batch import model_params, model_transform
+from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
 from pipeline.storage import read_json, sync, write_json
 from pipeline.tables import History
@@ -69,7 +69,7 @@ def draw_thumbnails(folder: Path, model: Path) -> None:
             n_shown = min(N_THUMBNAILS, store.n_images)
             ids = store.image_ids(0, n_shown).tolist()
             images = store.read(0, n_shown)
-        write_thumbnails(folder / "thumbnails", images, ids, model_params(model).report.sprite_size)
+        write_thumbnails(folder / "thumbnails", images, ids, model_section(model, "report").sprite_size)
 
 
 def shrink_shard(folder: Path, choose: Chooser) -> bool:

@@ -103,6 +103,17 @@ def test_images_of_other_sizes_and_channels_are_brought_to_the_models(tiny: Tiny
     assert list(zip(rows["height"], rows["width"], strict=True)) == [(16, 12), (30, 31), (8, 8)]
 
 
+def test_a_model_of_an_earlier_release_whose_other_sections_had_other_keys_takes_images(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    path = tiny.history.model_folder() / "params.json"
+    params = read_json(path)
+    del params["publish"]["cluster"]
+    del params["train"]
+    write_json(path, {**params, "plots": {"colours": 10}})
+    assert ingest(tiny.layout, tiny.params, save(tmp_path / "new.npy", new_images(20))).n_images == 20
+
+
 def test_a_shifted_batch_is_marked_and_a_small_one_is_not_measured(tiny: Tiny, tmp_path: Path) -> None:
     shifted = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", 255 - new_images(60)))
     assert shifted.drifted
