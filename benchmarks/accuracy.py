@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -89,7 +90,14 @@ def run_stage(stage: str, layout: Layout) -> Seconds:
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", f"stages.{stage}", layout.experiment]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=layout.root, check=True, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the stage would go on alone
+    with subprocess.Popen(command, cwd=layout.root, env=environment) as process:
+        try:
+            status = process.wait()
+        finally:
+            process.terminate()
+    if status:
+        raise subprocess.CalledProcessError(status, command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Seconds(time.monotonic() - start, processor)
