@@ -75,6 +75,8 @@ def prepare_apart(experiment: str, seeds: list[int]) -> Layout:
     alone = {"active": [layout.experiment], "experiments": {layout.experiment: section}}
     (layout.root / "params.yaml").write_text(yaml.safe_dump(alone), encoding="utf-8")
     own = Layout(ROOT, layout.experiment)
+    if not own.source_manifest.exists():
+        sys.exit(f"{own.source_manifest.relative_to(ROOT)} is missing; run facets scan {experiment}")
     for path in (own.source_manifest, own.joined, own.removed):
         target = layout.root / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

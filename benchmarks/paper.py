@@ -3,21 +3,31 @@
     python -m benchmarks.accuracy mnist_fast --seeds 0 1 2
     python -m benchmarks.paper mnist_fast
 
-writes probes (table 1), the swap test, sample diversity (table 7), loss forms (Fig. 7) and independence, all of the
-selected seed, into ``benchmarks/results/paper-<experiment>.json``; pictures go to ``benchmarks/data/paper/``.
+writes probes (table 1), the swap test, sample diversity (table 7), loss forms (Fig. 7) and independence of the
+selected seed, and the swap test of every seed, into ``benchmarks/results/paper-<experiment>.json``; pictures go to
+``benchmarks/data/paper/``.
 """
 
 import argparse
+from dataclasses import asdict
+from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
 from pipeline.config import load_params
+from pipeline.datasets import ImageStore
 from pipeline.evaluation import paper_results, write_paper
+from pipeline.evaluation.clusters import cluster_split
+from pipeline.evaluation.keys import facet_key
+from pipeline.evaluation.swaps import swap_score
 from pipeline.layout import Layout
+from pipeline.model import load_model
+from pipeline.progress import progress
 from pipeline.report import write_paper_figures
-from pipeline.storage import write_json
+from pipeline.storage import read_json, write_json
 
+_SWAP_PAIRS = 1000
 _SHOWN = ("source", "model_version", "probes", "swaps", "diversity", "lpips_missing", "loss_forms", "independence")
 
 
@@ -33,8 +43,36 @@ def main() -> None:
     write_paper_figures(folder)
     shown = {key: results.tables[key] for key in _SHOWN}
     head = {"command": f"python -m benchmarks.paper {name}", "machine": describe_machine()}
-    write_json(ROOT / "benchmarks" / "results" / f"paper-{name}.json", {**head, **shown})
+    of_seeds = {"swaps_of_seeds": _swaps_of_seeds(layout)}
+    write_json(ROOT / "benchmarks" / "results" / f"paper-{name}.json", {**head, **shown, **of_seeds})
     _print(shown)
+    for facet, found in of_seeds["swaps_of_seeds"].items():
+        print(facet, "exchanged, over seeds:", found["spread"])
+
+
+def _swaps_of_seeds(layout: Layout) -> dict[str, Any]:
+    """Return the swap test of every healthy seed, and mean and standard deviation over them."""
+    seeds = sorted(map(int, read_json(layout.artifact("score") / "metrics.json")["seeds"]))
+    found: dict[str, dict[str, Any]] = {}
+    with ImageStore(layout.prepared / "test.h5") as test:
+        for seed in seeds:
+            model = load_model(layout.artifact("model"), seed)
+            with progress(f"paper {layout.experiment}: seed {seed}", test.n_images) as bar:
+                ids = [facet.cluster_id for facet in cluster_split(model, test, bar)]
+            for j in range(model.n_facets):
+                score = swap_score(model, test, ids, j, _SWAP_PAIRS)
+                found.setdefault(facet_key(j), {})[str(seed)] = None if score is None else asdict(score)
+    return {facet: {"seeds": scores, "spread": _spread(list(scores.values()))} for facet, scores in found.items()}
+
+
+def _spread(scores: list[dict[str, Any] | None]) -> dict[str, list[float]]:
+    """Return mean and standard deviation of ``changed`` and of every facet's ``kept``."""
+    rows = [{"changed": score["changed"], **score["kept"]} for score in scores if score is not None]
+    return {
+        key: [round(mean(values), 4), round(stdev(values), 4) if len(values) > 1 else 0.0]
+        for key in (rows[0] if rows else {})
+        for values in [[row[key] for row in rows]]
+    }
 
 
 def _print(shown: dict[str, Any]) -> None:
