@@ -68,10 +68,10 @@ def _swaps_of_seeds(layout: Layout) -> dict[str, Any]:
 def _spread(scores: list[dict[str, Any] | None]) -> dict[str, list[float]]:
     """Return mean and standard deviation of ``changed`` and of every facet's ``kept``."""
     rows = [{"changed": score["changed"], **score["kept"]} for score in scores if score is not None]
+    columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else {})}
     return {
         key: [round(mean(values), 4), round(stdev(values), 4) if len(values) > 1 else 0.0]
-        for key in (rows[0] if rows else {})
-        for values in [[row[key] for row in rows]]
+        for key, values in columns.items()
     }
 
 

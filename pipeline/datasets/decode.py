@@ -168,7 +168,7 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
 
 
 def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "height width *channel"] | None:
-    """Decode a JPEG in half of Pillow's time and to the same pixels; None where Pillow has to judge or to turn it."""
+    """Decode a JPEG sooner than Pillow and to the same pixels; None where Pillow has to judge or to turn it."""
     if any(mark in data for mark in _JPEG_METADATA) and _is_turned_or_odd(data):
         return None
     try:

@@ -50,8 +50,12 @@ def model_section(model: Path, name: str) -> Any:
     """Return one section of the parameters that a published model was made with.
 
     Other sections are not looked at: an earlier release may have had other keys there.
+
+    Raises:
+        ConfigError: this section is missing or has other keys.
     """
-    return parse(get_type_hints(Experiment)[name], read_json(model / "params.json")[name], f"params.json: {name}")
+    section = read_json(model / "params.json").get(name)
+    return parse(get_type_hints(Experiment)[name], section, f"{model.name}/params.json: {name}")
 
 
 def model_transform(model: Path) -> "ImageTransform":

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pipeline.datasets import ImageStore
-from pipeline.errors import BusyError, DataError, PublishError
+from pipeline.errors import BusyError, ConfigError, DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.model import load_model
 from pipeline.model.precision import multiplies_bfloat16
@@ -112,6 +112,9 @@ def test_a_model_of_an_earlier_release_whose_other_sections_had_other_keys_takes
     del params["train"]
     write_json(path, {**params, "plots": {"colours": 10}})
     assert ingest(tiny.layout, tiny.params, save(tmp_path / "new.npy", new_images(20))).n_images == 20
+    write_json(path, {name: section for name, section in params.items() if name != "assign"})
+    with pytest.raises(ConfigError, match=r"params.json: assign must be a section with keys, got None"):
+        ingest(tiny.layout, tiny.params, save(tmp_path / "other.npy", new_images(20, seed=9)))
 
 
 def test_a_shifted_batch_is_marked_and_a_small_one_is_not_measured(tiny: Tiny, tmp_path: Path) -> None:
