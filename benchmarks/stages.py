@@ -56,7 +56,7 @@ def _mixture_fit(images: toy.Images, rounds: int) -> Line:
     sections = toy.experiment()
     model, pixels = MultiFacetVae(sections.model, toy.SHAPE), torch.from_numpy(images)
     init_network(model, [0], pixels[:512].float() / 255)
-    means = encode_means(model, pixels)
+    means = encode_means(model, [pixels])
     params = replace(sections.init_mog, max_iter=20)
 
     def plain() -> None:

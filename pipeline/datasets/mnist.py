@@ -1,8 +1,7 @@
-"""The four IDX files of MNIST (and of data sets in the same files): checked first, then read with torchvision."""
+"""The four IDX files of MNIST (and of data sets in the same files): checked first, then read."""
 
 import gzip
 import math
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from pipeline.layout import Layout
 _SPLITS: dict[Split, str] = {"train": "train", "test": "t10k"}
 _IMAGES, _LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 _UNSIGNED_BYTE = 8
-_COPY_BYTES = 2**20
+_READ_BYTES = 2**20
 _AGAIN = "fetch the file again, or remove it to have it downloaded"
 
 
@@ -101,20 +100,20 @@ def read_idx(path: Path, n_axes: int) -> UInt8[np.ndarray, "..."]:
         DataError: wrong magic number, a size that its length contradicts, or a damaged gzip.
     """
     shape = _header(path, n_axes)
-    expected = 4 + 4 * n_axes + math.prod(shape)  # of any size, whereas 64 bits would overflow
-    with _unpacked(path, expected) as plain:
-        length = plain.stat().st_size
-        if length != expected:
-            relation = "at least " if length > expected else ""
-            raise DataError(
-                f"{path} must hold {expected} bytes, as its header says ({'×'.join(map(str, shape))}), "
-                f"got {relation}{length}; {_AGAIN}"
-            )
-        if 0 in shape:
-            return np.empty(shape, np.uint8)
-        from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
-
-        return read_sn3_pascalvincent_tensor(str(plain)).numpy()
+    n_head = 4 + 4 * n_axes
+    expected = n_head + math.prod(shape)  # of any size, whereas 64 bits would overflow
+    data = bytearray()
+    with _as_data_error(path), _open(path) as file:
+        # One byte more than expected, so that a small gzip cannot fill the memory.
+        while part := file.read(min(_READ_BYTES, expected + 1 - len(data))):
+            data += part
+    if len(data) != expected:
+        relation = "at least " if len(data) > expected else ""
+        raise DataError(
+            f"{path} must hold {expected} bytes, as its header says ({'×'.join(map(str, shape))}), "
+            f"got {relation}{len(data)}; {_AGAIN}"
+        )
+    return np.frombuffer(data, np.uint8, offset=n_head).reshape(shape)
 
 
 def _blocks(
@@ -148,22 +147,6 @@ def _header(path: Path, n_axes: int) -> tuple[int, ...]:
     if 0 in shape[1:]:
         raise DataError(f"{path} must hold images of at least one pixel, got {shape[1]}×{shape[2]}; {_AGAIN}")
     return shape
-
-
-@contextmanager
-def _unpacked(path: Path, limit: int) -> Iterator[Path]:
-    """Yield a plain file: the path itself, or a temporary copy of at most one byte more than ``limit``."""
-    if path.suffix != ".gz":
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder, path.stem)
-        with _as_data_error(path), _open(path) as file, plain.open("wb") as target:
-            left = limit + 1  # so that a small gzip cannot fill the disk
-            while left and (data := file.read(min(left, _COPY_BYTES))):
-                target.write(data)
-                left -= len(data)
-        yield plain
 
 
 def _open(path: Path) -> Any:

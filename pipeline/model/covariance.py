@@ -12,24 +12,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-_BETA = 10.0
-_FLOOR = 1e-5
+from pipeline.model.mixture_density import diagonal_log_mixture
+from pipeline.model.posterior import LOG_TWO_PI
+
+BETA = 10.0
+FLOOR = 1e-5
 _LINEAR_ABOVE = 80.0  # of β · raw: softplus is linear there, and its exponential overflows in single precision at 88
 
 
 def positive(raw: Tensor) -> Tensor:
     """Map the real line to (1e-5, ∞): softplus with β = 10, plus the floor."""
-    return functional.softplus(raw, beta=_BETA, threshold=_LINEAR_ABOVE) + _FLOOR
+    return functional.softplus(raw, beta=BETA, threshold=_LINEAR_ABOVE) + FLOOR
 
 
 def raw_of_positive(value: float) -> float:
     """Invert :func:`positive` for one number above the floor."""
-    return math.log(math.expm1(_BETA * (value - _FLOOR))) / _BETA
+    return math.log(math.expm1(BETA * (value - FLOOR))) / BETA
 
 
 def _raw_of_positive_tensor(value: Tensor) -> Tensor:
-    above = (value - _FLOOR).clamp_min(_FLOOR)
-    return above + torch.log(-torch.expm1(-_BETA * above)) / _BETA
+    above = (value - FLOOR).clamp_min(FLOOR)
+    return above + torch.log(-torch.expm1(-BETA * above)) / BETA
 
 
 class AbstractCovariance(nn.Module):
@@ -50,6 +53,24 @@ class AbstractCovariance(nn.Module):
     @abstractmethod
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """Return Σ_c."""
+
+    def log_normals(
+        self, z: Float[Tensor, "seed batch latent"], means: Float[Tensor, "seed component latent"]
+    ) -> Float[Tensor, "seed batch component"]:
+        """Return log N(z; μ_c, Σ_c) in nats."""
+        # (z - μ)² rather than the expanded square: no cancellation in single precision.
+        whitened = self.whiten(z[:, :, None] - means[:, None])
+        constant = self.half_log_det() + 0.5 * z.shape[-1] * LOG_TWO_PI
+        return -0.5 * whitened.square().sum(-1) - constant[:, None]
+
+    @abstractmethod
+    def log_mixture(
+        self,
+        z: Float[Tensor, "seed batch latent"],
+        means: Float[Tensor, "seed component latent"],
+        log_weights: Float[Tensor, "seed component"],
+    ) -> Float[Tensor, "seed batch"]:
+        """Return log Σ_c π_c N(z; μ_c, Σ_c) in nats."""
 
     @abstractmethod
     def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
@@ -80,6 +101,15 @@ class DiagonalCovariance(AbstractCovariance):
     def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
         """See the interface."""
         return variance @ positive(self.raw_variance).reciprocal().mT
+
+    def log_mixture(
+        self,
+        z: Float[Tensor, "seed batch latent"],
+        means: Float[Tensor, "seed component latent"],
+        log_weights: Float[Tensor, "seed component"],
+    ) -> Float[Tensor, "seed batch"]:
+        """See the interface."""
+        return diagonal_log_mixture(z, means, positive(self.raw_variance), log_weights)
 
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """See the interface."""
@@ -123,6 +153,15 @@ class FullCovariance(AbstractCovariance):
     def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
         """See the interface."""
         return variance @ self._inverse().square().sum(-2).mT
+
+    def log_mixture(
+        self,
+        z: Float[Tensor, "seed batch latent"],
+        means: Float[Tensor, "seed component latent"],
+        log_weights: Float[Tensor, "seed component"],
+    ) -> Float[Tensor, "seed batch"]:
+        """See the interface."""
+        return (self.log_normals(z, means) + log_weights[:, None]).logsumexp(-1)
 
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """See the interface."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.layers import Activation, Dense
+from pipeline.model.layers import Dense
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 
@@ -17,13 +17,12 @@ class DenseStack(nn.Module):
 
     def __init__(self, n_seeds: int, widths: Sequence[int], activation: str) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Dense(n_seeds, n_in, n_out) for n_in, n_out in pairwise(widths))
-        self._activate = Activation[activation]
+        self.layers = nn.ModuleList(Dense(n_seeds, n_in, n_out, activation) for n_in, n_out in pairwise(widths))
 
     def forward(self, x: Float[Tensor, "seed batch _"]) -> Float[Tensor, "seed batch _"]:
         """Apply all layers."""
         for layer in self.layers:
-            x = self._activate(layer(x))
+            x = layer(x)
         return x
 
 

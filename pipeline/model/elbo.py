@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline import kernels
+from pipeline.model.covariance import BETA, FLOOR, DiagonalCovariance
 from pipeline.model.mixture_prior import MixturePrior
 from pipeline.model.posterior import DiagonalNormal
 
@@ -75,6 +77,11 @@ def facet_kl(
 ) -> Float[Tensor, "seed batch"]:
     """Return KL_z + KL_c of one facet in nats an image: the logsumexp form for L = 1, the five terms otherwise."""
     if len(noise) == 1:
+        if isinstance(prior.covariance, DiagonalCovariance) and kernels.run_on(noise):
+            from pipeline.kernels import mixture
+
+            raw, log_weights = prior.covariance.raw_variance, prior.log_mixing_weights
+            return mixture.sampled_kl(*qz, noise[0], prior.means, raw, log_weights, BETA, FLOOR)
         return qz.log_prob_of_noise(noise[0]) - prior.log_prob(qz.sample(noise[0]))
     log_pz, log_pc, log_qz, log_qc = facet_terms(prior, qz, noise)
     return log_qz - log_pz + log_qc - log_pc

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline import kernels
+
 # In place: a layer's own output is not needed for its gradient.
 Activation = {"relu": functional.relu_, "elu": functional.elu_}
 
@@ -19,43 +21,67 @@ LOAD_BYTES = 16
 """Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long."""
 
 
-class _DenseProduct(torch.autograd.Function):
-    """y = x Wᵀ + b in the precision of x, with gradients in the precision and layout of the parameters.
+class _DenseLayer(torch.autograd.Function):
+    """activation(x Wᵀ + b) in the precision of x, with gradients in the precision and layout of the parameters.
 
     Autograd's own route computes the transposed gradient of W, converts it, and copies it once more into place: a third
     of a step's time on a CPU.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, activation: str | None) -> Tensor:
         low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
         ctx.needs_input, ctx.parameter_dtype, ctx.shape = x.requires_grad, weight.dtype, weight.shape
+        ctx.activation = activation
         if len(weight) == 1:
-            ctx.save_for_backward(x, low_weight)
-            # Written into the result itself, as a view could not be activated in place.
+            # Written into the result itself: no view, so that the result can be changed in place.
             y = x.new_empty(1, x.shape[1], weight.shape[1])
             torch.addmm(low_bias[0], x[0], low_weight[0].T, out=y[0])
-            return y
-        n_out, n_in = weight.shape[1:]
-        x, low_weight = _aligned(x, 0, n_in), _aligned(low_weight, n_out, n_in)
-        ctx.save_for_backward(x, low_weight)
-        y = torch.baddbmm(_aligned(low_bias[:, None], 0, n_out), x, low_weight.mT)
-        return y if y.shape[2] == n_out else y[..., :n_out].contiguous()  # a view could not be activated in place
+        else:
+            n_out, n_in = weight.shape[1:]
+            x, low_weight = _aligned(x, 0, n_in), _aligned(low_weight, n_out, n_in)
+            if kernels.run_on(x):
+                from pipeline.kernels import dense
+
+                y = dense.add_bias_and_activate(torch.bmm(x, low_weight.mT), low_bias, activation)
+                ctx.save_for_backward(x, low_weight, y if activation else None)
+                return y
+            y = torch.baddbmm(_aligned(low_bias[:, None], 0, n_out), x, low_weight.mT)
+            y = y if y.shape[2] == n_out else y[..., :n_out].contiguous()
+        if activation:
+            Activation[activation](y)
+        ctx.save_for_backward(x, low_weight, y if activation else None)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         (grad,) = grad_outputs
-        x, weight = ctx.saved_tensors
-        grad_bias = _sum_of_rows(grad).to(ctx.parameter_dtype)
+        x, weight, y = ctx.saved_tensors
+        n_out, n_in = ctx.shape[1:]
+        if len(weight) > 1 and kernels.run_on(grad):
+            from pipeline.kernels import dense
+
+            grad, grad_bias = dense.pre_activation_gradients(grad, y, ctx.activation, weight.shape[1])
+        else:
+            grad = _pre_activation_gradient(grad, y, ctx.activation)
+            grad_bias = _sum_of_rows(grad)
+            grad = grad if len(weight) == 1 else _aligned(grad, 0, n_out)
         if len(weight) == 1:
             grad_x = (grad[0] @ weight[0])[None] if ctx.needs_input else None
             grad_weight = (grad[0].T @ x[0])[None]
         else:
-            n_out, n_in = ctx.shape[1:]
-            grad = _aligned(grad, 0, n_out)
             grad_x = (grad @ weight)[..., :n_in] if ctx.needs_input else None
             grad_weight = (grad.mT @ x)[:, :n_out, :n_in]
-        return grad_x, grad_weight.to(ctx.parameter_dtype), grad_bias
+        return grad_x, grad_weight.to(ctx.parameter_dtype), grad_bias.to(ctx.parameter_dtype), None
+
+
+def _pre_activation_gradient(grad: Tensor, y: Tensor | None, activation: str | None) -> Tensor:
+    """Return the gradient of what was activated, from that of the result ``y``."""
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward(grad, y, 0)
+    if activation == "elu":
+        return torch.ops.aten.elu_backward(grad, 1, 1, 1, True, y)
+    return grad
 
 
 def _sum_of_rows(x: Float[Tensor, "seed row column"]) -> Float[Tensor, "seed column"]:
@@ -139,12 +165,13 @@ class _Flattening(torch.autograd.Function):
 
 
 class Dense(nn.Module):
-    """A linear layer per seed: y_s = x_s W_s^T + b_s."""
+    """A dense layer per seed: y_s = activation(x_s W_sᵀ + b_s)."""
 
-    def __init__(self, n_seeds: int, n_in: int, n_out: int) -> None:
+    def __init__(self, n_seeds: int, n_in: int, n_out: int, activation: str | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_seeds, n_out, n_in))
         self.bias = nn.Parameter(torch.empty(n_seeds, n_out))
+        self._activation = activation
 
     @property
     def fan_in(self) -> int:
@@ -153,7 +180,14 @@ class Dense(nn.Module):
 
     def forward(self, x: Float[Tensor, "seed batch feature"]) -> Float[Tensor, "seed batch out"]:
         """Apply each seed's own map to its batch."""
-        output = _DenseProduct.apply(x, self.weight, self.bias)
+        return self._apply_map(x, self._activation)
+
+    def pre_activation(self, x: Float[Tensor, "seed batch feature"]) -> Float[Tensor, "seed batch out"]:
+        """Return what the activation is applied to."""
+        return self._apply_map(x, None)
+
+    def _apply_map(self, x: Tensor, activation: str | None) -> Tensor:
+        output = _DenseLayer.apply(x, self.weight, self.bias, activation)
         assert isinstance(output, Tensor)
         return output
 
@@ -210,6 +244,12 @@ class Convolution(nn.Module):
                 folded, weight, bias, self.stride, self.padding, self.output_padding, groups=n_seeds
             )
         return unfold_seeds(y, n_seeds)
+
+    def pre_activation(
+        self, x: Float[Tensor, "seed batch channel height width"]
+    ) -> Float[Tensor, "seed batch out_channel out_height out_width"]:
+        """Return the same: a convolution leaves its activation to others."""
+        return self.forward(x)
 
     def _solo(self, x: Tensor) -> Tensor:
         how = [self.stride] * 2, [self.padding] * 2, [1, 1], self.is_transposed, list(self.output_padding or (0, 0))

@@ -117,12 +117,11 @@ class MultiFacetVae(nn.Module):
     ) -> Float[Tensor, "seed batch"]:
         """Return the mean of log p(x | z) over samples of the posteriors, in nats an image (see :meth:`bound`)."""
         target = x.flatten(2)
-        n_samples = len(noise[0])
-        total = torch.zeros((), dtype=posteriors[0].mean.dtype, device=x.device)
-        for sample in range(n_samples):
-            latents = [qz.sample(e[sample]).to(precision) for qz, e in zip(posteriors, noise, strict=True)]
-            total = total + self.likelihood.log_prob(self.decode(latents, fade_in), target)
-        return total / n_samples
+        log_px = []
+        for one in zip(*noise, strict=True):
+            latents = [qz.sample(e).to(precision) for qz, e in zip(posteriors, one, strict=True)]
+            log_px.append(self.likelihood.log_prob(self.decode(latents, fade_in), target))
+        return log_px[0] if len(log_px) == 1 else torch.stack(log_px).mean(0)
 
 
 def _make_network(params: ModelParams, image_shape: tuple[int, int, int], n_seeds: int) -> AbstractArchitecture:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.covariance import COVARIANCES, AbstractCovariance
-from pipeline.model.posterior import LOG_TWO_PI, DiagonalNormal
+from pipeline.model.posterior import DiagonalNormal
 
 
 class MixturePrior(nn.Module):
@@ -41,14 +41,11 @@ class MixturePrior(nn.Module):
 
     def log_prob_given_component(self, z: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
         """Return log N(z; μ_c, Σ_c) in nats."""
-        # (z - μ)² rather than the expanded square: no cancellation in single precision.
-        whitened = self.covariance.whiten(z[:, :, None] - self.means[:, None])
-        constant = self.covariance.half_log_det() + 0.5 * z.shape[-1] * LOG_TWO_PI
-        return -0.5 * whitened.square().sum(-1) - constant[:, None]
+        return self.covariance.log_normals(z, self.means)
 
     def log_prob(self, z: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch"]:
         """Return log p(z) in nats."""
-        return self.log_joint(z).logsumexp(-1)
+        return self.covariance.log_mixture(z, self.means, self.log_mixing_weights)
 
     def log_resp(self, z: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
         """Return log p(c | z), the responsibilities of a point."""

@@ -29,7 +29,8 @@ class DiagonalNormal(NamedTuple):
 
     def log_prob_of_noise(self, noise: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
         """Return log q(z | x) in nats of the sample that ``noise`` gives; (z - mean)/std is the noise itself."""
-        return -0.5 * (self.log_variance + noise.square() + LOG_TWO_PI).sum(-1)
+        total = torch.addcmul(self.log_variance, noise, noise).sum(-1)
+        return torch.rsub(total, -0.5 * noise.shape[-1] * LOG_TWO_PI, alpha=0.5)
 
 
 def bounded_posterior(raw: Float[Tensor, "*batch two_latent"]) -> DiagonalNormal:

@@ -4,7 +4,7 @@
 training), and its bookkeeping takes as long as the update of a small network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,13 +55,21 @@ class Adam:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Move every parameter that has a gradient."""
+    def step(self, copies: Mapping[nn.Parameter, nn.Parameter] | None = None) -> None:
+        """Move every parameter that has a gradient.
+
+        Args:
+            copies: for some parameters, the one that has the gradient and is to be a copy (see ``kernels.adam``).
+        """
+        copies = copies or {}
         moving = [[p for p in group if p.grad is not None] for group in self.groups]
         self._average([_gradient(parameter) for group in moving for parameter in group])
-        for parameters, rate in zip(moving, self.rates, strict=True):
+        for group, parameters, rate in zip(self.groups, moving, self.rates, strict=True):
             if parameters:
                 self._update(parameters, rate)
+            copied = [parameter for parameter in group if parameter in copies and copies[parameter].grad is not None]
+            if copied:
+                self._update_with_copies(copied, [copies[parameter] for parameter in copied], rate)
 
     def forget(self, parameters: Sequence[nn.Parameter]) -> None:
         """Set the moments of some parameters to zero, in place: their next gradient is their first."""
@@ -97,6 +105,15 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+    def _update_with_copies(self, parameters: list[nn.Parameter], copies: list[nn.Parameter], rate: Tensor) -> None:
+        from pipeline.kernels import adam
+
+        moments = [self._moments(parameter) for parameter in parameters]
+        torch.ops.aten._foreach_add_.Scalar([each.n_steps for each in moments], 1.0)
+        for parameter, copy, (mean, square, n_steps) in zip(parameters, copies, moments, strict=True):
+            gradient = _gradient(copy).contiguous()
+            adam.update(parameter, mean, square, gradient, copy, rate, n_steps, self._betas, _EPSILON)
 
     def _moments(self, parameter: nn.Parameter) -> Moments:
         found = self.moments.get(parameter)

@@ -41,10 +41,18 @@ class Branches:
         model: the master; its parameters are what an optimiser moves.
         precision: type of the network's products.
         n_seeds: seeds of a branch; ``None`` makes one branch of the master itself.
+        moves_copies: whether the optimiser is to take the gradients of :attr:`copies` and to keep them up to date.
+
+    Attributes:
+        model: the master.
+        copies: the weights of a single branch for all seeds, by the master's parameter, if the optimiser moves them.
     """
 
-    def __init__(self, model: MultiFacetVae, precision: torch.dtype, n_seeds: int | None) -> None:
+    def __init__(
+        self, model: MultiFacetVae, precision: torch.dtype, n_seeds: int | None, moves_copies: bool = False
+    ) -> None:
         self.model = model
+        self.copies: dict[nn.Parameter, nn.Parameter] = {}
         self._streams: list[torch.cuda.Stream] = []
         self._own: list[Tensor] = []
         self._masters: list[Tensor] = []
@@ -54,6 +62,10 @@ class Branches:
         parts = [slice(i, min(i + n_seeds, model.n_seeds)) for i in range(0, model.n_seeds, n_seeds)]
         self._branches = [Branch(self._copy(part, precision), part) for part in parts]
         self.refresh()
+        if moves_copies and len(parts) == 1:
+            own = dict(self._branches[0].model.network.named_parameters())
+            products = _product_parameters(model.network)
+            self.copies = {p: own[name] for name, p in model.network.named_parameters() if name in products}
         if model.prior(0).means.is_cuda:
             self._streams = [torch.cuda.Stream() for _ in parts]
 
@@ -89,12 +101,14 @@ class Branches:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Bring the branches' gradients to the master."""
+        """Bring the branches' gradients to the master, except those that the optimiser takes from the copies."""
         if self._branches[0].model is self.model:
             return
         found = [dict(branch.model.network.named_parameters()) for branch in self._branches]
         targets, sources = [], []
         for name, master in self.model.network.named_parameters():
+            if master in self.copies:
+                continue
             gradients = [parameters[name].grad for parameters in found]
             master.grad = None if gradients[0] is None else torch.empty_like(master)
             for branch, gradient in zip(self._branches, gradients, strict=True):

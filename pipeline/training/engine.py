@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from pipeline import kernels
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
 from pipeline.training.adam import Adam
@@ -48,7 +49,8 @@ class TrainingEngine:
         self._params, self._precision, self._team = params, precision, team
         self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
         self.optimizer = make_optimizer(model, params, team)
-        self._branches = Branches(model, precision, seeds_a_branch(model))
+        moves_copies = team.size == 1 and kernels.run_on(model.prior(0).means)
+        self._branches = Branches(model, precision, seeds_a_branch(model), moves_copies)
         self._part = team.part(self.schedule.batch_size)
         longest = max(leg.n_steps for leg in self.schedule.legs())
         n_own = self._part.stop - self._part.start

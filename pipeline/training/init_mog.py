@@ -1,6 +1,6 @@
 """The mixtures' start: scikit-learn's Gaussian mixture on the latents of the untrained encoder (appendix D.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,6 @@ from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed
 from pipeline.training.mixture_fit import FitSettings, fit_mixture
 from pipeline.training.refit import place_mixture
-
-_BLOCK = 4096  # images encoded at once
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,16 @@ class MixtureFit:
 
 @torch.no_grad()
 def encode_means(
-    model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]
+    model: MultiFacetVae, blocks: Iterable[UInt8[Tensor, "some channel height width"]]
 ) -> list[Float[Tensor, "seed image _"]]:
-    """Return the posterior means of all images for every seed and facet, in evaluation mode."""
+    """Return the posterior means of all blocks' images for every seed and facet, in evaluation mode."""
     model.eval()
     dtype = model.prior(0).means.dtype
-    blocks = []
-    for block in images.split(_BLOCK):
+    means = []
+    for block in blocks:
         pixels = block.to(model.prior(0).means.device).to(dtype) / 255
-        blocks.append([qz.mean for qz in model.encode(pixels.expand(model.n_seeds, *pixels.shape))])
-    return [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
+        means.append([qz.mean for qz in model.encode(pixels.expand(model.n_seeds, *pixels.shape))])
+    return [torch.cat(parts, dim=1) for parts in zip(*means, strict=True)]
 
 
 def init_mixtures(

@@ -1,10 +1,9 @@
 """Stage init_mog: per seed the start network and the mixtures fitted on the latents of that very network."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-import numpy as np
 import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams
@@ -14,7 +13,7 @@ from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_
 from pipeline.model.precision import best_device
 from pipeline.progress import progress
 from pipeline.storage import atomic_dir, write_json
-from pipeline.training.images import TrainingImages, load_training_images
+from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.init_mog import encode_means, init_mixtures
 from pipeline.training.mixture_fit import fits_at_once
 from pipeline.training.network_init import init_network, initial_spread
@@ -22,6 +21,7 @@ from pipeline.training.pretrain import pretrain
 from pipeline.training.side_by_side import run_in_rounds
 
 _BATCH = 512  # images that the data-dependent initialisation looks at
+_BLOCK = 4096  # images encoded at once
 _COMMITTED_SPREAD = 0.5  # above it, responsibilities are decided before training begins
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def initialise_seed(
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
     model.to(best_device())
-    means = encode_means(model, images.some(_fit_rows(images, init.subsample)))
+    means = encode_means(model, _fit_blocks(images, init.subsample))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     (fits,) = init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):
@@ -84,7 +84,9 @@ def initialise_seed(
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
 
 
-def _fit_rows(images: TrainingImages, n_most: int) -> np.ndarray:
-    """Return every image, or a regular subset: rows are in no order that matters (see stage preprocess)."""
+def _fit_blocks(images: TrainingImages, n_most: int) -> Iterator[GatheredImages]:
+    """Yield every image, or a regular subset: rows are in no order that matters (see stage preprocess)."""
     rows = images.train_rows
-    return rows[:: max(1, -(-len(rows) // n_most))]
+    rows = rows[:: max(1, -(-len(rows) // n_most))]
+    for start in range(0, len(rows), _BLOCK):
+        yield images.some(rows[start : start + _BLOCK])

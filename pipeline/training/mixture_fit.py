@@ -2,6 +2,8 @@
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,8 +15,6 @@ from pipeline.errors import ModelError
 from pipeline.training.expectation import ExpectationMaximisation, Optimum
 
 _THREADS_A_FIT = 2  # on more, one fit hardly gets faster
-
-_STARTING = threading.Lock()  # the filters of warnings belong to the whole process
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,40 @@ def _best_of_starts(latents: np.ndarray, n_components: int, settings: FitSetting
 def _k_means(latents: np.ndarray, n_components: int, generator: np.random.RandomState) -> np.ndarray:
     # Imported when it is used: half of the start of a stage that fits nothing.
     from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     k_means: Any = KMeans(n_components, n_init=1, random_state=generator)  # type: ignore[arg-type]
-    with _STARTING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # few distinct points still give usable start values
+    # Torch's threads are this fit's; scikit-learn would take the whole processor for each of those at once.
+    with _QUIET(), threadpool_limits(torch.get_num_threads(), "openmp"):
         return k_means.fit(latents).labels_
+
+
+class _Quiet:
+    """Ignores that k-means finds few distinct points, which still give usable start values.
+
+    The filters of warnings belong to the whole process: the first of several fits changes them, the last restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._filters, self._n_fits = threading.Lock(), warnings.catch_warnings(), 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        from sklearn.exceptions import ConvergenceWarning
+
+        with self._lock:
+            self._n_fits += 1
+            if self._n_fits == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_fits -= 1
+                if self._n_fits == 0:
+                    self._filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()

@@ -84,7 +84,8 @@ def _rescale(model: MultiFacetVae, x: Float[Tensor, "batch channel height width"
         norm.running_var.copy_(var)
 
 
-def _standardise(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _standardise(layer: Layer, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+    output = layer.pre_activation(*inputs)
     axes = tuple(axis for axis in range(output.dim()) if axis not in (0, 2))
     mean = output.mean(axes)
     scale = _OUTPUT_STD / (output.var(axes, unbiased=True) + _EPS).sqrt()

@@ -17,7 +17,7 @@ from pipeline.config.sections import PretrainParams
 from pipeline.errors import ModelError
 from pipeline.model import MultiFacetVae
 from pipeline.model.dense_ladder import DenseLadder
-from pipeline.model.layers import Activation, Dense
+from pipeline.model.layers import Dense
 from pipeline.seeding import numpy_generator, torch_generator
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
@@ -55,7 +55,6 @@ class _Stack:
     model: MultiFacetVae
     encoders: list[Dense]
     decoders: list[Dense]
-    activate: Callable[[Tensor], Tensor]
 
     @classmethod
     def of(cls, model: MultiFacetVae) -> "_Stack":
@@ -67,7 +66,7 @@ class _Stack:
             )
         encoders = _dense_layers(network.encoder_blocks, network.heads)
         decoders = _dense_layers(network.rungs, network.decoder_blocks, network.output)
-        return cls(model, encoders, decoders[::-1], Activation[model.params.activation])
+        return cls(model, encoders, decoders[::-1])
 
     @property
     def n_layers(self) -> int:
@@ -83,20 +82,20 @@ class _Stack:
         """Apply the encoder's layers ``start`` … ``stop - 1``; the last one gives the posterior's mean."""
         for depth in range(start, stop):
             h = self.encoders[depth](x)
-            x = h.chunk(2, dim=-1)[0] if depth == self.n_layers - 1 else self.activate(h)
+            x = h.chunk(2, dim=-1)[0] if depth == self.n_layers - 1 else h
         return x
 
     def loss(self, depth: int, code: Batch, target: Batch) -> Tensor:
         """Return how badly the decoder's layer at ``depth`` gives back its mirror's input, a batch's mean in nats."""
-        raw = self.decoders[depth](code)
+        output = self.decoders[depth](code)
         if depth == 0:
-            return -self.model.likelihood.log_prob(raw, target).mean()
-        return 0.5 * (self.activate(raw) - target).square().sum(-1).mean()
+            return -self.model.likelihood.log_prob(output, target).mean()
+        return 0.5 * (output - target).square().sum(-1).mean()
 
     def reconstruction_loss(self, x: Batch) -> Tensor:
         h = self.encode(x, 0, self.n_layers)
         for depth in reversed(range(1, self.n_layers)):
-            h = self.activate(self.decoders[depth](h))
+            h = self.decoders[depth](h)
         return self.loss(0, h, x)
 
 

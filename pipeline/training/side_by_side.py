@@ -16,16 +16,19 @@ Result = TypeVar("Result")
 def run_in_rounds(work: Callable[[Item], Result], items: Sequence[Item], at_once: int) -> list[Result]:
     """Do the same work for every item, ``at_once`` at a time, and return the results in order.
 
-    The items of a round share torch's threads; the last round may have fewer items, with more threads for each. An item
-    that fails does not stop those of its round; the first error is raised when they have ended.
+    The items of a round share torch's threads; rounds are of one size as nearly as they can be, and fewer items have
+    more threads each. An item that fails does not stop those of its round; the first error is raised when they have
+    ended.
 
     Args:
         work: what to do. An item that is alone in its round is done in this thread.
         items: what to do it for.
-        at_once: items of a round.
+        at_once: most items of a round.
     """
     n_threads = torch.get_num_threads()
     results: list[Result] = []
+    n_rounds = max(1, -(-len(items) // at_once))
+    at_once = max(1, -(-len(items) // n_rounds))
     for start in range(0, len(items), at_once):
         some = items[start : start + at_once]
         if len(some) == 1:

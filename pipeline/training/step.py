@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pipeline import kernels
 from pipeline.config.sections import TrainParams
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.training.adam import Adam
@@ -95,8 +96,8 @@ class TrainingStep:
         at = self._buffers.position
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
-        x, noise = self._batch(at), self._noise(at)
-        log_px, kls = self._bound(x, noise, fade_in)
+        (x, low), noise = self._batch(at), self._noise(at)
+        log_px, kls = self._bound(x, low, noise, fade_in)
         # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
         loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
         self._optimizer.zero_grad()
@@ -104,18 +105,23 @@ class TrainingStep:
         loss.backward()
         self._branches.collect()
         self._set_rates(at)
-        self._optimizer.step()
-        self._branches.refresh()
+        self._optimizer.step(self._branches.copies)
+        if not self._branches.copies:
+            self._branches.refresh()
         self._record(at, log_px, kls)
         at.add_(1)
 
     def _bound(
-        self, x: Tensor, noise: list[Float[Tensor, "sample seed batch _"]], fade_in: Float[Tensor, " facet"]
+        self,
+        x: Tensor,
+        low: Tensor,
+        noise: list[Float[Tensor, "sample seed batch _"]],
+        fade_in: Float[Tensor, " facet"],
     ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
         """Return what :meth:`MultiFacetVae.bound` does: networks branch by branch, mixtures for all seeds at once."""
 
         def encode(branch: Branch) -> list[DiagonalNormal]:
-            return branch.model.encode(x[branch.seeds].to(self._precision), self._first_facet)
+            return branch.model.encode(low[branch.seeds], self._first_facet)
 
         def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
             own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
@@ -128,10 +134,16 @@ class TrainingStep:
         self._branches.join()
         return _joined(list(log_px.values())), kls
 
-    def _batch(self, at: Tensor) -> Float[Tensor, "seed batch channel height width"]:
+    def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pixels ("seed batch channel height width") for the likelihood, and for the products."""
         index = self._buffers.index.index_select(0, at)[0]
-        pixels = self._images.gather(index.flatten()).to(self._buffers.noise.dtype).div_(255)
-        return pixels.unflatten(0, index.shape)
+        images = self._images.gather(index.flatten()).unflatten(0, index.shape)
+        if kernels.run_on(images):
+            from pipeline.kernels import pixels
+
+            return pixels.scale(images, self._precision)
+        x = images.to(self._buffers.noise.dtype).div_(255)
+        return x, x.to(self._precision)
 
     def _noise(self, at: Tensor) -> list[Float[Tensor, "sample seed batch _"]]:
         noise = self._buffers.noise.index_select(0, at)[0]

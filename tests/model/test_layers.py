@@ -30,11 +30,12 @@ def randomise(layer):
     return layer
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "elu"])
 @pytest.mark.parametrize("n_seeds", [1, 3])
-def test_dense_product_against_finite_differences(n_seeds):
+def test_dense_layer_against_finite_differences(n_seeds, activation):
     x, weight, bias = draw(n_seeds, 4, 3), draw(n_seeds, 2, 3), draw(n_seeds, 2)
     inputs = [value.requires_grad_() for value in (x, weight, bias)]
-    assert torch.autograd.gradcheck(layers._DenseProduct.apply, inputs)
+    assert torch.autograd.gradcheck(lambda *given: layers._DenseLayer.apply(*given, activation), inputs)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3])

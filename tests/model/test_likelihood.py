@@ -45,3 +45,37 @@ def test_products_in_bfloat16_leave_the_density_in_single_precision(likelihood):
 def test_logits_of_a_million_stay_finite():
     extreme = torch.tensor([[1e6, -1e6]], dtype=torch.float64)
     assert make_likelihood(TINY).log_prob(extreme, torch.tensor([[0.0, 1.0]], dtype=torch.float64)).item() == -2e6
+
+
+@pytest.mark.parametrize("n_pixels", [1, 7, 64, 784])
+def test_bernoulli_value_and_gradient_against_torch(n_pixels):
+    generator = torch.Generator().manual_seed(2)
+    raw = (5.0 * torch.randn(2, 3, n_pixels, dtype=torch.float64, generator=generator)).requires_grad_()
+    x = torch.rand(2, 3, n_pixels, dtype=torch.float64, generator=generator)
+    upstream = torch.linspace(-1, 2, 6, dtype=torch.float64).reshape(2, 3)
+    ours = make_likelihood(TINY).log_prob(raw, x)
+    theirs = torch.distributions.Bernoulli(logits=raw, validate_args=False).log_prob(x).sum(-1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    mine, other = (torch.autograd.grad((value * upstream).sum(), raw)[0] for value in (ours, theirs))
+    torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
+
+
+def test_bernoulli_gradient_against_finite_differences():
+    assert torch.autograd.gradcheck(make_likelihood(TINY).log_prob, (RAW.clone().requires_grad_(), X))
+
+
+def test_bernoulli_gradient_comes_in_the_precision_of_the_raw_output():
+    low, x = RAW.bfloat16().requires_grad_(), X.float()
+    make_likelihood(TINY).log_prob(low, x).sum().backward()
+    assert low.grad is not None
+    assert low.grad.dtype == torch.bfloat16
+    assert torch.equal(low.grad, (x - low.detach().float().sigmoid()).bfloat16())
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 20.0, 1e4])
+def test_bernoulli_sums_in_single_precision_are_as_exact_as_torchs_own(scale):
+    """Logits around 0 make every factor of the products ½, large ones 1."""
+    generator = torch.Generator().manual_seed(3)
+    raw, x = scale * torch.randn(4, 784, generator=generator), torch.rand(4, 784, generator=generator).round(decimals=1)
+    exact = oracles.log_bernoulli(raw.double().numpy(), x.double().numpy())
+    np.testing.assert_allclose(make_likelihood(TINY).log_prob(raw, x), exact, rtol=1e-6)

@@ -19,7 +19,7 @@ def test_means_of_the_untrained_encoder_in_evaluation_mode():
     """Block by block; batch norm uses its running statistics, so blocks do not matter."""
     model = started_model(CONVOLUTIONAL, (0, 1)).train()
     images = uint8_images(20, CONVOLUTIONAL)
-    means = encode_means(model, images)
+    means = encode_means(model, [images])
     assert not model.training
     expected = model.encode((images[7:8].float() / 255).expand(2, -1, -1, -1, -1))
     for mean, qz in zip(means, expected, strict=True):
@@ -31,7 +31,7 @@ def test_means_of_the_untrained_encoder_in_evaluation_mode():
 def test_component_means_are_scikit_learns(facet):
     model, seeds = started_model(TINY, (4, 7)), (4, 7)
     before = [parameter.clone() for parameter in model.prior(facet).covariance.parameters()]
-    means = encode_means(model, uint8_images(60))
+    means = encode_means(model, [uint8_images(60)])
     fits = init_mixtures(model, seeds, means, INIT)
     for index, seed in enumerate(seeds):
         latents = means[facet][index].double().numpy()

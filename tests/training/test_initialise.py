@@ -41,7 +41,7 @@ def test_a_seeds_file_is_its_network_and_the_mixture_of_that_networks_latents(la
     )
     model = MultiFacetVae(TINY, SHAPE)
     init_network(model, [5], images.float() / 255)
-    init_mixtures(model, [5], encode_means(model, images), INIT)
+    init_mixtures(model, [5], encode_means(model, [images]), INIT)
     assert_same_state(seed_state(loaded(layout, 5), 0), seed_state(model, 0))
 
 

@@ -117,7 +117,7 @@ def test_the_mixture_is_scikit_learns_with_weights_and_covariances():
     model, record = initialise_seed(SEED, VADE, split(), init)
     again, _ = initialise_seed(SEED, VADE, split(), init)
     assert_same_state(model.state_dict(), again.state_dict())
-    (z,) = encode_means(model, uint8_images(N))
+    (z,) = encode_means(model, [uint8_images(N)])
     reference = GaussianMixture(
         4,
         covariance_type="diag",

@@ -1,0 +1,48 @@
+"""Triton kernels for what a training step does beside its products on a GPU.
+
+Such a step is bound by memory and by the number of kernels: each of these does in one pass what torch does in several.
+They compute what the plain operations beside their callers do, up to rounding; those remain for processors, and for
+machines on which Triton does not work (it needs a C compiler).
+"""
+
+import logging
+import os
+from functools import cache
+from importlib.util import find_spec
+
+from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+
+def run_on(x: Tensor) -> bool:
+    """Tell whether the kernels work where a tensor lies; the first question about a GPU is answered by trying."""
+    return x.is_cuda and _work()
+
+
+def interpreted() -> bool:
+    """Tell whether Triton interprets kernels on the processor, as tests without a GPU have it."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def numbers_a_load(*row_lengths: int) -> int:
+    """Return how many numbers a thread can load at once in rows of all these lengths, one after another.
+
+    A kernel that is given lengths in this unit knows that its rows begin where such loads may.
+    """
+    return next(n for n in (8, 4, 2, 1) if not any(length % n for length in row_lengths))
+
+
+@cache
+def _work() -> bool:
+    if find_spec("triton") is None:
+        _log.warning("training takes about twice as long on this GPU: Triton is not installed")
+        return False
+    from pipeline.kernels.trial import try_kernel
+
+    try:
+        try_kernel()
+    except Exception as error:  # noqa: BLE001 - whatever a missing or broken compiler leads to
+        _log.warning("training takes about twice as long on this GPU: Triton does not work here (%s)", error)
+        return False
+    return True
