@@ -10,14 +10,15 @@ import os
 from functools import cache
 from importlib.util import find_spec
 
+import torch
 from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
 
 def run_on(x: Tensor) -> bool:
-    """Tell whether the kernels work where a tensor lies; the first question about a GPU is answered by trying."""
-    return x.is_cuda and _work()
+    """Tell whether the kernels work on a tensor; the first question about a GPU is answered by trying."""
+    return x.is_cuda and x.dtype != torch.float64 and _work()
 
 
 def interpreted() -> bool:

@@ -34,7 +34,7 @@ def update(
         gradient: laid out as ``low``.
         low: the copy: seeds × rows × columns at least as many as the master's, without gaps.
         rate: the learning rate, one number on the device.
-        n_steps: gradients seen so far, this one included; one number on the device.
+        n_steps: gradients seen before this one; one number on the device.
         betas: decay of the moments.
         epsilon: added to the root of the second moment.
     """
@@ -64,7 +64,7 @@ def _update(
     low_row = rows // rows_a_seed * low_rows + rows % rows_a_seed
     low_at = low_row[:, None] * (low_columns * unit) + columns[None, :]
 
-    step = tl.load(n_steps)
+    step = tl.load(n_steps) + 1.0
     unbiased1 = 1.0 - tl.exp(step * log_beta1)
     unbiased2 = 1.0 - tl.exp(step * log_beta2)
     g = tl.load(gradient + low_at, mask=inside).to(tl.float32)

@@ -119,7 +119,7 @@ class MultiFacetVae(nn.Module):
         target = x.flatten(2)
         log_px = []
         for one in zip(*noise, strict=True):
-            latents = [qz.sample(e).to(precision) for qz, e in zip(posteriors, one, strict=True)]
+            latents = [qz.sample(e, precision) for qz, e in zip(posteriors, one, strict=True)]
             log_px.append(self.likelihood.log_prob(self.decode(latents, fade_in), target))
         return log_px[0] if len(log_px) == 1 else torch.stack(log_px).mean(0)
 

@@ -4,7 +4,9 @@
 training), and its bookkeeping takes as long as the update of a small network.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -47,6 +49,8 @@ class Adam:
         self.rates = [torch.zeros((), device=group[0].device) for group in self.groups]
         self.moments: dict[nn.Parameter, Moments] = {}
         self._betas, self._average = betas, average
+        self._stream: torch.cuda.Stream | None = None
+        self._moved: list[Tensor] = []
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -54,22 +58,35 @@ class Adam:
             for parameter in group:
                 parameter.grad = None
 
-    @torch.no_grad()
-    def step(self, copies: Mapping[nn.Parameter, nn.Parameter] | None = None) -> None:
-        """Move every parameter that has a gradient.
+    def move_with(self, copies: Mapping[nn.Parameter, nn.Parameter]) -> None:
+        """Move some parameters from now on as soon as the gradients of their copies are there, and the copies too.
+
+        Updates are bound by memory, gradients by products: on a GPU they go on side by side. Rates must be set before
+        gradients are computed; :meth:`step` waits for the updates.
 
         Args:
-            copies: for some parameters, the one that has the gradient and is to be a copy (see ``kernels.adam``).
+            copies: by parameter, the one in lower precision that gradients are computed for (see ``kernels.adam``).
         """
-        copies = copies or {}
+        if any(parameter.is_cuda for parameter in copies):
+            self._stream = torch.cuda.Stream()
+        for group, rate in zip(self.groups, self.rates, strict=True):
+            for parameter in group:
+                if parameter in copies:
+                    copies[parameter].register_post_accumulate_grad_hook(partial(self._move_with, parameter, rate))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
         moving = [[p for p in group if p.grad is not None] for group in self.groups]
         self._average([_gradient(parameter) for group in moving for parameter in group])
-        for group, parameters, rate in zip(self.groups, moving, self.rates, strict=True):
+        for parameters, rate in zip(moving, self.rates, strict=True):
             if parameters:
                 self._update(parameters, rate)
-            copied = [parameter for parameter in group if parameter in copies and copies[parameter].grad is not None]
-            if copied:
-                self._update_with_copies(copied, [copies[parameter] for parameter in copied], rate)
+        if self._moved:
+            if self._stream is not None:
+                torch.cuda.current_stream().wait_stream(self._stream)
+            torch.ops.aten._foreach_add_.Scalar(self._moved, 1.0)
+            self._moved = []
 
     def forget(self, parameters: Sequence[nn.Parameter]) -> None:
         """Set the moments of some parameters to zero, in place: their next gradient is their first."""
@@ -106,14 +123,25 @@ class Adam:
             maximize=False,
         )
 
-    def _update_with_copies(self, parameters: list[nn.Parameter], copies: list[nn.Parameter], rate: Tensor) -> None:
+    @torch.no_grad()
+    def _move_with(self, parameter: nn.Parameter, rate: Tensor, copy: nn.Parameter) -> None:
         from pipeline.kernels import adam
 
-        moments = [self._moments(parameter) for parameter in parameters]
-        torch.ops.aten._foreach_add_.Scalar([each.n_steps for each in moments], 1.0)
-        for parameter, copy, (mean, square, n_steps) in zip(parameters, copies, moments, strict=True):
+        with self._aside():
+            mean, square, n_steps = self._moments(parameter)
             gradient = _gradient(copy).contiguous()
             adam.update(parameter, mean, square, gradient, copy, rate, n_steps, self._betas, _EPSILON)
+        self._moved.append(n_steps)
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Work on the stream of updates, after what the current one has to do."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
 
     def _moments(self, parameter: nn.Parameter) -> Moments:
         found = self.moments.get(parameter)

@@ -67,7 +67,8 @@ class Branches:
             products = _product_parameters(model.network)
             self.copies = {p: own[name] for name, p in model.network.named_parameters() if name in products}
         if model.prior(0).means.is_cuda:
-            self._streams = [torch.cuda.Stream() for _ in parts]
+            # Before what runs aside: updates take what the products leave.
+            self._streams = [torch.cuda.Stream(priority=-1) for _ in parts]
 
     def zero_grad(self) -> None:
         """Forget all gradients of the branches' networks."""

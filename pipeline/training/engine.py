@@ -51,6 +51,7 @@ class TrainingEngine:
         self.optimizer = make_optimizer(model, params, team)
         moves_copies = team.size == 1 and kernels.run_on(model.prior(0).means)
         self._branches = Branches(model, precision, seeds_a_branch(model), moves_copies)
+        self.optimizer.move_with(self._branches.copies)
         self._part = team.part(self.schedule.batch_size)
         longest = max(leg.n_steps for leg in self.schedule.legs())
         n_own = self._part.stop - self._part.start

