@@ -68,9 +68,10 @@ def cluster_split(model: FrozenModel, store: ImageStore, bar: Progress) -> list[
     ]
     for rows, images in image_blocks(store):
         for j, qz in enumerate(model.encode(images)):
-            largest, component = model.log_resp(j, qz, "exact").max(dim=-1)
+            exact, at_mean = model.both_log_resp(j, qz)
+            largest, component = exact.max(dim=-1)
             facets[j].cluster_id[rows] = component.cpu().numpy()
             facets[j].confidence[rows] = largest.exp().float().cpu().numpy()
-            facets[j].mode_cluster_id[rows] = model.log_resp(j, qz, "mean").argmax(dim=-1).cpu().numpy()
+            facets[j].mode_cluster_id[rows] = at_mean.argmax(dim=-1).cpu().numpy()
         bar.advance(len(images))
     return facets

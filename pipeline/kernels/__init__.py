@@ -26,6 +26,16 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+LOAD_BYTES = 16
+"""Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long."""
+
+
+def up_to_a_load(length: int, dtype: torch.dtype) -> int:
+    """Return the least length of a row, from ``length`` on, that divides into loads."""
+    step = LOAD_BYTES // dtype.itemsize
+    return -(-length // step) * step
+
+
 def numbers_a_load(*row_lengths: int) -> int:
     """Return how many numbers a thread can load at once in rows of all these lengths, one after another.
 

@@ -56,7 +56,7 @@ def pre_activation_gradients(
     return of_product, of_bias
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_rows", "rows_a_seed", "n_columns", "n_loaded", "bias_stride"])
 def _bias_activation(
     product, bias, result, n_rows, rows_a_seed, n_columns, n_loaded, bias_stride,
     code: tl.constexpr, unit: tl.constexpr, height: tl.constexpr, width: tl.constexpr,
@@ -75,7 +75,7 @@ def _bias_activation(
     tl.store(result + rows[:, None] * (n_columns * unit) + columns[None, :], x.to(result.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_rows", "n_columns", "n_loaded"])
 def _activation_gradient(
     grad, result, of_product, of_bias, n_rows, n_columns, n_loaded,
     code: tl.constexpr, is_new: tl.constexpr, unit: tl.constexpr, height: tl.constexpr, width: tl.constexpr,

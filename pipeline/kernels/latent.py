@@ -3,6 +3,7 @@
 # Triton's language is Python in form only.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
+
+from pipeline.kernels import up_to_a_load
 
 _TILE = 1024  # numbers of one program
 
@@ -27,7 +30,7 @@ def sample(
     noise: Float[Tensor, "*batch latent"],
     precision: torch.dtype,
 ) -> Float[Tensor, "*batch latent"]:
-    """Return mean + exp(log_variance / 2) · noise in some precision."""
+    """Return mean + exp(log_variance / 2) · noise in some precision, with room for matrix units behind every row."""
     return _Sample.apply(mean, log_variance, noise, precision)  # type: ignore[return-value]
 
 
@@ -57,17 +60,26 @@ class _Sample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean: Tensor, log_variance: Tensor, noise: Tensor, precision: torch.dtype) -> Tensor:
         mean, log_variance, noise = mean.contiguous(), log_variance.contiguous(), noise.contiguous()
-        z = torch.empty_like(mean, dtype=precision)
-        _sample[_grid(mean)](mean, log_variance, noise, z, mean.numel(), _TILE)
+        n_latents = mean.shape[-1]
+        n_loaded = up_to_a_load(n_latents, precision)
+        loaded = torch.empty((*mean.shape[:-1], n_loaded), dtype=precision, device=mean.device)
+        _sample[_grid(loaded)](mean, log_variance, noise, loaded, loaded.numel(), n_latents, n_loaded, _TILE)
         ctx.save_for_backward(log_variance, noise)
-        return z
+        return loaded[..., :n_latents]
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         log_variance, noise = ctx.saved_tensors
-        grad = grad_outputs[0].contiguous()
+        grad, n_latents = grad_outputs[0], noise.shape[-1]
+        row = grad.stride(-2)
+        if grad.stride(-1) != 1 or any(
+            stride != row * math.prod(grad.shape[axis + 1 : -1]) for axis, stride in enumerate(grad.stride()[:-1])
+        ):
+            grad, row = grad.contiguous(), n_latents
         of_mean, of_log_variance = torch.empty_like(log_variance), torch.empty_like(log_variance)
-        _sample_gradients[_grid(noise)](grad, log_variance, noise, of_mean, of_log_variance, noise.numel(), _TILE)
+        _sample_gradients[_grid(noise)](
+            grad, log_variance, noise, of_mean, of_log_variance, noise.numel(), n_latents, row, _TILE
+        )
         return of_mean, of_log_variance, None, None
 
 
@@ -75,7 +87,7 @@ def _grid(x: Tensor) -> tuple[int]:
     return (triton.cdiv(x.numel(), _TILE),)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "n_latents"])
 def _split_head(raw, mean, log_variance, n, n_latents, least, most, tile: tl.constexpr):
     at = tl.program_id(0) * tile + tl.arange(0, tile)
     inside = at < n
@@ -86,7 +98,7 @@ def _split_head(raw, mean, log_variance, n, n_latents, least, most, tile: tl.con
     tl.store(log_variance + at, x, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "n_latents"])
 def _join_gradients(raw, of_mean, of_log_variance, of_raw, n, n_latents, least, most, tile: tl.constexpr):
     at = tl.program_id(0) * tile + tl.arange(0, tile)
     inside = at < n
@@ -98,20 +110,22 @@ def _join_gradients(raw, of_mean, of_log_variance, of_raw, n, n_latents, least, 
     tl.store(of_raw + raw_at + n_latents, g.to(of_raw.dtype.element_ty), mask=inside)
 
 
-@triton.jit
-def _sample(mean, log_variance, noise, z, n, tile: tl.constexpr):
-    at = tl.program_id(0) * tile + tl.arange(0, tile)
-    inside = at < n
-    std = tl.exp(0.5 * tl.load(log_variance + at, mask=inside))
-    value = tl.load(mean + at, mask=inside) + std * tl.load(noise + at, mask=inside)
-    tl.store(z + at, value.to(z.dtype.element_ty), mask=inside)
+@triton.jit(do_not_specialize=["n", "n_latents", "n_loaded"])
+def _sample(mean, log_variance, noise, loaded, n, n_latents, n_loaded, tile: tl.constexpr):
+    loaded_at = tl.program_id(0) * tile + tl.arange(0, tile)
+    latent = loaded_at % n_loaded
+    at = loaded_at // n_loaded * n_latents + latent
+    inside = (loaded_at < n) & (latent < n_latents)
+    std = tl.exp(0.5 * tl.load(log_variance + at, mask=inside, other=0.0))
+    value = tl.load(mean + at, mask=inside, other=0.0) + std * tl.load(noise + at, mask=inside, other=0.0)
+    tl.store(loaded + loaded_at, value.to(loaded.dtype.element_ty), mask=loaded_at < n)
 
 
-@triton.jit
-def _sample_gradients(grad, log_variance, noise, of_mean, of_log_variance, n, tile: tl.constexpr):
+@triton.jit(do_not_specialize=["n", "n_latents", "row"])
+def _sample_gradients(grad, log_variance, noise, of_mean, of_log_variance, n, n_latents, row, tile: tl.constexpr):
     at = tl.program_id(0) * tile + tl.arange(0, tile)
     inside = at < n
-    g = tl.load(grad + at, mask=inside).to(tl.float32)
+    g = tl.load(grad + at // n_latents * row + at % n_latents, mask=inside).to(tl.float32)
     std = tl.exp(0.5 * tl.load(log_variance + at, mask=inside))
     tl.store(of_mean + at, g, mask=inside)
     tl.store(of_log_variance + at, 0.5 * g * std * tl.load(noise + at, mask=inside), mask=inside)

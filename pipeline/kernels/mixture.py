@@ -115,7 +115,7 @@ def _rows(mean, log_variance, noise, seed, n_rows, n_latents, rows, is_row, dept
     return log_var, e, z, at, inside
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_seeds", "n_rows", "n_components", "n_latents"])
 def _forward(
     mean, log_variance, noise, centre, raw, log_weight, kl, n_seeds, n_rows, n_components, n_latents, beta, floor,
     n_own: tl.constexpr, height: tl.constexpr, width: tl.constexpr, depth: tl.constexpr,
@@ -138,7 +138,7 @@ def _forward(
         tl.store(kl + seed * n_rows + rows, -0.5 * tl.sum(of_noise, axis=1) - log_p, mask=is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_partial", "n_seeds", "n_rows", "n_components", "n_latents"])
 def _backward(
     mean, log_variance, noise, centre, raw, log_weight, grad, grad_mean, grad_log_variance, partial, n_partial,
     n_seeds, n_rows, n_components, n_latents, beta, floor,

@@ -77,7 +77,7 @@ def facet_kl(
 ) -> Float[Tensor, "seed batch"]:
     """Return KL_z + KL_c of one facet in nats an image: the logsumexp form for L = 1, the five terms otherwise."""
     if len(noise) == 1:
-        if isinstance(prior.covariance, DiagonalCovariance) and kernels.run_on(noise):
+        if isinstance(prior.covariance, DiagonalCovariance) and qz.mean.requires_grad and kernels.run_on(noise):
             from pipeline.kernels import mixture
 
             raw, log_weights = prior.covariance.raw_variance, prior.log_mixing_weights

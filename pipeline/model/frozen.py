@@ -114,6 +114,15 @@ class FrozenModel:
         return prior.log_resp(seeded.sample(noise))[0]
 
     @torch.no_grad()
+    def both_log_resp(
+        self, facet: int, qz: DiagonalNormal
+    ) -> tuple[Float[Tensor, "batch component"], Float[Tensor, "batch component"]]:
+        """Return what :meth:`log_resp` does for ``exact`` and for ``mean``; what both need is computed once."""
+        prior = self._model.prior(facet)
+        log_joint = prior.log_joint(qz.mean[None])
+        return prior.blurred_log_resp(log_joint, qz.variance[None])[0], log_joint.log_softmax(-1)[0]
+
+    @torch.no_grad()
     def typicality(self, facet: int, z: Latents) -> Float[Tensor, " batch"]:
         """Return log p(z_j) in nats: how usual a latent is under the facet's whole mixture."""
         return self._model.prior(facet).log_prob(z[None])[0]

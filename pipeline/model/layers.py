@@ -17,10 +17,6 @@ from pipeline import kernels
 Activation = {"relu": functional.relu_, "elu": functional.elu_}
 
 
-LOAD_BYTES = 16
-"""Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long."""
-
-
 class _DenseLayer(torch.autograd.Function):
     """activation(x Wᵀ + b) in the precision of x, with gradients in the precision and layout of the parameters.
 
@@ -102,10 +98,25 @@ def _sum_of_pixels(x: Float[Tensor, "batch channel height width"]) -> Float[Tens
 
 
 def _aligned(x: Tensor, n_rows: int, n_columns: int) -> Tensor:
-    """Add zeros to the last axes until matrix units load them well."""
-    step = LOAD_BYTES // x.element_size()
-    below, right = -n_rows % step, -n_columns % step
-    return functional.pad(x, (0, right, 0, below)) if below or right else x
+    """Lengthen the last axes until matrix units load them well: by what lies in the room behind them, else by zeros.
+
+    Of the two factors of a product, the weights have zeros in such room (see :func:`make_room`), the other any numbers.
+    """
+    below, right = (kernels.up_to_a_load(n, x.dtype) - n for n in (n_rows, n_columns))
+    if not below and not right:
+        return x
+    shape = (*x.shape[:-2], x.shape[-2] + below, x.shape[-1] + right)
+    if x.dim() == 3 and x.stride() == (shape[-2] * shape[-1], shape[-1], 1):
+        return x.as_strided(shape, x.stride())
+    return functional.pad(x, (0, right, 0, below))
+
+
+def make_room(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return zeros of a shape, those of three axes with zeros behind them for matrix units to load."""
+    if len(shape) != 3:
+        return like.new_zeros(shape, dtype=dtype)
+    n_rows, n_columns = (kernels.up_to_a_load(n, dtype) for n in shape[1:])
+    return like.new_zeros(shape[0], n_rows, n_columns, dtype=dtype)[:, : shape[1], : shape[2]]
 
 
 class _SoloConvolution(torch.autograd.Function):

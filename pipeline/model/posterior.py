@@ -35,7 +35,7 @@ class DiagonalNormal(NamedTuple):
             precision: of the result; that of the parameters by default.
         """
         precision = precision or self.mean.dtype
-        if kernels.run_on(self.mean):
+        if self.mean.requires_grad and kernels.run_on(self.mean):
             from pipeline.kernels import latent
 
             return latent.sample(*self, noise, precision)
@@ -50,7 +50,7 @@ class DiagonalNormal(NamedTuple):
 
 def bounded_posterior(raw: Float[Tensor, "*batch two_latent"]) -> DiagonalNormal:
     """Split a head's output into a posterior in at least single precision, its log-variance bounded to [-14, 8]."""
-    if kernels.run_on(raw):
+    if raw.requires_grad and kernels.run_on(raw):  # what does not train does not wait for a compiler either
         from pipeline.kernels import latent
 
         return DiagonalNormal(*latent.split_head(raw, _LOG_VARIANCE_MIN, _LOG_VARIANCE_MAX))

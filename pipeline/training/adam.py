@@ -127,15 +127,15 @@ class Adam:
     def _move_with(self, parameter: nn.Parameter, rate: Tensor, copy: nn.Parameter) -> None:
         from pipeline.kernels import adam
 
-        with self._aside():
+        with self.aside():
             mean, square, n_steps = self._moments(parameter)
             gradient = _gradient(copy).contiguous()
             adam.update(parameter, mean, square, gradient, copy, rate, n_steps, self._betas, _EPSILON)
         self._moved.append(n_steps)
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """Work on the stream of updates, after what the current one has to do."""
+    def aside(self) -> Iterator[None]:
+        """Work beside the products, after what the current stream has to do so far; :meth:`step` waits for it."""
         if self._stream is None:
             yield
             return

@@ -12,9 +12,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pipeline import kernels
 from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import LOAD_BYTES, Convolution, Dense
+from pipeline.model.layers import Convolution, Dense, make_room
 
 Result = TypeVar("Result")
 
@@ -126,7 +127,7 @@ class Branches:
         for name, parameter in model.network.named_parameters():
             master = masters[name].data[seeds]
             if name in products:
-                parameter.data = master.new_zeros(parameter.shape, dtype=precision)
+                parameter.data = make_room(tuple(parameter.shape), master, precision)
                 self._own.append(_corner(parameter.data, master))
                 self._masters.append(master)
             else:
@@ -153,8 +154,7 @@ def _widened(params: ModelParams, precision: torch.dtype) -> ModelParams:
     """Return dense layers with widths that matrix units load well; what is added computes zeros from zeros."""
     if params.family == "convolutional":
         return params
-    step = LOAD_BYTES // precision.itemsize
-    hidden = tuple(tuple(-(-width // step) * step for width in block) for block in params.hidden)
+    hidden = tuple(tuple(kernels.up_to_a_load(width, precision) for width in block) for block in params.hidden)
     return replace(params, hidden=hidden)
 
 

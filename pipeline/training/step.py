@@ -104,12 +104,13 @@ class TrainingStep:
         self._optimizer.zero_grad()
         self._branches.zero_grad()
         self._set_rates(at)
+        with self._optimizer.aside():
+            self._record(at, log_px, kls)
         loss.backward()
         self._branches.collect()
         self._optimizer.step()
         if not self._branches.copies:
             self._branches.refresh()
-        self._record(at, log_px, kls)
         at.add_(1)
 
     def _posteriors(self, low: Tensor) -> dict[Branch, list[DiagonalNormal]]:

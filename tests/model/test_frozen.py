@@ -69,6 +69,13 @@ def test_assigners(precise, facet):
     np.testing.assert_array_less(np.abs((exact - exact[0]) - (estimate - estimate[0]))[1:], 5 * error[1:])
 
 
+def test_exact_and_mean_responsibilities_together_are_those_alone(frozen):
+    for facet, qz in enumerate(frozen.encode(IMAGES)):
+        exact, at_mean = frozen.both_log_resp(facet, qz)
+        assert torch.equal(exact, frozen.log_resp(facet, qz, "exact"))
+        assert torch.equal(at_mean, frozen.log_resp(facet, qz, "mean"))
+
+
 def test_typicality_is_the_density_under_the_whole_mixture(precise):
     z = precise.encode(IMAGES)[1].mean
     np.testing.assert_allclose(
