@@ -149,7 +149,7 @@ class TrainingStep:
         """Return the pixels ("seed batch channel height width") for the likelihood, and for the products."""
         index = self._buffers.index.index_select(0, at)[0]
         images = self._images.gather(index.flatten()).unflatten(0, index.shape)
-        if kernels.run_on(images):
+        if kernels.run_on(self._buffers.noise):
             from pipeline.kernels import pixels
 
             return pixels.scale(images, self._precision)

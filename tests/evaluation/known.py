@@ -75,6 +75,9 @@ class KnownModel(FrozenModel):
         resp.scatter_(1, component[:, None] % n_components, largest)
         return resp.log()
 
+    def both_log_resp(self, facet, qz):
+        return self.log_resp(facet, qz, "exact"), self.log_resp(facet, qz, "mean")
+
     def mixture(self, facet):
         n_components = self.params.n_components[facet]
         return MixtureView(
