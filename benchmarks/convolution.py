@@ -25,7 +25,8 @@ from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import Convolution, Dense
+from pipeline.model.convolution import Convolution
+from pipeline.model.dense import Dense
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network

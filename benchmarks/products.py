@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import Convolution, Dense
+from pipeline.model.convolution import Convolution
+from pipeline.model.dense import Dense
 
 _SIDE = {"cuda": 8192, "cpu": 2048}
 _REPEATS = 10

@@ -12,15 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.layers import (
-    Activation,
-    BatchNorm,
-    Convolution,
-    Dense,
-    channels_last,
-    concatenate_channels,
-    flatten_images,
-)
+from pipeline.model.convolution import BatchNorm, Convolution, channels_last, concatenate_channels, flatten_images
+from pipeline.model.dense import Activation, Dense
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 Size = tuple[int, int]

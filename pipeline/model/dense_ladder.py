@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.layers import Dense
+from pipeline.model.dense import Dense
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.model.architecture import AbstractArchitecture
+from pipeline.model.dense import Dense
 from pipeline.model.dense_ladder import DenseStack
-from pipeline.model.layers import Dense
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 

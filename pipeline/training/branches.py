@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from pipeline import kernels
 from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import Convolution, Dense, make_room
+from pipeline.model.convolution import Convolution
+from pipeline.model.dense import Dense, make_room
 
 Result = TypeVar("Result")
 

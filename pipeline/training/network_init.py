@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.model import MultiFacetVae
-from pipeline.model.layers import BatchNorm, Convolution, Dense
+from pipeline.model.convolution import BatchNorm, Convolution
+from pipeline.model.dense import Dense
 from pipeline.seeding import torch_generator
 
 _OUTPUT_STD = 0.1  # per channel, after a layer's data-dependent rescaling (authors' program)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from pipeline.config.sections import PretrainParams
 from pipeline.errors import ModelError
 from pipeline.model import MultiFacetVae
+from pipeline.model.dense import Dense
 from pipeline.model.dense_ladder import DenseLadder
-from pipeline.model.layers import Dense
 from pipeline.seeding import numpy_generator, torch_generator
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages

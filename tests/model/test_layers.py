@@ -3,16 +3,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.model import layers
-from pipeline.model.layers import (
+from pipeline.model import dense
+from pipeline.model.convolution import (
     BatchNorm,
     Convolution,
-    Dense,
     channels_last,
     concatenate_channels,
     fold_seeds,
     unfold_seeds,
 )
+from pipeline.model.dense import Dense
 
 _G = torch.Generator().manual_seed(0)
 # kernel, stride, padding, output padding: every combination that the ladders use
@@ -35,7 +35,7 @@ def randomise(layer):
 def test_dense_layer_against_finite_differences(n_seeds, activation):
     x, weight, bias = draw(n_seeds, 4, 3), draw(n_seeds, 2, 3), draw(n_seeds, 2)
     inputs = [value.requires_grad_() for value in (x, weight, bias)]
-    assert torch.autograd.gradcheck(lambda *given: layers._DenseLayer.apply(*given, activation), inputs)
+    assert torch.autograd.gradcheck(lambda *given: dense._DenseLayer.apply(*given, activation), inputs)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3])
@@ -86,7 +86,7 @@ def test_bfloat16_products_give_single_precision_gradients(kind, n_seeds):
 def test_activation_in_place_keeps_the_gradient(activation, n_seeds):
     """The activation overwrites the product's output; its gradient must be that of the plain one."""
     layer, x = randomise(Dense(n_seeds, 3, 5).double()), draw(n_seeds, 4, 3).requires_grad_()
-    layers.Activation[activation](layer(x)).square().sum().backward()
+    dense.Activation[activation](layer(x)).square().sum().backward()
     ours = layer.weight.grad
     plain = torch.einsum("sbi,soi->sbo", x, layer.weight) + layer.bias[:, None]
     (theirs,) = torch.autograd.grad(getattr(functional, activation)(plain).square().sum(), layer.weight)

@@ -7,7 +7,8 @@ from torch import nn
 
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
-from pipeline.model.layers import Convolution, Dense
+from pipeline.model.convolution import Convolution
+from pipeline.model.dense import Dense
 from pipeline.training.init_mog import encode_means
 from pipeline.training.network_init import init_network, initial_spread
 from tests.model.builders import CONVOLUTIONAL, FAMILIES, SHAPE, TINY, image_shape
