@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
+from pipeline.model.activation import activate_
 from pipeline.model.architecture import AbstractArchitecture
 from pipeline.model.convolution import BatchNorm, Convolution, channels_last, concatenate_channels, flatten_images
-from pipeline.model.dense import Activation, Dense
+from pipeline.model.dense import Dense
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 Size = tuple[int, int]
@@ -27,11 +28,11 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.norm = BatchNorm(n_seeds, layer.bias.shape[1])
-        self._activate = Activation[activation]
+        self._activation = activation
 
     def forward(self, x: Float[Tensor, "seed batch *features"]) -> Float[Tensor, "seed batch *out"]:
         """Apply the three."""
-        return self.norm(self._activate(self.layer(x)))
+        return self.norm(activate_(self.layer(x), self._activation))
 
 
 class ConvLadder(AbstractArchitecture):

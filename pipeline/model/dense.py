@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import kernels
-
-# In place: a layer's own output is not needed for its gradient.
-Activation = {"relu": functional.relu_, "elu": functional.elu_}
+from pipeline.model.activation import activate_, pre_activation_gradient
 
 
 class Dense(nn.Module):
@@ -73,7 +71,7 @@ class _DenseLayer(torch.autograd.Function):
             y = torch.baddbmm(_aligned(low_bias[:, None], 0, n_out), x, low_weight.mT)
             y = y if y.shape[2] == n_out else y[..., :n_out].contiguous()
         if activation:
-            Activation[activation](y)
+            activate_(y, activation)
         ctx.save_for_backward(x, low_weight, y if activation else None)
         return y
 
@@ -87,7 +85,7 @@ class _DenseLayer(torch.autograd.Function):
 
             grad, grad_bias = dense.pre_activation_gradients(grad, y, ctx.activation, weight.shape[1])
         else:
-            grad = _pre_activation_gradient(grad, y, ctx.activation)
+            grad = pre_activation_gradient(grad, y, ctx.activation)
             grad_bias = sum_of_rows(grad)
             grad = grad if len(weight) == 1 else _aligned(grad, 0, n_out)
         if len(weight) == 1:
@@ -97,15 +95,6 @@ class _DenseLayer(torch.autograd.Function):
             grad_x = (grad @ weight)[..., :n_in] if ctx.needs_input else None
             grad_weight = (grad.mT @ x)[:, :n_out, :n_in]
         return grad_x, grad_weight.to(ctx.parameter_dtype), grad_bias.to(ctx.parameter_dtype), None
-
-
-def _pre_activation_gradient(grad: Tensor, y: Tensor | None, activation: str | None) -> Tensor:
-    """Return the gradient of what was activated, from that of the result ``y``."""
-    if activation == "relu":
-        return torch.ops.aten.threshold_backward(grad, y, 0)
-    if activation == "elu":
-        return torch.ops.aten.elu_backward(grad, 1, 1, 1, True, y)
-    return grad
 
 
 def sum_of_rows(x: Float[Tensor, "seed row column"]) -> Float[Tensor, "seed column"]:
