@@ -133,7 +133,7 @@ def test_a_missing_source_is_told_before_dvc_starts(repository: Repository) -> N
 def test_a_change_of_the_model_code_gives_another_model_and_an_unhealthy_one_is_not_published(
     repository: Repository,
 ) -> None:
-    repository.append("pipeline/model/covariance.py", "\n_BETA = 9.0\n")
+    repository.append("pipeline/model/covariance.py", "\nBETA = 9.0\n")
     repository.edit_params(lambda sections: sections["publish"]["gate"].update(min_confidence=1.0))
     before = read_json(repository.root / "artifacts" / EXPERIMENT / "model" / "model.json")["model_version"]
     done = repository.facets("rebuild", EXPERIMENT, check=False)
