@@ -6,9 +6,10 @@ runs the stages preprocess … score below ``benchmarks/data/gpu-<experiment>/``
 writes ``benchmarks/results/gpu-<experiment>.json``: seconds of every stage, accuracy over seeds, and which part of the
 device's rate of matrix products training reached, and of the rate at which it starts kernels. When the minutes are
 over, the running stage is stopped, the command ends with exit code 75, and the same command goes on; seconds add up
-over calls. Python's bytecode exists before, as an installation leaves it. MNIST has the paper's settings and schedule,
-3DShapes (rendered scenes) and SVHN those of the ``_fast`` experiments, for scenes with a last phase twice as long.
-MNIST and SVHN lie in ``data/raw`` or are downloaded.
+over calls. Python's bytecode exists before, as an installation leaves it; the first run on a machine compiles Triton's
+kernels within its own time. MNIST has the paper's settings and schedule, 3DShapes (rendered scenes) and SVHN those of
+the ``_fast`` experiments, for scenes with a last phase twice as long. MNIST and SVHN lie in ``data/raw`` or are
+downloaded.
 
 Without a GPU the same runs at reduced length, two seeds and about twenty epochs, and says so; the result is then
 ``gpu-<experiment>-reduced.json``.

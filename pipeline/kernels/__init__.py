@@ -6,12 +6,14 @@ machines on which Triton does not work (it needs a C compiler).
 """
 
 import logging
-import os
 from functools import cache
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+
+# Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long.
+_LOAD_BYTES = 16
 
 _log = logging.getLogger(__name__)
 
@@ -21,18 +23,9 @@ def run_on(x: Tensor) -> bool:
     return x.is_cuda and x.dtype != torch.float64 and _work()
 
 
-def interpreted() -> bool:
-    """Tell whether Triton interprets kernels on the processor, as tests without a GPU have it."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-LOAD_BYTES = 16
-"""Matrix units of a GPU load so much at once; of rows that do not divide into it they take three times as long."""
-
-
 def up_to_a_load(length: int, dtype: torch.dtype) -> int:
     """Return the least length of a row, from ``length`` on, that divides into loads."""
-    step = LOAD_BYTES // dtype.itemsize
+    step = _LOAD_BYTES // dtype.itemsize
     return -(-length // step) * step
 
 
@@ -47,13 +40,13 @@ def numbers_a_load(*row_lengths: int) -> int:
 @cache
 def _work() -> bool:
     if find_spec("triton") is None:
-        _log.warning("training takes about twice as long on this GPU: Triton is not installed")
+        _log.warning("dense models train half as fast on this GPU: Triton is not installed")
         return False
     from pipeline.kernels.trial import try_kernel
 
     try:
         try_kernel()
     except Exception as error:  # noqa: BLE001 - whatever a missing or broken compiler leads to
-        _log.warning("training takes about twice as long on this GPU: Triton does not work here (%s)", error)
+        _log.warning("dense models train half as fast on this GPU: Triton does not work here (%s)", error)
         return False
     return True

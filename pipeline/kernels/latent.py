@@ -3,7 +3,6 @@
 # Triton's language is Python in form only.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
 
-import math
 from typing import Any
 
 import torch
@@ -21,7 +20,9 @@ def split_head(
     raw: Float[Tensor, "*batch two_latent"], least: float, most: float
 ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
     """Return a posterior's means and its log-variances between two bounds, in single precision."""
-    return _SplitHead.apply(raw, least, most)  # type: ignore[return-value]
+    output = _SplitHead.apply(raw, least, most)
+    assert isinstance(output, tuple)
+    return output
 
 
 def sample(
@@ -31,7 +32,9 @@ def sample(
     precision: torch.dtype,
 ) -> Float[Tensor, "*batch latent"]:
     """Return mean + exp(log_variance / 2) · noise in some precision, with room for matrix units behind every row."""
-    return _Sample.apply(mean, log_variance, noise, precision)  # type: ignore[return-value]
+    z = _Sample.apply(mean, log_variance, noise, precision)
+    assert isinstance(z, Tensor)
+    return z
 
 
 class _SplitHead(torch.autograd.Function):
@@ -70,15 +73,12 @@ class _Sample(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         log_variance, noise = ctx.saved_tensors
-        grad, n_latents = grad_outputs[0], noise.shape[-1]
-        row = grad.stride(-2)
-        if grad.stride(-1) != 1 or any(
-            stride != row * math.prod(grad.shape[axis + 1 : -1]) for axis, stride in enumerate(grad.stride()[:-1])
-        ):
-            grad, row = grad.contiguous(), n_latents
+        n_latents = noise.shape[-1]
+        rows = grad_outputs[0].reshape(-1, n_latents)  # mostly the corner of wider rows, which needs no copy
+        rows = rows if rows.stride(1) == 1 else rows.contiguous()
         of_mean, of_log_variance = torch.empty_like(log_variance), torch.empty_like(log_variance)
         _sample_gradients[_grid(noise)](
-            grad, log_variance, noise, of_mean, of_log_variance, noise.numel(), n_latents, row, _TILE
+            rows, log_variance, noise, of_mean, of_log_variance, noise.numel(), n_latents, rows.stride(0), _TILE
         )
         return of_mean, of_log_variance, None, None
 

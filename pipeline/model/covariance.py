@@ -19,6 +19,10 @@ BETA = 10.0
 FLOOR = 1e-5
 _LINEAR_ABOVE = 80.0  # of β · raw: softplus is linear there, and its exponential overflows in single precision at 88
 
+_Latents = Float[Tensor, "seed batch latent"]
+_Means = Float[Tensor, "seed component latent"]
+_Weights = Float[Tensor, "seed component"]
+
 
 def positive(raw: Tensor) -> Tensor:
     """Map the real line to (1e-5, ∞): softplus with β = 10, plus the floor."""
@@ -54,23 +58,16 @@ class AbstractCovariance(nn.Module):
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """Return Σ_c."""
 
-    def log_normals(
-        self, z: Float[Tensor, "seed batch latent"], means: Float[Tensor, "seed component latent"]
-    ) -> Float[Tensor, "seed batch component"]:
+    def log_normals(self, z: _Latents, means: _Means) -> Float[Tensor, "seed batch component"]:
         """Return log N(z; μ_c, Σ_c) in nats."""
         # (z - μ)² rather than the expanded square: no cancellation in single precision.
         whitened = self.whiten(z[:, :, None] - means[:, None])
         constant = self.half_log_det() + 0.5 * z.shape[-1] * LOG_TWO_PI
         return -0.5 * whitened.square().sum(-1) - constant[:, None]
 
-    @abstractmethod
-    def log_mixture(
-        self,
-        z: Float[Tensor, "seed batch latent"],
-        means: Float[Tensor, "seed component latent"],
-        log_weights: Float[Tensor, "seed component"],
-    ) -> Float[Tensor, "seed batch"]:
+    def log_mixture(self, z: _Latents, means: _Means, log_weights: _Weights) -> Float[Tensor, "seed batch"]:
         """Return log Σ_c π_c N(z; μ_c, Σ_c) in nats."""
+        return (self.log_normals(z, means) + log_weights[:, None]).logsumexp(-1)
 
     @abstractmethod
     def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
@@ -102,12 +99,7 @@ class DiagonalCovariance(AbstractCovariance):
         """See the interface."""
         return variance @ positive(self.raw_variance).reciprocal().mT
 
-    def log_mixture(
-        self,
-        z: Float[Tensor, "seed batch latent"],
-        means: Float[Tensor, "seed component latent"],
-        log_weights: Float[Tensor, "seed component"],
-    ) -> Float[Tensor, "seed batch"]:
+    def log_mixture(self, z: _Latents, means: _Means, log_weights: _Weights) -> Float[Tensor, "seed batch"]:
         """See the interface."""
         return diagonal_log_mixture(z, means, positive(self.raw_variance), log_weights)
 
@@ -153,15 +145,6 @@ class FullCovariance(AbstractCovariance):
     def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
         """See the interface."""
         return variance @ self._inverse().square().sum(-2).mT
-
-    def log_mixture(
-        self,
-        z: Float[Tensor, "seed batch latent"],
-        means: Float[Tensor, "seed component latent"],
-        log_weights: Float[Tensor, "seed component"],
-    ) -> Float[Tensor, "seed batch"]:
-        """See the interface."""
-        return (self.log_normals(z, means) + log_weights[:, None]).logsumexp(-1)
 
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
         """See the interface."""

@@ -122,8 +122,8 @@ def _aligned(x: Tensor, n_rows: int, n_columns: int) -> Tensor:
 
 
 def make_room(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return zeros of a shape, those of three axes with zeros behind them for matrix units to load."""
-    if len(shape) != 3:
+    """Return zeros of a shape; for weights of batched products, with zeros behind them for matrix units to load."""
+    if len(shape) != 3 or shape[0] == 1:
         return like.new_zeros(shape, dtype=dtype)
     n_rows, n_columns = (kernels.up_to_a_load(n, dtype) for n in shape[1:])
     return like.new_zeros(shape[0], n_rows, n_columns, dtype=dtype)[:, : shape[1], : shape[2]]
