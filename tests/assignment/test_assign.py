@@ -96,5 +96,6 @@ def test_doubtful_images_are_settled_in_float32(tmp_path, model):
     for one, two in zip(settled, expected, strict=True):
         np.testing.assert_array_equal(one.cluster_id, two.cluster_id)
         margin = np.diff(np.log(np.sort(two.resp, axis=1)[:, -2:]))[:, 0]
-        np.testing.assert_allclose(one.resp[margin < 0.02], two.resp[margin < 0.02], rtol=1e-6)
+        # Doubtful rows are encoded apart from the others, and a product over fewer rows may sum in another order.
+        np.testing.assert_allclose(one.resp[margin < 0.02], two.resp[margin < 0.02], rtol=1e-5)
     assert isinstance(low, FrozenModel)

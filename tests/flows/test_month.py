@@ -113,7 +113,7 @@ def deliver(service: Service, number: int) -> list[str]:
 
 def carry_out(service: Service, event: str, number: int, generator: np.random.Generator) -> None:
     if event == "change":
-        service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=64 + number))
+        service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=512 + number))
         service.start_run("rebuild")
     elif event == "retraining":
         wait_until(lambda: waiting(service) == 0, 1200)

@@ -32,7 +32,7 @@ def test_everything_at_once(service: Service) -> None:
     unfinished = service.layout.inbox / "unfinished"
     unfinished.mkdir()
     (unfinished / "0.png.part").write_bytes(b"")
-    service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
+    service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=512))
     late = [service.start_run("rebuild") for _ in range(2)]
     by_hand = [*service.repository.facets_command, "publish", EXPERIMENT, "--wait", "250", "--json"]
     publish = subprocess.Popen(by_hand, cwd=service.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -81,7 +81,7 @@ def test_of_two_rebuilds_at_once_the_second_waits_and_what_the_first_has_made_co
     repository: Repository,
 ) -> None:
     original = (repository.root / "params.yaml").read_text()
-    repository.edit_params(lambda sections: sections["assign"].update(batch_size=64))
+    repository.edit_params(lambda sections: sections["assign"].update(batch_size=512))
     command = [*repository.facets_command, "rebuild", EXPERIMENT, "--json"]
     both = [
         subprocess.Popen(command, cwd=repository.root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
