@@ -37,11 +37,13 @@ class Service:
         repository: what it serves.
         alert_url: where it reports refused models.
         port: of its Prefect server.
+        environment: variables of its processes beside those of the tests.
     """
 
     repository: Repository
     alert_url: str
     port: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _deployments: dict[str, str] = field(default_factory=dict)
     _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, limits=_ANEW))
@@ -64,6 +66,7 @@ class Service:
         log = self.root / ".work" / "service.log"
         log.parent.mkdir(exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        environment |= self.environment
         this = psutil.Process()
         environment[SUPERVISOR] = f"{this.pid} {this.create_time()}"  # it ends with the tests, however they end
         command = [self.repository.facets_command[0], "-c", _COMMAND, "serve", "--port", str(self.port)]
@@ -157,6 +160,16 @@ class Service:
         """Return what a run has told Prefect."""
         found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC")
         return [record["message"] for record in found]
+
+    def deployment(self, deployment_id: str) -> dict[str, Any]:
+        """Return what Prefect knows about a deployment."""
+        return self._client.get(f"{self.api}/deployments/{deployment_id}").json()
+
+    def set_active(self, deployment: dict[str, Any], active: bool) -> None:
+        """Pause all schedules of a deployment, or let them go on, as the switch on its page does."""
+        for schedule in deployment["schedules"]:
+            path = f"{self.api}/deployments/{deployment['id']}/schedules/{schedule['id']}"
+            assert self._client.patch(path, json={"active": active}).is_success
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
         """Return a run's artifacts: key to data."""
