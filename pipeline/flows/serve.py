@@ -3,9 +3,7 @@
 import asyncio
 import functools
 import os
-import shlex
 import signal
-import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,28 +14,21 @@ import psutil
 from prefect.context import refresh_global_settings_context
 from prefect.runner import Runner
 from prefect.runner import runner as runner_module
-from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.settings import PREFECT_API_URL
 
 from pipeline.config import load_params
+from pipeline.flows.access import own_secret, secret_file
 from pipeline.flows.alert import register_alert
 from pipeline.flows.deployments import deployments_of
 from pipeline.flows.lost import close_lost_runs
 from pipeline.flows.pages import PAGES, served_pages
 from pipeline.flows.poller import InboxPoller
 from pipeline.flows.server import embedded_server
+from pipeline.flows.starter import Starter
 from pipeline.operations.locks import service_lock
 from stages._entry import SUPERVISOR
 
 _RUNS_AT_ONCE = 8
-# As Prefect starts a run, but one that ends with the service from its first moment: asking for a server that is gone,
-# it would wait for minutes. In a session of its own: its end must not reach what started the service. Prefect loads so
-# many modules that looking for garbage among them as often as usual takes a sixth of a run's start.
-_RUN = (
-    "import gc, os, runpy; gc.set_threshold(100_000); os.setsid(); "
-    "from stages._entry import end_with_supervisor; end_with_supervisor(); "
-    "runpy.run_module('prefect.engine', run_name='__main__')"
-)
 _SECONDS_TO_END = 5.0
 
 
@@ -64,6 +55,7 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
         ResourceError: the server does not start, or a port is taken.
     """
     params = load_params(root)
+    log_in = ""
     this = psutil.Process()
     # Flow runs end with the service, however it ends.
     os.environ[SUPERVISOR] = f"{this.pid} {this.create_time()}"
@@ -72,15 +64,19 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
         os.environ[PAGES] = stack.enter_context(served_pages(root, params.active, host, port + 1))
         if not PREFECT_API_URL.value():
             os.environ["PREFECT_API_URL"] = stack.enter_context(embedded_server(root, host, port))
+            os.environ["PREFECT_API_AUTH_STRING"] = own_secret(root)
+            log_in = f" (log in with the line in {secret_file(root)})"
             # For all threads, that of the poller included.
             refresh_global_settings_context()
         if alert_url:
             register_alert(alert_url)
         # Schedules stay as they are while the service is down: the next start finds them.
-        start = functools.partial(EngineCommandStarter, command=shlex.join([sys.executable, "-c", _RUN]))
-        runner_module.EngineCommandStarter = start  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+        entrypoints: dict[UUID, str | None] = {}
+        starter = functools.partial(Starter, entrypoints)
+        runner_module.EngineCommandStarter = starter  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
         runner = _Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
-        close_lost_runs([_add(runner, deployment) for deployment in deployments_of(params)])
+        entrypoints.update((_add(runner, deployment), deployment.entrypoint) for deployment in deployments_of(params))
+        close_lost_runs(entrypoints)
         stop = threading.Event()
         # As a daemon: it may just be waiting minutes for a server that is away.
         look = InboxPoller(root, params, params.active).run
@@ -88,9 +84,8 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
         poller.start()
         stack.callback(poller.join, _SECONDS_TO_END)
         stack.callback(stop.set)
-        print(
-            f"serving {', '.join(params.active)}; Prefect at {PREFECT_API_URL.value().removesuffix('/api')}", flush=True
-        )
+        pages = PREFECT_API_URL.value().removesuffix("/api")
+        print(f"serving {', '.join(params.active)}; Prefect at {pages}{log_in}", flush=True)
         with suppress(KeyboardInterrupt):
             asyncio.run(runner.start())
 

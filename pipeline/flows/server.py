@@ -13,25 +13,28 @@ import httpx
 import psutil
 
 from pipeline.errors import ResourceError
+from pipeline.flows.access import make_private_database, open_private, own_secret
 from pipeline.operations.process_group import ProcessGroup
 from stages._entry import SUPERVISOR
 
 _START_SECONDS = 300.0
 _OLD_SERVER_SECONDS = 15.0  # the server of a killed service ends a moment after it
-_COMMAND = "from stages._entry import end_with_supervisor as e; e(); from prefect.cli import app; app()"
+_COMMAND = "from stages._entry import end_with_supervisor as e; e(); from pipeline.flows.guard import run; run()"
 
 
 @contextmanager
 def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
-    """Run a Prefect server while the block lasts and yield the URL of its API.
+    """Run a Prefect server while the block lasts and yield the URL of its API, which asks for :func:`own_secret`.
 
     Raises:
-        ResourceError: the port is taken, or the server does not answer in time.
+        ResourceError: the port is taken, the server does not answer in time, or its secret cannot be read.
     """
     _require_free_port(host, port)
     url = f"http://{host}:{port}/api"
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep_alive, args=(root, host, port, stop), name="prefect-server")
+    secret = own_secret(root)
+    make_private_database(Path(os.environ["PREFECT_HOME"]))
+    keeper = threading.Thread(target=_keep_alive, args=(root, host, port, secret, stop), name="prefect-server")
     keeper.start()
     try:
         _wait_for(url, keeper, root)
@@ -60,23 +63,25 @@ def _require_free_port(host: str, port: int) -> None:
         time.sleep(0.2)
 
 
-def _keep_alive(root: Path, host: str, port: int, stop: threading.Event) -> None:
+def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.Event) -> None:
     this = psutil.Process()
     environment = {
         **os.environ,
         SUPERVISOR: f"{this.pid} {this.create_time()}",
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_AUTH_STRING": secret,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        # Its own pages alone; by default pages from anywhere may ask and read.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{host}:{port}",
         # Relative, so that the pages work through a tunnel too; by default they would look for port 4200.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
-    command = [sys.executable, "-c", _COMMAND, "server", "start", "--host", host, "--port", str(port)]
-    log = _log(root)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", _COMMAND]
     while not stop.is_set():
         with (
-            log.open("a", encoding="utf-8") as file,
+            open_private(_log(root)) as file,
             ProcessGroup(command, root, environment) as group,
         ):
             group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from pipeline.flows.access import read_secret
 from pipeline.layout import Layout
 from pipeline.tables import History, read
 from stages._entry import SUPERVISOR
@@ -26,6 +27,7 @@ PATIENCE = 180.0
 
 _COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
 _ANEW = httpx.Limits(max_keepalive_connections=0)  # servers die here; a client a request would read certificates anew
+_CSRF_CLIENT = "tests"
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -46,7 +48,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _deployments: dict[str, str] = field(default_factory=dict)
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, limits=_ANEW))
+    _client: httpx.Client = field(default_factory=httpx.Client)
 
     @property
     def root(self) -> Path:
@@ -82,6 +84,15 @@ class Service:
             )
         wait_until(lambda: log.read_text().count("serving ") > n_before or not self.is_alive(), 600)
         assert self.is_alive(), log.read_text()[-3000:]
+        self._log_in()
+
+    def _log_in(self) -> None:
+        """Learn the secret as a person does, and get the token that Prefect wants to see with every change."""
+        user, _, password = read_secret(self.root).partition(":")
+        self._client.close()
+        self._client = httpx.Client(timeout=60, limits=_ANEW, auth=(user, password))
+        answer = self._client.get(f"{self.api}/csrf-token", params={"client": _CSRF_CLIENT})
+        self._client.headers = {"Prefect-Csrf-Client": _CSRF_CLIENT, "Prefect-Csrf-Token": answer.json()["token"]}
 
     def is_alive(self) -> bool:
         """Tell whether the service runs."""
@@ -109,8 +120,10 @@ class Service:
         """Post to the Prefect API."""
         end = time.monotonic() + PATIENCE
         # "Service unavailable" is what a server under load answers whose database is locked; clients try again.
-        while (response := self._client.post(f"{self.api}{path}", json=body)).status_code == 503:
+        while (response := self._client.post(f"{self.api}{path}", json=body)).status_code in (403, 503):
             assert time.monotonic() < end, response.text
+            if response.status_code == 403:  # the token has expired
+                self._log_in()
             time.sleep(0.5)
         assert response.is_success, (path, response.text)
         return response.json() if response.content else None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.errors import PublishError
+from pipeline.flows.access import read_secret
 from tests.flows.conftest import Receiver
 from tests.flows.service import Service
 from tests.repository import EXPERIMENT
@@ -17,6 +18,7 @@ def _flows_here(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     """Let flows that are called in this process talk to the service's server."""
     monkeypatch.setenv("FACETS_ROOT", str(service.root))
     monkeypatch.setenv("PREFECT_API_URL", service.api)
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", read_secret(service.root))
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()

@@ -52,7 +52,7 @@ def one_round(service: Service, generator: np.random.Generator, images: np.ndarr
     killed = ["stage"] * kill(service, generator, 1.0, "-m", "stages.")
     killed += ["run"] * kill(service, generator, 4.0, "prefect.engine")
     service.start_run("rebuild")
-    killed += ["server"] * kill(service, generator, 4.0, "server", "start")
+    killed += ["server"] * kill(service, generator, 4.0, "flows.guard")
     time.sleep(generator.uniform(0, 6))
     service.kill()
     assert service.n_rows() in (before, expected)

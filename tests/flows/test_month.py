@@ -121,7 +121,7 @@ def carry_out(service: Service, event: str, number: int, generator: np.random.Ge
         assert (kind, "because" in message) == ("COMPLETED", True), message
     else:
         time.sleep(generator.uniform(0, 5))
-        victim = ["service", "prefect.engine", "pipeline.cli", "server start"][generator.integers(4)]
+        victim = ["service", "prefect.engine", "pipeline.cli", "flows.guard"][generator.integers(4)]
         found = service.processes(*victim.split()) if victim != "service" else []
         if found:
             found[generator.integers(len(found))].kill()
@@ -140,7 +140,7 @@ def waiting(service: Service) -> int:
 
 def size_of(service: Service) -> dict[str, float]:
     """Return resident memory of service and server, and the size of Prefect's database."""
-    (server,) = service.processes("server", "start")
+    (server,) = service.processes("flows.guard")
     home = service.root / ".work" / "prefect"
     return {
         "service": round(psutil.Process(service.pid).memory_info().rss / 2**20, 1),

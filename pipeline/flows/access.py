@@ -1,0 +1,84 @@
+"""The secret of the service's Prefect server, and files around it that only their owner may read."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.errors import ResourceError
+
+_USER = "facets"
+_FEWEST_LETTERS = 8
+_DATABASE = "prefect.db"
+
+
+def secret_file(root: Path) -> Path:
+    """Return the file with the secret of the embedded server: one line, ``user:password``."""
+    return root / ".work" / "prefect" / "auth"
+
+
+def own_secret(root: Path) -> str:
+    """Return the secret of the embedded server, which the first start makes.
+
+    To change it, write another ``user:password`` into the file, or delete it, and start the service again.
+
+    Raises:
+        ResourceError: the file cannot be read, or holds something else.
+    """
+    path = secret_file(root)
+    make_private(path.parent)
+    if not path.exists():  # one service runs at a time: nobody else makes it meanwhile
+        with os.fdopen(_open(path, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
+            file.write(f"{_USER}:{secrets.token_urlsafe(32)}\n")
+    return read_secret(root)
+
+
+def read_secret(root: Path) -> str:
+    """Return the secret that a service has made.
+
+    Raises:
+        ResourceError: there is none, it cannot be read, or it is something else.
+    """
+    path = secret_file(root)
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ResourceError(
+            f"the secret of the Prefect server must be readable in {path}, but: {reason}; start facets serve, as the "
+            "user of the service"
+        ) from None
+    user, _, password = secret.partition(":")
+    if not user or len(password) < _FEWEST_LETTERS or not (secret.isascii() and secret.isprintable()):
+        raise ResourceError(
+            f"{path} must hold one line user:password with a password of {_FEWEST_LETTERS} letters or more, but does "
+            "not; delete it, and the next start makes a new one"
+        )
+    return secret
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter, and close its files, which older releases left readable."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o600)
+
+
+def make_private_database(home: Path) -> None:
+    """Make Prefect's database before Prefect does; the files that SQLite puts beside it get its permissions."""
+    make_private(home)
+    os.close(_open(home / _DATABASE, os.O_WRONLY))
+
+
+def open_private(path: Path) -> TextIO:
+    """Open a log, to append to it, that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path, os.O_WRONLY | os.O_APPEND)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8")
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o600)
