@@ -127,7 +127,7 @@ def scores(experiment: str, metric: str = "accuracy", root: Path | str | None = 
     labels = [f"facet {row['facet']}, {row['factor']}" for row in rows]
     found = [row["scores"][metric] for row in rows]
     figure = go.Figure()
-    deviations = {"type": "data", "array": [score["std"] or 0.0 for score in found]}
+    deviations = {"type": "data", "array": [score["std"] for score in found]}  # of a single seed there is none
     figure.add_bar(x=labels, y=[score["mean"] for score in found], error_y=deviations, name="mean of seeds")
     for name, symbol in (("selected", "diamond"), ("chance", "line-ew-open")):
         values = [score[name] for score in found]

@@ -19,7 +19,7 @@ FOLDER = "folder"
 """Value of ``preprocess.labels``: the name of the folder that holds an image is its class."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_TAKEN = ("image_id", "split")
+_TAKEN = ("image_id", "split", "occupied", "confidence")  # by labels.parquet and score/summary.json
 _MOST = 2**31 - 1
 
 

@@ -26,7 +26,7 @@ def show_rebuild(layout: Layout, runs: Sequence[StageRun], published: Mapping[st
         table=score_rows(read_json(layout.artifact("score") / "summary.json")),
         description=(
             f"{layout.experiment}: accuracy of each facet's clusters on each label factor. Selected: of the model in "
-            "service, chosen without labels; beside it all seeds, and k-means on the same latents."
+            "service, chosen without labels; beside it all healthy seeds, and k-means on the raw pixels."
         ),
     )
     create_link_artifact(
@@ -69,19 +69,24 @@ def page_address(layout: Layout) -> str:
 
 
 def score_rows(summary: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a facet and label factor from ``score/summary.json``; of data without labels one row a facet."""
+    """Return one row a facet and label factor from ``score/summary.json``; of data without labels one row a facet.
+
+    A single healthy seed has no deviation, and k-means is missing where ``score.baselines`` is off.
+    """
     rows: list[dict[str, Any]] = []
     for facet, facts in summary.items():
         health = {"occupied clusters": facts["occupied"], "mean confidence": round(facts["confidence"], 3)}
         factors = {name: scores for name, scores in facts.items() if isinstance(scores, dict)}
         for name, scores in factors.items():
+            deviation = "" if scores["std"] is None else f" ± {scores['std']:.3f}"
+            baseline = {"k-means": round(scores["kmeans"], 3)} if "kmeans" in scores else {}
             rows.append(
                 {
                     "facet": int(facet.removeprefix("facet_")),
                     "factor": name,
                     "selected": round(scores["selected"], 3),
-                    "all seeds": f"{scores['mean']:.3f} ± {scores['std']:.3f}",
-                    "k-means": round(scores["kmeans"], 3),
+                    "all seeds": f"{scores['mean']:.3f}{deviation}",
+                    **baseline,
                     "chance": round(scores["chance"], 3),
                     **health,
                 }

@@ -46,7 +46,7 @@ function scoreChart(factor, rows) {
   const traces = (colour) => [
     { x: seeds.map((s) => s[0]), y: seeds.map((s) => s[1]), text: seeds.map((s) => s[2]), name: "every seed", mode: "markers", marker: { size: 8, color: colour("--line-strong"), opacity: 0.8 }, hovertemplate: "%{text}: %{x:.3f}<extra></extra>" },
     { x: scores.map((s) => s.mean), y: names, name: "mean ± std of seeds", mode: "markers", marker: { size: 13, symbol: "line-ns-open", line: { width: 3 }, color: rows.map((r) => colour(`--facet-${r.facet % 6}`)) },
-      error_x: { type: "data", array: scores.map((s) => s.std ?? 0), thickness: 2, width: 6, color: colour("--soft") }, hovertemplate: "mean %{x:.3f}<extra></extra>" },
+      error_x: { type: "data", array: scores.map((s) => s.std), thickness: 2, width: 6, color: colour("--soft") }, hovertemplate: "mean %{x:.3f}<extra></extra>" },
     { x: scores.map((s) => s.selected), y: names, name: "in service", mode: "markers", marker: { size: 14, symbol: "diamond", color: rows.map((r) => colour(`--facet-${r.facet % 6}`)) }, hovertemplate: "in service %{x:.3f}<extra></extra>" },
     ...Object.entries(METHODS).filter(([method]) => method in scores[0].baselines).map(([method, name], n) => ({ x: scores.map((s) => s.baselines[method]), y: names, name, mode: "markers",
       marker: { size: 12, symbol: n ? "square-open" : "x-thin-open", line: { width: 2.4 }, color: colour("--ink") }, hovertemplate: `${name} %{x:.3f}<extra></extra>` })),
@@ -62,7 +62,7 @@ function scoreTable(rows) {
   return sortTable([["Facet"], ["In service", "number"], ["Seeds, mean ± std", "number"], ...methods.map(([, name]) => [name, "number"]), ["Chance", "number"]],
     rows.map((row) => {
       const score = row.scores[scoreState.metric];
-      return [facetName(facets[row.facet]), h("b", {}, fixed(score.selected, 3)), `${fixed(score.mean, 3)} ± ${fixed(score.std, 3)}`,
+      return [facetName(facets[row.facet]), h("b", {}, fixed(score.selected, 3)), score.std === null ? fixed(score.mean, 3) : `${fixed(score.mean, 3)} ± ${fixed(score.std, 3)}`,
         ...methods.map(([method]) => fixed(score.baselines[method], 3)), fixed(score.chance, 3)];
     }));
 }
