@@ -50,4 +50,6 @@ def test_scores_of_one_or_more_seeds_with_and_without_baselines(
 
 def test_scores_without_labels(tmp_path: Path, shown: dict[str, dict[str, Any]]) -> None:
     layout = experiment(tmp_path, "two", (4, 3), (1, 4, 4), labels=False)
-    assert [set(row) for row in rows_of_rebuild(layout, shown)] == [{"facet", "occupied clusters", "mean confidence"}] * 2
+    assert [set(row) for row in rows_of_rebuild(layout, shown)] == [
+        {"facet", "occupied clusters", "mean confidence"}
+    ] * 2
