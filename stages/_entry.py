@@ -4,8 +4,6 @@ import gc
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -15,15 +13,12 @@ from pipeline.config import load_sections
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.layout import Layout
 from pipeline.storage import require_free_space
+from pipeline.supervision import end_with_supervisor
 
 Body = Callable[[Layout, Any], None]
 
-SUPERVISOR = "FACETS_SUPERVISOR"
-"""Environment variable with pid and start time of the process for which a stage runs (see operations/dvc.py)."""
-
 _FREE_BYTES = 64 * 2**20
 _TERMINATED = 128 + signal.SIGTERM
-_SECONDS_TO_END = 10.0
 
 
 def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
@@ -74,31 +69,3 @@ def _end_at_once(code: int) -> NoReturn:
 
 def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(_TERMINATED)  # as an exception, so that temporary files are removed and worker processes ended
-
-
-def end_with_supervisor() -> None:
-    """End this process's group soon after its supervisor has died, however it died.
-
-    Without this a killed ``facets rebuild`` would leave DVC and a training behind, which nobody waits for.
-    """
-    supervisor = os.environ.get(SUPERVISOR)
-    if supervisor:
-        threading.Thread(target=_watch, args=(supervisor,), name="supervisor-watch", daemon=True).start()
-
-
-def _watch(supervisor: str) -> None:
-    import psutil  # machines that only train by hand may lack it
-
-    pid, started = supervisor.split()
-    while True:
-        try:
-            alive = psutil.Process(int(pid)).create_time() == float(started)
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            break
-        time.sleep(0.5)
-    group = os.getpgrp()
-    os.killpg(group, signal.SIGTERM)
-    time.sleep(_SECONDS_TO_END)
-    os.killpg(group, signal.SIGKILL)

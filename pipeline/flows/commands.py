@@ -11,18 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from prefect.logging import get_run_logger
 
 from pipeline.errors import DataError, PipelineError, ResourceError
 from pipeline.operations.process_group import ProcessGroup
-from stages._entry import SUPERVISOR
+from pipeline.supervision import supervised
 
 TAIL_LINES = 50
 
 _SECONDS_BETWEEN_LINES = 0.5
 _MAX_BYTES = 4 * 2**20
-_COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
+_COMMAND = "from pipeline.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
 
 
 class LineLog:
@@ -70,8 +69,7 @@ def run_facets(root: Path, arguments: Sequence[str], log: LineLog) -> Any:
         PipelineError: the command failed deliberately; of the same class, with its message.
         ResourceError: it crashed; the message repeats its last lines.
     """
-    this = psutil.Process()
-    environment = {**os.environ, SUPERVISOR: f"{this.pid} {this.create_time()}", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **supervised(), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", _COMMAND, *arguments, "--json"]
     with ProcessGroup(command, root, environment) as group:
         code = group.stream(log)

@@ -1,7 +1,6 @@
 """The pages of the experiments over HTTP: browsers follow no link from Prefect's pages to a file."""
 
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -9,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from pipeline.errors import ResourceError
+from pipeline.flows.vital import VitalThreads
 from pipeline.layout import Layout
 
 PAGES = "FACETS_PAGES"
@@ -16,7 +16,7 @@ PAGES = "FACETS_PAGES"
 
 
 @contextmanager
-def served_pages(root: Path, experiments: Sequence[str], host: str, port: int) -> Iterator[str]:
+def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, vital: VitalThreads) -> Iterator[str]:
     """Serve ``/<experiment>``, the page of the published version, while the block lasts, and yield the address.
 
     Nothing else of the repository can be read there.
@@ -50,7 +50,6 @@ def served_pages(root: Path, experiments: Sequence[str], host: str, port: int) -
             "with --port"
         ) from None
     with server:
-        thread = threading.Thread(target=server.serve_forever, name="pages", daemon=True)
-        thread.start()
+        vital.start("the server of the pages", server.serve_forever)
         yield f"http://{host}:{port}"
         server.shutdown()

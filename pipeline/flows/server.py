@@ -6,25 +6,43 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
-import psutil
 
 from pipeline.errors import ResourceError
 from pipeline.flows.access import make_private_database, open_private, own_secret
+from pipeline.flows.vital import VitalThreads
 from pipeline.operations.process_group import ProcessGroup
-from stages._entry import SUPERVISOR
+from pipeline.supervision import supervised
 
 _START_SECONDS = 300.0
 _OLD_SERVER_SECONDS = 15.0  # the server of a killed service ends a moment after it
-_COMMAND = "from stages._entry import end_with_supervisor as e; e(); from pipeline.flows.guard import run; run()"
+_SECONDS_BEFORE_RESTART = 1.0
+_STEADY_SECONDS = 60.0
+_MOST_DEATHS = 5
+"""So often in a row a server may die within ``_STEADY_SECONDS`` of its start before the service gives up."""
+
+_SILENT_SECONDS = 300.0
+"""So long a server that lives may leave questions unanswered; under load its answers take seconds, not minutes."""
+
+_SECONDS_BETWEEN_QUESTIONS = 5.0
+_COMMAND = (
+    "from pipeline.supervision import end_with_supervisor; end_with_supervisor(); "
+    "from pipeline.flows.guard import run; run()"
+)
 
 
 @contextmanager
-def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
+def embedded_server(root: Path, host: str, port: int, vital: VitalThreads) -> Iterator[str]:
     """Run a Prefect server while the block lasts and yield the URL of its API, which asks for :func:`own_secret`.
+
+    Args:
+        root: the repository.
+        host: address on which the server listens.
+        port: on which it listens.
+        vital: gets the threads that keep the server alive and notice when it is silent.
 
     Raises:
         ResourceError: the port is taken, the server does not answer in time, or its secret cannot be read.
@@ -34,10 +52,10 @@ def embedded_server(root: Path, host: str, port: int) -> Iterator[str]:
     stop = threading.Event()
     secret = own_secret(root)
     make_private_database(Path(os.environ["PREFECT_HOME"]))
-    keeper = threading.Thread(target=_keep_alive, args=(root, host, port, secret, stop), name="prefect-server")
-    keeper.start()
+    keeper = vital.start("the keeper of the Prefect server", _keep_alive, root, host, port, secret, stop)
     try:
-        _wait_for(url, keeper, root)
+        _wait_for(url, vital, root)
+        vital.start("the watch over the Prefect server", _require_answers, url, stop, root)
         yield url
     finally:
         stop.set()
@@ -64,10 +82,9 @@ def _require_free_port(host: str, port: int) -> None:
 
 
 def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.Event) -> None:
-    this = psutil.Process()
     environment = {
         **os.environ,
-        SUPERVISOR: f"{this.pid} {this.create_time()}",
+        **supervised(),
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_API_AUTH_STRING": secret,
@@ -79,18 +96,49 @@ def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.E
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
     command = [sys.executable, "-c", _COMMAND]
-    while not stop.is_set():
+    n_deaths = 0
+    while True:
+        started = time.monotonic()
         with (
             open_private(_log(root)) as file,
             ProcessGroup(command, root, environment) as group,
         ):
-            group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)
-        stop.wait(1.0)
+            code = group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)
+        if stop.is_set():
+            return
+        n_deaths = n_deaths + 1 if time.monotonic() - started < _STEADY_SECONDS else 1
+        if n_deaths == _MOST_DEATHS:
+            raise ResourceError(
+                f"the Prefect server must stay alive, but died {n_deaths} times soon after its start, with exit code "
+                f"{code}; see {_log(root)}, mend it and start the service again"
+            )
+        if stop.wait(_SECONDS_BEFORE_RESTART):
+            return
+        _require_free_port(host, port)  # somebody may have taken it meanwhile
 
 
-def _wait_for(url: str, keeper: threading.Thread, root: Path) -> None:
+def _require_answers(url: str, stop: threading.Event, root: Path) -> None:
+    """Return when told to stop; a server that lives but does not answer is of no use, and nobody would notice.
+
+    Raises:
+        ResourceError: nothing was heard of it for long.
+    """
+    heard = time.monotonic()
+    while not stop.wait(_SECONDS_BETWEEN_QUESTIONS):
+        with suppress(httpx.HTTPError):
+            httpx.get(f"{url}/health", timeout=_SILENT_SECONDS / 10)
+            heard = time.monotonic()
+        if time.monotonic() - heard > _SILENT_SECONDS:
+            raise ResourceError(
+                f"the Prefect server must answer at {url}, but has not for {_SILENT_SECONDS:.0f} s; see {_log(root)} "
+                "and start the service again"
+            )
+
+
+def _wait_for(url: str, vital: VitalThreads, root: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and keeper.is_alive():
+    while time.monotonic() < deadline:
+        vital.require_alive()
         try:
             if httpx.get(f"{url}/health", timeout=2.0).is_success:
                 return

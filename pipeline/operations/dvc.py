@@ -11,13 +11,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import psutil
-
 from pipeline.errors import DataError, PipelineError, ResourceError
-from pipeline.operations.dvc_locks import clear_stale_locks, keep_lock_file, restore_lock_file
+from pipeline.operations.dvc_locks import clear_stale_locks, keep_lock_file, remember_run, restore_lock_file
 from pipeline.operations.locks import HeldLock
 from pipeline.operations.process_group import ProcessGroup
-from stages._entry import SUPERVISOR
+from pipeline.supervision import supervised
 
 _FULL = 2**20  # bytes
 TAIL_LINES = 50
@@ -120,6 +118,7 @@ def _run(
                 on_line(line)
 
         with ProcessGroup(command, root, _environment(root), pass_fds=(held.descriptor,)) as group:
+            remember_run(root, group.pid, command)
             code = group.stream(keep, cancel)
     if cancel is not None and cancel.is_set():
         raise ResourceError(f"dvc {' '.join(arguments)} was cancelled; run it again to go on where it stopped")
@@ -129,7 +128,6 @@ def _run(
 def _environment(root: Path) -> dict[str, str]:
     site_cache = root.resolve() / ".dvc" / "site-cache"
     site_cache.mkdir(mode=0o700, exist_ok=True)
-    this = psutil.Process()
     return {
         **os.environ,
         "DVC_SITE_CACHE_DIR": str(site_cache),
@@ -137,7 +135,7 @@ def _environment(root: Path) -> dict[str, str]:
         "PATH": _path(),
         "PYTHONUNBUFFERED": "1",
         "SHELL": "/bin/sh",  # DVC runs stages by the user's shell, which may be anything
-        SUPERVISOR: f"{this.pid} {this.create_time()}",
+        **supervised(),
     }
 
 

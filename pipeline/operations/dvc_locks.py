@@ -7,19 +7,26 @@ import fcntl
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
+from pipeline.errors import DataError
+from pipeline.storage import atomic_file, read_json, write_json
 
-from pipeline.storage import atomic_file
+
+def remember_run(root: Path, pid: int, command: Sequence[str]) -> None:
+    """Note a DVC process that was started, as DVC itself does in its table of path locks."""
+    write_json(_last_run(root), {"pid": pid, "cmd": " ".join(command)})
 
 
 def clear_stale_locks(root: Path) -> None:
-    """Take entries of dead processes out of DVC's table of path locks; remove one that a kill cut short.
+    """Take the entries of the last remembered run out of DVC's table of path locks; remove one that a kill cut short.
 
-    DVC itself only looks whether a pid exists, and pids are used again.
+    That run is over, or its process would still hold the repository lock: this holds after the machine was booted
+    anew, and from another machine that shares the file system. DVC's entries name neither boot nor machine, so those of
+    a DVC that a person runs are left to DVC, which drops them where no process has their number.
     """
     folder = root / ".dvc" / "tmp"
     table = folder / "rwlock"
@@ -30,22 +37,22 @@ def clear_stale_locks(root: Path) -> None:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # a living DVC is at it
-        written = table.stat().st_mtime
+        over = _remembered(root)
         try:
             entries = json.loads(table.read_text(encoding="utf-8"))
-            alive = {
-                "write": {path: info for path, info in entries.get("write", {}).items() if _holds(info, written)},
+            held = {
+                "write": {path: info for path, info in entries.get("write", {}).items() if _identity(info) != over},
                 "read": {
                     path: kept
                     for path, infos in entries.get("read", {}).items()
-                    if (kept := [info for info in infos if _holds(info, written)])
+                    if (kept := [info for info in infos if _identity(info) != over])
                 },
             }
         except (ValueError, AttributeError, KeyError, TypeError):
             table.unlink()
             return
-        if alive != entries:
-            table.write_text(json.dumps(alive), encoding="utf-8")
+        if held != entries:
+            table.write_text(json.dumps(held), encoding="utf-8")
 
 
 def keep_lock_file(root: Path) -> None:
@@ -81,9 +88,16 @@ def _kept(root: Path) -> Path:
     return root / ".work" / "dvc.lock.kept"
 
 
-def _holds(info: dict[str, Any], written: float) -> bool:
-    """Tell whether the process that made an entry still lives; one that started after the entry is another."""
+def _last_run(root: Path) -> Path:
+    return root / ".work" / "dvc.run.json"
+
+
+def _remembered(root: Path) -> tuple[int, str] | None:
     try:
-        return psutil.Process(int(info["pid"])).create_time() <= written
-    except psutil.NoSuchProcess:
-        return False
+        return _identity(read_json(_last_run(root)))
+    except (DataError, KeyError, TypeError, ValueError):
+        return None  # nothing was ever run from here, or a kill fell into the start of one
+
+
+def _identity(info: dict[str, Any]) -> tuple[int, str]:
+    return int(info["pid"]), str(info["cmd"])

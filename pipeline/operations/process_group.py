@@ -43,6 +43,11 @@ class ProcessGroup:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the command itself."""
+        return self._process.pid
+
     def stream(self, on_line: Callable[[str], None], cancel: Event | None = None) -> int:
         """Pass on every line of output until the command has ended, and return its exit status.
 

@@ -18,14 +18,15 @@ from PIL import Image
 
 from pipeline.flows.access import read_secret
 from pipeline.layout import Layout
+from pipeline.supervision import supervised
 from pipeline.tables import History, read
-from stages._entry import SUPERVISOR
 from tests.repository import EXPERIMENT, Repository
 
 PATIENCE = 180.0
 """Seconds after which something that should come has failed to, also on a slow machine under load."""
 
-_COMMAND = "from stages._entry import end_with_supervisor; end_with_supervisor(); from pipeline.cli import main; main()"
+_COMMAND = "from pipeline.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
+_SECONDS_TO_STOP = 60.0
 _ANEW = httpx.Limits(max_keepalive_connections=0)  # servers die here; a client a request would read certificates anew
 _CSRF_CLIENT = "tests"
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -64,18 +65,18 @@ class Service:
 
     def start(self) -> None:
         """Start the service and wait until it serves."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         log = self.root / ".work" / "service.log"
         log.parent.mkdir(exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= self.environment
-        this = psutil.Process()
-        environment[SUPERVISOR] = f"{this.pid} {this.create_time()}"  # it ends with the tests, however they end
+        environment.update(supervised())  # it ends with the tests, however they end
         command = [self.repository.facets_command[0], "-c", _COMMAND, "serve", "--port", str(self.port)]
         n_before = log.read_text().count("serving ") if log.exists() else 0
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [*command, "--alert-url", self.alert_url],
+                # As a shell starts what it runs in the background: it must end on SIGTERM nevertheless.
+                ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command, "--alert-url", self.alert_url],
                 cwd=self.root,
                 env=environment,
                 stdout=file,
@@ -103,7 +104,7 @@ class Service:
         assert self._process is not None
         self._client.close()
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(PATIENCE)
+        self._process.wait(_SECONDS_TO_STOP)
 
     def kill(self) -> None:
         """End the service as a power cut does."""
@@ -254,7 +255,8 @@ def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         time.sleep(max(0.1, 4 * (time.monotonic() - asked)))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -107,24 +108,51 @@ def test_without_a_copy_the_committed_lock_file_is_taken(tmp_path: Path) -> None
     assert (root / "dvc.lock").read_text() == "schema: '2.0'\n"
 
 
-def test_entries_of_dead_processes_leave_the_path_locks_and_living_ones_stay(tmp_path: Path) -> None:
-    folder = tmp_path / ".dvc" / "tmp"
-    folder.mkdir(parents=True)
-    me, dead = {"pid": os.getpid(), "cmd": "dvc repro"}, {"pid": 2**22 + 1, "cmd": "dvc repro"}
-    table = {"write": {"/a": dead, "/b": me}, "read": {"/c": [dead, me], "/d": [dead]}}
-    (folder / "rwlock").write_text(json.dumps(table))
-    clear_stale_locks(tmp_path)
-    assert json.loads((folder / "rwlock").read_text()) == {"write": {"/b": me}, "read": {"/c": [me]}}
+def path_locks(root: Path) -> Path:
+    """Return DVC's table of path locks."""
+    return root / ".dvc" / "tmp" / "rwlock"
 
 
-def test_an_entry_older_than_the_process_that_now_has_its_pid_is_dead(tmp_path: Path) -> None:
-    folder = tmp_path / ".dvc" / "tmp"
-    folder.mkdir(parents=True)
-    (folder / "rwlock").write_text(json.dumps({"write": {"/a": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}))
-    before = psutil.Process().create_time() - 60
-    os.utime(folder / "rwlock", (before, before))
-    clear_stale_locks(tmp_path)
-    assert json.loads((folder / "rwlock").read_text()) == {"write": {}, "read": {}}
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A repository whose DVC was killed while a stage ran."""
+    root = mini_repository(tmp_path / "r", {"a": '"echo 1 > out-a; echo $PPID; kill -9 $PPID; sleep 100"'})
+    with pytest.raises(ResourceError, match="got -9"):
+        dvc(root, ["repro"])
+    return root
+
+
+def test_what_a_killed_run_locked_is_free_although_its_number_is_in_use_again(killed: Path) -> None:
+    """In a container every run may get the same few numbers; once the machine was booted anew, any may be anyone's."""
+    table = path_locks(killed)
+    assert json.loads(table.read_text())["write"]
+    for file in (table, killed / ".work" / "dvc.run.json"):
+        (pid,) = set(re.findall(r'"pid": (\d+)', file.read_text()))
+        file.write_text(file.read_text().replace(f'"pid": {pid}', f'"pid": {os.getpid()}'))
+    clear_stale_locks(killed)
+    assert json.loads(table.read_text()) == {"write": {}, "read": {}}
+
+
+def test_what_a_dvc_on_another_machine_locked_stays_locked(killed: Path) -> None:
+    """On a shared file system its number says nothing here: nobody has it, or somebody else."""
+    table = path_locks(killed)
+    ours = json.loads(table.read_text())
+    theirs = {"pid": 2**22 + 1, "cmd": "/home/me/.venv/bin/dvc repro"}
+    both = {
+        "write": {**ours["write"], "/b": theirs},
+        "read": {path: [*infos, theirs] for path, infos in ours["read"].items()},
+    }
+    table.write_text(json.dumps(both))
+    clear_stale_locks(killed)
+    assert json.loads(table.read_text()) == {"write": {"/b": theirs}, "read": {path: [theirs] for path in ours["read"]}}
+
+
+def test_without_a_remembered_run_path_locks_stay(killed: Path) -> None:
+    before = json.loads(path_locks(killed).read_text())
+    for text in ("", "[]", '{"pid": "x", "cmd": ""}'):
+        (killed / ".work" / "dvc.run.json").write_text(text)
+        clear_stale_locks(killed)
+        assert json.loads(path_locks(killed).read_text()) == before
 
 
 @pytest.mark.parametrize("text", ["", '{"write": {"/a"', "[1]", '{"write": {"/a": 3}}'])

@@ -13,8 +13,9 @@ from tests.repository import PROJECT, Repository
 
 DAG: dict[str, Any] = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 
-NO_RESULTS = {"config", "errors", "layout", "memory", "progress", "shapes"}
-"""Leaves that cannot alter an output: parameters arrive as declared values, others are words, paths, types, buffers."""
+NO_RESULTS = {"config", "errors", "layout", "memory", "progress", "shapes", "supervision"}
+"""Leaves that cannot alter an output: parameters arrive as declared values; others are words, paths, types, buffers,
+who ends with whom."""
 
 
 def test_the_stages_are_those_that_a_rebuild_knows() -> None:

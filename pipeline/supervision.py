@@ -1,0 +1,64 @@
+"""Processes that end with the one they work for, and what tells a process from a later one with its number."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+_SUPERVISOR = "FACETS_SUPERVISOR"
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_END = 10.0
+_PROC = Path("/proc")
+
+
+def supervised() -> dict[str, str]:
+    """Return what the environment of a child must hold for :func:`end_with_supervisor` to end it with this process."""
+    return {_SUPERVISOR: f"{os.getpid()} {start_of(os.getpid())}"}
+
+
+def end_with_supervisor() -> None:
+    """End this process's group soon after its supervisor has died, however it died.
+
+    Without this a killed ``facets rebuild`` would leave DVC and a training behind, which nobody waits for. A pipe whose
+    end of file says the same would not get through: DVC and Prefect close what they do not know in their children.
+    """
+    supervisor = os.environ.get(_SUPERVISOR)
+    if supervisor:
+        threading.Thread(target=_watch, args=(supervisor,), name="supervisor-watch", daemon=True).start()
+
+
+def start_of(pid: int) -> str | None:
+    """Return when a process started, as text that no step of the wall clock changes; None where no such one works.
+
+    A process that is dead but not yet buried by its parent does not work any more.
+    """
+    if (_PROC / "self" / "stat").exists():
+        try:
+            # The name of the program comes second, in parentheses, and may hold anything, parentheses included.
+            fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        state, start = fields[0], fields[19]  # in ticks of the kernel since the machine booted
+    else:
+        # As the kernel noted it when the process began. psutil moves it along with the clock here.
+        shown = subprocess.run(
+            ["ps", "-o", "state=,lstart=", "-p", str(pid)],
+            env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        state, _, start = shown.stdout.strip().partition(" ")
+    return start.strip() if state[:1] not in ("", "Z", "X") else None
+
+
+def _watch(supervisor: str) -> None:
+    pid, _, start = supervisor.partition(" ")
+    while start_of(int(pid)) == start:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    group = os.getpgrp()
+    os.killpg(group, signal.SIGTERM)
+    time.sleep(_SECONDS_TO_END)
+    os.killpg(group, signal.SIGKILL)
