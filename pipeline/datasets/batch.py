@@ -1,5 +1,7 @@
 """Reading a delivery of new images: a folder of files, an array file or a Parquet file, at source size."""
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from pipeline.datasets.decode_worker import DecodeJob
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import list_folder
-from pipeline.datasets.location import is_url, locate
+from pipeline.datasets.location import is_url, locate, unreadable
 from pipeline.datasets.parquet import Parquet
 from pipeline.errors import DataError
 from pipeline.layout import Layout
@@ -45,17 +47,20 @@ def kind_of(location: str) -> Kind:
     """Return the kind of source that a path or URL holds, by its ending.
 
     Raises:
-        DataError: a local path is missing, or a file of no known kind.
+        DataError: a local path is missing or cannot be looked at, or is a file of no known kind.
     """
     kind = _KINDS.get(location.rpartition(".")[2].lower())
     if is_url(location):
         return kind or "folder"
-    path = Path(location)
-    if path.is_dir():
-        return "parquet" if any(path.glob("*.parquet")) else "folder"
-    if not path.exists():
-        raise DataError(f"{location} is missing; correct the path")
-    if kind is None or not path.is_file():
+    try:
+        mode = Path(location).stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "parquet" if _holds_parquet(location) else "folder"
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{location} is missing; correct the path") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
+    if kind is None or not stat.S_ISREG(mode):
         raise DataError(
             f"{location} must be a folder of images or end in {', '.join(f'.{ending}' for ending in _KINDS)}; "
             "put images into a folder and pass that"
@@ -80,7 +85,8 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
     own = replace(params, source=kind, path=location, labels=None, factors=None)
     job = DecodeJob(None, params.max_pixels, transform=None, pixel_bytes=_PIXEL_BYTES, with_encoded=True)
     if kind == "folder":
-        listing = list_folder(place)
+        # Whoever may put deliveries into the inbox must not choose by a link what is read elsewhere.
+        listing = list_folder(place, follow=Path(place).parent != layout.inbox)
         outcomes = decode_files(replace(job, root=listing.root), listing.items(), workers)
         refused = [DecodedFile(name, reason) for name, reason in listing.rejected]
         return Delivery(place, len(listing.names) + len(refused), _after(refused, outcomes))
@@ -89,6 +95,11 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
         return Delivery(place, table.n_images(), decode_files(job, table.items(), workers))
     array = ArrayFile(own, layout)
     return Delivery(place, array.n_images(), _of_array(array))
+
+
+def _holds_parquet(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(".parquet") and entry.is_file(follow_symlinks=False) for entry in entries)
 
 
 def _after(refused: list[DecodedFile], outcomes: Iterator[list[DecodedFile]]) -> Iterator[list[DecodedFile]]:

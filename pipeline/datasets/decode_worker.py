@@ -3,14 +3,13 @@
 It imports little, so that such a process starts quickly.
 """
 
-import errno
 import io
 import os
 import pickle
-import stat
 import sys
 from dataclasses import dataclass
 
+from pipeline.datasets.beneath import Beneath, Root, cannot_be_read
 from pipeline.datasets.decode import decode_image, open_header, without_warnings
 from pipeline.datasets.decoded_file import DecodedFile, pack
 from pipeline.datasets.identity import hash_images
@@ -36,21 +35,12 @@ class DecodeJob:
         with_encoded: send the file's bytes back too.
     """
 
-    root: str | None
+    root: Root | None
     max_pixels: int
     transform: ImageTransform | None
     pixel_bytes: int | None
     with_encoded: bool
 
-
-SPECIAL = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-"""What to call entries of a folder that are no files, by their kind."""
 
 READY = b"+"
 """What a process writes once it has started."""
@@ -61,35 +51,40 @@ Item = tuple[str, bytes | None]
 
 def decode_chunk(job: DecodeJob, items: list[Item]) -> list[DecodedFile]:
     """Decode files one after the other; a refused file yields its reason and stops nothing."""
-    real_root = None if job.root is None else os.path.realpath(job.root)
     with without_warnings():
-        return [_decode_one(job, real_root, *item) for item in items]
+        if job.root is None:
+            return [_decode_one(job, None, *item) for item in items]
+        try:
+            with Beneath(job.root) as folder:
+                return [_decode_one(job, folder, *item) for item in items]
+        except OSError as error:
+            reason = cannot_be_read(error)
+        except DataError as error:
+            reason = str(error)
+        return [DecodedFile(name, reason) for name, _ in items]
 
 
-def read_regular(root: str, name: str, max_pixels: int, real_root: str | None = None) -> bytes:
-    """Return the bytes of a regular file below ``root``.
+def read_regular(folder: Beneath, name: str, max_pixels: int) -> bytes:
+    """Return the bytes of a regular file below a folder.
 
     Raises:
         DataError: a reason: it is something else, leads out of the folder, is empty, or its header asks for too much.
     """
     try:
-        with _open_regular(root, name, real_root) as file:
+        with io.FileIO(folder.open(name)) as file:
             if os.fstat(file.fileno()).st_size > _LOOK_BEFORE_READING:
                 open_header(file, max_pixels)
                 file.seek(0)
             return file.read()
-    except FileNotFoundError:
-        raise DataError("leads nowhere or vanished while it was read; deliver it again") from None
     except OSError as error:
-        raise DataError(
-            f"cannot be read ({error.strerror or error}); mend its permissions or deliver it again"
-        ) from None
+        raise DataError(cannot_be_read(error)) from None
 
 
-def _decode_one(job: DecodeJob, real_root: str | None, name: str, data: bytes | None) -> DecodedFile:
+def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes | None) -> DecodedFile:
     try:
         if data is None:
-            data = read_regular(job.root or "", name, job.max_pixels, real_root)
+            assert folder is not None
+            data = read_regular(folder, name, job.max_pixels)
         pixels = decode_image(data, job.max_pixels)
         content = int(hash_images([pixels])[0])
         n_channels, height, width = pixels.shape
@@ -105,27 +100,6 @@ def _decode_one(job: DecodeJob, real_root: str | None, name: str, data: bytes | 
         None if too_large else wanted,
         data if job.with_encoded else None,
     )
-
-
-def _open_regular(root: str, name: str, real_root: str | None) -> io.FileIO:
-    path = f"{root}/{name}"
-    # Without O_NONBLOCK a FIFO put in a file's place would block for ever.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        real_root, target = real_root or os.path.realpath(root), os.path.realpath(path)
-        if os.path.commonpath([real_root, target]) != real_root:
-            raise DataError("is a link that leads out of the folder; copy the file instead") from None
-        descriptor = os.open(target, flags | os.O_NOFOLLOW)
-    file = io.FileIO(descriptor)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        file.close()
-        raise DataError(f"is {SPECIAL.get(stat.S_IFMT(mode), 'special')}, no file; remove it")
-    return file
 
 
 def serve() -> None:

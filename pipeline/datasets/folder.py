@@ -11,8 +11,8 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob
 from pipeline.datasets.decoded_file import DecodedFile
-from pipeline.datasets.listing import Listing, list_folder, printable
-from pipeline.datasets.location import beside, is_url, locate
+from pipeline.datasets.listing import Listing, list_folder
+from pipeline.datasets.location import beside, is_url, locate, storable
 from pipeline.datasets.own_labels import FOLDER, Labels, labels_of_files, labels_of_folders
 from pipeline.datasets.source import Block, FileList
 from pipeline.datasets.transform import ImageTransform, describe_shape
@@ -74,7 +74,7 @@ class Folder:
 
     @cached_property
     def _labels(self) -> Labels:
-        names = self._listing.names
+        names = [storable(name) for name in self._listing.names]
         if self._csv is not None:
             return labels_of_files(self._csv, names)
         return labels_of_folders(names) if self._params.labels == FOLDER else Labels()
@@ -111,9 +111,9 @@ def blocks_of_files(
             _require_same_shape(transform, first, file)
         yield Block(
             images=[file.pixels for _, file in kept if file.pixels is not None],
-            paths=[printable(file.name) for _, file in kept],
+            paths=[storable(file.name) for _, file in kept],
             labels=labels.rows([row for row, _ in kept]),
-            rejected=rejected + [(printable(file.name), file.reason) for file in some if file.reason is not None],
+            rejected=rejected + [(storable(file.name), file.reason) for file in some if file.reason is not None],
             hashes=np.array([file.hash for _, file in kept], np.uint64),
             sizes=np.array([file.shape[1:] for _, file in kept], np.int32).reshape(-1, 2),
         )
@@ -135,7 +135,7 @@ def _require_same_shape(transform: ImageTransform, first: DecodedFile, file: Dec
     expected, found = transform.output_shape(first.shape), transform.output_shape(file.shape)
     if found != expected:
         raise DataError(
-            f"images must agree in size and channels after preprocessing, but {printable(first.name)} is "
-            f"{describe_shape(expected)} and {printable(file.name)} {describe_shape(found)}; "
+            f"images must agree in size and channels after preprocessing, but {first.name} is "
+            f"{describe_shape(expected)} and {file.name} {describe_shape(found)}; "
             "set preprocess.size and preprocess.channels"
         )

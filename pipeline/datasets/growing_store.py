@@ -10,6 +10,7 @@ from pipeline.datasets.batch import Delivery
 from pipeline.datasets.decode import encode_png
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import format_ids
+from pipeline.datasets.location import storable
 from pipeline.datasets.store import ImageStore
 from pipeline.datasets.store_writer import StoreWriter, create_store
 from pipeline.datasets.transform import Shape
@@ -81,7 +82,7 @@ class GrowingStore:
 
     def _open(self, path: Path, shape: Shape | None) -> None:
         self._shape = shape
-        self._context = create_store(path, shape, source=self._delivery.location, split_rule="ingested")
+        self._context = create_store(path, shape, source=storable(self._delivery.location), split_rule="ingested")
         self._writer = self._context.__enter__()
 
     def _change_to_encoded(self) -> None:

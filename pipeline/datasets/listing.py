@@ -5,10 +5,10 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-from pipeline.datasets.decode_worker import SPECIAL, Item
-from pipeline.datasets.location import is_url, open_filesystem, unreadable
+from pipeline.datasets.beneath import Beneath, Entry, Root, not_a_file
+from pipeline.datasets.decode_worker import Item
+from pipeline.datasets.location import is_url, open_filesystem, storable, unreadable
 from pipeline.errors import DataError
 
 SIDECARS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db"}
@@ -25,16 +25,13 @@ class Listing:
         location: the folder.
         names: paths below it, in alphabetical order.
         rejected: (path, reason) of entries that are no files.
+        root: the folder, if it is local.
     """
 
     location: str
     names: list[str]
     rejected: list[tuple[str, str]]
-
-    @property
-    def root(self) -> str | None:
-        """The folder, if it is local."""
-        return None if is_url(self.location) else self.location
+    root: Root | None
 
     def items(self) -> Iterator[Item]:
         """Yield names, with their bytes where the files are remote.
@@ -58,57 +55,52 @@ class Listing:
             yield from ((name, contents[path]) for path, name in paths.items())
 
 
-def list_folder(location: str) -> Listing:
+def list_folder(location: str, *, follow: bool = True) -> Listing:
     """List a folder with all folders below it, without hidden entries and sidecars; links to folders are not followed.
+
+    Args:
+        location: path or URL.
+        follow: whether the path itself may be a link.
 
     Raises:
         DataError: there is no such folder.
     """
     if is_url(location):
         return _list_remote(location)
-    if not Path(location).is_dir():
-        raise DataError(f"{location} must be a folder of images; mount it or correct the path")
     names: list[str] = []
     rejected: list[tuple[str, str]] = []
-    pending = [""]
-    while pending:
-        below = pending.pop()
-        try:
-            entries = list(os.scandir(f"{location}/{below}"))
-        except OSError as error:
-            rejected.append(
-                (printable(below), f"is a folder that cannot be read ({error.strerror}); mend its permissions")
-            )
-            continue
-        for entry in entries:
-            name = below + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                pending += [] if entry.name.startswith(".") else [f"{name}/"]
-            elif _is_meant(entry.name):
-                reason = _not_a_file(entry)
+    try:
+        with Beneath(Root(location), follow=follow) as folder:
+            for entry in folder.walk():
+                if entry.reason is None and not _is_meant(entry.name):
+                    continue
+                reason = entry.reason or _not_meant(folder, entry)
                 if reason:
-                    rejected.append((printable(name), reason))
+                    rejected.append((storable(entry.name), reason))
                 else:
-                    names.append(name)
-    return Listing(location, sorted(names), sorted(rejected))
-
-
-def printable(name: str) -> str:
-    """Return a file's name as text that can be stored anywhere; bytes that are no UTF-8 become �."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                    names.append(entry.name)
+            return Listing(location, sorted(names), sorted(rejected), Root(location, folder.inode))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{location} must be a folder of images; mount it or correct the path") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
 
 
 def _is_meant(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() not in SIDECARS  # noqa: PTH122 - a name alone
+    return os.path.splitext(name)[1].lower() not in SIDECARS  # noqa: PTH122 - names of URLs too
 
 
-def _not_a_file(entry: os.DirEntry[str]) -> str | None:
-    if entry.is_file(follow_symlinks=False):
+def _not_meant(folder: Beneath, entry: Entry) -> str | None:
+    if entry.kind == stat.S_IFREG:
         return None
-    if entry.is_symlink():
-        return "is a link to a folder, which is not followed; copy the folder instead" if entry.is_dir() else None
-    kind = SPECIAL.get(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode), "special")
-    return f"is {kind}, no file; remove it"
+    if entry.kind == stat.S_IFLNK:  # one to a file is followed when it is read, as far as it stays in the folder
+        is_folder = folder.leads_to_folder(entry.name)
+        return "is a link to a folder, which is not followed; copy the folder instead" if is_folder else None
+    return not_a_file(entry.kind)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _list_remote(location: str) -> Listing:
@@ -119,7 +111,7 @@ def _list_remote(location: str) -> Listing:
         raise unreadable(location, error) from error
     prefix = base.rstrip("/") + "/"
     names = [path.removeprefix(prefix) for path in found if path.startswith(prefix)]
-    names = [name for name in names if all(_is_meant(part) for part in name.split("/"))]
+    names = [name for name in names if _is_meant(name) and not _is_hidden(name)]
     if not names:
         raise DataError(f"{location} must be a folder with images, got nothing there; correct the path")
-    return Listing(location, sorted(names), [])
+    return Listing(location, sorted(names), [], None)

@@ -1,6 +1,7 @@
 """Local paths and URLs of raw data, treated alike."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from pipeline.errors import DataError, PipelineError
 from pipeline.layout import Layout
+
+_LOCAL = re.compile("(?:file|local)://(?:localhost(?=/))?")
 
 
 @runtime_checkable
@@ -29,20 +32,31 @@ class ByteFile(Protocol):
 
 
 def locate(layout: Layout, path: str) -> str:
-    """Return where ``preprocess.path`` leads: a URL as it is, else a path below the repository's root."""
-    return path if is_url(path) else str(layout.root / path)
+    """Return where ``preprocess.path`` leads: a URL as it is, else a path below the repository's root.
+
+    URLs of local files become paths, so that the rules for links, FIFOs and devices hold for them too.
+    """
+    return path if is_url(path) else str(layout.root / _LOCAL.sub("", path))
 
 
 def is_url(location: str) -> bool:
     """Tell whether a location needs fsspec."""
-    return "://" in location
+    return "://" in location and not _LOCAL.match(location)
 
 
 def beside(location: str, name: str) -> str:
     """Return the location of ``name`` in the folder of a file."""
-    if is_url(name) or Path(name).is_absolute():
+    if is_url(name):
+        return name
+    name = _LOCAL.sub("", name)
+    if Path(name).is_absolute():
         return name
     return f"{location.rpartition('/')[0]}/{name}" if "/" in location else name
+
+
+def storable(name: str) -> str:
+    """Return a file's name as text that UTF-8 can hold: bytes that are none as Python writes them, the rest exactly."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -79,6 +93,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     Raises:
         DataError: the protocol is unknown or its driver is not installed.
     """
+    if any(map(_LOCAL.match, url.split("::"))):
+        raise DataError(f"{url} must not lead to local files by way of others; pass the path itself")
     from fsspec.core import url_to_fs  # half a second of import, which local paths can do without
 
     try:
@@ -91,8 +107,19 @@ def _open(location: str) -> Any:
     if is_url(location):
         filesystem, path = open_filesystem(location)
         return filesystem.open(path, "rb")
-    descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would block for ever without
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    path = _LOCAL.sub("", location)
+    _require_file(location, Path(path).stat())  # merely opening a device may set it to work
+    # A FIFO that takes the file's place in this moment must not block.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _require_file(location, os.fstat(descriptor))
+    except DataError:
+        file.close()
+        raise
+    return file
+
+
+def _require_file(location: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{location} must be a file, got a folder, FIFO or device; correct the path")
-    return os.fdopen(descriptor, "rb")

@@ -2,17 +2,22 @@
 
 import gzip
 import hashlib
+import io
 import os
+import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.beneath import Beneath, Entry, Root, not_a_file
+from pipeline.datasets.location import ByteFile, is_url, open_location, storable, unreadable
 from pipeline.datasets.source import Source, open_source
 from pipeline.errors import DataError
 from pipeline.layout import Layout
@@ -98,16 +103,22 @@ class FileHashes:
         Raises:
             DataError: there is no such folder.
         """
-        root = Path(path)
-        if not root.is_dir():
-            raise DataError(f"{path} must be a folder of images; mount it or correct preprocess.path")
         lines: list[str] = []
         total = 0
-        for file in walk(root):
-            _, size, sha256 = self._entry(str(file))
-            total += size
-            lines.append(f"{sha256} {file.parent.name}" if with_parents else sha256)
-        digest = hashlib.sha256("\n".join(sorted(lines)).encode())
+        try:
+            with Beneath(Root(path)) as root:
+                for entry in root.walk():
+                    # What cannot be read does not count: whoever reads the images says why, and finds it once it can.
+                    with suppress(OSError, DataError):
+                        _, size, sha256 = self._entry_below(root, path, entry)
+                        total += size
+                        parent = f"{path.rstrip('/')}/{entry.name}".split("/")[-2]
+                        lines.append(f"{sha256} {parent}" if with_parents else sha256)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(f"{path} must be a folder of images; mount it or correct preprocess.path") from None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape"))
         return {"count": len(lines), "bytes": total, "root": digest.hexdigest()}
 
     def save(self) -> None:
@@ -119,37 +130,45 @@ class FileHashes:
             pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary)
 
     def _entry(self, path: str) -> tuple[str, int, str]:
-        stamp, settled = _stamp(path)
+        return self._remembered(path, *_stamp(path), lambda: _hash_file(path))
+
+    def _entry_below(self, root: Beneath, path: str, entry: Entry) -> tuple[str, int, str]:
+        def hash_it() -> tuple[int, str]:
+            with io.FileIO(root.open(entry.name)) as file:
+                return _hash_content(file, entry.name)
+
+        if entry.kind not in (stat.S_IFREG, stat.S_IFLNK):
+            raise DataError(entry.reason or not_a_file(entry.kind))
+        return self._remembered(f"{path.rstrip('/')}/{entry.name}", *_stamp_of(root.stat(entry.name)), hash_it)
+
+    def _remembered(
+        self, path: str, stamp: str, settled: bool, hash_it: Callable[[], tuple[int, str]]
+    ) -> tuple[str, int, str]:
+        path = storable(path)
         entry = self._known.get(path)
         if entry is None or entry[0] != stamp:
-            size, sha256 = _hash_content(path)
-            entry = (stamp, size, sha256)
+            entry = (stamp, *hash_it())
             self._n_hashed += 1
         self._used[path] = entry if settled else ("", *entry[1:])
         return entry
 
 
-def walk(root: Path) -> Iterator[Path]:
-    """Yield the regular files below a folder in the order of their names; nothing hidden, no links out of it."""
-    inside = root.resolve()
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if not name.startswith(".") and path.is_file() and path.resolve().is_relative_to(inside):
-                yield path
-
-
 def _stamp(path: str) -> tuple[str, bool]:
-    if "://" in path:
+    if is_url(path):
         info = _url_info(path)
         marks = [str(info[key]) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime") if info.get(key)]
         return "/".join([str(info.get("size")), *marks]), bool(marks)
     try:
-        stat = Path(path).stat()
+        return _stamp_of(Path(path).stat())
     except FileNotFoundError:
         raise DataError(f"{path} is missing; put the file there or correct preprocess.path") from None
-    return f"{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ino}", time.time() - stat.st_mtime > _SETTLED_SECONDS
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _stamp_of(status: os.stat_result) -> tuple[str, bool]:
+    settled = time.time() - status.st_mtime > _SETTLED_SECONDS
+    return f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}", settled
 
 
 def _url_info(url: str) -> dict[str, Any]:
@@ -162,25 +181,21 @@ def _url_info(url: str) -> dict[str, Any]:
         raise DataError(f"{url} must be readable, but {error}; correct preprocess.path or the access to it") from error
 
 
-def _hash_content(path: str) -> tuple[int, str]:
+def _hash_file(path: str) -> tuple[int, str]:
+    with open_location(path) as file:
+        return _hash_content(file, path)
+
+
+def _hash_content(file: ByteFile, path: str) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     try:
-        with _open_content(path) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
+        content = gzip.GzipFile(fileobj=cast(Any, file)) if path.endswith(".gz") and not is_url(path) else file
+        while block := content.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} must be a complete gzip file, but {error}; fetch it again") from None
     return size, digest.hexdigest()
-
-
-def _open_content(path: str) -> Any:
-    if "://" in path:
-        import fsspec
-
-        remote: Any = fsspec.open(path, "rb")
-        return remote.open()
-    return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
 
 
 def _read_list(path: Path) -> dict[str, tuple[str, int, str]]:

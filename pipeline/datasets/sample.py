@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.array_files import open_arrays
 from pipeline.datasets.arrays import ArrayFile
 from pipeline.datasets.batch import Kind, kind_of
+from pipeline.datasets.beneath import Root
 from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob, Item
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import Listing, list_folder
-from pipeline.datasets.location import locate
+from pipeline.datasets.location import locate, storable
 from pipeline.datasets.own_labels import FOLDER, INSIDE, labels_of_files
 from pipeline.datasets.parquet import Parquet, label_columns, open_parquet
 from pipeline.datasets.transform import ImageTransform, Shape
@@ -51,7 +51,7 @@ class Sample:
     shapes: Counter[Shape]
     reasons: Counter[str]
     items: list[Item | DecodedFile]
-    root: str | None
+    root: Root | None
 
     def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
         """Return the usable images of the sample, transformed."""
@@ -81,7 +81,7 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     if kind == "folder":
         listing = list_folder(place)
         names = listing.names[:: -(-len(listing.names) // _MOST) or 1]
-        items: list[Any] = list(Listing(place, names, []).items())
+        items: list[Any] = list(replace(listing, names=names).items())
         found = _look(kind, listing.root, items, own.max_pixels, _labels_of_folder(listing))
         found = replace(found, n_images=len(listing.names) + len(listing.rejected))
     elif kind == "parquet":
@@ -103,7 +103,7 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     return found
 
 
-def _look(kind: Kind, root: str | None, items: list[Any], max_pixels: int, labels: str | None) -> Sample:
+def _look(kind: Kind, root: Root | None, items: list[Any], max_pixels: int, labels: str | None) -> Sample:
     job = DecodeJob(root, max_pixels, None, pixel_bytes=0, with_encoded=False)
     files = list(chain.from_iterable(decode_files(job, items, workers=0)))
     shapes = Counter(file.shape for file in files if file.reason is None)
@@ -112,9 +112,9 @@ def _look(kind: Kind, root: str | None, items: list[Any], max_pixels: int, label
 
 
 def _labels_of_folder(listing: Listing) -> str | None:
-    if listing.root is not None and Path(listing.root, _CSV).is_file():
-        with suppress(DataError):  # a table of something else
-            labels_of_files(f"{listing.root}/{_CSV}", listing.names)
+    if listing.root is not None:
+        with suppress(DataError):  # none is there, or a table of something else
+            labels_of_files(f"{listing.location}/{_CSV}", list(map(storable, listing.names)))
             return _CSV
     parents = {name.rpartition("/")[0] for name in listing.names}
     return FOLDER if 1 < len(parents) <= len(listing.names) // 2 else None

@@ -17,7 +17,7 @@ from pipeline.datasets.batch import Delivery
 from pipeline.datasets.growing_store import GrowingStore, new_ids
 from pipeline.datasets.hdf5_writer import write_hdf5
 from pipeline.datasets.identity import batch_id
-from pipeline.datasets.listing import printable
+from pipeline.datasets.location import storable
 from pipeline.datasets.prepare import write_images_table, write_quarantine_table
 from pipeline.datasets.sieve import Sieve
 from pipeline.datasets.store import ImageStore
@@ -89,7 +89,7 @@ def write_shard(
             return ShardResult(None, 0, sieve.duplicates, sieve.quarantined)
         identity = _write_tables(folder, rows, sieve)
         result = ShardResult(identity, len(rows.hashes), sieve.duplicates, sieve.quarantined)
-        write_json(folder / "batch.json", _describe(result, delivery.location, created))
+        write_json(folder / "batch.json", _describe(result, storable(delivery.location), created))
         target = layout.batches / identity
         if not (target / "batch.json").exists():
             with atomic_dir(target) as final:
@@ -150,7 +150,7 @@ def _write_images(path: Path, delivery: Delivery, sieve: Sieve) -> _Rows:
                 shard.append(new)
             rows.hashes += [file.hash for file in new]
             rows.sizes += [file.shape[1:] for file in new]
-            rows.paths += [printable(file.name) for file in new]
+            rows.paths += [storable(file.name) for file in new]
             bar.advance(len(some))
     return rows
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, UInt64
 
 from pipeline.datasets.decoded_file import DecodedFile
-from pipeline.datasets.listing import printable
+from pipeline.datasets.location import storable
 from pipeline.datasets.transform import ImageTransform, Shape
 from pipeline.errors import DataError
 
@@ -42,7 +42,7 @@ class Sieve:
         for file, known, removed in zip(some, is_known.tolist(), is_removed.tolist(), strict=True):
             reason = file.reason or (_REMOVED if removed else self._reason(file.shape))
             if reason is not None:
-                self.quarantined.append((printable(file.name), reason))
+                self.quarantined.append((storable(file.name), reason))
             elif known or file.hash in self._seen:
                 self.duplicates += 1
             else:

@@ -2,11 +2,13 @@ import gc
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.datasets import decode_pool, decode_worker
+from pipeline.datasets.beneath import Beneath, Root
 from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob, decode_chunk, read_regular
 from pipeline.datasets.decoded_file import DecodedFile
@@ -134,9 +136,13 @@ def test_links_within_the_folder_are_read(tmp_path):
     data = encode(picture(1))
     (tmp_path / "a" / "real.png").write_bytes(data)
     (tmp_path / "link.png").symlink_to("a/real.png")
-    assert read_regular(str(tmp_path), "link.png", 1000) == data
+    (tmp_path / "deep").symlink_to("a")
+    (tmp_path / "by_folder.png").symlink_to(tmp_path / "deep" / ".." / "a" / "real.png")
     (tmp_path.parent / "alias").symlink_to(tmp_path)
-    assert read_regular(str(tmp_path.parent / "alias"), "link.png", 1000) == data
+    for root in (tmp_path, tmp_path.parent / "alias"):
+        with Beneath(Root(str(root))) as folder:
+            for name in ("a/real.png", "link.png", "by_folder.png"):
+                assert read_regular(folder, name, 1000) == data
 
 
 @pytest.mark.parametrize("name", ["../outside.png", "folder/../../outside.png"])
@@ -145,27 +151,31 @@ def test_links_and_dots_do_not_lead_out(tmp_path, name):
     (folder / "folder").mkdir(parents=True)
     (tmp_path / "outside.png").write_bytes(encode(picture(1)))
     (folder / "x.png").symlink_to(name)
-    with pytest.raises(DataError, match="leads out of the folder"):
-        read_regular(str(folder), "x.png", 1000)
+    with Beneath(Root(str(folder))) as opened, pytest.raises(DataError, match="leads out of the folder"):
+        read_regular(opened, "x.png", 1000)
 
 
 def test_large_file_is_looked_at_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(decode_worker, "_LOOK_BEFORE_READING", 10)
     (tmp_path / "bomb.bmp").write_bytes(bomb("BMP"))
     (tmp_path / "fine.png").write_bytes(encode(picture(1)))
-    with pytest.raises(DataError, match="has 20000×20000 pixels, more than max_pixels = 1000000"):
-        read_regular(str(tmp_path), "bomb.bmp", 1_000_000)
-    assert read_regular(str(tmp_path), "fine.png", 1_000_000) == encode(picture(1))
+    with Beneath(Root(str(tmp_path))) as folder:
+        with pytest.raises(DataError, match="has 20000×20000 pixels, more than max_pixels = 1000000"):
+            read_regular(folder, "bomb.bmp", 1_000_000)
+        assert read_regular(folder, "fine.png", 1_000_000) == encode(picture(1))
 
 
 def test_unreadable_file_is_refused(tmp_path, monkeypatch):
     (tmp_path / "locked.png").write_bytes(encode(picture(1)))
 
-    def deny(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
+    def deny(path: str, *arguments: Any, **options: Any) -> int:
+        if path == "locked.png":
+            raise PermissionError(13, "Permission denied")
+        return open_it(path, *arguments, **options)
 
-    monkeypatch.setattr(decode_worker.os, "open", deny)
-    (file,) = decode_chunk(DecodeJob(str(tmp_path), 1000, None, None, False), [("locked.png", None)])
+    open_it = os.open
+    monkeypatch.setattr(os, "open", deny)
+    (file,) = decode_chunk(DecodeJob(Root(str(tmp_path)), 1000, None, None, False), [("locked.png", None)])
     assert file == DecodedFile(
         "locked.png", "cannot be read (Permission denied); mend its permissions or deliver it again"
     )

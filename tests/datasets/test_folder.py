@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.datasets.decode import decode_image, without_warnings
 from pipeline.datasets.identity import hash_images
-from pipeline.datasets.listing import list_folder, printable
+from pipeline.datasets.listing import list_folder
 from pipeline.datasets.manifest import FileHashes
 from pipeline.datasets.source import Block, Source, open_source
 from pipeline.datasets.transform import ImageTransform
@@ -68,7 +68,7 @@ def test_names_that_are_no_utf8_are_read_and_shown(data):
     raw = os.fsdecode(b"caf\xe9.png")
     (data / raw).write_bytes(encode(picture(1)))
     (block,), rejected = read_all(folder_source(data.parent))
-    assert block.paths == ["caf�.png"] == [printable(raw)]
+    assert block.paths == ["caf\\xe9.png"]
     assert rejected == {}
 
 

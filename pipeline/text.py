@@ -1,0 +1,39 @@
+"""Text that comes from outside (names of files, labels, messages of other programs) on its way to people.
+
+A file's name may hold any byte but ``/`` and 0: line ends that forge a line of a log, escape sequences that a terminal
+obeys, marks that turn the direction of writing round, bytes that are no UTF-8. Data keeps names as they are, as far as
+UTF-8 can; what people see passes through here.
+"""
+
+import json
+import re
+from typing import Any
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return text as one line that a terminal shows and never obeys: what it would obey is written as in Python."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """Return text of several lines, each as :func:`printable` gives it."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def to_json(value: Any) -> str:
+    """Return JSON on one line that keeps data exactly and yet can be shown on a terminal.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a name that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,213 @@
+"""Nothing leads out of a folder, whatever is exchanged while it is read; and every entry's fault is its own."""
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.datasets.beneath import Beneath, Entry, Root
+from pipeline.datasets.decode_pool import decode_files
+from pipeline.datasets.decode_worker import DecodeJob
+from pipeline.datasets.listing import Listing, list_folder
+from pipeline.datasets.manifest import FileHashes
+from pipeline.datasets.propose import propose_experiment
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+from tests.datasets.builders import preprocess
+from tests.datasets.pictures import encode, picture
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "a" / "b").mkdir(parents=True)
+    for number, name in enumerate(("a/b/1.png", "a/2.png", "3.png")):
+        (folder / name).write_bytes(encode(picture(number)))
+    return folder
+
+
+def read(listing: Listing) -> dict[str, str | None]:
+    """Decode what was listed; return the reason of each, None where it was read."""
+    job = DecodeJob(listing.root, 1000, None, pixel_bytes=None, with_encoded=False)
+    return {file.name: file.reason for some in decode_files(job, listing.items(), 1) for file in some}
+
+
+def secret(tmp_path: Path) -> Path:
+    """Return a folder outside with a picture of every name that is listed inside."""
+    outside = tmp_path / "outside"
+    (outside / "b").mkdir(parents=True)
+    for name in ("b/1.png", "2.png", "1.png", "3.png"):
+        (outside / name).write_bytes(encode(picture(99)))
+    return outside
+
+
+@pytest.mark.parametrize("exchanged", ["a", "a/b"])
+def test_a_folder_exchanged_for_a_link_after_listing_lets_nothing_outside_be_read(
+    data: Path, tmp_path: Path, exchanged: str
+) -> None:
+    listing, outside = list_folder(str(data)), secret(tmp_path)
+    (data / exchanged).rename(data / ".away")
+    (data / exchanged).symlink_to(outside)
+    reasons = read(listing)
+    assert reasons.pop("3.png") is None
+    inside = {name for name in reasons if not name.startswith(f"{exchanged}/")}
+    assert {name for name, reason in reasons.items() if reason is None} == inside
+    assert all("leads out of the folder" in reasons[name] for name in reasons.keys() - inside)
+
+
+def test_the_folder_itself_exchanged_after_listing_is_noticed(data: Path, tmp_path: Path) -> None:
+    listing, outside = list_folder(str(data)), secret(tmp_path)
+    data.rename(tmp_path / "away")
+    data.symlink_to(outside)
+    assert {reason.split(";")[0] for reason in read(listing).values() if reason} == {
+        "lies in a folder that was exchanged while it was read"
+    }
+    data.unlink()
+    assert all("vanished while it was read" in (reason or "") for reason in read(listing).values())
+
+
+def test_a_folder_exchanged_while_it_is_listed_is_not_entered(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_one, outside = Beneath._list, secret(tmp_path)
+
+    def list_then_exchange(folder: Beneath, below: str) -> list[Entry]:
+        entries = list_one(folder, below)
+        if below == "a/":
+            (data / "a" / "b").rename(data / "a" / ".away")
+            (data / "a" / "b").symlink_to(outside)
+        return entries
+
+    monkeypatch.setattr(Beneath, "_list", list_then_exchange)
+    listing = list_folder(str(data))
+    assert listing.names == ["3.png", "a/2.png"]
+    assert listing.rejected == [("a/b", "was exchanged for a link while it was read; deliver it again")]
+
+
+def test_entries_that_the_system_refuses_are_set_aside_alone(data: Path) -> None:
+    (data / "loop.png").symlink_to("loop.png")
+    (data / "ring").symlink_to("gnir")
+    (data / "gnir").symlink_to("ring")
+    (data / "far.png").symlink_to("x" * 255 + "/y")
+    (data / "album.png").symlink_to("a/")
+    (data / "through_a_file.png").symlink_to("3.png/x")
+    listing = list_folder(str(data))
+    assert listing.rejected == [("album.png", "is a link to a folder, which is not followed; copy the folder instead")]
+    reasons = read(listing)
+    assert [name for name, reason in reasons.items() if reason is None] == ["3.png", "a/2.png", "a/b/1.png"]
+    for name in ("loop.png", "ring", "gnir"):
+        assert reasons[name] == "is a link that leads round in a circle; copy the file instead"
+    assert reasons["far.png"] == "leads nowhere or vanished while it was read; deliver it again"
+    assert "cannot be read (Not a directory)" in (reasons["through_a_file.png"] or "")
+
+
+@pytest.mark.parametrize("number", [13, 5])
+def test_an_entry_that_cannot_even_be_looked_at_is_set_aside(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (data / "2.png").symlink_to("3.png")
+    look = os.stat
+
+    def fail(path: object, **options: object) -> os.stat_result:
+        if path == "2.png":
+            raise OSError(number, os.strerror(number))
+        return look(path, **options)  # pyright: ignore
+
+    monkeypatch.setattr(os, "stat", fail)
+    assert read(list_folder(str(data)))["2.png"] == (
+        f"cannot be read ({os.strerror(number)}); mend its permissions or deliver it again"
+    )
+
+
+def test_scan_and_a_proposal_pass_over_what_cannot_be_read(data: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        (data / f"more-{number}.png").write_bytes(encode(picture(number + 10)))
+    before = FileHashes(tmp_path / "list").folder(str(data), with_parents=True)
+    (data / "loop.png").symlink_to("loop.png")
+    (data / "cut.nii.gz").write_bytes(b"\x1f\x8b\x08 cut")
+    os.mkfifo(data / "pipe.png")
+    (data / os.fsdecode(b"caf\xe9")).mkdir()
+    hashes = FileHashes(tmp_path / "list")
+    assert hashes.folder(str(data), with_parents=True) == before
+    (data / os.fsdecode(b"caf\xe9/\xe8.png")).write_bytes(encode(picture(50)))
+    assert hashes.folder(str(data), with_parents=True)["count"] == before["count"] + 1
+    hashes.save()
+    layout = Layout(tmp_path, "mine")
+    notes = propose_experiment(layout, preprocess(), str(data)).notes
+    assert any("leads round in a circle" in note for note in notes)
+    alone = tmp_path / "alone"
+    alone.symlink_to("alone")
+    with pytest.raises(DataError, match=r"alone cannot be read \(Too many levels of symbolic links\)"):
+        propose_experiment(layout, preprocess(), str(alone))
+
+
+def test_folders_without_end_are_left(data: Path) -> None:
+    here = os.open(data, os.O_RDONLY)
+    for _ in range(150):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    listing = list_folder(str(data))
+    assert listing.names == ["3.png", "a/2.png", "a/b/1.png"]
+    ((name, reason),) = listing.rejected
+    assert (name.count("/"), reason) == (100, "lies more than 100 folders deep; move it up")
+
+
+def bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(path.parent)  # a socket's path may have 108 bytes
+        try:
+            server.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "local://", "file://localhost"])
+@pytest.mark.parametrize("make", [os.mkfifo, bind])
+def test_pipes_and_sockets_are_never_opened(
+    data: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, make: Callable[[Path], None]
+) -> None:
+    make(data / "special.png")
+    (data / "by_link.png").symlink_to("special.png")
+    opened: list[object] = []
+    open_it = os.open
+
+    def note(path: object, *arguments: int, **options: int) -> int:
+        descriptor = open_it(path, *arguments, **options)  # pyright: ignore
+        opened.append(stat.S_IFMT(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", note)
+    layout = Layout(data.parent, "mine")
+    from pipeline.datasets.batch import open_delivery
+
+    outcomes = open_delivery(layout, preprocess(), f"{prefix}{data}", 1).outcomes
+    reasons = {file.name: file.reason for some in outcomes for file in some}
+    what = "a FIFO" if make is os.mkfifo else "a socket"
+    assert reasons["special.png"] == reasons["by_link.png"] == f"is {what}, no file; remove it"
+    assert [name for name, reason in reasons.items() if reason is None] == ["3.png", "a/2.png", "a/b/1.png"]
+    (data / "special.png").rename(data / "special.npy")
+    with pytest.raises(DataError, match=r"must be a folder of images or end in"):
+        open_delivery(layout, preprocess(), f"{prefix}{data}/special.npy", 1)
+    assert set(opened) == {stat.S_IFREG, stat.S_IFDIR}
+
+
+def test_every_descriptor_is_closed(data: Path) -> None:
+    (data / "loop.png").symlink_to("loop.png")
+    (data / "out.png").symlink_to("/etc/passwd")
+    (data / "in.png").symlink_to(data / "a" / "b" / ".." / "2.png")
+    before = len(list(Path("/dev/fd").iterdir()))
+    read(list_folder(str(data)))
+    with Beneath(Root(str(data))) as folder:
+        os.close(folder.open("in.png"))
+        for name in ("a/missing", "missing/1.png", "3.png/x"):
+            with pytest.raises(OSError, match=r"No such file|Not a directory"):
+                folder.open(name)
+    with pytest.raises(DataError, match="was exchanged"):
+        Beneath(Root(str(data), (0, 0)))
+    assert len(list(Path("/dev/fd").iterdir())) == before
