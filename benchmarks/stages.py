@@ -14,9 +14,9 @@ from benchmarks.lines import Line, compare, report
 from pipeline.config import load_params
 from pipeline.datasets import prepare_images
 from pipeline.layout import Layout
+from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.operations.scan import scan_source
-from pipeline.training.init_mog import encode_means, init_mixtures
 from pipeline.training.network_init import init_network
 
 _N_IMAGES = 20_000

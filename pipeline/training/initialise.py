@@ -8,17 +8,17 @@ import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.layout import Layout
+from pipeline.mixture import fits_at_once, init_mixtures
+from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.precision import best_device
 from pipeline.progress import progress
+from pipeline.side_by_side import run_in_rounds
 from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
-from pipeline.training.init_mog import encode_means, init_mixtures
-from pipeline.training.mixture_fit import fits_at_once
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
-from pipeline.training.side_by_side import run_in_rounds
 
 _BATCH = 512  # images that the data-dependent initialisation looks at
 _BLOCK = 4096  # images encoded at once

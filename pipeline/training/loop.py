@@ -12,6 +12,7 @@ from jaxtyping import Int16
 from torch import Tensor
 
 from pipeline.config.sections import TrainParams
+from pipeline.mixture import REFIT_IMAGES, refit_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.progress import Progress
@@ -19,7 +20,6 @@ from pipeline.training.engine import TrainingEngine
 from pipeline.training.health import facet_health, held_out_clusters, mean_bound
 from pipeline.training.history import Row, train_row, validation_row
 from pipeline.training.images import TrainingImages
-from pipeline.training.refit import REFIT_IMAGES, refit_mixtures
 from pipeline.training.resume import load_resume, save_resume
 from pipeline.training.runtime import Runtime
 from pipeline.training.schedule import Leg
@@ -125,7 +125,8 @@ class GroupTraining:
             self._end_epoch(leg)
         if leg.refits:
             images = self._subset(REFIT_IMAGES)
-            refit_mixtures(self._model, self._engine.optimizer, self._seeds, images, leg.first_facet, leg.epoch)
+            refitted = refit_mixtures(self._model, self._seeds, images, leg.first_facet, leg.epoch)
+            self._engine.optimizer.forget(refitted)
 
     def _subset(self, n_most: int) -> Tensor:
         rows = self._images.train_rows

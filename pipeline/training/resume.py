@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from pipeline.storage import atomic_file, file_sha256
 
 _PACKAGE = Path(__file__).parent.parent
+# What decides a training's numbers: what stage train depends on, without what only reads and writes files.
+_CODE = ("kernels", "mixture", "model", "training", "seeding.py", "side_by_side.py")
 # What a damaged archive or pickle may raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 
@@ -27,10 +30,15 @@ def resume_key(sections: list[Any], inputs: list[Path]) -> str:
         digest.update(json.dumps(asdict(section) if is_dataclass(section) else section, sort_keys=True).encode())  # pyright: ignore[reportArgumentType]
     for path in inputs:
         digest.update(file_sha256(path).encode())
-    for folder in ("model", "training"):
-        for path in sorted((_PACKAGE / folder).glob("*.py")):
-            digest.update(path.read_bytes())
+    for path in _code_files():
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _code_files() -> Iterator[Path]:
+    for name in _CODE:
+        path = _PACKAGE / name
+        yield from [path] if path.suffix else sorted(path.rglob("*.py"))
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:

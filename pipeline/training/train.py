@@ -17,6 +17,7 @@ from pipeline.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
 from pipeline.progress import progress, silence
+from pipeline.side_by_side import run_in_rounds
 from pipeline.storage import atomic_dir, read_json, write_json
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
@@ -24,7 +25,6 @@ from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import KEPT_MEMORY, Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
-from pipeline.training.side_by_side import run_in_rounds
 from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
 
 _log = logging.getLogger(__name__)

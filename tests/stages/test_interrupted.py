@@ -113,7 +113,7 @@ def test_a_stage_ends_when_its_supervisor_dies(empty_repository: Repository) -> 
 
 _BUSY = """
 import sys, torch
-from pipeline.training.side_by_side import run_in_rounds
+from pipeline.side_by_side import run_in_rounds
 from stages._entry import stage_main
 
 def work(seed):

@@ -10,11 +10,11 @@ import torch
 
 from pipeline.errors import DataError, ModelError
 from pipeline.layout import Layout
+from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import load_weights, seed_state, weights_path
 from pipeline.training import initialise
 from pipeline.training.images import load_training_images
-from pipeline.training.init_mog import encode_means, init_mixtures
 from pipeline.training.network_init import init_network
 from tests.model.builders import SHAPE, TINY
 from tests.training.builders import INIT, assert_same_state

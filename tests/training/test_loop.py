@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training import refit as refit_module
+from pipeline.mixture import refit as refit_module
 from pipeline.training import schedule as schedule_module
 from tests.model.builders import CONVOLUTIONAL, TINY, with_facets
 from tests.training.builders import (

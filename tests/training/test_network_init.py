@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense
-from pipeline.training.init_mog import encode_means
 from pipeline.training.network_init import init_network, initial_spread
 from tests.model.builders import CONVOLUTIONAL, FAMILIES, SHAPE, TINY, image_shape
 from tests.training.builders import assert_same_state, uint8_images

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from pipeline.config.sections import PretrainParams
 from pipeline.errors import ModelError
+from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator, torch_generator
 from pipeline.training.images import MemoryImages, TrainingImages
-from pipeline.training.init_mog import encode_means
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.network_init import init_network
 from pipeline.training.pretrain import pretrain

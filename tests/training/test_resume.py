@@ -1,13 +1,16 @@
 import resource
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 
 from pipeline.errors import ResourceError
 from pipeline.training import resume as resume_module
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from tests.model.builders import TINY
+from tests.repository import PROJECT
 from tests.training.builders import TRAIN
 
 CPU = torch.device("cpu")
@@ -20,7 +23,7 @@ def inputs(tmp_path):
     return [tmp_path / "a", tmp_path / "b"]
 
 
-def test_the_key_follows_parameters_inputs_and_code(inputs, monkeypatch, tmp_path):
+def test_the_key_follows_parameters_and_inputs(inputs):
     key = resume_key([TINY, TRAIN, {"device": "cpu"}], inputs)
     assert key == resume_key([TINY, TRAIN, {"device": "cpu"}], inputs)
     keys = {key, resume_key([TINY, replace(TRAIN, batch_size=9), {"device": "cpu"}], inputs)}
@@ -28,15 +31,32 @@ def test_the_key_follows_parameters_inputs_and_code(inputs, monkeypatch, tmp_pat
     keys.add(resume_key([TINY, TRAIN, {"device": "Some GPU"}], inputs))
     inputs[1].write_text("changed")
     keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
-    package = tmp_path / "package"
-    for folder in ("model", "training"):
-        (package / folder).mkdir(parents=True)
-    monkeypatch.setattr(resume_module, "_PACKAGE", package)
-    keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
-    (package / "model" / "layers.py").write_text("pass")
-    keys.add(resume_key([TINY, TRAIN, {"device": "cpu"}], inputs))
-    assert len(keys) == 7
+    assert len(keys) == 5
     assert all(len(one) == 12 for one in keys)
+
+
+def test_a_change_of_any_code_that_decides_numbers_starts_anew(monkeypatch, tmp_path):
+    package = tmp_path / "pipeline"
+    shutil.copytree(resume_module._PACKAGE, package)
+    monkeypatch.setattr(resume_module, "_PACKAGE", package)
+    key = resume_key([], [])
+    for name in ("kernels/adam.py", "mixture/refit.py", "model/elbo.py", "training/step.py", "seeding.py"):
+        with (package / name).open("a") as file:
+            file.write("# changed\n")
+        assert resume_key([], []) != key, name
+        key = resume_key([], [])
+    (package / "model" / "families").mkdir()
+    (package / "model" / "families" / "new.py").write_text("pass")
+    with_new = resume_key([], [])
+    assert with_new != key
+    (package / "cli" / "_app.py").write_text("pass")
+    assert resume_key([], []) == with_new
+
+
+def test_the_key_covers_the_code_that_stage_train_depends_on_except_what_only_moves_files():
+    deps = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["train"]["deps"]
+    parts = {dep.removeprefix("pipeline/") for dep in deps if dep.startswith("pipeline/")}
+    assert set(resume_module._CODE) == parts - {"datasets", "records.py", "storage.py"}
 
 
 def test_tensors_and_plain_values_survive(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 
 from pipeline.errors import ModelError
-from pipeline.training.expectation import ExpectationMaximisation, Optimum
+from pipeline.mixture.expectation import ExpectationMaximisation, Optimum
 
 _THREADS_A_FIT = 2  # on more, one fit hardly gets faster
 

@@ -8,12 +8,12 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from pipeline.errors import ModelError
+from pipeline.mixture import refit as refit_module
+from pipeline.mixture.fit import FitSettings, fit_mixture
+from pipeline.mixture.refit import refit_mixtures
 from pipeline.model import DiagonalNormal
 from pipeline.model.checkpoint import seed_state
 from pipeline.seeding import derive_seed, numpy_generator
-from pipeline.training import refit as refit_module
-from pipeline.training.mixture_fit import FitSettings, fit_mixture
-from pipeline.training.refit import refit_mixtures
 from pipeline.training.step import make_optimizer
 from tests.model.builders import TINY
 from tests.training.builders import TRAIN, started_model, uint8_images
@@ -45,7 +45,7 @@ def test_the_prior_becomes_scikit_learns_mixture_of_the_samples(covariance, weig
     model = started_model(replace(TINY, covariance=covariance, mixing_weights=weights), (7,), torch.float64)
     waiting = {name: value.clone() for name, value in model.prior(0).state_dict().items()}
     z = latents(model, 7, 1, 4)
-    refit_mixtures(model, make_optimizer(model, TRAIN), (7,), IMAGES, first_facet=1, epoch=4)
+    refit_mixtures(model, (7,), IMAGES, first_facet=1, epoch=4)
     mixture = sklearn_mixture(z, 3, "diag" if covariance == "diagonal" else "full", 7, 1, 4)
     prior = model.prior(1)
     np.testing.assert_allclose(prior.means[0].detach(), mixture.means_, rtol=1e-8)
@@ -62,7 +62,7 @@ def test_fits_side_by_side_give_what_they_give_one_after_another(monkeypatch):
     for at_once in (1, 3):
         monkeypatch.setattr(refit_module, "fits_at_once", lambda at_once=at_once: at_once)
         model = started_model(TINY, (7, 8), torch.float64)
-        refit_mixtures(model, make_optimizer(model, TRAIN), (7, 8), IMAGES, first_facet=0, epoch=4)
+        refit_mixtures(model, (7, 8), IMAGES, first_facet=0, epoch=4)
         states.append(model.state_dict())
     before = started_model(TINY, (7, 8), torch.float64).state_dict()
     for name, value in states[0].items():
@@ -73,7 +73,7 @@ def test_fits_side_by_side_give_what_they_give_one_after_another(monkeypatch):
 def test_fixed_weights_stay():
     model = started_model(replace(TINY, mixing_weights="fixed"), (7,), torch.float64)
     before = model.prior(1).mixing_logits.clone()
-    refit_mixtures(model, make_optimizer(model, TRAIN), (7,), IMAGES, 0, 0)
+    refit_mixtures(model, (7,), IMAGES, 0, 0)
     assert torch.equal(model.prior(1).mixing_logits, before)
 
 
@@ -84,7 +84,7 @@ def test_the_optimiser_forgets_the_mixtures_and_nothing_else():
         rate.fill_(1e-3)
     torch.cat([value.square().flatten() for value in model.parameters()]).sum().backward()
     optimizer.step()
-    refit_mixtures(model, optimizer, (0,), IMAGES, first_facet=1, epoch=0)
+    optimizer.forget(refit_mixtures(model, (0,), IMAGES, first_facet=1, epoch=0))
     for name, parameter in model.named_parameters():
         moments = optimizer.moments[parameter]
         assert (moments.n_steps == 0) == name.startswith("priors.1."), name
@@ -97,7 +97,7 @@ def test_seeds_are_fitted_as_in_their_solo_runs_and_a_failed_one_is_left_alone()
         together.network.heads[1].weight[2] = float("nan")
     before = together.prior(1).means[2].clone()
     for model, seeds in ((together, (3, 8, 5)), (alone, (8,))):
-        refit_mixtures(model, make_optimizer(model, TRAIN), seeds, IMAGES, 0, 1)
+        refit_mixtures(model, seeds, IMAGES, 0, 1)
     for facet in range(2):
         torch.testing.assert_close(together.prior(facet).means[1], alone.prior(facet).means[0], rtol=1e-8, atol=1e-10)
     assert torch.equal(together.prior(1).means[2], before)
@@ -113,7 +113,7 @@ def test_a_seed_whose_fit_fails_keeps_its_mixture_and_the_others_get_theirs(monk
     model = started_model(TINY, (3, 8))
     before = [seed_state(model, index) for index in range(2)]
     with caplog.at_level(logging.WARNING):
-        refit_mixtures(model, make_optimizer(model, TRAIN), (3, 8), IMAGES, 0, 1)
+        refit_mixtures(model, (3, 8), IMAGES, 0, 1)
     assert "seed 8 keeps its mixture as it was trained: no fit" in caplog.text
     kept = [torch.equal(seed_state(model, i)["priors.1.means"], before[i]["priors.1.means"]) for i in range(2)]
     assert kept == [False, True]
@@ -130,5 +130,5 @@ def test_an_empty_component_keeps_a_finite_logit():
     with torch.no_grad():
         for head in model.network.heads:
             head.weight.zero_()  # all images at one point
-    refit_mixtures(model, make_optimizer(model, TRAIN), (0,), IMAGES, 0, 0)
+    refit_mixtures(model, (0,), IMAGES, 0, 0)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())

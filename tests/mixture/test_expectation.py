@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
-from pipeline.training.expectation import ExpectationMaximisation
+from pipeline.mixture.expectation import ExpectationMaximisation
 
 K, D = 4, 3
 

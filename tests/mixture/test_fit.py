@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from pipeline.training import mixture_fit
-from pipeline.training.mixture_fit import FitSettings, fit_mixture
+from pipeline.mixture import fit as mixture_fit
+from pipeline.mixture.fit import FitSettings, fit_mixture
 
 SETTINGS = FitSettings("diagonal", 1e-3, 3, 20, 1)
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import ModelError
+from pipeline.mixture.fit import FitSettings, fit_mixture, fits_at_once
+from pipeline.mixture.place import place_mixture
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.seeding import derive_seed, numpy_generator
-from pipeline.training.adam import Adam
-from pipeline.training.mixture_fit import FitSettings, FittedMixture, fit_mixture, fits_at_once
-from pipeline.training.side_by_side import run_in_rounds
+from pipeline.side_by_side import run_in_rounds
 
 REFIT_IMAGES = 20_000
 """Training images that a refit looks at."""
@@ -31,30 +31,30 @@ _RELATIVE_REG_COVAR = 1e-4  # of the latents' mean variance
 _MAX_ESCALATIONS = 6
 _MAX_ITER = 100
 _log = logging.getLogger(__name__)
-_LEAST_WEIGHT = 1e-6  # a component's logit stays finite
 
 
 def refit_mixtures(
     model: MultiFacetVae,
-    optimizer: Adam,
     seeds: Sequence[int],
     images: UInt8[Tensor, "image channel height width"],
     first_facet: int,
     epoch: int,
-) -> None:
+) -> list[nn.Parameter]:
     """Fit the mixtures of the facets that take part to samples of q(z_j | x), the optimum of the prior's term.
 
-    Means, covariances and (where learned) weights are replaced, and the optimiser forgets their moments. The result is
-    a pure function of the model, the images, the seed and the epoch. A seed whose fit fails keeps its mixture as it was
-    trained, with a warning, so that the others go on.
+    Means, covariances and (where learned) weights are replaced. The result is a pure function of the model, the images,
+    the seed and the epoch. A seed whose fit fails keeps its mixture as it was trained, with a warning, so that the
+    others go on.
 
     Args:
         model: all seeds' models.
-        optimizer: holds their moments.
         seeds: in the order of the seed axis.
         images: training images.
         first_facet: shallowest facet that takes part.
         epoch: that has just ended.
+
+    Returns:
+        The parameters of these mixtures: an optimiser's moments belong to the values before.
     """
     posteriors = _encode(model, images)
     facets = range(first_facet, model.params.n_facets)
@@ -81,8 +81,7 @@ def refit_mixtures(
             place_mixture(model, facet, index, fitted)
 
     run_in_rounds(refit, list(product(facets, range(len(seeds)))), fits_at_once())
-    for facet in facets:
-        optimizer.forget(list(model.prior(facet).parameters()))
+    return [parameter for facet in facets for parameter in model.prior(facet).parameters()]
 
 
 @torch.no_grad()
@@ -103,13 +102,3 @@ def _encode(model: MultiFacetVae, images: UInt8[Tensor, "image channel height wi
 def _samples(qz: DiagonalNormal, index: int, generator: np.random.Generator) -> Float64[np.ndarray, "image latent"]:
     mean, variance = (part[index].double().cpu().numpy() for part in (qz.mean, qz.variance))
     return mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
-
-
-@torch.no_grad()
-def place_mixture(model: MultiFacetVae, facet: int, index: int, fitted: FittedMixture) -> None:
-    """Take a fit's means, covariances and (where learned) weights into one model of the seed axis."""
-    prior = model.prior(facet)
-    prior.means[index].copy_(torch.from_numpy(fitted.means))
-    prior.covariance.place(index, torch.from_numpy(fitted.covariances))
-    if model.params.mixing_weights == "learned":
-        prior.mixing_logits[index].copy_(torch.from_numpy(np.log(np.maximum(fitted.weights, _LEAST_WEIGHT))))

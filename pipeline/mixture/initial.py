@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
+from pipeline.mixture.fit import FitSettings, fit_mixture
+from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.seeding import derive_seed
-from pipeline.training.mixture_fit import FitSettings, fit_mixture
-from pipeline.training.refit import place_mixture
 
 
 @dataclass(frozen=True)
