@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from jaxtyping import Int, Shaped, UInt8
 
 from pipeline.errors import ConfigError
+from pipeline.layout import Layout
 from pipeline.report.curves import read_curves
 from pipeline.report.figures import mosaic
 from pipeline.report.packing import unpack
@@ -146,7 +147,7 @@ class _Published:
     @classmethod
     def of(cls, experiment: str, root: Path | str | None) -> "_Published":
         place = Path.cwd() if root is None else Path(root)
-        history = History(place / "published" / experiment)
+        history = History(Layout(place, experiment).published)
         model = history.model_folder(history.served().model_version)
         sql = "SELECT facet, cluster_id, coalesce(name, cluster_uid) AS title FROM clusters"
         named = query(experiment, sql, root=place, engine="arrow").to_pylist()

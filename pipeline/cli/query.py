@@ -1,14 +1,14 @@
 """``facets query``."""
 
 import json
-import math
-from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, find_root
 from pipeline.cli._table import table_text
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,24 +16,46 @@ if TYPE_CHECKING:
 _Sql = Annotated[str, typer.Argument(metavar="SQL", help="A statement in DuckDB's dialect.", show_default=False)]
 _Version = Annotated[int | None, typer.Option("--version", help="Of the tables; the newest if none is named.")]
 _Rows = Annotated[int, typer.Option("--rows", help="Rows to print at most; --json prints all.")]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write all rows there: .csv, .parquet or .json.", show_default=False),
+]
+_OURS = ("published", "artifacts", "data", "names", ".work", ".dvc", ".git")
 
 
 def query(
-    experiment: ExperimentName, sql: _Sql, version: _Version = None, rows: _Rows = 50, as_json: AsJson = False
+    experiment: ExperimentName,
+    sql: _Sql,
+    version: _Version = None,
+    rows: _Rows = 50,
+    output: _Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the published tables in SQL.
 
-    Tables: facet_0, facet_1, … images, clusters, batches, lineage, quarantine.
+    Tables: facet_0, facet_1, … images, clusters, batches, lineage, quarantine. A statement sees these, no other file
+    and no network, and changes none of them.
 
     \b
     Example:
         facets query digits "select cluster_uid, count(*) from facet_1 group by 1 order by 2 desc"
+        facets query digits "from facet_1" --output facet_1.csv
     """
     from pipeline.tables import query
+    from pipeline.tables.export import check_export, plain, write_export
 
-    found: Any = query(experiment, sql, version=version, root=find_root(), engine="arrow")
-    if as_json:
-        print(json.dumps([_plain(row) for row in found.to_pylist()], ensure_ascii=False))
+    root = find_root()
+    if output is not None:
+        check_export(output)
+        _require_outside(root, output)
+    found: Any = query(experiment, sql, version=version, root=root, engine="arrow")
+    if output is not None:
+        write_export(found, output)
+        print(
+            json.dumps({"file": str(output), "rows": found.num_rows}) if as_json else f"{output}: {found.num_rows} rows"
+        )
+    elif as_json:
+        print(json.dumps([plain(row) for row in found.to_pylist()], ensure_ascii=False))
     elif found.num_columns:
         print(_table(found, rows))
 
@@ -45,14 +67,9 @@ def _table(found: "pa.Table", n_rows: int) -> str:
     return f"{text}\n… {found.num_rows} rows in all" if found.num_rows > n_rows else text
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: times as text, what is not finite as null, DuckDB's wide sums as numbers."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Decimal):
-        value = int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, int | str | None) else str(value)
+def _require_outside(root: Path, output: Path) -> None:
+    """Keep an export from replacing what the project needs."""
+    place = output.resolve()
+    for name in _OURS:
+        if place.is_relative_to((root / name).resolve()):
+            raise ConfigError(f"an export must not lie in {name}/, where the project keeps its own, got {output}")

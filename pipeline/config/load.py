@@ -1,6 +1,5 @@
 """Reading ``params.yaml``: the whole file, one experiment, or just the sections that a stage declares."""
 
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +15,7 @@ except ImportError:
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.errors import ConfigError
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+from pipeline.layout import check_experiment_name
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,9 @@ class Params:
         """Return one experiment.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: there is none of that name, or it is no name.
         """
+        check_experiment_name(name)
         if name not in self.experiments:
             raise ConfigError(f"experiment {name!r} is unknown; params.yaml has {', '.join(sorted(self.experiments))}")
         return self.experiments[name]
@@ -57,10 +56,7 @@ def load_params(root: Path) -> Params:
     if not isinstance(sections, dict) or not sections:
         raise ConfigError(f"experiments must be a section with keys, got {sections!r}")
     for name in sections:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ConfigError(
-                f"experiments.{name}: a name is lower-case letters, digits and _ (at most 41), got {name!r}"
-            )
+        check_experiment_name(name, f"experiments.{str(name).encode('unicode_escape').decode()}")
     params = Params(active, {name: parse(Experiment, value, f"experiments.{name}") for name, value in sections.items()})
     for name in active:
         if name not in params.experiments:

@@ -19,7 +19,15 @@ def connect(**config: Any) -> "duckdb.DuckDBPyConnection":
     """Return a private in-memory database that sees neither Python's variables nor the network."""
     import duckdb
 
-    return duckdb.connect(config={"python_enable_replacements": False, "autoinstall_known_extensions": False, **config})
+    closed = ("python_enable_replacements", "autoinstall_known_extensions", "autoload_known_extensions")
+    return duckdb.connect(config={**dict.fromkeys(closed, False), **config})
+
+
+def fence(database: "duckdb.DuckDBPyConnection", files: Sequence[str]) -> None:
+    """Leave a database nothing of the machine but ``files`` and its own overflow, for good; extensions stay out too."""
+    database.execute("SET allowed_paths = $1", [list(files)])
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
 
 
 def parquet(files: Sequence[Path | str]) -> str:

@@ -3,17 +3,25 @@
 Columns: ``uid``, ``name``, ``note``, ``minted_by`` (the model version that the uid was made for). A uid names a cluster
 of one particular history; if the published tables were made anew, the same uid may mean something else, so a row whose
 ``minted_by`` differs from the tables' is ignored.
+
+People open the file in spreadsheets: a name or note that looks like a formula has an apostrophe in front there, and
+only there. Both are one line of text.
 """
 
 import csv
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.storage import atomic_file
+from pipeline.tables.formula import as_text, from_text
 
 _HEADER = ["uid", "name", "note", "minted_by"]
+_TEXTS = ("name", "note")
+_CONTROL = {"Cc", "Cs", "Zl", "Zp"}
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # marks that reorder the text after them
 
 
 def load_names(path: Path, minted_by: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -42,10 +50,13 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
     """Write a cluster's name into the CSV, in place of one that it may have; an empty name takes it away.
 
     Raises:
-        ConfigError: the uid was never published.
+        ConfigError: the uid was never published, or name or note hold control characters.
     """
     if uid not in minted_by:
         raise ConfigError(f"a name needs a published cluster_uid, got {uid!r}; look it up in table clusters")
+    for what, text in (("name", name), ("note", note)):
+        if _has_control(text):
+            raise ConfigError(f"a {what} is one line of text without control characters, got {text!r}; leave them out")
     rows = {row["uid"]: row for row in _read(path)}
     rows.pop(uid, None)
     if name:
@@ -53,7 +64,7 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _HEADER, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows[key] for key in sorted(rows))
+        writer.writerows({**rows[key], **{text: as_text(rows[key][text]) for text in _TEXTS}} for key in sorted(rows))
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -68,4 +79,12 @@ def _read(path: Path) -> list[dict[str, str]]:
     missing = [column for column in _HEADER if column not in (reader.fieldnames or [])]
     if missing:
         raise DataError(f"{path} must have the columns {', '.join(_HEADER)}, got no {', '.join(missing)}; add them")
-    return [{column: (row[column] or "").strip() for column in _HEADER} for row in rows]
+    found = [{column: " ".join((row[column] or "").split()) for column in _HEADER} for row in rows]
+    for row in found:
+        if _has_control("".join(row.values())):
+            raise DataError(f"{path} must be text without control characters, got {row!r}; mend it")
+    return [{**row, **{text: from_text(row[text]) for text in _TEXTS}} for row in found]
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(char) in _CONTROL or char in _TURNING for char in text)

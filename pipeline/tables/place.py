@@ -37,6 +37,12 @@ class Place:
         """Return the name under which :attr:`filesystem` knows a file; the full name where there is none."""
         return self.file(relative) if self.filesystem is None else f"{self._inner}/{relative}"
 
+    def spellings(self, relative: str) -> list[str]:
+        """Return all names by which DuckDB may speak of a file: fsspec spells some addresses in a way of its own."""
+        if self.filesystem is None:
+            return [self.file(relative)]
+        return [self.file(relative), self.filesystem.unstrip_protocol(self.local(relative))]
+
     def json(self, relative: str) -> Any:
         """Read a JSON file.
 

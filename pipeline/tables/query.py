@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DataError
+from pipeline.layout import check_experiment_name
 from pipeline.tables.place import Place
 from pipeline.tables.schema import facet_table, table_schema
 from pipeline.tables.versions import PartFile, Version, current_version, load_entries, load_version
@@ -114,7 +115,7 @@ def read(
         engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
 
     Raises:
-        ConfigError: there is no such table or column.
+        ConfigError: there is no such table or column, or the experiment's name is no name.
         DataError: there is no such experiment or version, or a file is missing or damaged.
     """
     found = with_snapshot(experiment, root, version, lambda snapshot: snapshot.read(table, columns))
@@ -133,7 +134,7 @@ def paths(experiment: str, table: str, *, version: int | None = None, root: Path
         root: likewise.
 
     Raises:
-        ConfigError: there is no such table.
+        ConfigError: there is no such table, or the experiment's name is no name.
         DataError: there is no such experiment or version.
     """
     return with_snapshot(
@@ -150,8 +151,10 @@ def with_snapshot(
     """Return what ``use`` makes of one version; start again where that version was withdrawn meanwhile.
 
     Raises:
+        ConfigError: the experiment's name is no name.
         DataError: there is no such experiment or version, or a file is missing or damaged.
     """
+    check_experiment_name(experiment)
     place = Place(f"{find_root(experiment) if root is None else root}/published/{experiment}")
     while True:
         resolved = load_version(place, version)

@@ -1,6 +1,7 @@
-"""SQL over published tables, by DuckDB."""
+"""SQL over published tables, by DuckDB: it reads these tables, and nothing else of the machine or the network."""
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.errors import ConfigError, DataError, ResourceError
+from pipeline.layout import check_experiment_name
 from pipeline.tables.draft import load_identity
-from pipeline.tables.engine import connect, parquet
+from pipeline.tables.engine import connect, fence, parquet
 from pipeline.tables.names import load_names
 from pipeline.tables.query import Engine, Snapshot, find_root, with_snapshot
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMES = "cluster_names"
+
+# What a statement may do in a database of its own that is gone afterwards. Of the others COPY and EXPORT write files,
+# also those that may be read, and the rest loads, attaches or changes settings.
+_LEGAL = {"SELECT", "CREATE", "INSERT", "UPDATE", "DELETE", "MERGE_INTO", "DROP", "ALTER"}
+_WRAPPERS = {"EXPLAIN", "MULTI"}  # MULTI is a PIVOT; either may hold a COPY
+_LOST = re.compile(r'"([^"]+)/\*\*/\*\.parquet"')
+_WRITING = re.compile(r"\b(copy|export)\b", re.IGNORECASE)
 
 
 def query(
@@ -33,6 +42,7 @@ def query(
 
     Views: ``facet_<j>`` (with ``cluster_name``), ``images``, ``clusters`` (with ``name`` and ``note``), ``batches``,
     ``lineage`` and ``quarantine``. Names come from ``names/<experiment>.csv`` below ``root``, if that is a folder.
+    Other files, extensions, settings and the network are closed to it.
 
     Args:
         experiment: e.g. ``"digits"``.
@@ -42,23 +52,46 @@ def query(
         engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
 
     Raises:
-        ConfigError: the statement is no valid SQL over these views.
+        ConfigError: the statement is no valid SQL over these views, or the experiment's name is no name.
         DataError: there is no such experiment or version, or a file is missing or damaged.
         ResourceError: the statement needs more memory or disk than there is.
     """
+    check_experiment_name(experiment)
     base = find_root(experiment) if root is None else root
     names = Path(base) / "names" / f"{experiment}.csv"
 
     def run(snapshot: Snapshot) -> pa.Table:
-        with _readable_errors(snapshot), connect() as database:
+        # Rows that exceed the memory go to a folder that is gone afterwards, wherever the caller stands.
+        with (
+            tempfile.TemporaryDirectory(prefix="facets-query-", ignore_cleanup_errors=True) as overflow,
+            _readable_errors(snapshot, overflow),
+            connect(temp_directory=overflow) as database,
+        ):
+            _require_reading(database, sql)
             _create_views(database, snapshot, names, sql)
             result = database.sql(sql)
             return pa.table({}) if result is None else result.to_arrow_table()
 
-    if not sql.strip():
-        raise ConfigError("a query must be a SQL statement, got an empty text; write one, such as FROM clusters")
     found = with_snapshot(experiment, base, version, run)
     return found.to_pandas() if engine == "pandas" else found
+
+
+def _require_reading(database: "duckdb.DuckDBPyConnection", sql: str) -> None:
+    statements = database.extract_statements(sql)
+    if not statements:
+        raise ConfigError(f"a query must be a SQL statement, got {_shown(sql)}; write one, such as FROM clusters")
+    for statement in statements:
+        kind = statement.type.name
+        if kind not in _LEGAL and (kind not in _WRAPPERS or _WRITING.search(statement.query)):
+            raise ConfigError(
+                f"a query reads tables and changes nothing outside, got {_shown(statement.query)}; "
+                "ask for rows, and write them to a file with facets query … --output FILE"
+            )
+
+
+def _shown(sql: str) -> str:
+    text = " ".join(sql.split())
+    return (repr(text) if len(text) <= 60 else f"{text[:60]!r}…") if text else "an empty text"
 
 
 def _create_views(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, names: Path, sql: str) -> None:
@@ -67,7 +100,10 @@ def _create_views(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, nam
     _create_names(database, load_names(names, load_identity(snapshot.place, snapshot.version).minted_by))
     # A view looks at each of its files when it is made: with many thousands, only what is asked for is worth that.
     mentioned = [table for table in snapshot.tables if re.search(rf"\b{table}\b", sql, re.IGNORECASE)]
-    for table in mentioned or snapshot.tables:
+    tables = mentioned or snapshot.tables
+    parts = [part.file for table in tables for part in snapshot.files(table)]
+    fence(database, [name for part in parts for name in snapshot.place.spellings(part)])
+    for table in tables:
         database.execute(f"CREATE VIEW {table} AS {_view(table, _files_sql(database, snapshot, table))}")
 
 
@@ -98,18 +134,31 @@ def _view(table: str, files: str) -> str:
 
 
 @contextmanager
-def _readable_errors(snapshot: Snapshot) -> Iterator[None]:
+def _readable_errors(snapshot: Snapshot, overflow: str) -> Iterator[None]:
     import duckdb
 
     try:
         yield
-    except (duckdb.IOException, duckdb.HTTPException) as error:
-        raise DataError(
-            f"version {snapshot.version.version} of {snapshot.place.location} must be whole, but {_first_line(error)}; "
-            "run facets check"
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise ResourceError(
+            f"the query needs more memory or disk, got {_first_line(error)}; select fewer columns or rows"
         ) from error
-    except duckdb.OutOfMemoryException as error:
-        raise ResourceError(f"the query needs more memory, got {_first_line(error)}; select fewer columns") from error
+    except (duckdb.IOException, duckdb.HTTPException) as error:
+        if overflow in str(error):
+            raise ResourceError(
+                f"the query needs more disk for what exceeds the memory, but {_first_line(error)}; "
+                "make room, or set TMPDIR to a folder with more"
+            ) from error
+        raise DataError(_not_whole(snapshot, _first_line(error))) from error
+    except duckdb.PermissionException as error:
+        # DuckDB looks for a lost file as for a folder of that name, which is forbidden.
+        lost = _LOST.search(str(error))
+        if lost and lost[1].startswith(snapshot.place.location):
+            raise DataError(_not_whole(snapshot, f"{lost[1]} is missing")) from None
+        raise ConfigError(
+            f"a query reads the tables {', '.join(snapshot.tables)} and nothing else, but {_first_line(error)}; "
+            "leave that out"
+        ) from None
     except duckdb.Error as error:
         raise ConfigError(
             f"a query must be SQL over the tables {', '.join(snapshot.tables)}, but {_first_line(error)}; "
@@ -117,7 +166,13 @@ def _readable_errors(snapshot: Snapshot) -> Iterator[None]:
         ) from None
 
 
-def _first_line(error: Exception) -> str:
-    """Return a message without DuckDB's excerpt of the statement."""
+def _not_whole(snapshot: Snapshot, reason: str) -> str:
+    version = f"version {snapshot.version.version} of {snapshot.place.location}"
+    return f"{version} must be whole, but {reason}; run facets check"
+
+
+def _first_line(error: BaseException) -> str:
+    """Return a message without DuckDB's excerpt of the statement and advice about settings."""
     text, _, _ = str(error).partition("\nLINE ")
+    text, _, _ = text.partition("\n\nPossible solutions")
     return " ".join(text.split()).removesuffix(".").removesuffix(";")

@@ -62,6 +62,39 @@ def test_query_prints_columns_or_json(facets: Facets, inside_template: Repositor
     assert rows[1] == {"facet": 1, "n": 3, "half": 0.5, "word": "a"}
 
 
+def test_query_writes_all_rows_into_a_file(facets: Facets, inside_template: Repository, tmp_path: Path) -> None:
+    path = tmp_path / "facet_0.csv"
+    assert facets("query", EXPERIMENT, "from facet_0", "--output", str(path)).out == f"{path}: 120 rows\n"
+    assert len(path.read_text().splitlines()) == 121
+    told = json.loads(facets("query", EXPERIMENT, "from facet_0", "--output", str(path), "--json").out)
+    assert told == {"file": str(path), "rows": 120}
+    manifest = Path("published", EXPERIMENT, "manifest.json")
+    before = manifest.read_bytes()
+    (tmp_path / "linked.json").symlink_to(manifest.absolute())
+    for place in (
+        str(manifest),
+        str(tmp_path / "linked.json"),
+        "names/tiny.csv",
+        ".dvc/x.csv",
+        "pipeline/../data/x.csv",
+    ):
+        refused = facets("query", EXPERIMENT, "select 1", "--output", place)
+        assert refused.code == 2
+        assert "an export must not lie in " in refused.err
+        assert refused.err.count("\n") == 1
+    assert manifest.read_bytes() == before
+    assert not Path("data/x.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["query", "status", "check", "ingest", "rebuild", "report", "batches", "remove"])
+def test_a_path_is_no_experiment(facets: Facets, inside_template: Repository, command: str) -> None:
+    more = {"query": ["select 1"], "ingest": ["data/own"], "remove": ["--batch", "b-0123456789ab"]}.get(command, [])
+    shown = facets(command, "../tiny", *more)
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith("facets: experiment: a name is lower-case letters, digits and _")
+    assert shown.err.count("\n") == 1
+
+
 def test_query_cuts_long_results_for_people_and_not_for_machines(facets: Facets, inside_template: Repository) -> None:
     sql = "select image_id from images"
     lines = facets("query", EXPERIMENT, sql, "--rows", "3").out.splitlines()

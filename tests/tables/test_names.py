@@ -55,3 +55,12 @@ def test_a_short_row_and_a_spreadsheet_mark_do_no_harm(tmp_path):
     path = tmp_path / "toy.csv"
     path.write_text("\ufeffuid,minted_by,name,note\nf0-c000,m-a,zero\n", encoding="utf-8")
     assert load_names(path, MINTED) == {"f0-c000": ("zero", "")}
+
+
+def test_control_characters_that_somebody_wrote_are_named(tmp_path):
+    path = tmp_path / "toy.csv"
+    path.write_text("uid,name,note,minted_by\nf0-c000,ze\x1b[31mro,,m-a\n")
+    with pytest.raises(DataError, match=r"without control characters, got .*\\x1b"):
+        load_names(path, MINTED)
+    path.write_text('uid,name,note,minted_by\nf0-c000,zero,"two\nlines\tlong",m-a\n')
+    assert load_names(path, MINTED) == {"f0-c000": ("zero", "two lines long")}

@@ -1,0 +1,103 @@
+"""Rows as a file for other programs: CSV, Parquet or JSON."""
+
+import json
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigError
+from pipeline.storage import atomic_file
+from pipeline.tables.formula import as_text
+
+
+def check_export(output: Path) -> None:
+    """Refuse a file that :func:`write_export` could not write, before anything is asked.
+
+    Raises:
+        ConfigError: it has another suffix than ``.csv``, ``.parquet`` or ``.json``, or is a folder.
+    """
+    if output.suffix not in _WRITERS:
+        raise ConfigError(
+            f"an export ends in {', '.join(_WRITERS)}, got {output.name!r}; give it one of these suffixes"
+        )
+    if output.is_dir():
+        raise ConfigError(f"an export is a file, got the folder {output}; add a file name")
+
+
+def write_export(rows: pa.Table, output: Path) -> None:
+    """Write rows into a file whose suffix tells its form; one that is there is replaced as a whole.
+
+    Text in a CSV that a spreadsheet would run as a formula gets an apostrophe in front; what a CSV has no form for,
+    such as lists, becomes JSON. A ``.json`` is a list of objects.
+
+    Raises:
+        ConfigError: as :func:`check_export`, or there are no columns, or one that the form cannot hold.
+        ResourceError: the file cannot be written.
+    """
+    check_export(output)
+    if not rows.column_names:
+        raise ConfigError("an export needs a statement that gives rows, got one without; end it with a SELECT")
+    with atomic_file(output) as temporary:
+        try:
+            _WRITERS[output.suffix](rows, temporary)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"a {output.suffix} file must be able to hold the columns, but {reason}; cast the column to VARCHAR"
+            ) from None
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: times as text, what is not finite as null, DuckDB's wide sums as numbers."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, Decimal):
+        value = int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else str(value)
+
+
+def _write_csv(rows: pa.Table, path: Path) -> None:
+    from pyarrow import csv
+
+    columns = [
+        column if _is_simple(column.type) else pa.array(map(_cell, column.to_pylist()), pa.string())
+        for column in rows.columns
+    ]
+    csv.write_csv(pa.table(columns, names=rows.column_names), path)
+
+
+def _is_simple(kind: pa.DataType) -> bool:
+    """Tell whether a column goes into a CSV as it is: a number, a time, a truth value."""
+    return pa.types.is_decimal(kind) or (pa.types.is_primitive(kind) and not pa.types.is_interval(kind))
+
+
+def _cell(value: Any) -> str | None:
+    if value is None:
+        return None
+    found = plain(value)
+    return as_text(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
+
+
+def _write_json(rows: pa.Table, path: Path) -> None:
+    objects = (json.dumps(plain(row), ensure_ascii=False) for block in rows.to_batches() for row in block.to_pylist())
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for n, text in enumerate(objects):
+            file.write(f"{',' if n else ''}\n{text}")
+        file.write("\n]\n")
+
+
+_WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
+    ".csv": _write_csv,
+    ".parquet": pq.write_table,
+    ".json": _write_json,
+}
