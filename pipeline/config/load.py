@@ -15,7 +15,7 @@ except ImportError:
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.errors import ConfigError
-from pipeline.layout import check_experiment_name
+from pipeline.naming import check_experiment_name
 
 
 @dataclass(frozen=True)

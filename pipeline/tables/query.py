@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.layout import check_experiment_name
+from pipeline.naming import check_experiment_name
 from pipeline.tables.place import Place
 from pipeline.tables.schema import facet_table, table_schema
 from pipeline.tables.versions import PartFile, Version, current_version, load_entries, load_version

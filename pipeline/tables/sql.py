@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.errors import ConfigError, DataError, ResourceError
-from pipeline.layout import check_experiment_name
+from pipeline.naming import check_experiment_name
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import connect, fence, parquet
 from pipeline.tables.names import load_names
