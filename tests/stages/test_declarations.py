@@ -13,7 +13,7 @@ from tests.repository import PROJECT, Repository
 
 DAG: dict[str, Any] = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 
-NO_RESULTS = {"config", "errors", "layout", "memory", "progress", "shapes", "supervision", "text"}
+NO_RESULTS = {"config", "errors", "layout", "memory", "naming", "progress", "shapes", "supervision", "text"}
 """Leaves that cannot alter an output: parameters arrive as declared values; others are words, paths, types, buffers,
 who ends with whom."""
 
