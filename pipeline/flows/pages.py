@@ -1,18 +1,32 @@
 """The pages of the experiments over HTTP: browsers follow no link from Prefect's pages to a file."""
 
+import os
 import shutil
+import socket
+import stat
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from pipeline.errors import ResourceError
+from pipeline.flows.guard import HEADERS, WRONG_NAME, is_own_name
 from pipeline.flows.vital import VitalThreads
 from pipeline.layout import Layout
 
 PAGES = "FACETS_PAGES"
 """Environment variable with the address below which the processes of runs find the pages."""
+
+# A page holds all that it shows; the same rule stands in the page, for those who open it as a file.
+_CONTENT = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_SILENT_SECONDS = 20.0
+_AT_ONCE = 32
 
 
 @contextmanager
@@ -26,24 +40,28 @@ def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, v
     """
     pages = {f"/{experiment}": Layout(root, experiment).published / "report.html" for experiment in experiments}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Handler):
         def do_GET(self) -> None:
-            page = pages.get(self.path)
-            if page is None or not page.exists():
+            if not is_own_name(self.headers.get("Host"), host):
+                self.send_error(HTTPStatus.MISDIRECTED_REQUEST, WRONG_NAME)
+                return
+            try:
+                file = _open_page(pages[self.path])
+            except (KeyError, OSError):
                 self.send_error(HTTPStatus.NOT_FOUND, f"there is {', '.join(pages)}")
                 return
-            with page.open("rb") as file:
+            with file:
                 self.send_response(HTTPStatus.OK)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Length", str(page.stat().st_size))
+                self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
                 self.end_headers()
-                shutil.copyfileobj(file, self.wfile)
+                if self.command == "GET":
+                    shutil.copyfileobj(file, self.wfile)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the service's output is for what goes wrong."""
+        do_HEAD = do_GET
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), Handler)
     except OSError as error:
         raise ResourceError(
             f"the pages need port {port} on {host}, one above that of Prefect, but: {error.strerror}; choose another "
@@ -53,3 +71,59 @@ def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, v
         vital.start("the server of the pages", server.serve_forever)
         yield f"http://{host}:{port}"
         server.shutdown()
+
+
+def _open_page(path: Path) -> BinaryIO:
+    """Open a page; a link, a pipe or a folder in its place is none.
+
+    Raises:
+        OSError: there is no page.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return os.fdopen(descriptor, "rb")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = "facets", ""
+    timeout = _SILENT_SECONDS
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Security-Policy", _CONTENT)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the service's output is for what goes wrong."""
+
+
+class _Server(ThreadingHTTPServer):
+    """Ends the oldest of too many connections, so that no number of slow or idle clients keeps another one out."""
+
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._connections: dict[Any, None] = {}  # the oldest first
+        self._change = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._change:
+            self._connections[request] = None
+            oldest = next(iter(self._connections)) if len(self._connections) > _AT_ONCE else None
+            self._connections.pop(oldest, None)
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread wakes up and closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._change:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away or were too slow."""

@@ -129,6 +129,14 @@ class Service:
         assert response.is_success, (path, response.text)
         return response.json() if response.content else None
 
+    def read(self, path: str) -> Any:
+        """Get something from the Prefect API."""
+        return self._client.get(f"{self.api}{path}").raise_for_status().json()
+
+    def change(self, path: str, **body: Any) -> None:
+        """Change something through the Prefect API."""
+        self._client.patch(f"{self.api}{path}", json=body).raise_for_status()
+
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment, as the button on its page does, and return the run's id."""
         if flow not in self._deployments:
