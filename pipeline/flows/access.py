@@ -5,10 +5,13 @@ import secrets
 from pathlib import Path
 from typing import TextIO
 
+import httpx
+
 from pipeline.errors import ResourceError
 
 _USER = "facets"
 _FEWEST_LETTERS = 8
+_SECONDS = 10.0
 _DATABASE = "prefect.db"
 
 
@@ -55,6 +58,35 @@ def read_secret(root: Path) -> str:
             "not; delete it, and the next start makes a new one"
         )
     return secret
+
+
+def require_access(url: str, secret: str | None) -> str | None:
+    """Ask a server that somebody else runs whether it lets this process in.
+
+    Args:
+        url: of its API.
+        secret: what this process has, ``user:password``.
+
+    Returns:
+        What is to be said about the server: it lets everybody in. A server that is away is waited for elsewhere.
+
+    Raises:
+        ResourceError: it wants another secret.
+    """
+    address = f"{url}/admin/version"
+    user, _, password = (secret or "").partition(":")
+    try:
+        if httpx.get(address, timeout=_SECONDS).is_success:
+            return f"the Prefect server at {url} lets everybody in, who can run commands as this user: see the runbook"
+        answer = httpx.get(address, auth=(user, password), timeout=_SECONDS)
+    except httpx.HTTPError:
+        return None
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise ResourceError(
+            f"the Prefect server at {url} wants another secret than PREFECT_API_AUTH_STRING, which is "
+            f"{'set' if secret else 'not set'}; set it to the server's line user:password"
+        )
+    return None
 
 
 def make_private(folder: Path) -> None:

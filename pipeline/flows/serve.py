@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,11 +13,11 @@ from uuid import UUID
 from prefect.context import refresh_global_settings_context
 from prefect.runner import Runner
 from prefect.runner import runner as runner_module
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
 from pipeline.config import load_params
 from pipeline.errors import ResourceError
-from pipeline.flows.access import own_secret, secret_file
+from pipeline.flows.access import own_secret, require_access, secret_file
 from pipeline.flows.alert import register_alert
 from pipeline.flows.deployments import deployments_of
 from pipeline.flows.lost import close_lost_runs
@@ -76,7 +77,7 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
     Raises:
         ConfigError: params.yaml breaks a rule.
         BusyError: another process serves this repository.
-        ResourceError: the server does not start or does not stay alive, or a port is taken.
+        ResourceError: the server does not start, does not stay alive, or wants another secret; or a port is taken.
         PipelineError: a part of the service has ended; nothing is served half, the caller starts it again.
     """
     params = load_params(root)
@@ -93,6 +94,10 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
             log_in = f" (log in with the line in {secret_file(root)})"
             # For all threads, that of the poller included.
             refresh_global_settings_context()
+        elif not PREFECT_API_KEY.value() and (
+            warning := require_access(PREFECT_API_URL.value(), PREFECT_API_AUTH_STRING.value())
+        ):
+            print(f"facets: {warning}", file=sys.stderr)
         if alert_url:
             register_alert(alert_url)
         # Schedules stay as they are while the service is down: the next start finds them.

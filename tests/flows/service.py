@@ -93,7 +93,8 @@ class Service:
         self._client.close()
         self._client = httpx.Client(timeout=60, limits=_ANEW, auth=(user, password))
         answer = self._client.get(f"{self.api}/csrf-token", params={"client": _CSRF_CLIENT})
-        self._client.headers = {"Prefect-Csrf-Client": _CSRF_CLIENT, "Prefect-Csrf-Token": answer.json()["token"]}
+        self.csrf_headers = {"Prefect-Csrf-Client": _CSRF_CLIENT, "Prefect-Csrf-Token": answer.json()["token"]}
+        self._client.headers.update(self.csrf_headers)
 
     def is_alive(self) -> bool:
         """Tell whether the service runs."""
