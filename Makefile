@@ -24,11 +24,12 @@ test: .venv/.ready ## run the test suite with coverage (about 6 minutes on 2 cor
 soak: .venv/.ready ## run the long tests: kills, full disks, a simulated month; results in benchmarks/results/
 	@$(BIN)/python -m pytest -m soak --timeout=0
 
-lint: .venv/.ready ## check format, style, types and layers
+lint: .venv/.ready ## check format, style, types, layers, and the lock against known advisories
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.audit
 
 bench: .venv/.ready ## measure every step against its floor; results in benchmarks/results/
 	@$(BIN)/python -m benchmarks

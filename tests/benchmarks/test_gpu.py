@@ -53,7 +53,7 @@ def test_every_run_ends_also_after_being_stopped(only):
     raw = PROJECT / "data" / "raw" / only
     if only != "shapes3d" and not raw.exists():
         if not (SHARED / only).is_dir():
-            pytest.skip(f"the real images are not at {SHARED / only}")
+            pytest.skip(f"no real images: put them at {SHARED / only}")
         raw.parent.mkdir(parents=True, exist_ok=True)
         raw.symlink_to(SHARED / only)
     command = [sys.executable, "-m", "benchmarks.gpu", "--only", only]

@@ -207,7 +207,7 @@ def test_fuzzed_files_give_an_error_or_the_right_pixels(tmp_path: Path, data: st
     assert idx_bytes(found) == plain
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real files are not at ../shared/data/mnist")
+@pytest.mark.skipif(not REAL.exists(), reason="no real files: put them at ../shared/data/mnist")
 def test_the_real_test_images_agree_with_torchvision(tmp_path: Path) -> None:
     from torchvision.datasets.mnist import read_image_file
 

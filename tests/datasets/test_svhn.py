@@ -159,7 +159,7 @@ def test_fuzzed_files_give_an_error_or_images(tmp_path: Path, mats: dict[bool, b
     assert ((file.digits >= 0) & (file.digits <= 9)).all()
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real images are not at ../shared/data/svhn")
+@pytest.mark.skipif(not REAL.exists(), reason="no real images: put them at ../shared/data/svhn")
 def test_real_images_become_stores(tmp_path: Path) -> None:
     layout, params = Layout(tmp_path, "svhn"), preprocess(source="svhn", test_fraction=0.2)
     (layout.raw / "svhn").mkdir(parents=True)

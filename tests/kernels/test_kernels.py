@@ -14,7 +14,9 @@ from pipeline import kernels
 
 CASES = Path(__file__).parent / "cases.py"
 
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has no package for this platform")
+needs_triton = pytest.mark.skipif(
+    find_spec("triton") is None, reason="no Triton, which has no package for this platform: run them on Linux"
+)
 
 
 @needs_triton

@@ -64,7 +64,7 @@ def mnist(tmp_path: Path) -> Tiny:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.skipif(not REAL.exists(), reason="the real files are not at ../shared/data/mnist")
+@pytest.mark.skipif(not REAL.exists(), reason="no real files: put them at ../shared/data/mnist")
 def test_shifted_batches_stand_out(mnist: Tiny, tmp_path: Path) -> None:
     fresh = train_images()[50_000:].reshape(N_BATCHES, N_IMAGES, 28, 28)
     generator = np.random.default_rng(0)

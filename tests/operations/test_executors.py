@@ -18,7 +18,7 @@ SLOW_TO_IMPORT = pytest.mark.xdist_group("dask")
 
 @pytest.fixture(scope="session")
 def distributed() -> Any:
-    return pytest.importorskip("distributed", reason="the extra dask is not installed")
+    return pytest.importorskip("distributed", reason="no Dask: install the extra dask")
 
 
 @pytest.mark.parametrize(("n_shards", "n_images"), [(1, 10**9), (1000, 1000)])

@@ -55,7 +55,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
     options = ("-t", "tmpfs", "-o", f"size={MIB}m", "tmpfs")
     mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
     if mounted.returncode:
-        pytest.skip("a small file system in memory can be mounted by root only, and not in every container")
+        pytest.skip("no small file system in memory: run them as root where mounting is allowed")
     try:
         yield SmallDisk(folder)
     finally:

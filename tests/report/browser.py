@@ -120,7 +120,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
     """Start a Chromium with an empty profile."""
     program, driver_program = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver_program is None:
-        pytest.skip("Chromium and ChromeDriver are not installed (Debian: chromium, chromium-driver)")
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):

@@ -35,7 +35,7 @@ def test_real_images_become_tables(tmp_path: Path, experiment: str) -> None:
     name = experiment.removesuffix("_fast")
     source = SHARED / name
     if not source.is_dir():
-        pytest.skip(f"the real images are not at {source}")
+        pytest.skip(f"no real images: put them at {source}")
     repository = Repository.create(tmp_path / "repository")
     (repository.root / "data" / "raw").mkdir()
     (repository.root / "data" / "raw" / name).symlink_to(source)

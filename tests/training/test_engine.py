@@ -19,7 +19,7 @@ from tests import oracles
 from tests.model.builders import FAMILIES, TINY
 from tests.training.builders import TRAIN, assert_same_state, phase, started_model, training_images, uint8_images
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run them on a machine with one")
 
 
 def make_engine(params=TINY, seeds=(0,), train=TRAIN, dtype=torch.float64, images=None):

@@ -14,7 +14,7 @@ from tests.training.builders import TRAIN, started_model, uint8_images
 
 N_STEPS, BATCH = 4, 6
 SMOOTH = replace(TINY, activation="elu")  # no unit is dead for all images
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run them on a machine with one")
 
 
 class Setting:
