@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from pipeline.flows.pages import served_pages
+from pipeline.flows.vital import VitalThreads
 from tests.flows.service import wait_until
 
 PAGE = b"<!doctype html><title>a page</title>"
@@ -30,7 +31,7 @@ def port(page: Path) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    with served_pages(page.parents[2], ["tiny"], "127.0.0.1", free):
+    with served_pages(page.parents[2], ["tiny"], "127.0.0.1", free, VitalThreads()):
         yield free
 
 
