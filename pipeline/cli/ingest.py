@@ -60,4 +60,5 @@ def _describe(result: "IngestResult") -> str:
         scores = ", ".join(f"facet {facet}: {score:.1f}" for facet, score in enumerate(result.drift or ()))
         lines.append(f"  drifted      these images differ from those of the training (score {scores})")
     lines += [f"  completed    {batch_id}, which an earlier run had left" for batch_id in result.completed]
+    lines += [f"  failed       {fault}; the rows are in" for fault in result.faults]
     return "\n".join(lines)

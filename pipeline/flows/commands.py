@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from pipeline.errors import DataError, PipelineError, ResourceError
+from pipeline.errors import PipelineError, ResourceError
 from pipeline.operations.process_group import ProcessGroup
 from pipeline.supervision import supervised
 
@@ -22,6 +22,10 @@ TAIL_LINES = 50
 _SECONDS_BETWEEN_LINES = 0.5
 _MAX_BYTES = 4 * 2**20
 _COMMAND = "from pipeline.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
+
+
+class CommandCrashed(ResourceError):
+    """A command ended otherwise than it meant to: killed, or with a traceback."""
 
 
 class LineLog:
@@ -67,7 +71,8 @@ def run_facets(root: Path, arguments: Sequence[str], log: LineLog) -> Any:
 
     Raises:
         PipelineError: the command failed deliberately; of the same class, with its message.
-        ResourceError: it crashed; the message repeats its last lines.
+        CommandCrashed: the message repeats its last lines.
+        ResourceError: it did its work, but did not say what.
     """
     environment = {**os.environ, **supervised(), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", _COMMAND, *arguments, "--json"]
@@ -78,7 +83,7 @@ def run_facets(root: Path, arguments: Sequence[str], log: LineLog) -> Any:
     for line in reversed(log.tail):
         if line.startswith(("{", "[")):
             return json.loads(line)
-    raise DataError(f"facets {' '.join(arguments)} must print JSON, got {list(log.tail)[-3:]}; run it by hand")
+    raise ResourceError(f"facets {' '.join(arguments)} must print JSON, got {list(log.tail)[-3:]}; run it by hand")
 
 
 def _failure(arguments: Sequence[str], code: int, log: LineLog) -> PipelineError:
@@ -87,7 +92,7 @@ def _failure(arguments: Sequence[str], code: int, log: LineLog) -> PipelineError
     if own and kind:
         return kind(own.removeprefix("facets: "))
     tail = "\n".join(log.tail)
-    return ResourceError(
+    return CommandCrashed(
         f"facets {' '.join(arguments)} must end with exit code 0, got {code}; its last lines follow, all of them are "
         f"in {log.path}\n{tail}"
     )

@@ -1,24 +1,35 @@
 """Flow ``ingest``: one delivery of the inbox becomes rows, then moves to ``done/`` or ``rejected/``."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from pipeline.errors import BusyError, DataError, ResourceError
+from pipeline.config import load_params
+from pipeline.errors import BusyError, DataError, PipelineError, ResourceError
 from pipeline.flows.artifacts import show_batch
-from pipeline.flows.commands import LineLog, run_facets
+from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
 from pipeline.flows.environment import repository_root
 from pipeline.layout import Layout
-from pipeline.operations.inbox import finish_delivery, require_delivery
+from pipeline.operations.deliveries import (
+    MOST_CRASHES,
+    finish_delivery,
+    may_be_delivery,
+    note_trouble,
+    require_delivery,
+)
 
 _READ = "read already, by another run"
 
 
 def _may_pass(_task: Any, _run: Any, state: State) -> bool:
-    return isinstance(state.result(raise_on_failure=False), BusyError | ResourceError)
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BusyError | ResourceError) and not isinstance(error, CommandCrashed)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=20, retry_condition_fn=_may_pass)
@@ -37,18 +48,54 @@ def ingest(experiment: str, delivery: str) -> State:
         experiment: its name.
         delivery: name of a folder or file in its inbox.
     """
-    layout = Layout(repository_root(), experiment)
-    path = layout.inbox / delivery
-    if not path.exists():
+    root = repository_root()
+    load_params(root).experiment(experiment)
+    layout = Layout(root, experiment)
+    if may_be_delivery(delivery) and not os.path.lexists(layout.inbox / delivery):
         return Completed(message=_READ)
+    path = require_delivery(layout, delivery)
     try:
         result = read_delivery(experiment, delivery)
-    except DataError as error:
-        if not path.exists():
-            return Completed(message=_READ)
-        target = finish_delivery(layout, path, [str(error)])
-        return Completed(message=f"rejected, see {target.name}.reason.txt")
-    finish_delivery(layout, path)
-    show_batch(layout, delivery, result)
+    except PipelineError as error:
+        reasons = _reasons_to_reject(layout, path, error)
+        if not reasons:
+            raise
+        return _reject(layout, path, reasons)
+    return _finish(layout, path, result)
+
+
+def _reasons_to_reject(layout: Layout, path: Path, error: PipelineError) -> list[str]:
+    """Return why a delivery cannot be used; nothing where something else than the delivery is at fault."""
+    if isinstance(error, DataError):
+        return [str(error)]
+    crashed = isinstance(error, CommandCrashed)
+    trouble = note_trouble(layout, path, str(error), crashed=crashed)
+    if crashed and trouble.crashes >= MOST_CRASHES:
+        advice = "divide it, or look for the file that does so"
+        return [f"reading it ended a process by force {trouble.crashes} times; {advice}", str(error)]
+    return []
+
+
+def _reject(layout: Layout, path: Path, reasons: list[str]) -> State:
+    if not os.path.lexists(path):
+        return Completed(message=_READ)
+    target = finish_delivery(layout, path, reasons)
+    return Completed(message=f"rejected, see {target.name}.reason.txt")
+
+
+def _finish(layout: Layout, path: Path, result: dict[str, Any]) -> State:
+    """Put a delivery away whose rows are in: what fails from here on must not make anybody believe otherwise."""
     counts = f"{result['n_images']} new images, {result['duplicates']} duplicates"
-    return Completed(message=f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}")
+    done = f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}"
+    try:
+        finish_delivery(layout, path)
+    except DataError:
+        pass  # somebody else has moved it
+    except ResourceError as error:
+        note_trouble(layout, path, f"its images are in ({done}), but {error}")
+        raise ResourceError(f"the images are in ({done}), but {error}") from error
+    try:
+        show_batch(layout, path.name, result)
+    except Exception as error:  # noqa: BLE001 - the server may be away; the tables have what it would have shown
+        get_run_logger().warning("the images are in, but not shown on Prefect's pages: %s", error)
+    return Completed(message="; ".join([done, *result["faults"]]))

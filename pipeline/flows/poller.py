@@ -1,22 +1,28 @@
 """Looks into the inboxes and asks for one flow run per complete delivery; an empty inbox costs no run."""
 
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from pipeline.config import Params
 from pipeline.layout import Layout
+from pipeline.operations.deliveries import note_trouble
 from pipeline.operations.inbox import InboxWatch
+from pipeline.text import printable
 
-_FIRST_RETRY_SECONDS = 30.0
+_FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0
 
 _AT_ONCE = 2
@@ -27,7 +33,7 @@ _AT_ONCE = 2
 class _Request:
     """A delivery that a run was asked for."""
 
-    run_id: UUID
+    run_id: UUID | None
     n_tries: int
     again_at: float
     is_over: bool = False
@@ -62,30 +68,36 @@ class InboxPoller:
             try:
                 self.poll(time.monotonic())
             except Exception as error:  # noqa: BLE001 - the service must outlive whatever the server or a disk does
-                logger.warning("looking into the inboxes failed (%s: %s); trying again", type(error).__name__, error)
+                logger.warning("the inboxes cannot be watched (%s: %s); trying again", type(error).__name__, error)
 
     def poll(self, now: float) -> list[Path]:
-        """Look once and return the deliveries for which a run was asked."""
+        """Look once and return the deliveries for which a run was asked; a fault of one keeps no other waiting."""
         asked: list[Path] = []
         for experiment, watch in self._watches.items():
-            ready = watch.complete(now)
-            self._look_at_runs(watch.layout.inbox)
-            n_working = sum(not self._requests[path].is_over for path in ready if path in self._requests)
-            due = [path for path in ready if self._is_due(path, now)]
-            for delivery in due[: max(0, _AT_ONCE - n_working)]:
-                self._ask(experiment, delivery, now)
-                asked.append(delivery)
+            with _going_on(f"looking into the inbox of {experiment}"):
+                ready = watch.complete(now)
+                self._look_at_runs(watch.layout)
+                n_working = sum(not self._requests[path].is_over for path in ready if path in self._requests)
+                due = [path for path in ready if self._is_due(path, now)]
+                due.sort(key=lambda path: path in self._requests)  # those that were never tried first
+                while due and n_working < _AT_ONCE:
+                    delivery = due.pop(0)
+                    with _going_on(f"asking for {delivery.name}"):
+                        self._ask(experiment, delivery, now)
+                        asked.append(delivery)
+                        n_working += 1
         return asked
 
-    def _look_at_runs(self, inbox: Path) -> None:
+    def _look_at_runs(self, layout: Layout) -> None:
         """Learn which runs have ended, and forget deliveries that are gone."""
         for path, request in list(self._requests.items()):
-            if path.parent == inbox and not path.exists():
+            if path.parent == layout.inbox and not os.path.lexists(path):
                 del self._requests[path]
-            elif path.parent == inbox and not request.is_over:
-                with get_client(sync_client=True) as client:
-                    state = client.read_flow_run(request.run_id).state
+            elif path.parent == layout.inbox and not request.is_over:
+                state = None if request.run_id is None else _state_of(request.run_id)
                 request.is_over = state is None or state.is_final()
+                if state is not None and state.is_crashed():
+                    note_trouble(layout, path, f"its run crashed: {state.message}")
 
     def _is_due(self, delivery: Path, now: float) -> bool:
         request = self._requests.get(delivery)
@@ -94,6 +106,7 @@ class InboxPoller:
     def _ask(self, experiment: str, delivery: Path, now: float) -> None:
         known = self._requests.get(delivery)
         n_tries = 0 if known is None else known.n_tries + 1
+        self._requests[delivery] = _Request(None, n_tries, now + _FIRST_RETRY_SECONDS, is_over=True)  # if asking fails
         while True:
             run: Any = run_deployment(
                 f"ingest/{experiment}",
@@ -109,3 +122,22 @@ class InboxPoller:
             n_tries += 1
         wait = min(_FIRST_RETRY_SECONDS * 2**n_tries, _LONGEST_RETRY_SECONDS)
         self._requests[delivery] = _Request(run.id, n_tries, now + wait)
+
+
+def _state_of(run_id: UUID) -> State | None:
+    """Return the state of a run; None where the server has forgotten it."""
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_flow_run(run_id).state
+        except ObjectNotFound:
+            return None
+
+
+@contextmanager
+def _going_on(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - what is wrong with one must not keep the others waiting
+        get_logger("facets.inbox").warning(
+            "%s failed (%s); trying again", printable(doing), printable(f"{type(error).__name__}: {error}")
+        )

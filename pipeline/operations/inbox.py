@@ -1,28 +1,45 @@
-"""The drop folder ``data/inbox/<exp>/``: which deliveries are complete, and where they go when they are done.
+"""Watching the drop folder ``data/inbox/<exp>/``: which deliveries are complete.
 
 Every folder and every array file in it is a delivery; loose image files make one together. A delivery is complete at
 its marker (``.complete`` in a folder, ``NAME.complete`` beside a file) or once nothing about it has changed for
 ``ingest.quiet_seconds``. Names that start with a dot, or end as browsers and copy programs name unfinished files, are
-not looked at, and a folder that holds such a file is not complete. What was read moves to ``done/``, what could not be
-used to ``rejected/`` with a file that says why.
+not looked at, and a folder that holds such a file is not complete. Links, pipes and the like are rejected at once.
+
+Whatever is wrong with one entry is that entry's: the others are watched, and asked for, as if it were not there.
 """
 
+import errno
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, PipelineError, ResourceError
 from pipeline.layout import Layout
+from pipeline.operations.deliveries import (
+    DONE,
+    MARKER,
+    REJECTED,
+    finish_delivery,
+    is_marked,
+    is_unfinished,
+    may_be_delivery,
+    not_deliverable,
+    note_trouble,
+    rename_plainly,
+)
 
-MARKER = ".complete"
-DONE, REJECTED = "done", "rejected"
+__all__ = ["DONE", "REJECTED", "InboxWatch"]
 
-_UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", "~")
 _ARRAYS = {".npy", ".npz", ".h5", ".hdf5", ".parquet"}
+_DEEPEST = 200
+_PATIENCE = 30.0
+"""Seconds after which loose files that are quiet do not wait any longer for those that still change."""
 
-Signature = tuple[tuple[str, int, int, int], ...]
+Mark = tuple[str, int, int, int]
+Signature = tuple[Mark, ...]
 
 
 @dataclass
@@ -45,112 +62,133 @@ class InboxWatch:
 
         Args:
             now: seconds on a clock that never jumps, such as ``time.monotonic()``.
+
+        Raises:
+            ResourceError: the inbox cannot be read.
         """
-        deliveries, loose = self._entries()
-        seen = {path: self._since(path, _signature(path), now) for path in deliveries}
-        ready = [path for path in deliveries if self._is_ready(path, *seen[path], now)]
-        if loose:
-            seen[self.layout.inbox] = self._since(self.layout.inbox, _signatures(loose), now)
-            if now - seen[self.layout.inbox][1] >= self.quiet_seconds:
-                ready.append(_gather(self.layout.inbox, loose))
-        self._seen = seen
-        return sorted(ready)
-
-    def _entries(self) -> tuple[list[Path], list[Path]]:
-        deliveries: list[Path] = []
+        before, self._seen = self._seen, {}
+        ready: list[Path] = []
         loose: list[Path] = []
-        if self.layout.inbox.is_dir():
-            for path in sorted(self.layout.inbox.iterdir()):
-                if path.name in (DONE, REJECTED) or path.name.startswith(".") or path.name.endswith(MARKER):
-                    continue
-                if _is_unfinished(path.name):
-                    continue
-                is_delivery = path.is_symlink() or path.is_dir() or path.suffix.lower() in _ARRAYS
-                (deliveries if is_delivery else loose).append(path)
-        return deliveries, loose
+        for path, kind in self._entries():
+            signature = _signature(path, kind)
+            known = before.get(path)
+            since = known[1] if known is not None and known[0] == signature else now
+            self._seen[path] = signature, since
+            if not_deliverable(kind):
+                self._reject(path, not_deliverable(kind), now)
+            elif kind == stat.S_IFREG and path.suffix.lower() not in _ARRAYS:
+                loose.append(path)
+            elif self._is_ready(path, now) and (renamed := self._rename(path, kind, now)) is not None:
+                ready.append(renamed)
+        return sorted(ready + self._gather(loose, now))
 
-    def _since(self, path: Path, signature: Signature, now: float) -> tuple[Signature, float]:
-        known = self._seen.get(path)
-        return known if known is not None and known[0] == signature else (signature, now)
-
-    def _is_ready(self, path: Path, signature: Signature, since: float, now: float) -> bool:
-        if _marker(path).exists():
-            return True
-        unfinished = any(_is_unfinished(name) for name, *_ in signature)
-        return bool(signature) and not unfinished and now - since >= self.quiet_seconds
-
-
-def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()) -> Path:
-    """Move a delivery out of the way and return where it lies now.
-
-    Args:
-        layout: of the experiment.
-        delivery: folder or file in the inbox.
-        rejected: why it could not be used, line by line; nothing if it could.
-    """
-    reasons = list(rejected)
-    folder = layout.inbox / (REJECTED if reasons else DONE)
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = folder / f"{stamp}-{delivery.name}"
-    if reasons:
-        # Before the move: a rejected delivery without its reason would be of little use.
-        target.with_name(f"{target.name}.reason.txt").write_text("\n".join(reasons) + "\n", encoding="utf-8")
-    delivery.rename(target)
-    if not target.is_dir():
-        _marker(delivery).unlink(missing_ok=True)
-    return target
-
-
-def require_delivery(layout: Layout, name: str) -> Path:
-    """Return a delivery of the inbox by its name.
-
-    Raises:
-        DataError: it is none of the inbox, not there (any more), or a link.
-    """
-    delivery = layout.inbox / name
-    if delivery.parent != layout.inbox or name in ("", ".", "..", DONE, REJECTED):
-        raise DataError(f"a delivery must lie directly in {layout.inbox}, got {name!r}; move it there")
-    if delivery.is_symlink():
-        raise DataError(f"{delivery} is a link; copy the delivery itself into the inbox")
-    if not delivery.exists():
-        raise DataError(f"{delivery} is missing; it was moved or read already")
-    return delivery
-
-
-def _gather(inbox: Path, loose: list[Path]) -> Path:
-    """Move loose files into a folder of their own, complete as it is."""
-    folder = inbox / f"files-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}"
-    folder.mkdir()
-    for path in loose:
-        path.rename(folder / path.name)
-    (folder / MARKER).touch()
-    return folder
-
-
-def _marker(path: Path) -> Path:
-    return path / MARKER if path.is_dir() else path.with_name(path.name + MARKER)
-
-
-def _is_unfinished(name: str) -> bool:
-    return name.lower().endswith(_UNFINISHED)
-
-
-def _signature(path: Path) -> Signature:
-    """Return names, sizes and times of everything in a delivery."""
-    if path.is_symlink() or not path.is_dir():
-        return _signatures([path])
-    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names if name != MARKER]
-    return _signatures(files)
-
-
-def _signatures(files: Iterable[Path]) -> Signature:
-    found: list[tuple[str, int, int, int]] = []
-    for file in sorted(files):
+    def _entries(self) -> Iterator[tuple[Path, int]]:
         try:
-            stat = file.lstat()
+            names = sorted(os.listdir(self.layout.inbox))  # noqa: PTH208 - names alone are wanted
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ResourceError(
+                f"{self.layout.inbox} must be a folder that can be read, but: {error.strerror}; mend it"
+            ) from error
+        for name in filter(may_be_delivery, names):
+            path = self.layout.inbox / name
+            try:
+                yield path, stat.S_IFMT(path.lstat().st_mode)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                note_trouble(self.layout, path, f"cannot be looked at ({error.strerror}); mend it")
+
+    def _is_quiet(self, path: Path, now: float, seconds: float) -> bool:
+        return now - self._seen[path][1] >= seconds
+
+    def _is_ready(self, path: Path, now: float) -> bool:
+        if is_marked(path):
+            return True
+        signature, _ = self._seen[path]
+        unfinished = any(is_unfinished(name) for name, *_ in signature)
+        return bool(signature) and not unfinished and self._is_quiet(path, now, self.quiet_seconds)
+
+    def _reject(self, path: Path, reason: str, now: float) -> None:
+        if self._is_quiet(path, now, self.quiet_seconds):
+            try:
+                finish_delivery(self.layout, path, [f"{path.name} {reason}"])
+            except DataError:
+                pass  # gone
+            except PipelineError as error:
+                self._note(path, now, str(error))
+
+    def _rename(self, path: Path, kind: int, now: float) -> Path | None:
+        try:
+            renamed = rename_plainly(path)
+        except OSError as error:
+            self._note(path, now, f"cannot be renamed ({error.strerror}); give it another name")
+            return None
+        if renamed != path:
+            self._seen[renamed] = _signature(renamed, kind), self._seen.pop(path)[1]
+        return renamed
+
+    def _note(self, path: Path, now: float, reason: str) -> None:
+        self._seen[path] = self._seen[path][0], now  # it is quiet again only after a while
+        note_trouble(self.layout, path, reason)
+
+    def _gather(self, loose: list[Path], now: float) -> list[Path]:
+        """Move loose files that are complete into a folder of their own, complete as it is."""
+        quiet = [path for path in loose if self._is_quiet(path, now, self.quiet_seconds)]
+        if len(quiet) < len(loose):
+            patience = max(_PATIENCE, self.quiet_seconds)
+            quiet = [path for path in quiet if self._is_quiet(path, now, patience)]
+        if not quiet:
+            return []
+        folder = self.layout.inbox / f"files-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}"
+        folder.mkdir()
+        for path in quiet:
+            try:
+                path.rename(folder / path.name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._note(path, now, f"cannot be moved ({error.strerror}); move it into a folder by hand")
+        if not any(folder.iterdir()):
+            folder.rmdir()
+            return []
+        (folder / MARKER).touch()
+        return [folder]
+
+
+def _signature(path: Path, kind: int) -> Signature:
+    """Return names, sizes and times of everything in a delivery."""
+    if kind != stat.S_IFDIR:
+        return tuple(_marks([path.name], path.parent))
+    found: list[Mark] = []
+    pending = [("", 0)]
+    while pending:
+        below, depth = pending.pop()
+        try:
+            with os.scandir(path / below) as listed:
+                entries = [entry for entry in listed if entry.name != MARKER]
+            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
         except FileNotFoundError:
             continue  # just renamed: the next look will see what became of it
+        except OSError as error:
+            found.append((below or ".", -(error.errno or errno.EIO), 0, 0))
+            continue
+        names = [f"{below}{entry.name}" for entry in entries if entry.name not in folders]
+        found += _marks(names, path)
+        if depth < _DEEPEST:
+            pending += [(f"{below}{name}/", depth + 1) for name in folders]
+    return tuple(sorted(found))
+
+
+def _marks(names: Iterable[str], folder: Path) -> Iterator[Mark]:
+    for name in names:
+        try:
+            status = (folder / name).lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield name, -(error.errno or errno.EIO), 0, 0
+            continue
         # The time of the last change of the inode cannot be set back, as copy programs do with that of the content.
-        found.append((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-    return tuple(found)
+        yield name, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -4,8 +4,9 @@ A run that was killed is completed by the next one: shards that are not publishe
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from pipeline.config.sections import DriftParams, Experiment
 from pipeline.datasets.batch import open_delivery
 from pipeline.datasets.identity import parse_ids
 from pipeline.datasets.known import known_content
+from pipeline.datasets.location import storable
 from pipeline.datasets.prepare import read_id_list
 from pipeline.datasets.shard import ShardResult, write_shard
+from pipeline.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import assigner, model_transform
 from pipeline.operations.drift import measure_drift, read_samples
 from pipeline.operations.locks import batches_lock
-from pipeline.operations.publish import add_batches
+from pipeline.operations.publish import PageError, add_batches
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import draw_thumbnails, recover_shards, shrink_shard, unpublished, update_record
 from pipeline.storage import read_json
@@ -43,6 +46,7 @@ class IngestResult:
         drift: score of each facet; None where too few images came in to tell.
         drifted: whether the batch counts as drifted; likewise.
         completed: batches of killed runs that this one published first.
+        faults: what failed besides; the rows are in all the same, and a later run mends it.
         seconds: from start to queryable rows.
     """
 
@@ -56,6 +60,7 @@ class IngestResult:
     drift: tuple[float, ...] | None
     drifted: bool | None
     completed: tuple[str, ...]
+    faults: tuple[str, ...]
     seconds: float
 
     @property
@@ -74,64 +79,121 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
         wait_seconds: how long to wait for another ingestion or removal.
 
     Raises:
-        PublishError: nothing is published yet that images could join.
-        DataError: there is nothing at ``location``, or it is damaged as a whole.
+        PublishError: nothing is published yet that images could join, or a file of the experiment is damaged.
+        DataError: there is nothing at ``location``, or it is damaged as a whole; nothing else is.
         BusyError: another process changes the batches of this experiment.
         ResourceError: the disk is full; the old version stays, and the same call completes the work later.
     """
     start = time.monotonic()
     history = History(layout.published)
-    history.served()
+    faults: list[str] = []
     with batches_lock(layout, f"ingest {location}", wait_seconds):
-        recover_shards(layout)
-        completed = publish_batches(layout, experiment, unpublished(layout))
+        with _own_files():
+            version = history.served().version
+            recover_shards(layout)
+            completed = _complete(layout, experiment, faults)
         shard = _write_shard(layout, experiment, location)
         if shard.batch_id is not None:
-            publish_batches(layout, experiment, [shard.batch_id])
-    record = {} if shard.batch_id is None else read_json(layout.batches / shard.batch_id / "batch.json")
-    drift = record.get("drift")
+            with _own_files():
+                publish_batches(layout, experiment, [shard.batch_id], faults)
+    drift = None
+    with _afterwards("looking up what became of it", faults):
+        version = history.served().version
+        if shard.batch_id is not None:
+            drift = read_json(layout.batches / shard.batch_id / "batch.json").get("drift")
     result = IngestResult(
         experiment=layout.experiment,
-        source=location,
+        source=storable(location),
         batch_id=shard.batch_id,
-        version=history.served().version,
+        version=version,
         n_images=shard.n_images,
         duplicates=shard.duplicates,
         quarantined=tuple(shard.quarantined),
         drift=None if drift is None else tuple(drift["scores"]),
         drifted=None if drift is None else drift["drifted"],
         completed=tuple(completed),
+        faults=(),
         seconds=round(time.monotonic() - start, 2),
     )
-    log_run(layout.root, "ingest", {**asdict(result), "quarantined": len(result.quarantined)})
-    return result
+    with _afterwards("noting it in runs.jsonl", faults):
+        log_run(layout.root, "ingest", {**asdict(result), "quarantined": len(result.quarantined), "faults": faults})
+    return replace(result, faults=tuple(faults))
 
 
-def publish_batches(layout: Layout, experiment: Experiment, batch_ids: Sequence[str]) -> list[str]:
-    """Publish shards that lie on the disk, and return those that held anything to publish. Holds the batches lock."""
+def publish_batches(
+    layout: Layout, experiment: Experiment, batch_ids: Sequence[str], faults: list[str] | None = None
+) -> list[str]:
+    """Publish shards that lie on the disk, and return those that held anything to publish. Holds the batches lock.
+
+    What readers of the tables do not need, and what fails once they see the rows, is noted in ``faults``.
+    """
+    faults = [] if faults is None else faults
     model = History(layout.published).model_folder()
     assign = assigner(layout)
     ready = [batch_id for batch_id in batch_ids if _drop_unwanted(layout, layout.batches / batch_id)]
     for batch_id, assigned in assign(ready, model).items():
         folder = layout.batches / batch_id
         _measure(folder, assigned, model, experiment.ingest.drift)
-        draw_thumbnails(folder, model)
+        with _afterwards(f"drawing thumbnails of {batch_id}", faults):
+            draw_thumbnails(folder, model)
     if ready:
-        add_batches(layout, ready, assign)
+        try:
+            add_batches(layout, ready, assign)
+        except PageError as error:
+            faults.append(str(error))
     return ready
 
 
+def _complete(layout: Layout, experiment: Experiment, faults: list[str]) -> list[str]:
+    """Publish what killed runs left; one that cannot be published holds up no other, nor what comes in now."""
+    left = unpublished(layout)
+    try:
+        return publish_batches(layout, experiment, left, faults)
+    except (BusyError, ResourceError):
+        raise
+    except PipelineError:
+        completed: list[str] = []
+    for batch_id in left:
+        try:
+            completed += publish_batches(layout, experiment, [batch_id], faults)
+        except (BusyError, ResourceError):
+            raise
+        except PipelineError as error:
+            faults.append(f"batch {batch_id}, which an earlier run had left, cannot be published: {error}")
+    return completed
+
+
 def _write_shard(layout: Layout, experiment: Experiment, location: str) -> ShardResult:
-    removed, _ = parse_ids(read_id_list(layout.removed))
-    published = [Path(path) for path in paths(layout.experiment, "images", root=layout.root)]
+    with _own_files():
+        removed, _ = parse_ids(read_id_list(layout.removed))
+        known = known_content([Path(path) for path in paths(layout.experiment, "images", root=layout.root)])
+        transform = model_transform(History(layout.published).model_folder())
     return write_shard(
         layout,
         open_delivery(layout, experiment.preprocess, location, experiment.ingest.workers),
-        model_transform(History(layout.published).model_folder()),
-        known=known_content(published),
+        transform,
+        known=known,
         removed=removed,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
+
+
+@contextmanager
+def _own_files() -> Iterator[None]:
+    """Tell damage to files of the experiment from damage to what is delivered, which is rejected for it."""
+    try:
+        yield
+    except DataError as error:
+        raise PublishError(str(error)) from error
+
+
+@contextmanager
+def _afterwards(doing: str, faults: list[str]) -> Iterator[None]:
+    """Note a fault instead of raising it: whoever reads that ingesting failed must not believe that no row is in."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rows are worth more
+        faults.append(f"{doing} failed ({' '.join(str(error).split()) or type(error).__name__})")
 
 
 def _drop_unwanted(layout: Layout, folder: Path) -> bool:

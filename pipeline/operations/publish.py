@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import PublishError
+from pipeline.errors import PublishError, ResourceError
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.locks import publish_lock, repository_lock
@@ -17,6 +17,10 @@ from pipeline.tables import History, unhealthy
 
 Published = tuple[int, bool]
 """The version that readers now see, and whether this call made it."""
+
+
+class PageError(ResourceError):
+    """What readers of the tables see has changed, but the page does not show it yet."""
 
 
 def publish(
@@ -68,6 +72,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
 
     Raises:
         PublishError: nothing is published yet, or an image is in already; the old version stays.
+        PageError: the batches are in, but not on the page.
     """
     history, assign = History(layout.published), assign or assigner(layout)
     while True:
@@ -80,7 +85,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
             if before.model_version == model_version:
                 history.add_batches(folders, layout.batches, frozenset(read_id_list(layout.removed)))
                 forget_assignments(layout, model_version, list(folders))
-                refresh_page(layout)
+                _refresh_page(layout)
                 return history.served().version, history.served().version != before.version
 
 
@@ -99,8 +104,20 @@ def withdraw(layout: Layout) -> Published:
         history.withdraw(removed)
         folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
         n_erased = erase_pictures(folders, removed)
-        refresh_page(layout, force=n_erased > 0)
+        _refresh_page(layout, force=n_erased > 0)
         return history.served().version, history.served().version != before.version
+
+
+def _refresh_page(layout: Layout, *, force: bool = False) -> None:
+    try:
+        refresh_page(layout, force=force)
+    except Exception as error:
+        version = History(layout.published).served().version
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PageError(
+            f"version {version} is in service, but its page could not be composed ({reason}); mend that and run "
+            f"facets report {layout.experiment}"
+        ) from error
 
 
 def _require_healthy(history: History, experiment: Experiment, model_version: str) -> None:
@@ -142,6 +159,6 @@ def _serve(
                     reason=reason,
                 )
                 forget_assignments(layout, model_version, list(folders))
-                refresh_page(layout)
+                _refresh_page(layout)
                 version = history.served().version
                 return version, before is None or version != before.version

@@ -1,5 +1,6 @@
 """Ingestion into a published experiment: real images, real model, real tables."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,85 @@ def test_a_new_model_covers_all_batches_and_one_that_came_in_otherwise_gives_way
 
 def _fail(*_: object) -> None:
     raise RuntimeError("killed")
+
+
+# --- whose fault it is ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("refresh_page", DataError("damaged")),
+        ("draw_thumbnails", OSError(28, "No space left on device")),
+        ("log_run", OSError(28, "No space left on device")),
+        ("read_json", KeyError("version")),
+    ],
+)
+def test_once_the_rows_are_in_no_fault_says_otherwise(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    from pipeline.operations import ingest as module
+    from pipeline.operations import publish
+
+    place: Any = publish if step == "refresh_page" else module
+    work = getattr(place, step)
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        if step != "read_json" or tiny.history.served().version == 2:
+            raise error
+        return work(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, step, fail)
+        result = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", new_images(30)))
+    assert (result.n_images, result.version, len(result.faults)) == (30, 2, 1)
+    assert str(error.args[-1]) in result.faults[0]
+    assert len(tiny.image_ids(result.batch_id)) == 30
+    after = ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", new_images(5, seed=9)))
+    assert (after.faults, after.completed) == ((), ())
+    assert str(result.batch_id) in (tiny.layout.published / "report.html").read_text()
+
+
+@pytest.mark.parametrize("damaged", ["removed", "images", "model", "params"])
+def test_damage_to_files_of_the_experiment_is_not_blamed_on_the_delivery(
+    tiny: Tiny, tmp_path: Path, damaged: str
+) -> None:
+    model = tiny.history.model_folder()
+    path = {
+        "removed": tiny.layout.removed,
+        "images": next(tiny.layout.published.glob("parts/**/images.parquet"), None) or tiny.layout.removed,
+        "model": model / "model.json",
+        "params": model / "params.json",
+    }[damaged]
+    path.write_bytes(b"{")
+    with pytest.raises(PublishError):
+        ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", new_images(5)))
+
+
+def test_a_left_batch_that_cannot_be_published_holds_up_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    from pipeline.operations import ingest as module
+
+    for name, seed in (("a", 1), ("b", 2)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "publish_batches", lambda *arguments: _fail() if arguments[2] else [])
+            patch.setattr(module, "unpublished", lambda _: [])
+            with pytest.raises(RuntimeError, match="killed"):
+                ingest(tiny.layout, tiny.params, save(tmp_path / f"{name}.npy", new_images(20, seed=seed)))
+    bad, good = unpublished(tiny.layout)
+    (tiny.layout.batches / bad / "shard.h5").write_bytes(b"no longer")
+    result = ingest(tiny.layout, tiny.params, save(tmp_path / "c.npy", new_images(10, seed=9)))
+    assert (result.n_images, result.completed) == (10, (good,))
+    assert result.faults[0].startswith(f"batch {bad}, which an earlier run had left, cannot be published: ")
+
+
+def test_names_that_are_no_utf8_come_in_and_are_told_apart(tiny: Tiny, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9 \x1b[31m")
+    folder.mkdir()
+    for name, image in zip((b"\xe8.png", b"\xe9.png", b"a\x1b.png"), new_images(3), strict=True):
+        Image.fromarray(image).save(folder / os.fsdecode(name))
+    (folder / os.fsdecode(b"bad\xff.png")).touch()
+    result = ingest(tiny.layout, tiny.params, str(folder))
+    assert (result.n_images, result.quarantined[0][0]) == (3, "bad\\xff.png")
+    images = read(EXPERIMENT, "images", root=tiny.root)
+    assert sorted(images[images["batch_id"] == result.batch_id]["path"]) == ["\\xe8.png", "\\xe9.png", "a\x1b.png"]
+    assert result.faults == ()

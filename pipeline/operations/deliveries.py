@@ -1,0 +1,228 @@
+"""Deliveries of the inbox ``data/inbox/<exp>/``: which may be read and moved, where they go, what hinders them.
+
+Only what :func:`require_delivery` accepts is ever read or moved. What was read moves to ``done/``, what could not be
+used to ``rejected/`` with a file that says why. What keeps a delivery in the inbox is noted under
+``.work/<exp>/inbox/``, one file a delivery: the one place that knows of it, see :func:`troubles`.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import DataError, ResourceError
+from pipeline.layout import Layout
+from pipeline.storage import read_json, write_json
+from pipeline.text import printable
+
+MARKER = ".complete"
+DONE, REJECTED = "done", "rejected"
+MOST_CRASHES = 5
+"""So many times may reading a delivery end a process by force; memory may be short for a while, but not for ever."""
+
+_UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", "~")
+_REASON = ".reason.txt"
+_MOST_NAME = 255  # bytes, on nearly all file systems
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps a delivery in the inbox.
+
+    Attributes:
+        name: of the delivery.
+        since: when it was met first, ISO 8601.
+        tries: how often.
+        crashes: how many of these tries ended a process by force.
+        reason: of the last try.
+    """
+
+    name: str
+    since: str
+    tries: int
+    crashes: int
+    reason: str
+
+
+def may_be_delivery(name: str) -> bool:
+    """Tell whether an entry of this name may be a delivery: it is not hidden, no marker, not named as unfinished."""
+    is_name = name not in ("", DONE, REJECTED) and "/" not in name and "\0" not in name
+    return is_name and not name.startswith(".") and not name.endswith(MARKER) and not is_unfinished(name)
+
+
+def is_unfinished(name: str) -> bool:
+    """Tell whether browsers and copy programs name files so that they have not finished."""
+    return name.lower().endswith(_UNFINISHED)
+
+
+def require_delivery(layout: Layout, name: str) -> Path:
+    """Return a delivery of the inbox by its name.
+
+    Raises:
+        DataError: it cannot be one by its name, is not there (any more), or is neither a folder nor a file.
+    """
+    if not may_be_delivery(name):
+        raise DataError(f"a delivery must lie directly in {layout.inbox}, got {name!r}; move it there")
+    delivery = layout.inbox / name
+    try:
+        kind = stat.S_IFMT(delivery.lstat().st_mode)
+    except FileNotFoundError:
+        raise DataError(f"{delivery} is missing; it was moved or read already") from None
+    except OSError as error:
+        raise DataError(f"{delivery} cannot be looked at ({error.strerror}); deliver it under another name") from None
+    reason = not_deliverable(kind)
+    if reason:
+        raise DataError(f"{delivery} {reason}")
+    return delivery
+
+
+def not_deliverable(kind: int) -> str:
+    """Return why an entry of some kind (``stat.S_IFMT``) can be no delivery; nothing if it can."""
+    if kind == stat.S_IFLNK:
+        return "is a link; copy the delivery itself into the inbox"
+    return "" if kind in (stat.S_IFDIR, stat.S_IFREG) else "is neither a folder nor a file; remove it"
+
+
+def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()) -> Path:
+    """Move a delivery out of the way and return where it lies now.
+
+    Args:
+        layout: of the experiment.
+        delivery: folder or file in the inbox.
+        rejected: why it could not be used, line by line; nothing if it could.
+
+    Raises:
+        DataError: it is no delivery of this inbox; nothing else is ever moved.
+        ResourceError: it cannot be moved.
+    """
+    if delivery.parent != layout.inbox or not may_be_delivery(delivery.name):
+        raise DataError(f"only what lies directly in {layout.inbox} is moved, got {delivery}; move it by hand")
+    reasons = list(map(printable, rejected))
+    folder = layout.inbox / (REJECTED if reasons else DONE)
+    target = folder / _fitting(f"{_stamp()}-{printable(delivery.name)}")
+    note = _note(layout, delivery)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if reasons:
+            # Before the move: a rejected delivery without its reason would be of little use.
+            target.with_name(target.name + _REASON).write_text("\n".join(reasons) + "\n", encoding="utf-8")
+        delivery.rename(target)
+    except OSError as error:
+        if reasons and not os.path.lexists(target):
+            with suppress(OSError):
+                target.with_name(target.name + _REASON).unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):
+            raise DataError(f"{delivery} is missing; it was moved or read already") from None
+        raise ResourceError(
+            f"{delivery} must be movable to {folder}, but: {error.strerror}; mend it or move it by hand"
+        ) from error
+    with suppress(OSError):  # it has moved, whatever becomes of what was beside it
+        if not target.is_dir():
+            _file_marker(delivery).unlink(missing_ok=True)
+        if note is not None:
+            note.unlink(missing_ok=True)
+    return target
+
+
+def rename_plainly(delivery: Path) -> Path:
+    """Give a delivery whose name a terminal would obey, or that is no UTF-8, a name that people can read and type.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    plain = printable(delivery.name)
+    if plain == delivery.name:
+        return delivery
+    suffix = delivery.suffix if printable(delivery.suffix) == delivery.suffix else ""
+    target = delivery.with_name(_fitting(plain))
+    if os.path.lexists(target) or target.name != plain:
+        target = delivery.with_name(f"{_fitting(plain.removesuffix(suffix), 160)}-{_stamp()}{suffix}")
+    marker = _file_marker(delivery)
+    delivery.rename(target)
+    with suppress(OSError):
+        marker.rename(_file_marker(target))
+    return target
+
+
+def is_marked(delivery: Path) -> bool:
+    """Tell whether a marker says that a delivery is complete."""
+    return os.path.lexists(delivery / MARKER) or os.path.lexists(_file_marker(delivery))
+
+
+def note_trouble(layout: Layout, delivery: Path, reason: str, *, crashed: bool = False) -> Trouble:
+    """Note what keeps a delivery in the inbox, and return what is known of it now.
+
+    Args:
+        layout: of the experiment.
+        delivery: in its inbox.
+        reason: for people.
+        crashed: whether a process that read it was ended by force.
+    """
+    note = _note(layout, delivery)
+    known = None if note is None else _read_note(note)
+    trouble = Trouble(
+        name=printable(delivery.name),
+        since=datetime.now(UTC).isoformat(timespec="seconds") if known is None else known.since,
+        tries=1 if known is None else known.tries + 1,
+        crashes=int(crashed) + (0 if known is None else known.crashes),
+        reason=reason,
+    )
+    if note is not None:
+        write_json(note, asdict(trouble))
+    return trouble
+
+
+def troubles(layout: Layout) -> list[Trouble]:
+    """Return what keeps deliveries in the inbox, by name; notes on what is gone meanwhile are deleted."""
+    there = {note for path in _entries(layout.inbox) if (note := _note(layout, path)) is not None}
+    found: list[Trouble] = []
+    for note in _notes(layout).glob("*.json"):
+        trouble = _read_note(note)
+        if note not in there:
+            note.unlink(missing_ok=True)
+        elif trouble is not None:
+            found.append(trouble)
+    return sorted(found, key=lambda trouble: trouble.name)
+
+
+def _entries(inbox: Path) -> list[Path]:
+    try:
+        return list(inbox.iterdir())
+    except OSError:
+        return []
+
+
+def _notes(layout: Layout) -> Path:
+    return layout.root / ".work" / layout.experiment / "inbox"
+
+
+def _note(layout: Layout, delivery: Path) -> Path | None:
+    """Return the note's file; it goes by the inode, so that another delivery of the same name starts anew."""
+    try:
+        status = delivery.lstat()
+    except OSError:
+        return None
+    return _notes(layout) / f"{status.st_dev:x}-{status.st_ino:x}.json"
+
+
+def _read_note(note: Path) -> Trouble | None:
+    try:
+        return Trouble(**read_json(note))
+    except (DataError, TypeError):
+        return None  # none yet, or damaged: the count starts anew
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+
+
+def _fitting(name: str, most: int = _MOST_NAME - len(_REASON)) -> str:
+    """Return a name of so many bytes that another ending fits behind it."""
+    return name.encode()[:most].decode("utf-8", "ignore")
+
+
+def _file_marker(delivery: Path) -> Path:
+    return delivery.with_name(delivery.name + MARKER)
