@@ -41,9 +41,19 @@ lock: .venv/.ready ## resolve pyproject.toml anew into requirements.lock
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, but $(PYTHON) is older or missing; run make PYTHON=/path/to/python3"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || { $(PYTHON) -m venv --clear .venv && echo 'relocatable = true' >> .venv/pyvenv.cfg; }
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@echo "installing requirements.lock into .venv"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --reinstall-package facet-pipeline --editable .
+	@echo "$(CURDIR)" > $@
+
+# An environment notes where it was made. In a repository that was moved or copied since, it is made to fit: the commands
+# in it find their python wherever they are (uv writes them so where pyvenv.cfg says relocatable), the library is not.
+ifneq ($(filter-out $(CURDIR),$(shell cat .venv/.ready 2>/dev/null)),)
+.venv/.ready: moved
+.PHONY: moved
+moved:
+	@echo "the environment was made in another place"
+	@grep -qs relocatable .venv/pyvenv.cfg || rm -rf .venv
+endif

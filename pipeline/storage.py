@@ -1,13 +1,15 @@
 """Files that appear whole or not at all."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +20,16 @@ from pipeline.errors import DataError, ResourceError
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path``; on success sync it and rename it into place.
 
+    Who may read it is decided by the umask, as for any other file.
+
     Raises:
         ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
     """
-    with as_resource_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+    with as_resource_error(path), _temporary(path, partial(Path.touch, exist_ok=False)) as temporary:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
 
 
 @contextmanager
@@ -48,13 +43,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         ResourceError: the folder cannot be written or the disk is full; ``path`` is untouched.
     """
     with as_resource_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        try:
+            _remove_unowned(leftover)
+        with temporary_dir(path) as temporary:
             yield temporary
-            temporary.chmod(0o755)
             for file in temporary.rglob("*"):
                 if file.is_file():
                     sync(file)
@@ -62,8 +54,61 @@ def atomic_dir(path: Path) -> Iterator[Path]:
                 shutil.rmtree(path)
             temporary.rename(path)
             sync(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder of ``path``, and delete what is left of it at the end."""
+    with _temporary(path, Path.mkdir) as temporary:
+        yield temporary
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete the temporary files and folders below ``folder`` whose owner was killed, and return them.
+
+    They may be of any age, on any clock: whoever works on one holds a lock on it, which ends with its process. Where
+    the file system has no locks, nothing is taken for a leftover.
+    """
+    return [path for path in sorted(folder.rglob(".*.tmp")) if _remove_unowned(path)]
+
+
+@contextmanager
+def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        while True:
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            make(temporary)
+            stack.callback(_delete, temporary)
+            descriptor = os.open(temporary, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if temporary.exists():  # else it was taken for a leftover before the lock was there
+                break
+        yield temporary
+
+
+def _remove_unowned(temporary: Path) -> bool:
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _delete(temporary)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,9 +191,7 @@ def as_resource_error(path: Path) -> Iterator[None]:
         if error.errno not in _MACHINE_FAULTS:
             raise
         reason = error.strerror or str(error)
-        raise ResourceError(
-            f"{path} must be writable, but: {reason}; nothing was replaced, mend it and run again"
-        ) from error
+        raise ResourceError(f"{path} must be writable, but: {reason}; mend that and run again") from error
 
 
 def sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Putting the commands together, and what happens to their errors."""
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -60,14 +61,31 @@ def main() -> NoReturn:
     """Run the command line; a deliberate error is one line on standard error and its exit code."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
     try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has had enough, as head has. No handler of the system's for this: children are to be
+        # ended first. What is still to be written has nowhere to go, and the interpreter would complain at its end.
+        code = 128 + signal.SIGPIPE
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
         with as_resource_error(Path.cwd()):  # a disk may run full wherever something is written
             app(prog_name="facets")
     except PipelineError as error:
         print(f"facets: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    sys.exit(0)
+        return 128 + signal.SIGINT
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer makes an exit of it
+            raise end.__context__ from None
+        return int(end.code or 0)
+    return 0
 
 
 def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:

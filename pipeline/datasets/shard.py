@@ -1,9 +1,7 @@
 """The shard of a delivery: its new images, once each, in an immutable folder named by their content."""
 
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from pipeline.datasets.store_writer import create_store
 from pipeline.datasets.transform import ImageTransform
 from pipeline.layout import Layout
 from pipeline.progress import progress
-from pipeline.storage import as_resource_error, atomic_dir, read_json, write_json
+from pipeline.storage import as_resource_error, atomic_dir, read_json, temporary_dir, write_json
 
 _BLOCK = 256
 
@@ -82,7 +80,7 @@ def write_shard(
         DataError: the delivery is damaged as a whole.
         ResourceError: the disk is full; nothing is left behind.
     """
-    with as_resource_error(layout.batches), _incoming(layout.batches) as folder:
+    with as_resource_error(layout.batches), temporary_dir(layout.batches / "incoming") as folder:
         sieve = Sieve(transform, known, removed)
         rows = _write_images(folder / "shard.h5", delivery, sieve)
         if not rows.hashes:
@@ -132,13 +130,6 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
 
 def _attributes(store: ImageStore) -> dict[str, str]:
     return {name: str(store.attributes[name]) for name in ("source", "split_rule")}
-
-
-@contextmanager
-def _incoming(batches: Path) -> Iterator[Path]:
-    batches.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", suffix=".tmp", dir=batches) as name:
-        yield Path(name)
 
 
 def _write_images(path: Path, delivery: Delivery, sieve: Sieve) -> _Rows:

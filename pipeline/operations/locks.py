@@ -10,6 +10,7 @@ process serves a repository, and one rebuild of an experiment waits for its turn
 import fcntl
 import json
 import os
+import pwd
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.errors import BusyError
+from pipeline.errors import BusyError, ResourceError
 from pipeline.layout import Layout
 
 _POLL_SECONDS = 0.1
@@ -121,6 +122,7 @@ def _lock(path: Path, subject: str, purpose: str, wait_seconds: float) -> Iterat
     try:
         holder = {
             "pid": os.getpid(),
+            "user": _user(os.geteuid()),
             "purpose": purpose,
             "since": datetime.now().astimezone().isoformat("T", "seconds"),
         }
@@ -135,7 +137,7 @@ def _acquire(path: Path, subject: str, wait_seconds: float) -> int:
     start = time.monotonic()
     noticed = False
     while True:
-        descriptor = _try(path)
+        descriptor = _try(path, subject)
         if descriptor is not None:
             return descriptor
         waited = time.monotonic() - start
@@ -150,9 +152,17 @@ def _acquire(path: Path, subject: str, wait_seconds: float) -> int:
         time.sleep(_POLL_SECONDS)
 
 
-def _try(path: Path) -> int | None:
+def _try(path: Path, subject: str) -> int | None:
     """Return the descriptor of the locked file, or None where another process has the lock."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if path.exists() and _is_held(path):
+            return None
+        raise ResourceError(
+            f"whoever changes {subject} must be able to write {path}, but it belongs to {_owner(path)} and "
+            f"{_user(os.geteuid())} may not; work as that user, or let a common group write in {path.parent}"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -165,9 +175,33 @@ def _try(path: Path) -> int | None:
     return descriptor
 
 
+def _is_held(path: Path) -> bool:
+    """Tell whether a lock that may only be read is held; one that may not even be read counts as free."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())
-        return f"pid {holder['pid']} ({holder['purpose']}) has held its lock since {holder['since']}"
-    except (OSError, ValueError, KeyError):
+        who = "" if holder["user"] == _user(os.geteuid()) else f" of {holder['user']}"
+        return f"pid {holder['pid']}{who} ({holder['purpose']}) has held its lock since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
         return f"a process that has not yet named itself holds {path.name}"
+
+
+def _owner(path: Path) -> str:
+    return _user((path if path.exists() else path.parent).stat().st_uid)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"

@@ -1,5 +1,6 @@
 """A cluster gets a name that people understand."""
 
+from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import refresh_page
@@ -19,9 +20,16 @@ def name_cluster(layout: Layout, uid: str, name: str, note: str = "") -> None:
         ConfigError: the uid was never published.
         PublishError: nothing is published yet.
         BusyError: another process is publishing.
+        ResourceError: the page cannot be written; the tables have the new name.
     """
     history = History(layout.published)
     with publish_lock(layout, f"name {uid}"):
         history.served()
         history.set_name(layout.names, uid, name, note)
-        refresh_page(layout, force=True)
+        try:
+            refresh_page(layout, force=True)
+        except PipelineError as error:
+            raise type(error)(
+                f"{layout.names} and the tables have the new name of {uid}, but the page could not be composed anew: "
+                f"{error}"
+            ) from error

@@ -3,7 +3,6 @@
 import filecmp
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.operations.page import erase_pictures
-from pipeline.storage import atomic_dir, read_json, require_free_space, write_json
+from pipeline.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
 from pipeline.tables import History
 
 _PARAMS = "params.json"
@@ -83,8 +82,8 @@ def _update(folder: Path, files: dict[str, Path]) -> None:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".staging-", dir=target.parent) as scratch:
-        temporary = Path(scratch) / target.name
+    with temporary_dir(target) as folder:
+        temporary = folder / target.name
         try:
             os.link(source.resolve(), temporary)
         except OSError:  # another file system, or one without hard links

@@ -1,5 +1,6 @@
 """The frame of the command line: help, typing errors, exit codes, what it imports."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from pipeline.cli import _app
 from pipeline.errors import PipelineError
 from tests.cli.calling import Facets
-from tests.repository import PROJECT
+from tests.repository import PROJECT, Repository
 
 COMMANDS = sorted(path.stem for path in (PROJECT / "pipeline" / "cli").glob("[a-z]*.py"))
 
@@ -101,7 +102,6 @@ def test_an_interrupt_ends_with_the_shells_code(facets: Facets, monkeypatch: pyt
 def test_a_termination_ends_as_an_exception_so_that_children_are_ended(
     facets: Facets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
     import signal
 
     cleaned: list[bool] = []
@@ -116,3 +116,25 @@ def test_a_termination_ends_as_an_exception_so_that_children_are_ended(
     monkeypatch.setattr(_app, "app", terminate)
     assert facets("anything").code == 143
     assert cleaned == [True]
+
+
+PIPED = """
+import sys
+from pipeline.cli import main
+sys.argv = ["facets", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["query", "tiny", "select * from facet_0"], ["--help"]])
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "both"])
+def test_nobody_who_reads_the_output_is_no_fault(template: Repository, arguments: list[str], both: bool) -> None:
+    """As ``facets … | head -1``, once head has ended; other tools end by SIGPIPE then."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", PIPED, *arguments]
+    done = subprocess.run(
+        command, cwd=template.root, stdout=writer, stderr=writer if both else subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr or "") == (141, "")

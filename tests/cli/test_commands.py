@@ -1,6 +1,7 @@
 """Each command on a real repository with a published experiment."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,22 @@ def test_a_name_reaches_tables_and_page_and_can_be_taken_away(facets: Facets, in
     assert facets("name", EXPERIMENT, uid, "").out == f"tiny: {uid} has no name any more\n"
     assert json.loads(facets("query", EXPERIMENT, sql, "--json").out) == [{"cluster_name": None}]
     assert "Bars, upright" not in page.read_text()
+
+
+def test_a_name_that_reaches_the_tables_but_not_the_page_says_so(facets: Facets, inside: Repository) -> None:
+    sql = "select any_value(cluster_uid) as uid from facet_1"
+    uid = json.loads(facets("query", EXPERIMENT, sql, "--json").out)[0]["uid"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # as a full disk: the page is larger
+    try:
+        shown = facets("name", EXPERIMENT, uid, "Bars")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert shown.code == 7
+    assert f"names/tiny.csv and the tables have the new name of {uid}, but the page could not be composed" in shown.err
+    assert "report.html must be writable, but: File too large" in shown.err
+    sql = f"select distinct cluster_name from facet_1 where cluster_uid = '{uid}'"
+    assert json.loads(facets("query", EXPERIMENT, sql, "--json").out) == [{"cluster_name": "Bars"}]
 
 
 def test_a_name_for_no_cluster_is_refused(facets: Facets, inside: Repository) -> None:

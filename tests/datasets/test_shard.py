@@ -204,9 +204,7 @@ def test_failure_leaves_nothing(layout, tmp_path, monkeypatch):
 
     folder = put(tmp_path / "a", {"1.png": encode(picture(1))})
     monkeypatch.setattr("pipeline.datasets.shard.write_json", fail)
-    with pytest.raises(
-        ResourceError, match=r"batches/mine must be writable, but: No space left on device; nothing was"
-    ):
+    with pytest.raises(ResourceError, match=r"batches/mine must be writable, but: No space left on device; mend that"):
         ingest(layout, folder)
     assert list(layout.batches.iterdir()) == []
 

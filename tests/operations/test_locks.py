@@ -123,3 +123,50 @@ def test_a_holder_that_has_not_yet_written_its_name_is_still_respected(tmp_path:
         os.ftruncate(held.descriptor, 0)
         with pytest.raises(BusyError, match="not yet named itself"), repository_lock(tmp_path, "tidy"):
             pass
+
+
+# As a user who may read what others left, but not write it; the superuser may write anything.
+STRANGER = """
+import os, sys
+from pathlib import Path
+from pipeline.operations.locks import repository_lock
+os.chdir(sys.argv[1])
+if not os.geteuid():
+    os.seteuid(65534)
+with repository_lock(Path(), "tidy"):
+    print("held")
+"""
+
+
+def said_to_a_stranger(root: Path) -> str:
+    """Return the last line that another user gets who wants the repository lock."""
+    root.chmod(0o755)
+    command = [sys.executable, "-c", STRANGER, str(root)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()[-1]
+
+
+def test_a_lock_that_another_user_holds_names_the_user(tmp_path: Path) -> None:
+    with repository_lock(tmp_path, "rebuild digits") as held:
+        holder = json.loads(held.path.read_text())
+        held.path.write_text(json.dumps({**holder, "user": "ada"}))
+        held.path.chmod(0o444)
+        assert f"pid {os.getpid()} of ada (rebuild digits) has held its lock since" in said_to_a_stranger(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o000])
+def test_a_free_lock_that_belongs_to_another_user_names_the_user(tmp_path: Path, mode: int) -> None:
+    with repository_lock(tmp_path, "rebuild digits") as held:
+        pass
+    held.path.chmod(mode)
+    said = said_to_a_stranger(tmp_path)
+    assert "must be able to write .work/locks/repository.lock, but it belongs to " in said
+    assert f"{held.path.owner()} and " in said
+
+
+def test_who_may_lock_is_decided_by_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with repository_lock(tmp_path, "tidy") as held:
+            assert held.path.stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
