@@ -3,7 +3,6 @@
 import atexit
 import gc
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 from jaxtyping import config
 
+from tests.not_run import pytest_terminal_summary as pytest_terminal_summary
 from tests.repository import Repository, build_template
 
 gc.disable()  # until all tests are found: loading libraries and tests makes no garbage
@@ -88,14 +88,3 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     atexit.register(gc.unfreeze)  # libraries that count their objects would call them leaked
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say at the end what was skipped and how to have it: a green run of half of the tests must not look like all."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
-    if config.option.markexpr == "not soak":
-        terminalreporter.section("not run")
-        for reason, count in reasons.most_common():
-            terminalreporter.line(f"{count:4} skipped  {reason}")
-        terminalreporter.line("   0 of the long tests: make soak")
