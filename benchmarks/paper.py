@@ -17,14 +17,13 @@ from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
 from pipeline.config import load_params
 from pipeline.datasets import ImageStore
-from pipeline.evaluation import paper_results, write_paper
 from pipeline.evaluation.clusters import cluster_split
 from pipeline.evaluation.keys import facet_key
-from pipeline.evaluation.swaps import swap_score
 from pipeline.layout import Layout
 from pipeline.model import load_model
+from pipeline.paper import paper_results, write_paper, write_paper_figures
+from pipeline.paper.swaps import swap_score
 from pipeline.progress import progress
-from pipeline.report import write_paper_figures
 from pipeline.storage import read_json, write_json
 
 _SWAP_PAIRS = 1000

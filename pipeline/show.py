@@ -17,7 +17,7 @@ from jaxtyping import Int, Shaped, UInt8
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 from pipeline.report.curves import read_curves
-from pipeline.report.figures import mosaic
+from pipeline.report.mosaic import mosaic
 from pipeline.report.packing import unpack
 from pipeline.report.scores import score_rows
 from pipeline.report.sprites import Sheet, read_sheet

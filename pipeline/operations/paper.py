@@ -5,9 +5,8 @@ from pathlib import Path
 
 from pipeline.config import load_params
 from pipeline.errors import ConfigError, DataError
-from pipeline.evaluation import paper_results, write_paper
 from pipeline.layout import Layout
-from pipeline.report import write_paper_figures
+from pipeline.paper import paper_results, write_paper, write_paper_figures
 
 
 def make_paper(root: Path, experiments: Sequence[str]) -> list[Path]:

@@ -5,5 +5,4 @@ from pipeline.report import showcase as showcase
 from pipeline.report.assets import write_assets as write_assets
 from pipeline.report.compose import compose as compose
 from pipeline.report.erase import erase_images as erase_images
-from pipeline.report.paper_figures import write_paper_figures as write_paper_figures
 from pipeline.report.thumbnails import write_thumbnails as write_thumbnails

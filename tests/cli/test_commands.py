@@ -227,9 +227,9 @@ def test_a_name_for_no_cluster_is_refused(facets: Facets, inside: Repository) ->
 
 
 def test_paper_makes_tables_and_figures(facets: Facets, inside: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluation.paper._DIVERSITY_PAIRS", 20)
-    monkeypatch.setattr("pipeline.evaluation.paper._SWAP_PAIRS", 20)
-    monkeypatch.setattr("pipeline.evaluation.probes.probe_table.__defaults__", (1,))
+    monkeypatch.setattr("pipeline.paper.results._DIVERSITY_PAIRS", 20)
+    monkeypatch.setattr("pipeline.paper.results._SWAP_PAIRS", 20)
+    monkeypatch.setattr("pipeline.paper.probes.probe_table.__defaults__", (1,))
     monkeypatch.setenv("TORCH_HOME", str(inside.root))
     shown = facets("paper", EXPERIMENT, "--json")
     assert shown.code == 0

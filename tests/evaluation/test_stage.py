@@ -5,7 +5,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from stages.score import run
-from tests.evaluation.test_paper import SCORE, experiment
+from tests.evaluation.trained import SCORE, experiment
 
 
 def test_writes_the_declared_files_and_replaces_older_ones(tmp_path):

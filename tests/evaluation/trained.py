@@ -4,12 +4,17 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from pipeline.config.sections import ScoreParams
+from pipeline.evaluation import score_models, write_score
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
-from tests.evaluation.known import known_params, write_epochs
+from tests.evaluation.known import known_params, write_epochs, write_prepared
+
+SCORE = ScoreParams(baselines=True, baseline_images=100, bootstrap=50)
 
 
 def random_vae(n_components, image_shape, seed=0, latent_dim=2):
@@ -44,3 +49,18 @@ def write_models(layout: Layout, seeds, n_components, image_shape):
     }
     (folder / "model.json").write_text(json.dumps(description))
     write_epochs(folder, seeds, len(n_components))
+
+
+def experiment(root, name, n_components, image_shape, labels=True, seeds=(5, 6)):
+    layout = Layout(root, name)
+    rng = np.random.default_rng(0)
+    sizes = {"train": 60, "test": 24}
+    images = {split: rng.integers(0, 256, (n, *image_shape), dtype=np.uint8) for split, n in sizes.items()}
+    digit = {split: rng.integers(0, 3, n) for split, n in sizes.items()}
+    layout.prepared.mkdir(parents=True)
+    write_prepared(layout.prepared, images, {"digit": digit} if labels else {})
+    write_models(layout, list(seeds), n_components, image_shape)
+    score = score_models(layout.artifact("model"), layout.prepared, SCORE)
+    layout.artifact("score").mkdir(parents=True)
+    write_score(score, layout.artifact("score"))
+    return layout

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipeline.evaluation.loss_forms import compare_loss_forms
 from pipeline.model import FrozenModel
+from pipeline.paper.loss_forms import compare_loss_forms
 from tests.evaluation.trained import random_vae
 
 

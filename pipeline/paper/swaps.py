@@ -11,9 +11,9 @@ from jaxtyping import Int, Int64
 
 from pipeline.datasets import ImageStore
 from pipeline.evaluation.clusters import take_images
-from pipeline.evaluation.generation import as_images
 from pipeline.evaluation.keys import facet_key
 from pipeline.model import FrozenModel
+from pipeline.paper.generation import as_images
 from pipeline.seeding import numpy_generator
 from pipeline.shapes import Images
 

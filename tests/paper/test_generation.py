@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluation.generation import as_images, cluster_samples, model_samples, swap_grid
+from pipeline.paper.generation import as_images, cluster_samples, model_samples, swap_grid
 from tests.evaluation.known import KnownModel, known_images
 
 

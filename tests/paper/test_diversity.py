@@ -4,7 +4,7 @@ import torch
 
 from pipeline.datasets import ImageStore
 from pipeline.errors import ResourceError
-from pipeline.evaluation.diversity import (
+from pipeline.paper.diversity import (
     consecutive_pairs,
     diversity,
     latent_distance,
@@ -52,7 +52,7 @@ def test_real_pairs_are_two_different_images(store, monkeypatch):
     images = store.read(0, 6).copy()
     rows = []
     monkeypatch.setattr(
-        "pipeline.evaluation.diversity.take_images",
+        "pipeline.paper.diversity.take_images",
         lambda store, asked: rows.append(asked) or torch.from_numpy(images[asked]),
     )
     blocks = list(real_pairs(store, 600))

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.evaluation.stability import seed_spread
+from pipeline.paper.stability import seed_spread
 
 
 def metrics(accuracies):

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from pipeline.datasets import ImageStore
-from pipeline.evaluation import swaps as swaps_module
-from pipeline.evaluation.swaps import SwapScore, differing_pairs, swap_score
+from pipeline.paper import swaps as swaps_module
+from pipeline.paper.swaps import SwapScore, differing_pairs, swap_score
 from tests.evaluation.known import KnownModel, known_images, write_prepared
 
 FIRST, SECOND = np.arange(30) % 3, np.arange(30) // 3 % 2

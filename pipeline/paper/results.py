@@ -10,7 +10,11 @@ from jaxtyping import UInt8
 from pipeline.datasets import ImageStore
 from pipeline.errors import ResourceError
 from pipeline.evaluation.clusters import FacetClusters, cluster_split, take_images
-from pipeline.evaluation.diversity import (
+from pipeline.evaluation.keys import facet_key
+from pipeline.evaluation.labels import Factor, read_factors
+from pipeline.layout import Layout
+from pipeline.model import FrozenModel, load_model
+from pipeline.paper.diversity import (
     Distance,
     consecutive_pairs,
     diversity,
@@ -19,16 +23,12 @@ from pipeline.evaluation.diversity import (
     pixel_distance,
     real_pairs,
 )
-from pipeline.evaluation.examples import ordered_clusters, ordered_members
-from pipeline.evaluation.generation import cluster_samples, model_samples, swap_grid
-from pipeline.evaluation.keys import facet_key
-from pipeline.evaluation.labels import Factor, read_factors
-from pipeline.evaluation.loss_forms import compare_loss_forms
-from pipeline.evaluation.probes import probe_table
-from pipeline.evaluation.stability import seed_spread
-from pipeline.evaluation.swaps import swap_score
-from pipeline.layout import Layout
-from pipeline.model import FrozenModel, load_model
+from pipeline.paper.examples import ordered_clusters, ordered_members
+from pipeline.paper.generation import cluster_samples, model_samples, swap_grid
+from pipeline.paper.loss_forms import compare_loss_forms
+from pipeline.paper.probes import probe_table
+from pipeline.paper.stability import seed_spread
+from pipeline.paper.swaps import swap_score
 from pipeline.progress import Progress, progress
 from pipeline.storage import read_json
 

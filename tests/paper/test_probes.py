@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.datasets import ImageStore
 from pipeline.evaluation.labels import read_factors
-from pipeline.evaluation.probes import probe_accuracy, probe_table, sampled_latents
+from pipeline.paper.probes import probe_accuracy, probe_table, sampled_latents
 from tests.evaluation.known import KnownModel, known_images, write_prepared
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipeline.evaluation.examples import ordered_clusters, ordered_members
+from pipeline.paper.examples import ordered_clusters, ordered_members
 
 CLUSTER = np.array([3, 0, 3, 1, 0, 1, 3])
 CONFIDENCE = np.array([0.5, 0.9, 0.7, 0.8, 0.7, 0.8, 0.9], np.float32)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.charts import Curve, Spread, curve_chart, spread_chart, write_svg
-from pipeline.report.figures import write_figures
+from pipeline.paper.charts import Curve, Spread, curve_chart, spread_chart, write_svg
+from pipeline.paper.pictures import write_figures
 from pipeline.storage import read_json
 
 

@@ -4,31 +4,11 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.config.sections import ScoreParams
-from pipeline.evaluation import paper as paper_module
-from pipeline.evaluation import paper_results, score_models, write_paper, write_score
 from pipeline.evaluation.clusters import FacetClusters
-from pipeline.evaluation.paper import swap_candidates
-from pipeline.layout import Layout
-from tests.evaluation.known import write_prepared
-from tests.evaluation.trained import write_models
-
-SCORE = ScoreParams(baselines=True, baseline_images=100, bootstrap=50)
-
-
-def experiment(root, name, n_components, image_shape, labels=True, seeds=(5, 6)):
-    layout = Layout(root, name)
-    rng = np.random.default_rng(0)
-    sizes = {"train": 60, "test": 24}
-    images = {split: rng.integers(0, 256, (n, *image_shape), dtype=np.uint8) for split, n in sizes.items()}
-    digit = {split: rng.integers(0, 3, n) for split, n in sizes.items()}
-    layout.prepared.mkdir(parents=True)
-    write_prepared(layout.prepared, images, {"digit": digit} if labels else {})
-    write_models(layout, list(seeds), n_components, image_shape)
-    score = score_models(layout.artifact("model"), layout.prepared, SCORE)
-    layout.artifact("score").mkdir(parents=True)
-    write_score(score, layout.artifact("score"))
-    return layout
+from pipeline.paper import paper_results, write_paper
+from pipeline.paper import results as paper_module
+from pipeline.paper.results import swap_candidates
+from tests.evaluation.trained import experiment
 
 
 def rows_of(path):
