@@ -16,10 +16,10 @@ from jaxtyping import Int, Shaped, UInt8
 
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
-from pipeline.report.curves import read_curves
+from pipeline.page.curves import read_curves
+from pipeline.page.scores import score_rows
 from pipeline.report.mosaic import mosaic
 from pipeline.report.packing import unpack
-from pipeline.report.scores import score_rows
 from pipeline.report.sprites import Sheet, read_sheet
 from pipeline.storage import read_json
 from pipeline.tables import History, query

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from pipeline.assignment import build_showcase, open_corpus
 from pipeline.layout import Layout
 from pipeline.model import load_model
-from pipeline.report import write_assets
+from pipeline.report import build_showcase, open_corpus, write_assets
 from stages._entry import stage_main
 
 SECTIONS = ("seeds", "report")

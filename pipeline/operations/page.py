@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.layout import Layout
-from pipeline.report import compose, erase_images, rows
+from pipeline.page import compose, rows
+from pipeline.report import erase_images
 from pipeline.storage import read_json, write_json
 from pipeline.tables import History, query
 

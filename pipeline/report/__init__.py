@@ -1,8 +1,28 @@
-"""The page: what stage report writes for it, and how publishing composes it. No torch, no tables."""
+"""What the page shows of a model: chosen, computed and written by stage report, read by the page and by publishing.
 
-from pipeline.report import rows as rows
-from pipeline.report import showcase as showcase
-from pipeline.report.assets import write_assets as write_assets
-from pipeline.report.compose import compose as compose
-from pipeline.report.erase import erase_images as erase_images
-from pipeline.report.thumbnails import write_thumbnails as write_thumbnails
+Names are loaded when they are first used: of all this only building a showcase needs the model, and with it torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.report.assets import write_assets as write_assets
+    from pipeline.report.build import build_showcase as build_showcase
+    from pipeline.report.corpus import open_corpus as open_corpus
+    from pipeline.report.erase import erase_images as erase_images
+    from pipeline.report.thumbnails import write_thumbnails as write_thumbnails
+
+_MODULES = {
+    "build_showcase": "build",
+    "erase_images": "erase",
+    "open_corpus": "corpus",
+    "write_assets": "assets",
+    "write_thumbnails": "thumbnails",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pipeline.assignment.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.model import MixtureView
+from pipeline.report.projection import map_places, mean_distances, nearest_components, order_by_similarity
 
 
 def clustered(

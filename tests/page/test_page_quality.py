@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.browser import Browser
-from tests.report.builders import make_showcase, write_page
+from tests.page.browser import Browser
+from tests.page.builders import write_page
+from tests.report.builders import make_showcase
 
 pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
 

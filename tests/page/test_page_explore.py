@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.report import compose, erase_images
-from tests.report.browser import Browser
-from tests.report.builders import MODEL_VERSION, make_showcase, publish, two_facets, write_page
+from pipeline.page import compose
+from pipeline.report import erase_images
+from tests.page.browser import Browser
+from tests.page.builders import publish, write_page
+from tests.report.builders import MODEL_VERSION, make_showcase, two_facets
 
 pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
 

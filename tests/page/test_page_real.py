@@ -1,6 +1,6 @@
 """The page that publishing a real, tiny experiment leaves behind."""
 
-from tests.report.browser import Browser
+from tests.page.browser import Browser
 from tests.repository import EXPERIMENT, Repository
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.report import compose, write_assets
-from pipeline.report.curves import read_curves
-from pipeline.report.scores import dependence_rows, score_rows
+from pipeline.page import compose
+from pipeline.page.curves import read_curves
+from pipeline.page.scores import dependence_rows, score_rows
+from pipeline.report import write_assets
 from pipeline.storage import read_json, write_json
-from tests.report.builders import MODEL_VERSION, history, make_showcase, metrics, publish, write_page
+from tests.page.builders import history, metrics, publish, write_page
+from tests.report.builders import MODEL_VERSION, make_showcase
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from pipeline.assignment import selection
-from pipeline.assignment.corpus import Corpus
-from pipeline.assignment.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.config.sections import ReportParams
 from pipeline.model import FrozenModel
 from pipeline.progress import progress
 from pipeline.records import FacetAssignment
+from pipeline.report import selection
+from pipeline.report.corpus import Corpus
+from pipeline.report.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
 from pipeline.seeding import numpy_generator, torch_generator
 

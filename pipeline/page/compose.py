@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
+from pipeline.page.curves import add_accuracies, read_curves
+from pipeline.page.rows import BatchRow, PageInput
+from pipeline.page.scores import dependence_rows, score_rows
 from pipeline.report.assets import SCHEMA
-from pipeline.report.curves import add_accuracies, read_curves
-from pipeline.report.rows import BatchRow, PageInput
-from pipeline.report.scores import dependence_rows, score_rows
 from pipeline.storage import atomic_file, read_json
 
 _SCRIPTS = (
@@ -135,7 +135,7 @@ def _json(value: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("pipeline.report") / "page" / name).read_text(encoding="utf-8")
+    return (files("pipeline.page") / "static" / name).read_text(encoding="utf-8")
 
 
 @cache

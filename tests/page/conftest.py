@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.browser import Browser, chromium
-from tests.report.builders import two_facets, write_page
+from tests.page.browser import Browser, chromium
+from tests.page.builders import write_page
+from tests.report.builders import two_facets
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.assignment import build_showcase, open_corpus
-from pipeline.assignment.corpus import Corpus
 from pipeline.config.sections import ReportParams
 from pipeline.errors import DataError
 from pipeline.model.frozen import Assigner
 from pipeline.model.posterior import DiagonalNormal
+from pipeline.report import build_showcase, open_corpus
+from pipeline.report.corpus import Corpus
 from pipeline.report.showcase import Showcase
 from pipeline.tables import write_assignments
 from tests.evaluation.known import KnownModel, known_images, write_prepared

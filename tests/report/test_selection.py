@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.assignment import selection
 from pipeline.records import FacetAssignment
+from pipeline.report import selection
 
 
 def facet(cluster_id: list[int], confidence: list[float], typicality: list[float] | None = None) -> FacetAssignment:

@@ -1,0 +1,37 @@
+"""Between stored images and the numbers that models compute with."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pipeline.model.mfcvae import MultiFacetVae
+from pipeline.model.posterior import DiagonalNormal
+from pipeline.shapes import Inputs
+
+
+def as_floats(inputs: Inputs, dtype: torch.dtype) -> Float[Tensor, "batch channel height width"]:
+    """Return what a model computes with: uint8 pixels scaled to [0, 1], floats as they are."""
+    converted = inputs.to(dtype)
+    return converted.div_(255) if inputs.dtype == torch.uint8 else converted
+
+
+def as_bytes(pixels: Float[Tensor, "*batch channel height width"]) -> UInt8[Tensor, "*batch channel height width"]:
+    """Round pixels in [0, 1] to uint8, on the CPU; what lies outside is clipped."""
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def for_every_seed(model: MultiFacetVae, inputs: Inputs) -> Float[Tensor, "seed batch channel height width"]:
+    """Return the same inputs for every seed of a model, on its device and in its precision."""
+    like = model.prior(0).means
+    x = as_floats(inputs.to(like.device), like.dtype)
+    return x.expand(model.n_seeds, *x.shape)
+
+
+@torch.no_grad()
+def encode_blocks(model: MultiFacetVae, blocks: Iterable[Inputs]) -> Iterator[list[DiagonalNormal]]:
+    """Yield q(z_j | x) of every facet for all seeds, block by block, in evaluation mode and without gradients."""
+    model.eval()
+    for block in blocks:
+        yield model.encode(for_every_seed(model, block))

@@ -1,0 +1,4 @@
+"""The page: composed at publishing from what stage report left and what the tables say."""
+
+from pipeline.page import rows as rows
+from pipeline.page.compose import compose as compose
