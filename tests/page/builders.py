@@ -1,5 +1,6 @@
 """Published versions of the made-up models, and their pages."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
