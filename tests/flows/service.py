@@ -120,23 +120,31 @@ class Service:
 
     def ask(self, path: str, **body: Any) -> Any:
         """Post to the Prefect API."""
+        response = self._send("POST", path, body)
+        return response.json() if response.content else None
+
+    def read(self, path: str) -> Any:
+        """Get something from the Prefect API."""
+        return self._send("GET", path).json()
+
+    def change(self, path: str, **body: Any) -> None:
+        """Change something through the Prefect API."""
+        self._send("PATCH", path, body)
+
+    def remove(self, path: str) -> None:
+        """Delete something through the Prefect API."""
+        self._send("DELETE", path)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         end = time.monotonic() + PATIENCE
         # "Service unavailable" is what a server under load answers whose database is locked; clients try again.
-        while (response := self._client.post(f"{self.api}{path}", json=body)).status_code in (403, 503):
+        while (response := self._client.request(method, f"{self.api}{path}", json=body)).status_code in (403, 503):
             assert time.monotonic() < end, response.text
             if response.status_code == 403:  # the token has expired
                 self._log_in()
             time.sleep(0.5)
         assert response.is_success, (path, response.text)
-        return response.json() if response.content else None
-
-    def read(self, path: str) -> Any:
-        """Get something from the Prefect API."""
-        return self._client.get(f"{self.api}{path}").raise_for_status().json()
-
-    def change(self, path: str, **body: Any) -> None:
-        """Change something through the Prefect API."""
-        self._client.patch(f"{self.api}{path}", json=body).raise_for_status()
+        return response
 
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment, as the button on its page does, and return the run's id."""

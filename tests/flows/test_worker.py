@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def work(service: Service, home: Path, secret: str) -> subprocess.CompletedProce
 
 
 @pytest.fixture(scope="module")
-def run_id(service: Service) -> str:
+def run_id(service: Service) -> Iterator[str]:
     """A run of a rebuild that waits for a worker."""
     service.ask("/work_pools/", name=POOL, type="process")
     deployment = service.ask(
@@ -48,7 +49,9 @@ def run_id(service: Service) -> str:
         parameters={"experiment": EXPERIMENT},
         work_pool_name=POOL,
     )
-    return service.ask(f"/deployments/{deployment['id']}/create_flow_run", state={"type": "SCHEDULED"})["id"]
+    yield service.ask(f"/deployments/{deployment['id']}/create_flow_run", state={"type": "SCHEDULED"})["id"]
+    service.remove(f"/deployments/{deployment['id']}")
+    service.remove(f"/work_pools/{POOL}")
 
 
 @pytest.mark.soak
