@@ -1,6 +1,18 @@
-"""What the C library does with memory that this process frees."""
+"""Memory: what the C library does with what this process frees, and plain words where none is left."""
 
 import ctypes
+import errno
+import mmap
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.errors import ResourceError
+
+_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "can't start new thread")
+"""Of errors without a class of their own: PyTorch's, on the processor and on a device, and Python's threads."""
+
+_PLENTY = 2**30  # bytes; reading in parts within the bounds of datasets/bounds.py takes less
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
 _LARGEST_ON_HEAP = 32 << 20  # bytes; glibc takes no more
@@ -19,3 +31,65 @@ def keep_freed_memory(at_most: int) -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, min(_LARGEST_ON_HEAP, at_most))
         mallopt(_M_TRIM_THRESHOLD, at_most)
+
+
+def has_room(n_bytes: int) -> bool:
+    """Tell whether this process could have so much memory; none of it is touched."""
+    try:
+        mmap.mmap(-1, n_bytes).close()
+    except (OSError, MemoryError):
+        return False
+    return True
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out: one of Python, NumPy, Arrow, DuckDB, PyTorch or the system."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in _WORDS)
+    duckdb = sys.modules.get("duckdb")  # half a second of import, if nobody needed it
+    return duckdb is not None and isinstance(error, duckdb.OutOfMemoryException)
+
+
+def out_of_memory(what: str, error: BaseException | None = None) -> ResourceError:
+    """Return the error for work that needs more memory than there is.
+
+    Args:
+        what: that was going on.
+        error: what said so.
+    """
+    reason = " ".join(str(error or "").split())[:200]
+    said = f" ({reason})" if reason else ""
+    return ResourceError(
+        f"{what} needs more memory than there is{said}; close other programs or raise the limit (ulimit -v)"
+    )
+
+
+def require_plenty(what: str, error: BaseException) -> None:
+    """Find out who is to blame where memory for a part of a file could not be had: the file, if there is plenty.
+
+    Args:
+        what: was going on.
+        error: that was met; of other kinds nothing is said.
+
+    Raises:
+        ResourceError: there is too little memory for any file.
+    """
+    if (isinstance(error, MemoryError) or "alloc" in str(error)) and not has_room(_PLENTY):
+        raise out_of_memory(what, error) from error
+
+
+@contextmanager
+def as_out_of_memory(what: str) -> Iterator[None]:
+    """Turn every kind of error that says that memory ran out into a clear one; other errors pass.
+
+    Raises:
+        ResourceError: memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        raise out_of_memory(what, error) from error

@@ -33,6 +33,8 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run the command that writes it again") from None
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} must be a whole Parquet file, but {_one_line(error)}; write it again") from error
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from pipeline.config import load_sections
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.layout import Layout
+from pipeline.memory import as_out_of_memory
 from pipeline.storage import require_free_space
 from pipeline.supervision import end_with_supervisor
 
@@ -40,7 +41,8 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
         root = Path.cwd()
         params = load_sections(root, experiment, sections)
         require_free_space(root, _FREE_BYTES)
-        body(Layout(root, experiment), params)
+        with as_out_of_memory(f"stage {stage} of {experiment}"):
+            body(Layout(root, experiment), params)
     except PipelineError as error:
         print(f"{stage}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

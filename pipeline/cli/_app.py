@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from pipeline.errors import PipelineError
+from pipeline.memory import as_out_of_memory
 from pipeline.storage import as_resource_error
 
 _HELP = """Several clusterings of the same images, as tables.
@@ -74,7 +75,8 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        with as_resource_error(Path.cwd()):  # a disk may run full wherever something is written
+        # A disk may run full wherever something is written, and memory anywhere.
+        with as_out_of_memory("this command"), as_resource_error(Path.cwd()):
             app(prog_name="facets")
     except PipelineError as error:
         print(f"facets: {error}", file=sys.stderr, flush=True)

@@ -29,6 +29,8 @@ def known_content(tables: Iterable[Path]) -> UInt64[np.ndarray, " known"]:
                 column = file.read(["image_id"])["image_id"]
         except FileNotFoundError:
             raise DataError(f"{path} is missing; restore the folder it lies in") from None
+        except pa.ArrowMemoryError:
+            raise
         except (pa.ArrowException, OSError, KeyError) as error:
             raise DataError(f"{path} must be a complete table of images, but {error}; restore it") from None
         hashes += [content_hashes(chunk) for chunk in column.chunks]

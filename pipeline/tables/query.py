@@ -160,6 +160,8 @@ def with_snapshot(
         resolved = load_version(place, version)
         try:
             return use(Snapshot(place, resolved))
+        except pa.ArrowMemoryError:
+            raise
         except (DataError, OSError, pa.ArrowException) as error:
             if version is None and current_version(place) != resolved.version:
                 continue
