@@ -54,6 +54,11 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
         DataError: it differs; the message names the first difference.
     """
     pinned = read_json(layout.source_manifest)
+    if not isinstance(pinned, dict):
+        raise DataError(
+            f"{layout.source_manifest} must be a JSON object, got {str(pinned)[:80]}; "
+            f"restore it from git or run facets scan {layout.experiment}"
+        )
     found = _describe(layout, params, source)
     if pinned != found:
         key = next(key for key in sorted({*pinned, *found}) if pinned.get(key) != found.get(key))

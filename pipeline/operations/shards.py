@@ -19,6 +19,7 @@ from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
 from pipeline.storage import read_json, sync, write_json
 from pipeline.tables import History
+from pipeline.tables.batches import read_batch
 
 Chooser = Callable[[Shaped[np.ndarray, " image"]], Bool[np.ndarray, " image"]]
 """From image ids as text to which of them to drop."""
@@ -40,9 +41,13 @@ def recover_shards(layout: Layout) -> None:
 
 
 def shard_folders(layout: Layout) -> Iterator[Path]:
-    """Yield the folders of all complete batches, in the order in which they came in."""
+    """Yield the folders of all complete batches, in the order in which they came in.
+
+    Raises:
+        DataError: a batch's ``batch.json`` does not describe one.
+    """
     folders = [path.parent for path in layout.batches.glob("b-*/batch.json")]
-    yield from sorted(folders, key=lambda folder: (read_json(folder / "batch.json")["created"], folder.name))
+    yield from sorted(folders, key=lambda folder: (read_batch(folder)["created"], folder.name))
 
 
 def unpublished(layout: Layout) -> list[str]:

@@ -37,8 +37,8 @@ def read_batch(folder: Path) -> Row:
         DataError: the file is missing or lacks a key.
     """
     record = read_json(folder / "batch.json")
-    drift = record.get("drift") or {}
     try:
+        drift = record.get("drift") or {}
         return {
             "batch_id": record["id"],
             "created": datetime.fromisoformat(record["created"]).astimezone(UTC),
@@ -48,7 +48,7 @@ def read_batch(folder: Path) -> Row:
             "drift": drift.get("scores"),
             "drifted": drift.get("drifted"),
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'batch.json'} must describe a batch, but {error!r}; ingest it again") from None
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.datasets import scan
-from pipeline.datasets.manifest import FileHashes
+from pipeline.datasets.manifest import FileHashes, require_pinned
+from pipeline.datasets.source import open_source
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.storage import read_json
@@ -157,3 +158,15 @@ def test_a_damaged_gzip_is_named(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"x" * 1000)[:-6])
     with pytest.raises(DataError, match=r"a\.gz must be a complete gzip file"):
         open_hashes(tmp_path).file(str(path))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "3"])
+def test_a_pin_that_is_no_object_is_said_in_one_line(tmp_path: Path, text: str) -> None:
+    layout, params = Layout(tmp_path, "digits"), preprocess()
+    scan(layout, params)
+    layout.source_manifest.write_text(text)
+    with pytest.raises(
+        DataError, match=r"digits.json must be a JSON object, got .*; restore it from git or run facets"
+    ):
+        require_pinned(layout, params, open_source(params, layout))
+    assert isinstance(scan(layout, params), dict)
