@@ -6,6 +6,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -13,14 +14,20 @@ from typing import Any, Protocol, runtime_checkable
 import h5py
 import numpy as np
 
+from pipeline.datasets.bounds import require_count, require_unpacked, require_written, stored_bytes
+from pipeline.datasets.hdf5 import require_bounded, require_honest_chunk, suspicious_chunks
 from pipeline.datasets.location import ByteFile, open_location
 from pipeline.errors import DataError
+from pipeline.memory import require_plenty
 
 _IMAGES = "images"
 _MOST_HEADER = 10_000
 _PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[ui][1248]|f[248]|[SU][1-9]\d{0,5})")
-_MOST_CHUNK = 256 * 2**20
-"""HDF5 decompresses whole chunks, so a chunk of more bytes is refused."""
+_MOST_AHEAD = 2**28
+"""Chunks of more rows than are asked for are kept, up to so many bytes, as each is unpacked as a whole every time."""
+
+_PLAINLY_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How NumPy packs; of other methods zipfile unpacks whatever a small part holds, all at once."""
 
 
 @runtime_checkable
@@ -33,6 +40,14 @@ class ArrayRows(Protocol):
 
     def read(self, n_rows: int) -> np.ndarray:
         """Return the next rows."""
+        ...
+
+    def require_bounded(self) -> None:
+        """Check that the array is not far larger than what is stored of it.
+
+        Raises:
+            DataError: it is.
+        """
         ...
 
 
@@ -54,6 +69,7 @@ def open_arrays(location: str) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRo
         raise DataError(f"{location} must end in .npy, .npz, .h5 or .hdf5; rename it or correct the path")
     with open_location(location) as file, _plain_faults(location), opener(file, location) as arrays:
         images = _find_images(arrays, location)
+        images.require_bounded()
         beside = {
             name: array
             for name, array in arrays.items()
@@ -79,9 +95,10 @@ def _find_images(arrays: Mapping[str, ArrayRows], location: str) -> ArrayRows:
 
 
 class _NpyRows:
-    def __init__(self, file: ByteFile, name: str, n_bytes: int) -> None:
+    def __init__(self, file: ByteFile, name: str, n_bytes: int, n_packed: int | None = None) -> None:
         self.name = name
         self._file = file
+        self._n_bytes, self._n_packed = n_bytes, n_packed
         self.shape, self.dtype = _read_npy_header(file, name)
         self._row_shape = self.shape[1:]
         self._row_bytes = self.dtype.itemsize * math.prod(self._row_shape)
@@ -95,6 +112,15 @@ class _NpyRows:
     def read(self, n_rows: int) -> np.ndarray:
         data = _read_exactly(self._file, n_rows * self._row_bytes, self.name)
         return np.frombuffer(data, self.dtype).reshape(n_rows, *self._row_shape)
+
+    def require_bounded(self) -> None:
+        if self._n_packed is not None:
+            require_count(self.name, self.shape[0], self._n_packed)
+            require_unpacked(self.name, self._n_bytes, self._n_packed)
+            return
+        n_stored = stored_bytes(self._file, self._n_bytes)
+        require_count(self.name, self.shape[0], n_stored)
+        require_written(self.name, n_stored, self._n_bytes)
 
 
 def _read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -141,7 +167,10 @@ def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]
         arrays: dict[str, ArrayRows] = {}
         for member in archive.infolist():
             if member.filename.endswith(".npy"):
-                rows = _NpyRows(archive.open(member), f"{location}:{member.filename}", member.file_size)
+                name = f"{location}:{member.filename}"
+                if member.compress_type not in _PLAINLY_PACKED:
+                    raise DataError(f"{name} must be packed as NumPy does, got another method; use numpy.savez")
+                rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
                 arrays[member.filename.removesuffix(".npy")] = rows
         yield arrays
 
@@ -157,32 +186,51 @@ def _read_exactly(file: ByteFile, n_bytes: int, name: str) -> bytes:
 
 
 class _Hdf5Rows:
-    def __init__(self, dataset: h5py.Dataset, location: str) -> None:
+    def __init__(self, dataset: h5py.Dataset, location: str, n_stored: int) -> None:
         self.name = f"{location}:{dataset.name}"
         self._dataset: Any = dataset
         self.shape, self.dtype = tuple(map(int, dataset.shape)), dataset.dtype
         self._next = 0
         if dataset.external or dataset.is_virtual:
             raise DataError(f"{self.name} keeps its data in other files, which are not read; copy them into this one")
-        chunk_bytes = math.prod(dataset.chunks or ()) * self.dtype.itemsize
-        if dataset.chunks and chunk_bytes > _MOST_CHUNK:
-            raise DataError(
-                f"{self.name} must have chunks of at most {_MOST_CHUNK} bytes, got {chunk_bytes}; rewrite it smaller"
-            )
+        self._n_stored = n_stored
+        self._ahead: tuple[int, np.ndarray] | None = None
+        self._suspects: deque[tuple[int, ...]] | None = None
+
+    def require_bounded(self) -> None:
+        require_count(self.name, self.shape[0], self._n_stored)
+        require_bounded(self._dataset, self.name, self._n_stored)
 
     def read(self, n_rows: int) -> np.ndarray:
+        if self._suspects is None:
+            self._suspects = deque(suspicious_chunks(self._dataset))
         self._next += n_rows
-        values = self._dataset[self._next - n_rows : self._next]
-        return np.asarray(values)
+        while self._suspects and self._suspects[0][0] < self._next:
+            require_honest_chunk(self._dataset, self.name, self._suspects.popleft())
+        start, stop = self._next - n_rows, self._next
+        n_ahead = self._dataset.chunks[0] if self._dataset.chunks else 1
+        if n_rows >= n_ahead or n_ahead * math.prod(self.shape[1:]) * self.dtype.itemsize > _MOST_AHEAD:
+            return np.asarray(self._dataset[start:stop])
+        parts: list[np.ndarray] = []
+        while start < stop:
+            first = start - start % n_ahead
+            if self._ahead is None or self._ahead[0] != first:
+                self._ahead = None  # so that two are not held
+                self._ahead = first, np.asarray(self._dataset[first : first + n_ahead])
+            parts.append(self._ahead[1][start - first : stop - first])
+            start = first + n_ahead
+        return np.concatenate(parts)
 
 
 @contextmanager
 def _open_hdf5(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
+    n_stored = stored_bytes(file, file.seek(0, 2))
+    file.seek(0)
     with h5py.File(file, "r") as opened:
-        yield _hard_linked(opened, location, "", set())
+        yield _hard_linked(opened, location, n_stored, "", set())
 
 
-def _hard_linked(group: Any, location: str, prefix: str, seen: set[Any]) -> dict[str, ArrayRows]:
+def _hard_linked(group: Any, location: str, n_stored: int, prefix: str, seen: set[Any]) -> dict[str, ArrayRows]:
     """Collect datasets; soft and external links are passed over: they may lead into other files or round in circles."""
     arrays: dict[str, ArrayRows] = {}
     seen.add(group.id)
@@ -191,9 +239,9 @@ def _hard_linked(group: Any, location: str, prefix: str, seen: set[Any]) -> dict
             continue
         item: Any = group[name]
         if isinstance(item, h5py.Dataset) and item.shape:
-            arrays[prefix + name] = _Hdf5Rows(item, location)
+            arrays[prefix + name] = _Hdf5Rows(item, location, n_stored)
         elif isinstance(item, h5py.Group) and item.id not in seen:
-            arrays |= _hard_linked(item, location, f"{prefix}{name}/", seen)
+            arrays |= _hard_linked(item, location, n_stored, f"{prefix}{name}/", seen)
     return arrays
 
 
@@ -217,5 +265,6 @@ def _plain_faults(location: str) -> Iterator[None]:
         OverflowError,
         MemoryError,
     ) as error:
+        require_plenty(f"reading {location}", error)
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{location} must be complete and undamaged, but {reason}; write it again") from None

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.array_files import ArrayRows, open_arrays
+from pipeline.datasets.bounds import IMAGE_BYTES
 from pipeline.datasets.location import beside, locate
 from pipeline.datasets.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
 from pipeline.datasets.source import Block, FileList, rows_per_block
@@ -17,6 +18,13 @@ from pipeline.layout import Layout
 
 _CHANNELS = ((1, 3), (2, 4))
 """Likely numbers of channels, and others; the likely ones are looked for first."""
+
+
+_PIECE = 2**20  # numbers
+
+_LABELS_AT_ONCE = 256  # they may lie in the file once and be as long as it
+_LABEL_BYTES = 2**28
+_LONGEST_LABEL = 2**16
 
 
 class ArrayFile:
@@ -89,7 +97,7 @@ class ArrayFile:
                 f"{self._location} must hold arrays of {n_images} whole numbers or texts beside the images for "
                 "labels: inside, got none; use a CSV or null"
             )
-        return encode_labels({key: _as_texts(array.read(n_images)) for key, array in others.items()}, self._location)
+        return encode_labels({key: _read_texts(array, n_images) for key, array in others.items()}, self._location)
 
     @property
     def _csv(self) -> str | None:
@@ -120,6 +128,12 @@ def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
             f"{images.name} must have images of at most max_pixels = {max_pixels} pixels, got {n_pixels}; "
             "make them smaller or raise preprocess.max_pixels"
         )
+    n_bytes = math.prod(shape[1:]) * images.dtype.itemsize
+    if n_bytes > IMAGE_BYTES:
+        raise DataError(
+            f"{images.name} must have images of at most {IMAGE_BYTES} bytes, got {n_bytes} of {images.dtype}; "
+            "make them smaller or convert the array to uint8"
+        )
     if images.dtype.kind not in "uifb":
         raise DataError(f"{images.name} must hold numbers as images, got {images.dtype}; convert the array to uint8")
     return axis
@@ -133,6 +147,14 @@ def to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, "..."]:
     """
     if values.dtype == np.uint8:
         return values
+    pixels = np.empty(values.shape, np.uint8)
+    source, target = values.reshape(-1), pixels.reshape(-1)
+    for start in range(0, len(source), _PIECE):  # the steps between take up to eight times the room
+        target[start : start + _PIECE] = _some_to_uint8(source[start : start + _PIECE], name)
+    return pixels
+
+
+def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]:
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind == "f":
@@ -146,6 +168,30 @@ def to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, "..."]:
         worst = values[(values < 0) | (values > 255)].flat[0]
         raise DataError(f"{name}: pixels of type {values.dtype} must lie within 0 and 255, got {worst}; use uint8")
     return values.astype(np.uint8)
+
+
+def _read_texts(array: ArrayRows, n_rows: int) -> list[str]:
+    if n_rows * array.dtype.itemsize > _LABEL_BYTES:
+        raise _labels_too_long(array.name)
+    array.require_bounded()
+    if array.dtype.kind != "O":
+        return _as_texts(array.read(n_rows))
+    texts: list[str] = []
+    n_bytes = 0
+    for start in range(0, n_rows, _LABELS_AT_ONCE):
+        some = _as_texts(array.read(min(_LABELS_AT_ONCE, n_rows - start)))
+        n_bytes += sum(map(len, some))
+        if n_bytes > _LABEL_BYTES or max(map(len, some)) > _LONGEST_LABEL:
+            raise _labels_too_long(array.name)
+        texts += some
+    return texts
+
+
+def _labels_too_long(name: str) -> DataError:
+    return DataError(
+        f"{name} must hold labels of at most {_LONGEST_LABEL} characters and {_LABEL_BYTES} bytes in all, got more; "
+        "use short names, a CSV or null"
+    )
 
 
 def _as_texts(values: np.ndarray) -> list[str]:

@@ -92,7 +92,7 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
         return Delivery(place, len(listing.names) + len(refused), _after(refused, outcomes))
     if kind == "parquet":
         table = Parquet(own, layout)
-        return Delivery(place, table.n_images(), decode_files(job, table.items(), workers))
+        return Delivery(place, table.n_images(), table.outcomes(job, workers))
     array = ArrayFile(own, layout)
     return Delivery(place, array.n_images(), _of_array(array))
 

@@ -11,6 +11,7 @@ Everything is checked on the header before a pixel is decoded, so that a small f
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import simplejpeg
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageFile
 
+from pipeline.datasets.bounds import require_file_size
 from pipeline.datasets.location import ByteFile
 from pipeline.errors import DataError
 
@@ -47,6 +49,11 @@ _JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 _JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
 """Files with one of these may hold an orientation."""
 
+_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither stuffed, nor one that restarts the decoder
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
+_MOST_SCANS = 100
+"""A JPEG may hold any number of scans, each of a few bytes, each over all pixels; programs write about ten."""
+
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _REFUSED_MODES = {
     "CMYK": "is CMYK, whose colours depend on a printer; save it as RGB",
@@ -71,6 +78,10 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     """
     if not data:
         raise DataError("is empty (0 bytes); deliver it again")
+    if max_pixels is not None:
+        require_file_size(len(data), max_pixels)
+        if data.startswith(_JPEG_START):
+            _check_scans(data)
     pixels = _plain_jpeg(data, max_pixels) if data.startswith(_JPEG_START) else None
     if pixels is None:
         pixels = _decode_with_pillow(data, max_pixels)
@@ -167,6 +178,17 @@ def _check_size(width: int, height: int, max_pixels: int | None) -> None:
         )
 
 
+def _check_scans(data: bytes) -> None:
+    if data.count(b"\xff\xda") <= _MOST_SCANS:  # also counts what metadata may hold
+        return
+    n_scans, place = 0, 2
+    while (marker := _JPEG_MARKER.search(data, place)) and marker[1] != _END_OF_IMAGE:
+        n_scans += marker[1] == _START_OF_SCAN
+        if n_scans > _MOST_SCANS:
+            raise DataError(f"is a JPEG of more than {_MOST_SCANS} scans; save it anew with another program")
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+
+
 def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "height width *channel"] | None:
     """Decode a JPEG sooner than Pillow and to the same pixels; None where Pillow has to judge or to turn it."""
     if any(mark in data for mark in _JPEG_METADATA) and _is_turned_or_odd(data):
@@ -186,7 +208,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarra
         with open_header(io.BytesIO(data), max_pixels) as image:
             image.load()
             return np.asarray(_plain(_turned(image)))
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
         raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None

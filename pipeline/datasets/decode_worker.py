@@ -6,21 +6,29 @@ It imports little, so that such a process starts quickly.
 import io
 import os
 import pickle
+import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.datasets.beneath import Beneath, Root, cannot_be_read
+from pipeline.datasets.bounds import most_seconds, require_file_size
 from pipeline.datasets.decode import decode_image, open_header, without_warnings
-from pipeline.datasets.decoded_file import DecodedFile, pack
+from pipeline.datasets.decoded_file import DecodedFile, Parcel, pack
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError
-from pipeline.memory import keep_freed_memory
+from pipeline.errors import DataError, ResourceError
+from pipeline.memory import has_room, keep_freed_memory, out_of_memory
 
 _LOOK_BEFORE_READING = 32 * 2**20
 """Files above so many bytes have their header checked before they are read."""
 
 _KEPT_MEMORY = 32 << 20  # bytes
+
+_MOST_AT_ONCE = 2**24
+"""After outcomes of so many bytes a chunk is interrupted: small files may hold many pixels."""
+
+_ROOM_PER_PIXEL = 24  # bytes that reading, decoding and scaling take together
 
 
 @dataclass(frozen=True)
@@ -42,21 +50,38 @@ class DecodeJob:
     with_encoded: bool
 
 
+TOO_LONG = signal.SIGPROF
+"""What ends a process that works at one file for too long; no decoder comes to an end by itself."""
+
 READY = b"+"
 """What a process writes once it has started."""
 
-Item = tuple[str, bytes | None]
-"""A file's path below the root, or a name and its bytes."""
+Item = tuple[str, bytes | DataError | None]
+"""A file's path below the root; or a name and the file's bytes, or why it has none that can be used."""
 
 
-def decode_chunk(job: DecodeJob, items: list[Item]) -> list[DecodedFile]:
-    """Decode files one after the other; a refused file yields its reason and stops nothing."""
+def decode_chunk(
+    job: DecodeJob, items: list[Item], begin: Callable[[int], None] = lambda place: None
+) -> list[DecodedFile]:
+    """Decode files one after the other; a refused file yields its reason and stops nothing.
+
+    Args:
+        job: what is wanted of every file.
+        items: the files.
+        begin: told the place of each file before it is looked at.
+
+    Returns:
+        The outcomes of at least one file; of fewer than all where they take much room.
+
+    Raises:
+        ResourceError: there is too little memory for a file of ordinary demands.
+    """
     with without_warnings():
         if job.root is None:
-            return [_decode_one(job, None, *item) for item in items]
+            return _decode_some(job, None, items, begin)
         try:
             with Beneath(job.root) as folder:
-                return [_decode_one(job, folder, *item) for item in items]
+                return _decode_some(job, folder, items, begin)
         except OSError as error:
             reason = cannot_be_read(error)
         except DataError as error:
@@ -72,7 +97,9 @@ def read_regular(folder: Beneath, name: str, max_pixels: int) -> bytes:
     """
     try:
         with io.FileIO(folder.open(name)) as file:
-            if os.fstat(file.fileno()).st_size > _LOOK_BEFORE_READING:
+            n_bytes = os.fstat(file.fileno()).st_size
+            require_file_size(n_bytes, max_pixels)
+            if n_bytes > _LOOK_BEFORE_READING:
                 open_header(file, max_pixels)
                 file.seek(0)
             return file.read()
@@ -80,8 +107,25 @@ def read_regular(folder: Beneath, name: str, max_pixels: int) -> bytes:
         raise DataError(cannot_be_read(error)) from None
 
 
-def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes | None) -> DecodedFile:
+def _decode_some(
+    job: DecodeJob, folder: Beneath | None, items: list[Item], begin: Callable[[int], None]
+) -> list[DecodedFile]:
+    outcomes: list[DecodedFile] = []
+    n_bytes = 0
+    for place, item in enumerate(items):
+        begin(place)
+        outcome = _decode_one(job, folder, *item)
+        outcomes.append(outcome)
+        n_bytes += len(outcome.encoded or b"") + (0 if outcome.pixels is None else outcome.pixels.nbytes)
+        if n_bytes >= _MOST_AT_ONCE:
+            break
+    return outcomes
+
+
+def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes | DataError | None) -> DecodedFile:
     try:
+        if isinstance(data, DataError):
+            raise data
         if data is None:
             assert folder is not None
             data = read_regular(folder, name, job.max_pixels)
@@ -91,6 +135,10 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
         wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
     except DataError as error:
         return DecodedFile(name, str(error))
+    except MemoryError:
+        if not has_room(_ROOM_PER_PIXEL * job.max_pixels):
+            raise out_of_memory(f"decoding {name!r}") from None
+        return DecodedFile(name, "asks for far more memory than its pixels need; save it anew with another program")
     too_large = job.pixel_bytes is not None and wanted.nbytes > job.pixel_bytes
     return DecodedFile(
         name,
@@ -108,6 +156,7 @@ def serve() -> None:
     Only :mod:`pipeline.datasets.decode_pool` speaks to it.
     """
     keep_freed_memory(_KEPT_MEMORY)
+    signal.signal(TOO_LONG, signal.SIG_DFL)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     questions = sys.stdin.buffer
@@ -115,8 +164,25 @@ def serve() -> None:
     answers.flush()
     while True:
         try:
-            job, items = pickle.load(questions)  # noqa: S301 - written by the parent process
+            job, items, descriptor = pickle.load(questions)  # noqa: S301 - written by the parent process
         except EOFError:
             return
-        pickle.dump(pack(decode_chunk(job, items)), answers, protocol=5)
+        pickle.dump(_answer(job, items, descriptor), answers, protocol=5)
         answers.flush()
+
+
+def _answer(job: DecodeJob, items: list[Item], descriptor: int) -> Parcel | ResourceError:
+    seconds = most_seconds(job.max_pixels)
+
+    def begin(place: int) -> None:
+        os.pwrite(descriptor, bytes([place]), 0)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # of this process's work, whatever else the machine does
+
+    try:
+        return pack(decode_chunk(job, items, begin))
+    except ResourceError as error:
+        return error
+    except MemoryError as error:
+        return out_of_memory("decoding", error)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

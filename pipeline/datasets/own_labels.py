@@ -21,6 +21,7 @@ FOLDER = "folder"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TAKEN = ("image_id", "split", "occupied", "confidence")  # by labels.parquet and score/summary.json
 _MOST = 2**31 - 1
+_MOST_CSV = 2**29
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def labels_of_folders(names: Sequence[str]) -> Labels:
 
 def _read_csv(location: str) -> tuple[list[str], list[list[str]]]:
     with open_location(location) as file:
-        data = file.read()
+        data = file.read(_MOST_CSV + 1)
+    if len(data) > _MOST_CSV:
+        raise DataError(f"{location} must be a CSV of at most {_MOST_CSV} bytes, got more; leave other columns out")
     try:
         lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:

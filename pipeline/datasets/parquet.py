@@ -1,6 +1,7 @@
 """Source ``parquet``: a column of image files' bytes."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.datasets.bounds import require_count, require_file_size, require_unpacked
 from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob, Item
+from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.folder import blocks_of_files
 from pipeline.datasets.location import beside, is_url, locate, open_location
 from pipeline.datasets.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
@@ -19,9 +22,12 @@ from pipeline.datasets.source import Block, FileList
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
 from pipeline.layout import Layout
+from pipeline.memory import require_plenty
 
 _IMAGE = "image"
 _ROWS = 64
+_GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
+_LONGEST_LABEL = 2**16
 
 
 class Parquet:
@@ -34,6 +40,7 @@ class Parquet:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._n_bytes: dict[str, int] = {}
         if params.labels == FOLDER:
             raise DataError("labels: folder needs source folder, got a Parquet file; use a CSV, inside or null")
 
@@ -67,14 +74,34 @@ class Parquet:
         """Yield names and bytes of all rows; a row without bytes yields none."""
         for part in self.parts:
             name = part.rpartition("/")[2]
-            with open_parquet(part) as file:
+            with open_location(part) as raw, open_parquet(part) as file:
+                self._n_bytes[part] = raw.seek(0, 2)
                 column = image_column(file, part)
-                row = 0
-                for batch in file.iter_batches(_ROWS, columns=[column]):
-                    for value in batch.column(0).to_pylist():
-                        data = value.get("bytes") if isinstance(value, dict) else value
-                        yield f"{name}[{row}]", data or b""
-                        row += 1
+                row = n_unpacked = 0
+                n_bytes = self._n_bytes[part]
+                for group in range(file.num_row_groups):
+                    n_rows = _rows_at_once(file, group, column)
+                    for batch in file.iter_batches(n_rows, row_groups=[group], columns=[column]):
+                        values = batch.column(0)
+                        for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
+                            data = _image_bytes(value, self._params.max_pixels)
+                            n_unpacked += len(data) if isinstance(data, bytes) else 0
+                            require_unpacked(part, n_unpacked, n_bytes)
+                            yield f"{name}[{row}]", data
+                            row += 1
+
+    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
+        """Yield all rows, decoded.
+
+        Raises:
+            DataError: a file is damaged, or images that repeat grow beyond all measure.
+            ResourceError: see :func:`pipeline.datasets.decode_pool.decode_files`.
+        """
+        n_unpacked = 0
+        for some in decode_files(job, self.items(), workers):
+            n_unpacked += sum(math.prod(file.shape) for file in some)
+            require_unpacked(self._location, n_unpacked, sum(self._n_bytes.values()))
+            yield some
 
     def blocks(self) -> Iterator[Block]:
         """Yield all images in order, at model size, with hashes of the pixels at source size.
@@ -84,7 +111,7 @@ class Parquet:
         """
         transform = ImageTransform.from_params(self._params)
         job = DecodeJob(None, self._params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        yield from blocks_of_files(decode_files(job, self.items(), workers=0), transform, self._labels, [])
+        yield from blocks_of_files(self.outcomes(job, workers=0), transform, self._labels, [])
 
     @cached_property
     def parts(self) -> list[str]:
@@ -106,6 +133,9 @@ class Parquet:
         for part in self.parts:
             with open_parquet(part) as file:
                 columns = label_columns(file)
+                texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
+            # A text that stands in many rows is read once.
+            with open_parquet(part, dictionaries=texts) as file:
                 tables.append(file.read(columns))
                 if columns != tables[0].column_names or not columns:
                     raise DataError(
@@ -113,8 +143,9 @@ class Parquet:
                         f"labels: inside, got {columns}; use a CSV or null"
                     )
         table = pa.concat_tables(tables)
-        texts = {name: [None if v is None else str(v) for v in table[name].to_pylist()] for name in table.column_names}
-        return encode_labels(texts, self._location)
+        return encode_labels(
+            {name: _texts(table[name], name, self._location) for name in table.column_names}, self._location
+        )
 
     @property
     def _csv(self) -> str | None:
@@ -123,16 +154,24 @@ class Parquet:
 
 
 @contextmanager
-def open_parquet(location: str) -> Iterator[Any]:
+def open_parquet(location: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
     """Open a Parquet file of other people.
 
+    Args:
+        location: path or URL.
+        dictionaries: columns that are read as dictionaries.
+
     Raises:
-        DataError: it is missing or damaged.
+        DataError: it is missing or damaged, or claims far more than it can hold.
     """
     try:
         with open_location(location) as file:
-            yield pq.ParquetFile(file)
+            opened = pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=is_url(location))
+            n_bytes = file.seek(0, 2)
+            _require_bounded(opened.metadata, location, n_bytes)
+            yield opened
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        require_plenty(f"reading {location}", error)
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{location} must be a complete Parquet file, but {reason}; write it again") from None
 
@@ -167,3 +206,57 @@ def _holds_bytes(kind: Any) -> bool:
         index = kind.get_field_index("bytes")
         return index >= 0 and _holds_bytes(kind.field(index).type)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _require_bounded(metadata: Any, location: str, n_bytes: int) -> None:
+    n_rows = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        n_rows += group.num_rows
+        require_count(location, n_rows, n_bytes)
+        for column in map(group.column, range(group.num_columns)):
+            unpacked, most = column.total_uncompressed_size, max(_GROUP_BYTES, 100 * column.total_compressed_size)
+            if column.physical_type == "BYTE_ARRAY" and unpacked > most:
+                raise DataError(
+                    f"{location} must have row groups that unpack to at most {most} bytes a column, got {unpacked}; "
+                    "write it with smaller row groups"
+                )
+    if n_rows != metadata.num_rows:
+        raise DataError(f"{location} must be a complete Parquet file, but it has {n_rows} of {metadata.num_rows} rows")
+
+
+def _rows_at_once(file: Any, group: int, column: str) -> int:
+    """Return how many rows may all be as long as the whole column: a value that repeats is stored once."""
+    found = file.metadata.row_group(group)
+    sizes = [
+        found.column(i).total_uncompressed_size
+        for i in range(found.num_columns)
+        if found.column(i).path_in_schema == column
+    ]
+    return max(1, min(_ROWS, _AT_ONCE_BYTES // max([1, *sizes])))
+
+
+def _image_bytes(value: Any, max_pixels: int) -> bytes | DataError:
+    data = value.as_buffer()
+    if data is None:
+        return b""
+    try:
+        require_file_size(data.size, max_pixels)
+    except DataError as error:
+        return error
+    return data.to_pybytes()
+
+
+def _texts(column: Any, name: str, location: str) -> list[str | None]:
+    texts: list[str | None] = []
+    for chunk in column.chunks:
+        if not pa.types.is_dictionary(chunk.type):
+            texts += [None if value is None else str(value) for value in chunk.to_pylist()]
+            continue
+        known = chunk.dictionary.to_pylist()
+        if any(text is not None and len(text) > _LONGEST_LABEL for text in known):
+            raise DataError(
+                f"{location} must hold labels of at most {_LONGEST_LABEL} characters, got a longer one in {name}; "
+                "use short names, a CSV or null"
+            )
+        texts += [None if place is None else known[place] for place in chunk.indices.to_pylist()]
+    return texts

@@ -1,11 +1,11 @@
 """A look at some of a person's images, for proposing how to treat them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,8 +27,10 @@ from pipeline.datasets.transform import ImageTransform, Shape
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 
-_MOST = 512
+_MOST, _MOST_BYTES = 512, 2**28
 _CSV = "labels.csv"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,20 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     if kind == "folder":
         listing = list_folder(place)
         names = listing.names[:: -(-len(listing.names) // _MOST) or 1]
-        items: list[Any] = list(replace(listing, names=names).items())
+        items: list[Any] = _few(replace(listing, names=names).items(), _bytes_of_item)
         found = _look(kind, listing.root, items, own.max_pixels, _labels_of_folder(listing))
         found = replace(found, n_images=len(listing.names) + len(listing.rejected))
     elif kind == "parquet":
         table = Parquet(own, layout)
         with open_parquet(table.parts[0]) as file:
             labels = INSIDE if label_columns(file) else None
-        found = _look(kind, None, list(islice(table.items(), _MOST)), own.max_pixels, labels)
+        found = _look(kind, None, _few(table.items(), _bytes_of_item), own.max_pixels, labels)
         found = replace(found, n_images=table.n_images())
     else:
         array = ArrayFile(own, layout)
         with open_arrays(place) as (_, others):
             labels = INSIDE if others else None
-        files = list(islice(_of_array(array), _MOST))
+        files = _few(_of_array(array), lambda file: 0 if file.pixels is None else file.pixels.nbytes)
         shapes = Counter(file.shape for file in files)
         found = Sample(kind, array.n_images(), labels, shapes, Counter(), list(files), None)
     if not found.shapes:
@@ -125,3 +127,19 @@ def _of_array(array: ArrayFile) -> Iterator[DecodedFile]:
         for name, content, pixels in zip(block.paths, hash_images(block.images), block.images, strict=True):
             n_channels, height, width = pixels.shape
             yield DecodedFile(name, None, int(content), (n_channels, height, width), pixels)
+
+
+def _few(items: Iterable[T], n_bytes_of: Callable[[T], int]) -> list[T]:
+    """Return the first items, fewer where they are large: all stay in memory."""
+    found: list[T] = []
+    n_bytes = 0
+    for item in islice(items, _MOST):
+        found.append(item)
+        n_bytes += n_bytes_of(item)
+        if n_bytes >= _MOST_BYTES:
+            break
+    return found
+
+
+def _bytes_of_item(item: Item) -> int:
+    return len(item[1]) if isinstance(item[1], bytes) else 0

@@ -20,6 +20,9 @@ Split = Literal["train", "test"]
 BLOCK_BYTES = 16 * 2**20
 """About how many bytes of pixels a block holds; readers choose the number of images by it."""
 
+_BLOCK_IMAGES = 2**16
+"""Names and ids of tiny images take more room than their pixels."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -114,4 +117,4 @@ def open_source(params: PreprocessParams, layout: Layout) -> Source:
 
 def rows_per_block(image_bytes: int) -> int:
     """Return how many images of ``image_bytes`` each make a block."""
-    return max(1, BLOCK_BYTES // max(1, image_bytes))
+    return min(_BLOCK_IMAGES, max(1, BLOCK_BYTES // max(1, image_bytes)))

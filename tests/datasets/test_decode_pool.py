@@ -10,7 +10,7 @@ import pytest
 from pipeline.datasets import decode_pool, decode_worker
 from pipeline.datasets.beneath import Beneath, Root
 from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodeJob, decode_chunk, read_regular
+from pipeline.datasets.decode_worker import DecodeJob, Item, decode_chunk, read_regular
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.transform import ImageTransform
@@ -21,7 +21,7 @@ from tests.datasets.pictures import bomb, encode, picture
 JOB = DecodeJob(None, 1_000_000, None, pixel_bytes=None, with_encoded=False)
 
 
-def items(n: int) -> list[tuple[str, bytes | None]]:
+def items(n: int) -> list[Item]:
     return [(f"{i}.png", encode(picture(i, 5, 4))) for i in range(n)]
 
 
@@ -102,6 +102,48 @@ def test_file_that_crashes_the_decoder_is_refused_alone(monkeypatch, tmp_path):
     crashed = [file.name for file in found if file.reason is not None]
     assert crashed == ["70.png", "71.png"]
     assert found[70].reason == "crashes the decoder; save it anew with another program"
+
+
+def serve_with(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers do something else with the file ``70.png``."""
+    script = (
+        "import os, signal; from pipeline.datasets import decode_worker as w; decode = w._decode_one\n"
+        f"def change(job, root, name, data):\n    if name == '70.png': {change}\n"
+        "    return decode(job, root, name, data)\n"
+        "w._decode_one = change; w.most_seconds = lambda max_pixels: 1; w.serve()"
+    )
+    launch = decode_pool.subprocess.Popen
+    monkeypatch.setattr(
+        decode_pool.subprocess, "Popen", lambda command, **options: launch([command[0], "-c", script], **options)
+    )
+
+
+def test_file_that_takes_too_long_is_refused_alone(monkeypatch):
+    serve_with("sum(range(10**15))", monkeypatch)
+    found = [outcome for outcomes in decode_files(JOB, items(100), workers=1) for outcome in outcomes]
+    assert [file.name for file in found] == [f"{i}.png" for i in range(100)]
+    assert {file.name: file.reason for file in found if file.reason is not None} == {
+        "70.png": "takes more than 11 s to decode; save it anew with another program"
+    }
+
+
+@pytest.mark.parametrize("change", ["os.kill(os.getpid(), signal.SIGKILL)", "raise w.out_of_memory('decoding')"])
+def test_lack_of_memory_is_no_fault_of_a_file(change, monkeypatch):
+    serve_with(change, monkeypatch)
+    with pytest.raises(ResourceError, match=r"decoding.* needs more memory than there is; close other programs or"):
+        list(decode_files(JOB, items(100), workers=1))
+
+
+def test_file_that_asks_for_memory_that_nobody_has_is_refused(monkeypatch):
+    def decode(data: bytes, max_pixels: int) -> np.ndarray:
+        return np.empty(2**60, np.uint8)
+
+    monkeypatch.setattr(decode_worker, "decode_image", decode)
+    (file,) = decode_chunk(JOB, items(1))
+    assert file.reason == "asks for far more memory than its pixels need; save it anew with another program"
+    monkeypatch.setattr(decode_worker, "_ROOM_PER_PIXEL", 2**40)
+    with pytest.raises(ResourceError, match=r"decoding '0.png' needs more memory than there is"):
+        decode_chunk(JOB, items(1))
 
 
 def test_decoder_that_cannot_start_is_no_fault_of_the_files(monkeypatch):
