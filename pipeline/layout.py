@@ -36,6 +36,11 @@ class Layout:
         return self.root / "data" / "removed" / f"{self.experiment}.json"
 
     @property
+    def history(self) -> Path:
+        """Tracked JSON: that the experiment was published somewhere, written at the first publish."""
+        return self.root / "data" / "history" / f"{self.experiment}.json"
+
+    @property
     def raw(self) -> Path:
         """Downloads, shared by all experiments: one folder a dataset."""
         return self.root / "data" / "raw"

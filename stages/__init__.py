@@ -2,7 +2,15 @@
 
 import gc
 import sys
+from importlib.util import find_spec
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for the stage that it will run
+    if find_spec("torch") is None:
+        print(
+            f"stages need the packages of requirements.lock, but {sys.executable} lacks torch; "
+            "run make repro, or activate their environment",
+            file=sys.stderr,
+        )
+        sys.exit(7)
     # Loading libraries makes half a million objects and no garbage; looking for it takes a seventh of a stage's start.
     gc.disable()  # until stage_main

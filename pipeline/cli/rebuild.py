@@ -14,9 +14,20 @@ _ActiveOnly = Annotated[
     list[str] | None,
     typer.Argument(metavar="EXP", help="Experiments; all active ones if none is named.", show_default=False),
 ]
+_NewHistory = Annotated[
+    bool,
+    typer.Option(
+        "--new-history", help="Publish anew, with other cluster ids, what was published elsewhere and is not here."
+    ),
+]
 
 
-def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
+def rebuild(
+    experiments: _ActiveOnly = None,
+    new_history: _NewHistory = False,
+    wait: WaitSeconds = 600.0,
+    as_json: AsJson = False,
+) -> None:
     """Bring experiments up to date.
 
     Scans the source, runs the stages that are stale and publishes the model if it is healthy. What DVC and the stages
@@ -31,7 +42,7 @@ def rebuild(experiments: _ActiveOnly = None, wait: WaitSeconds = 600.0, as_json:
 
     root = find_root()
     names = experiments or list(load_params(root).active)
-    results = [rebuild(root, name, wait, on_line=to_stderr) for name in names]
+    results = [rebuild(root, name, wait, on_line=to_stderr, new_history=new_history) for name in names]
     show("\n\n".join(map(_describe, results)), [asdict(result) for result in results], as_json)
 
 

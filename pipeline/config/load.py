@@ -47,7 +47,7 @@ def load_params(root: Path) -> Params:
     unknown = sorted(set(raw) - {"active", "experiments"} - {key for key in raw if str(key).startswith("x-")})
     if unknown:
         raise ConfigError(
-            f"{unknown[0]} is unknown; legal keys at the top of params.yaml: active, experiments, x-… for anchors"
+            f"{unknown[0]} is unknown; legal keys at the top of params.yaml: active, experiments, x-… for notes"
         )
     active = parse(tuple[str, ...], raw.get("active"), "active")
     if not active:
@@ -73,6 +73,21 @@ def load_sections(root: Path, experiment: str, sections: tuple[str, ...]) -> Any
     whole = load_params(root).experiment(experiment)
     legal = {field.name for field in fields(Experiment)}
     return SimpleNamespace(**{name: getattr(whole, name) for name in sections if name in legal})
+
+
+def require_spelled_out(root: Path) -> None:
+    """Refuse parameters that experiments share by anchors: a value that ``dvc exp run -S`` sets there may get lost.
+
+    Raises:
+        ConfigError: there is an alias; the message names its line.
+    """
+    events = yaml.parse((root / "params.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
+    alias = next((event for event in events if isinstance(event, yaml.AliasEvent)), None)
+    if alias is not None:
+        raise ConfigError(
+            "params.yaml must be spelled out for dvc exp run, whose -S does not reach values shared by anchors, "
+            f"got *{alias.anchor} in line {alias.start_mark.line + 1}; write the section out"
+        )
 
 
 def _read(root: Path) -> dict[Any, Any]:

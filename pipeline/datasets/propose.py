@@ -6,7 +6,7 @@ The choices are rules of thumb from the experiments that the project ships. Labe
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pipeline.config.sections import PreprocessParams
+from pipeline.config.sections import Experiment
+from pipeline.config.write import section_text
 from pipeline.datasets.location import is_url
 from pipeline.datasets.propose_model import Choice, choose_model
 from pipeline.datasets.sample import Sample, take_sample
@@ -25,6 +26,7 @@ from pipeline.layout import Layout
 _FEWEST = 20
 _LONGEST_SIDE = 64
 _GREY_TOLERANCE = 2
+_AS_ELSEWHERE = ("init_mog", "score", "assign", "report", "publish", "ingest", "schedule")
 _SHEET_COLUMNS, _SHEET_TILE, _SHEET_GAP = 8, 64, 2
 
 
@@ -33,7 +35,7 @@ class Proposal:
     """What to try first.
 
     Attributes:
-        text: section of ``experiments`` in ``params.yaml``, indented by two spaces; it uses the file's anchors.
+        text: section of ``experiments`` in ``params.yaml``, indented by two spaces, with every key.
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at, one sentence each.
     """
@@ -43,36 +45,42 @@ class Proposal:
     notes: list[str]
 
 
-def propose_experiment(layout: Layout, plain: PreprocessParams, location: str) -> Proposal:
+def propose_experiment(layout: Layout, like_name: str, like: Experiment, location: str) -> Proposal:
     """Look at some hundred images and propose how to cluster them.
 
     Args:
         layout: of the new experiment, which gives its name.
-        plain: any section ``preprocess``; only ``max_pixels`` counts.
+        like_name: name of an experiment that is there.
+        like: its parameters, taken for what images do not decide: seeds, and what follows training.
         location: folder, array file or Parquet file; a path from the repository's root, or a URL.
 
     Raises:
         DataError: there is nothing there, no image is usable, or there are too few.
     """
-    sample = take_sample(layout, plain, location)
+    sample = take_sample(layout, like.preprocess, location)
     if sample.n_images < _FEWEST:
         raise DataError(f"{location} must hold at least {_FEWEST} images, got {sample.n_images}; add some")
     size, why_size = _choose_size(sample)
     fit, why_fit = _choose_fit(sample, size)
-    pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), plain.max_pixels)
+    pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), like.preprocess.max_pixels)
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
     path = _relative(layout, location)
     preprocess: dict[str, Choice] = {
         "source": (sample.kind, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
         "path": (json.dumps(path, ensure_ascii=False), "a path below the repository, an absolute one, or a URL"),
+        "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels or "null", "only scoring sees labels" if sample.labels else "none were found"),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
+        "test_fraction": ("0.2", "held out for scoring"),
+        "split_seed": ("0", "another one draws other test images"),
+        "max_pixels": (str(like.preprocess.max_pixels), "larger images are set aside"),
     }
     model, train = choose_model(pixels, sample.n_images)
-    return Proposal(_write(layout.experiment, preprocess, model, train), _draw(pixels), _notes(sample, pixels))
+    sections = {"preprocess": preprocess, "model": model, "train": train}
+    return Proposal(_write(layout.experiment, sections, like_name, like), _draw(pixels), _notes(sample, pixels))
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -127,12 +135,14 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
 # --- what a person sees -----------------------------------------------------------------------------------------------
 
 
-def _write(name: str, preprocess: dict[str, Choice], model: dict[str, Choice], train: dict[str, Choice]) -> str:
-    sections = {"preprocess": preprocess, "model": model, "train": train}
-    lines = [f"  {name}:", "    <<: *common"]
+def _write(name: str, sections: dict[str, dict[str, Choice]], like_name: str, like: Experiment) -> str:
+    lines = [f"  {name}:", section_text("seeds", list(like.seeds))]
     for section, choices in sections.items():
-        lines += [f"    {section}:", f"      <<: *{section}"]
+        lines.append(f"    {section}:")
         lines += [f"      {key}: {value}  # {why}" for key, (value, why) in choices.items()]
+    lines.append(f"    # What the images do not decide, as {like_name} has it:")
+    rest = replace(like, init_mog=replace(like.init_mog, pretrain=None))  # of models with one facet only
+    lines += [section_text(section, getattr(rest, section)) for section in _AS_ELSEWHERE]
     return "\n".join(lines) + "\n"
 
 

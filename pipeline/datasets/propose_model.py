@@ -8,6 +8,32 @@ Pixels = UInt8[np.ndarray, "image channel height width"]
 Choice = tuple[str, str]
 """A value as YAML, and why."""
 
+_USUAL_MODEL: dict[str, Choice] = {
+    "covariance": ("diagonal", "with few images full ones make the clusters of the shallow facet vague"),
+    "mixing_weights": ("learned", "clusters may differ in size"),
+    "sigma": ("1.0", "of a Gaussian likelihood only"),
+    "output": ("sigmoid", "pixels lie between 0 and 1"),
+    "activation": ("relu", "as for MNIST"),
+    "network_init": ("default", "as for MNIST"),
+    "rung_gate": ("0.1", "as for MNIST"),
+}
+_USUAL_TRAINING: dict[str, Choice] = {
+    "learning_rate": ("1.0e-3", "Adam's usual one"),
+    "betas": ("[0.9, 0.95]", "as in the shipped experiments of this size"),
+    "warmup_steps": ("100", "the rate rises over so many steps"),
+    "kl_weight": ("1.0", "the bound as it is"),
+    "kl_epochs": ("0", "from the first epoch on"),
+    "n_samples": ("1", "of the latents a step"),
+    "validation_fraction": ("0.1", "of the training images, to choose the seed by"),
+    "criterion": ("validation_elbo", "sees no labels"),
+    "min_entropy": ("0.3", "below it a seed counts as collapsed"),
+    "precision": ("auto", "what the machine is good at"),
+    "device": ("auto", "a GPU where there is one"),
+    "checkpoint_seconds": ("30.0", "so much is lost when it is killed"),
+    "min_healthy_seeds": ("1", "fewer fail the training"),
+}
+"""What images do not decide."""
+
 _IMAGES_PER_COMPONENT = 20
 _FEWEST_FOR_FULL = 10_000  # images: with fewer, clusters of the shallow facet become vague
 _STEPS = 6000
@@ -25,7 +51,13 @@ def choose_model(pixels: Pixels, n_images: int) -> tuple[dict[str, Choice], dict
     """
     is_simple = _n_directions(pixels) < _FEW_DIRECTIONS
     n_facets = 1 if is_simple and pixels.shape[1] == 1 else 2
-    return _choose_network(pixels, n_images, n_facets, is_simple), _choose_training(n_images, n_facets)
+    model = _choose_network(pixels, n_images, n_facets, is_simple)
+    train = _choose_training(n_images, n_facets)
+    return model | _without(_USUAL_MODEL, model), train | _without(_USUAL_TRAINING, train)
+
+
+def _without(usual: dict[str, Choice], chosen: dict[str, Choice]) -> dict[str, Choice]:
+    return {key: choice for key, choice in usual.items() if key not in chosen}
 
 
 def _n_directions(pixels: Pixels) -> int:

@@ -16,6 +16,7 @@ from pipeline.flows.environment import repository_root
 from pipeline.layout import Layout
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
+from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import HeldLock, next_in_line, repository_lock
 from pipeline.operations.rebuild import active_experiment
 from pipeline.operations.repro import STAGES, StageRun, reproduce_stage, stale_stages
@@ -30,6 +31,7 @@ def decide(experiment: str) -> bool:
     root = repository_root()
     sections = active_experiment(root, experiment)
     layout = Layout(root, experiment)
+    require_own_history(layout)
     scan_source(layout, sections.preprocess)
     return not is_up_to_date(layout)
 

@@ -133,6 +133,7 @@ def _environment(root: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(site_cache),
         "DVC_NO_ANALYTICS": "1",
         "PATH": _path(),
+        "FACETS_PYTHON": sys.executable,  # for stages/run
         "PYTHONUNBUFFERED": "1",
         "SHELL": "/bin/sh",  # DVC runs stages by the user's shell, which may be anything
         **supervised(),

@@ -1,17 +1,15 @@
 """A new experiment for a person's own images: a proposed section of ``params.yaml``, and a picture to look at."""
 
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import load_params
+from pipeline.config.write import with_experiment
 from pipeline.datasets.propose import propose_experiment
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 from pipeline.storage import atomic_file
-
-_ACTIVE = re.compile(r"^active: \[(.*)\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,9 @@ class NewExperiment:
 
 
 def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
-    """Look at images, append an experiment to ``params.yaml`` and make it active.
+    """Look at images, add an experiment to ``params.yaml`` and make it active; the rest of the file stays as it is.
+
+    What images do not decide is taken from the first experiment of the file.
 
     Args:
         root: the repository.
@@ -38,20 +38,16 @@ def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
         location: folder, array file or Parquet file; a path, or a URL.
 
     Raises:
-        ConfigError: the name is taken or not a name, or ``params.yaml`` has no list ``active: [...]`` to extend.
+        ConfigError: the name is taken or not a name, or ``params.yaml`` has no place to add it.
         DataError: there are no images to look at.
     """
     params = load_params(root)
     if name in params.experiments:
         raise ConfigError(f"a new experiment needs a name of its own, got {name!r}, which params.yaml has already")
     layout = Layout(root, name)
-    proposal = propose_experiment(layout, next(iter(params.experiments.values())).preprocess, location)
+    proposal = propose_experiment(layout, *next(iter(params.experiments.items())), location)
     path = root / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    if not _ACTIVE.search(text):
-        raise ConfigError("params.yaml must have a line active: [...] to which the experiment is added, found none")
-    text = _ACTIVE.sub(lambda found: f"active: [{found[1]}, {name}]", text, count=1)
-    text = f"{text.rstrip()}\n\n{proposal.text}"
+    text = with_experiment(path.read_text(encoding="utf-8"), name, proposal.text)
     _check(text)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import PublishError, ResourceError
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
+from pipeline.operations.first_publish import record_history, require_own_history
 from pipeline.operations.locks import publish_lock, repository_lock
 from pipeline.operations.page import erase_pictures, refresh_page
 from pipeline.operations.stage_model import stage_model as stage_model
@@ -36,10 +37,12 @@ def publish(
         wait_seconds: how long to wait for another process that uses DVC here.
 
     Raises:
-        PublishError: the model is not healthy, or an invariant is broken; the old version stays in service.
+        PublishError: the model is not healthy, or an invariant is broken; the old version stays in service. Or the
+            experiment was published elsewhere, and nothing is published here.
         DataError: a file is missing or damaged; likewise.
         BusyError: another process holds a lock.
     """
+    require_own_history(layout)
     with repository_lock(layout.root, f"publish {layout.experiment}", wait_seconds):
         model_version = stage_model(layout, experiment)
     return publish_staged(layout, experiment, model_version, assign)
@@ -159,6 +162,8 @@ def _serve(
                     reason=reason,
                 )
                 forget_assignments(layout, model_version, list(folders))
+                served = history.served()
+                if before is None or not layout.history.exists():
+                    record_history(layout, served)
                 _refresh_page(layout)
-                version = history.served().version
-                return version, before is None or version != before.version
+                return served.version, before is None or served.version != before.version

@@ -11,6 +11,7 @@ from pipeline.config.sections import Experiment
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 from pipeline.operations.dvc import check_repository
+from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.repro import StageRun, reproduce, stale_stages
@@ -45,6 +46,8 @@ def rebuild(
     wait_seconds: float = 0.0,
     on_line: Callable[[str], None] | None = None,
     cancel: Event | None = None,
+    *,
+    new_history: bool = False,
 ) -> RebuildResult:
     """Bring an active experiment up to date: scan, run the stale stages, publish the model if it is healthy.
 
@@ -54,17 +57,21 @@ def rebuild(
         wait_seconds: how long to wait for another process that uses DVC here.
         on_line: called with every line that DVC and the stages print.
         cancel: when set by another thread, the run is ended; the next rebuild goes on where it stopped.
+        new_history: publish although the experiment was published elsewhere; clusters get other ids than there.
 
     Raises:
         ConfigError: a parameter breaks a rule, or the experiment is unknown or not active.
         BusyError: another process holds the lock.
-        PublishError: the new model is not healthy; the published version stays.
+        PublishError: the new model is not healthy; the published version stays. Or the experiment was published
+            elsewhere, and nothing is published here.
         PipelineError: a stage failed, with its message.
     """
     start = time.monotonic()
     check_repository(root)
     sections = active_experiment(root, experiment)
     layout = Layout(root, experiment)
+    if not new_history:
+        require_own_history(layout)
     scan_source(layout, sections.preprocess)
     with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
         stale = stale_stages(layout, held)

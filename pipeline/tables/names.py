@@ -46,6 +46,15 @@ def load_names(path: Path, minted_by: Mapping[str, str]) -> dict[str, tuple[str,
     return {row["uid"]: (row["name"], row["note"]) for row in own if row["name"]}
 
 
+def has_names(path: Path) -> bool:
+    """Tell whether the CSV names any cluster of any history.
+
+    Raises:
+        DataError: the file is no CSV with these columns.
+    """
+    return any(row["minted_by"] for row in _read(path))
+
+
 def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note: str = "") -> None:
     """Write a cluster's name into the CSV, in place of one that it may have; an empty name takes it away.
 

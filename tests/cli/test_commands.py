@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,13 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones(
     shown = facets(*arguments, "tinny")
     assert shown.code == 2
     assert shown.err == "facets: experiment 'tinny' is unknown; params.yaml has tiny\n"
+
+
+def test_a_clone_rebuilds_what_was_published_elsewhere_only_if_asked(facets: Facets, inside: Repository) -> None:
+    shutil.rmtree(inside.root / "published")
+    shown = facets("rebuild", EXPERIMENT)
+    assert (shown.code, shown.out, shown.err.count("\n")) == (5, "", 1)
+    assert "tiny was published elsewhere, as data/history/tiny.json tells" in shown.err
+    (made,) = json.loads(facets("rebuild", EXPERIMENT, "--new-history", "--json").out)
+    assert (made["version"], made["is_new"]) == (1, True)
+    assert facets("rebuild", EXPERIMENT).code == 0

@@ -18,7 +18,6 @@ from pipeline.datasets.propose import Proposal, propose_experiment
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from stages import init_mog, preprocess, train
-from tests.datasets.builders import preprocess as plain
 from tests.datasets.pictures import BAD_FILES, encode
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +51,7 @@ def write_images(folder: Path, kind: str, n: int = 60) -> None:
 
 def propose(root: Path, location: str = "data/raw/mine", name: str = "mine") -> tuple[Proposal, Experiment]:
     """Propose, append the text to the shipped parameters, and parse the whole file."""
-    proposal = propose_experiment(Layout(root, name), plain(), location)
+    proposal = propose_experiment(Layout(root, name), "digits", load_params(REPOSITORY).experiment("digits"), location)
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     (root / "params.yaml").write_text(text.rstrip("\n") + "\n\n" + proposal.text, encoding="utf-8")
     return proposal, load_params(root).experiment(name)
@@ -117,9 +116,9 @@ def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
     write_images(tmp_path / "data/raw/mine", "colour")
     proposal, _ = propose(tmp_path)
     lines = proposal.text.splitlines()
-    assert lines[:2] == ["  mine:", "    <<: *common"]
+    assert lines[:2] == ["  mine:", "    seeds: [0, 1, 2, 3, 4]"]
     choices = [line for line in lines if re.match(r"      [a-z_]+: ", line)]
-    assert len(choices) >= 14
+    assert len(choices) >= 36
     assert all("  # " in line for line in choices)
 
 

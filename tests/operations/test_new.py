@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from pipeline.config import load_params
@@ -69,8 +70,39 @@ def test_a_folder_without_images_leaves_the_parameters_alone(root: Path, tmp_pat
     assert (root / "params.yaml").read_bytes() == before
 
 
-def test_parameters_without_an_active_list_in_brackets_are_refused(root: Path, folder: Path) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8")
-    (root / "params.yaml").write_text(text.replace("active: [digits]", "active:\n- digits"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"must have a line active: \[\.\.\.\]"):
+def shapes_of_the_file(text: str) -> dict[str, str]:
+    """Return params.yaml as people or ``dvc exp run -S`` may leave it."""
+    active = "active: [digits]\n"
+    moved = text.replace(active, "")
+    return {
+        "as shipped": text,
+        "active as lines": text.replace(active, "active:\n- digits\n"),
+        "active as indented lines": text.replace(active, "active:\n  - digits  # the one\n"),
+        "active last": f"{moved.rstrip()}\n\n# What is rebuilt.\n{active}",
+        "active last, as lines": f"{moved.rstrip()}\nactive:\n- digits\n",
+        "four spaces": moved.replace("\n  ", "\n    ") + active,
+        "umlauts": f"# ä € 😀\n{text}",
+    }
+
+
+@pytest.mark.parametrize("shape", shapes_of_the_file(""))
+def test_all_else_in_the_file_stays(root: Path, folder: Path, shape: str) -> None:
+    path = root / "params.yaml"
+    path.write_text(shapes_of_the_file(path.read_text(encoding="utf-8"))[shape], encoding="utf-8")
+    before, lines = load_params(root), path.read_text(encoding="utf-8").splitlines()
+    add_experiment(root, "own", str(folder))
+    after = load_params(root)
+    assert after.active == (*before.active, "own")
+    assert {name: after.experiments[name] for name in before.experiments} == before.experiments
+    kept = path.read_text(encoding="utf-8").splitlines()
+    changed = [line for line in lines if line not in kept]
+    assert changed in ([], ["active: [digits]"])
+    add_experiment(root, "other", str(folder))
+    assert load_params(root).active == (*before.active, "own", "other")
+
+
+def test_experiments_in_braces_are_refused(root: Path, folder: Path) -> None:
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    (root / "params.yaml").write_text(yaml.safe_dump(params, default_flow_style=True))
+    with pytest.raises(ConfigError, match=r"experiments in params\.yaml must be one key a line"):
         add_experiment(root, "own", str(folder))

@@ -48,7 +48,7 @@ def test_a_stage_depends_exactly_on_the_parts_of_the_library_that_it_loads(templ
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_by_its_own_module_for_one_experiment(stage: str) -> None:
-    assert DAG[stage]["cmd"] == f".venv/bin/python -m stages.{stage} ${{item.experiment}}"
+    assert DAG[stage]["cmd"] == f"sh stages/run {stage} ${{item.experiment}}"
     assert DAG[stage]["matrix"] == {"experiment": "${active}"}
 
 

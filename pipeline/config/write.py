@@ -1,0 +1,64 @@
+"""Parameters as text: a section on a line or two, and an experiment more in ``params.yaml``, whose comments stay."""
+
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from pipeline.errors import ConfigError
+
+_WIDTH = 90
+_INDENT = 2  # of the keys below `experiments` in the text of a section
+
+
+def section_text(name: str, values: Any, indent: int = 4) -> str:
+    """Return a section, or another value of an experiment, as YAML that takes few lines.
+
+    Args:
+        name: its key.
+        values: a record of :mod:`pipeline.config.sections`, or a plain value.
+        indent: of the key, in spaces.
+    """
+    plain = asdict(values) if hasattr(values, "__dataclass_fields__") else values
+    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    lines = [line.strip() for line in text.removesuffix("...\n").splitlines()]
+    if len(lines) == 1:
+        return f"{' ' * indent}{name}: {lines[0]}"
+    return "\n".join(
+        [f"{' ' * indent}{name}:", *(f"{' ' * (indent + 2 + (n > 0))}{line}" for n, line in enumerate(lines))]
+    )
+
+
+def with_experiment(text: str, name: str, section: str) -> str:
+    """Return ``params.yaml`` with one experiment more, which is active; all else stays as it is, comments too.
+
+    Args:
+        text: of a legal file.
+        name: of the experiment.
+        section: its text, indented by two spaces.
+
+    Raises:
+        ConfigError: ``active`` or ``experiments`` stand there in a form that cannot be added to.
+    """
+    document = yaml.compose(text, Loader=yaml.SafeLoader)
+    nodes: dict[str, Any] = {key.value: value for key, value in document.value}
+    active, experiments = nodes["active"], nodes["experiments"]
+    if experiments.flow_style:
+        raise ConfigError("experiments in params.yaml must be one key a line, got them in braces; write each on a line")
+    indent = experiments.value[0][0].start_mark.column - _INDENT
+    lines = [(" " * indent + line)[max(0, -indent) :] if line else line for line in section.splitlines()]
+    end = experiments.end_mark.index
+    head, tail = text[:end].rstrip(), text[end:]
+    last = active.value[-1].end_mark.index
+    if active.flow_style:
+        more = f", {name}"
+    else:
+        last = text.find("\n", last) if "\n" in text[last:] else len(text)  # after a remark beside the last one
+        more = f"\n{' ' * active.start_mark.column}- {name}"
+    insertions = [
+        (last, last, more),
+        (len(head), end, "\n\n" + "\n".join(lines) + ("\n\n" if tail else "\n")),
+    ]
+    for start, stop, added in sorted(insertions, reverse=True):
+        text = text[:start] + added + text[stop:]
+    return text
