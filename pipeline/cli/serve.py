@@ -12,7 +12,7 @@ _Port = Annotated[int, typer.Option("--port", help="Its port.")]
 _Alert = Annotated[
     str | None,
     typer.Option(
-        "--alert-url", envvar="FACETS_ALERT_URL", help="Gets a POST when a model is refused.", show_default=False
+        "--alert-url", envvar="FACETS_ALERT_URL", help="Gets a POST when something goes wrong.", show_default=False
     ),
 ]
 

@@ -1,13 +1,15 @@
 """``facets status``."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli._shared import AsJson, find_root, show
+from pipeline.errors import ResourceError
 
 if TYPE_CHECKING:
+    from pipeline.flows.health import ServiceStatus
     from pipeline.operations.status import ExperimentStatus
 
 _Experiments = Annotated[
@@ -17,21 +19,42 @@ _Experiments = Annotated[
 
 
 def status(experiments: _Experiments = None, as_json: AsJson = False) -> None:
-    """Show what is stale, published and stored.
+    """Show what is stale, published and stored, and how the service is.
 
-    For each stage why it would run, the version that readers see, the batches, and the size of each folder.
+    For each stage why it would run, the version that readers see, the batches, the size of each folder, and for each
+    scheduled flow its last and next run, from the Prefect server. Exit code 7 where the service is not healthy.
 
     \b
     Example:
         facets status digits
     """
     from pipeline.config import load_params
+    from pipeline.flows.health import service_status
     from pipeline.operations.status import experiment_status
 
     root = find_root()
     params = load_params(root)
     found = [experiment_status(root, params, name) for name in experiments or params.active]
-    show("\n\n".join(map(_describe, found)), [asdict(state) for state in found], as_json)
+    service = service_status(root)
+    facts = {"says": service.says, "faults": service.faults}
+    values = [asdict(state) | {"schedules": _schedules(state, service), "service": facts} for state in found]
+    texts = ["\n".join([_describe(state), *_describe_schedules(_schedules(state, service))]) for state in found]
+    show("\n\n".join([*texts, f"service: {service.says}"]), values, as_json)
+    if service.faults:
+        raise ResourceError(f"the service must be healthy, but: {'; '.join(service.faults)}; see deploy/runbook.md")
+
+
+def _schedules(state: "ExperimentStatus", service: "ServiceStatus") -> list[dict[str, Any]]:
+    return [each for each in service.schedules if each["experiment"] == state.experiment]
+
+
+def _describe_schedules(schedules: list[dict[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for each in schedules:
+        last = f"last {each['last']['started']} ({each['last']['state']})" if each["last"] else "has not run yet"
+        then = "paused" if each["is_paused"] else f"next {each['next']}" if each["next"] else "next not planned"
+        lines.append(f"  {each['flow']:<10} {each['when']}: {last}, {then}")
+    return lines
 
 
 def _describe(state: "ExperimentStatus") -> str:

@@ -12,9 +12,12 @@ from prefect.states import Completed
 
 from pipeline.config import load_params
 from pipeline.errors import BusyError, DataError, PipelineError, ResourceError
+from pipeline.flows.alert import send_alert
 from pipeline.flows.artifacts import show_batch
 from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
 from pipeline.flows.environment import repository_root
+from pipeline.flows.outcome import HOOKS
+from pipeline.flows.repository import own_root
 from pipeline.layout import Layout
 from pipeline.operations.deliveries import (
     MOST_CRASHES,
@@ -40,7 +43,7 @@ def read_delivery(experiment: str, delivery: str) -> dict[str, Any]:
     return run_facets(root, ["ingest", experiment, str(path)], LineLog(root, f"{experiment}-ingest"))
 
 
-@flow(name="ingest", flow_run_name="ingest {experiment} {delivery}", persist_result=False)
+@flow(name="ingest", flow_run_name="ingest {experiment} {delivery}", persist_result=False, **HOOKS)
 def ingest(experiment: str, delivery: str) -> State:
     """Take one delivery in.
 
@@ -48,7 +51,7 @@ def ingest(experiment: str, delivery: str) -> State:
         experiment: its name.
         delivery: name of a folder or file in its inbox.
     """
-    root = repository_root()
+    root = own_root()
     load_params(root).experiment(experiment)
     layout = Layout(root, experiment)
     if may_be_delivery(delivery) and not os.path.lexists(layout.inbox / delivery):
@@ -80,11 +83,18 @@ def _reject(layout: Layout, path: Path, reasons: list[str]) -> State:
     if not os.path.lexists(path):
         return Completed(message=_READ)
     target = finish_delivery(layout, path, reasons)
+    key = f"rejected {layout.experiment} {path.name}"
+    send_alert(layout.root, key, f"{layout.experiment}: {path.name!r} was rejected: {reasons[0]}")
     return Completed(message=f"rejected, see {target.name}.reason.txt")
 
 
 def _finish(layout: Layout, path: Path, result: dict[str, Any]) -> State:
     """Put a delivery away whose rows are in: what fails from here on must not make anybody believe otherwise."""
+    if result["drifted"]:
+        text = (
+            f"{layout.experiment}: {path.name!r} drifts from what the model was trained on, batch {result['batch_id']}"
+        )
+        send_alert(layout.root, f"drift {layout.experiment} {result['batch_id']}", text)
     counts = f"{result['n_images']} new images, {result['duplicates']} duplicates"
     done = f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}"
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterState
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Crashed
@@ -12,23 +12,22 @@ _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _AT_ONCE = 200
 
 
-def close_lost_runs(deployment_ids: Collection[UUID]) -> int:
-    """Give runs of these deployments that nobody executes any more their end, and return how many.
+def close_lost_runs(client: SyncPrefectClient, deployment_ids: Collection[UUID]) -> list[str]:
+    """Give runs of these deployments that nobody executes any more their end; return names of those that crashed.
 
     Call it before anything is executed. A power cut leaves such runs; nothing else would ever end them.
     """
     of_state = FlowRunFilterState.model_validate({"type": {"any_": _UNDER_WAY}})
     of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=list(deployment_ids)))
-    n_closed = 0
-    with get_client(sync_client=True) as client:
-        while runs := client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=of_state), deployment_filter=of_deployment, limit=_AT_ONCE
-        ):
-            for run in runs:
-                if run.state_type == StateType.CANCELLING:
-                    state = Cancelled(message="cancelled; the service that ran it went down")
-                else:
-                    state = Crashed(message="the service went down; the next run goes on where this one stopped")
-                client.set_flow_run_state(run.id, state, force=True)
-            n_closed += len(runs)
-    return n_closed
+    crashed: list[str] = []
+    while runs := client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=of_state), deployment_filter=of_deployment, limit=_AT_ONCE
+    ):
+        for run in runs:
+            if run.state_type == StateType.CANCELLING:
+                state = Cancelled(message="cancelled; the service that ran it went down")
+            else:
+                state = Crashed(message="the service went down; the next run goes on where this one stopped")
+                crashed.append(run.name)
+            client.set_flow_run_state(run.id, state, force=True)
+    return crashed

@@ -1,11 +1,12 @@
 """The pages of the experiments over HTTP: browsers follow no link from Prefect's pages to a file."""
 
+import json
 import os
 import shutil
 import socket
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,10 +31,18 @@ _AT_ONCE = 32
 
 
 @contextmanager
-def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, vital: VitalThreads) -> Iterator[str]:
+def served_pages(
+    root: Path,
+    experiments: Sequence[str],
+    host: str,
+    port: int,
+    vital: VitalThreads,
+    health: Callable[[], dict[str, Any]],
+) -> Iterator[str]:
     """Serve ``/<experiment>``, the page of the published version, while the block lasts, and yield the address.
 
-    Nothing else of the repository can be read there.
+    ``/health`` answers 200 and ``{"healthy": true, "faults": []}``, or 503 with what is wrong. Nothing else of the
+    repository can be read there.
 
     Raises:
         ResourceError: the port is taken.
@@ -44,6 +53,9 @@ def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, v
         def do_GET(self) -> None:
             if not is_own_name(self.headers.get("Host"), host):
                 self.send_error(HTTPStatus.MISDIRECTED_REQUEST, WRONG_NAME)
+                return
+            if self.path == "/health":
+                self._answer_health()
                 return
             try:
                 file = _open_page(pages[self.path])
@@ -59,6 +71,16 @@ def served_pages(root: Path, experiments: Sequence[str], host: str, port: int, v
                     shutil.copyfileobj(file, self.wfile)
 
         do_HEAD = do_GET
+
+        def _answer_health(self) -> None:
+            state = health()
+            body = json.dumps(state).encode()
+            self.send_response(HTTPStatus.OK if state["healthy"] else HTTPStatus.SERVICE_UNAVAILABLE)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
 
     try:
         server = _Server((host, port), Handler)

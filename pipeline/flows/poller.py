@@ -17,6 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from pipeline.config import Params
+from pipeline.flows.repository import deployment_name
 from pipeline.layout import Layout
 from pipeline.operations.deliveries import note_trouble
 from pipeline.operations.inbox import InboxWatch
@@ -109,7 +110,7 @@ class InboxPoller:
         self._requests[delivery] = _Request(None, n_tries, now + _FIRST_RETRY_SECONDS, is_over=True)  # if asking fails
         while True:
             run: Any = run_deployment(
-                f"ingest/{experiment}",
+                f"ingest/{deployment_name(self.root, experiment)}",
                 parameters={"experiment": experiment, "delivery": delivery.name},
                 # A service that was started anew finds the run that it asked for before, instead of asking for another.
                 idempotency_key=f"{delivery} {delivery.lstat().st_ctime_ns} {n_tries}",

@@ -8,11 +8,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from pipeline.errors import BusyError, PublishError, ResourceError
-from pipeline.flows.alert import send_alert
+from pipeline.errors import BusyError, ResourceError
 from pipeline.flows.artifacts import show_rebuild
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
+from pipeline.flows.outcome import HOOKS
+from pipeline.flows.repository import own_root
 from pipeline.layout import Layout
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
@@ -62,7 +63,7 @@ def publish(experiment: str) -> dict[str, Any]:
     return run_facets(root, ["publish", experiment, "--wait", "600"], LineLog(root, f"{experiment}-publish"))
 
 
-@flow(name="rebuild", flow_run_name="rebuild {experiment}", persist_result=False)
+@flow(name="rebuild", flow_run_name="rebuild {experiment}", persist_result=False, **HOOKS)
 def rebuild(experiment: str, yes: bool = False) -> State:
     """Bring an experiment up to date.
 
@@ -70,7 +71,7 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         experiment: its name.
         yes: train also where only code has changed and the training takes long.
     """
-    root = repository_root()
+    root = own_root()
     if not decide(experiment):
         return Completed(message="nothing has changed since the last rebuild")
     layout = Layout(root, experiment)
@@ -84,11 +85,7 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         if not yes:
             require_consent(layout, stale, active_experiment(root, experiment).schedule.ask_minutes)
         runs = _run_stages(experiment, stale, held)
-    try:
-        published = publish(experiment)
-    except PublishError as error:
-        send_alert(root, f"{experiment} was not published: {error}")
-        raise
+    published = publish(experiment)
     remember(layout)
     show_rebuild(layout, runs, published)
     ran = ", ".join(run.stage for run in runs if run.action != "unchanged")

@@ -8,10 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from pipeline.errors import PublishError
-from pipeline.flows.alert import send_alert
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
+from pipeline.flows.outcome import HOOKS
+from pipeline.flows.repository import own_root
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -28,14 +28,14 @@ def train_anew(experiment: str) -> dict[str, Any]:
     return run_facets(root, ["retrain", experiment, "--wait", "86400"], LineLog(root, f"{experiment}-retrain"))
 
 
-@flow(name="retrain", flow_run_name="retrain {experiment}", persist_result=False)
+@flow(name="retrain", flow_run_name="retrain {experiment}", persist_result=False, **HOOKS)
 def retrain(experiment: str) -> State:
     """Train anew if the policy asks for it.
 
     Args:
         experiment: its name.
     """
-    root = repository_root()
+    own_root()
     plan = ask_policy(experiment)
     lines = [f"- {line}" for line in plan["reasons"] or plan["facts"]]
     decision = "A retraining is due" if plan["reasons"] else "No retraining is due"
@@ -44,9 +44,5 @@ def retrain(experiment: str) -> State:
     )
     if not plan["reasons"]:
         return Completed(message=f"not due: {', '.join(plan['facts'])}")
-    try:
-        result = train_anew(experiment)
-    except PublishError as error:
-        send_alert(root, f"{experiment} was retrained but not published: {error}")
-        raise
+    result = train_anew(experiment)
     return Completed(message=f"version {result['rebuild']['version']}, because {', '.join(plan['reasons'])}")

@@ -16,22 +16,25 @@ from prefect.runner import runner as runner_module
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
 from pipeline.config import load_params
-from pipeline.errors import ResourceError
+from pipeline.errors import BusyError, PipelineError, ResourceError
 from pipeline.flows.access import own_secret, require_access, secret_file
-from pipeline.flows.alert import register_alert
-from pipeline.flows.deployments import deployments_of
-from pipeline.flows.lost import close_lost_runs
+from pipeline.flows.alert import ALERT_URL, check_alert_url, end_alerts, send_alert
+from pipeline.flows.health import noted
 from pipeline.flows.pages import PAGES, served_pages
 from pipeline.flows.poller import InboxPoller
-from pipeline.flows.server import embedded_server
-from pipeline.flows.starter import Starter
+from pipeline.flows.registration import register
+from pipeline.flows.repository import repository_name
+from pipeline.flows.server import embedded_server, server_log
+from pipeline.flows.starter import Starter, known_flow
 from pipeline.flows.vital import VitalThreads
+from pipeline.flows.watch import Watch
 from pipeline.operations.locks import service_lock
 from pipeline.supervision import supervised
 
 _RUNS_AT_ONCE = 8
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_END = 5.0
+_START = "serve"  # key of the alert that there is no service
 
 
 class _Runner(Runner):
@@ -72,14 +75,28 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
         host: address of the embedded server and of the pages.
         port: of the embedded server, which is not started where ``PREFECT_API_URL`` names another one; the pages of the
             experiments have the next one.
-        alert_url: receives a POST when a model is refused.
+        alert_url: receives a POST when something goes wrong.
 
     Raises:
-        ConfigError: params.yaml breaks a rule.
+        ConfigError: params.yaml breaks a rule, or the address for alerts is none.
         BusyError: another process serves this repository.
         ResourceError: the server does not start, does not stay alive, or wants another secret; or a port is taken.
         PipelineError: a part of the service has ended; nothing is served half, the caller starts it again.
     """
+    if alert_url:
+        check_alert_url(alert_url)
+        os.environ[ALERT_URL] = alert_url  # for the processes of runs too
+    try:
+        _serve(root, host, port)
+    except BusyError:
+        raise  # somebody serves: no harm done
+    except PipelineError as error:
+        # systemd tries again and again; somebody should know.
+        send_alert(root, _START, f"the service cannot run: {error}")
+        raise
+
+
+def _serve(root: Path, host: str, port: int) -> None:
     params = load_params(root)
     log_in = ""
     # Flow runs end with the service, however it ends.
@@ -87,8 +104,11 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
     vital = VitalThreads()
     with ExitStack() as stack:
         stack.enter_context(service_lock(root))
-        os.environ[PAGES] = stack.enter_context(served_pages(root, params.active, host, port + 1, vital))
-        if not PREFECT_API_URL.value():
+        is_own_server = not PREFECT_API_URL.value()
+        watch = Watch(root, params, server_log(root) if is_own_server else None)
+        pages = served_pages(root, params.active, host, port + 1, vital, watch.health)
+        os.environ[PAGES] = stack.enter_context(pages)
+        if is_own_server:
             os.environ["PREFECT_API_URL"] = stack.enter_context(embedded_server(root, host, port, vital))
             os.environ["PREFECT_API_AUTH_STRING"] = own_secret(root)
             log_in = f" (log in with the line in {secret_file(root)})"
@@ -98,21 +118,24 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
             warning := require_access(PREFECT_API_URL.value(), PREFECT_API_AUTH_STRING.value())
         ):
             print(f"facets: {warning}", file=sys.stderr)
-        if alert_url:
-            register_alert(alert_url)
+        server = PREFECT_API_URL.value()
+        stack.enter_context(noted(root, server, os.environ[PAGES], is_own_server))
         # Schedules stay as they are while the service is down: the next start finds them.
         entrypoints: dict[UUID, str | None] = {}
         starter = functools.partial(Starter, entrypoints)
         runner_module.EngineCommandStarter = starter  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+        runner_module.load_flow_from_flow_run = functools.partial(known_flow, entrypoints)  # pyright: ignore[reportPrivateImportUsage]
         runner = _Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
-        entrypoints.update((_add(runner, deployment), deployment.entrypoint) for deployment in deployments_of(params))
-        close_lost_runs(entrypoints)
+        entrypoints.update(register(root, params, functools.partial(_add, runner), is_own_server))
         stop = threading.Event()
-        poller = vital.start("the inbox poller", InboxPoller(root, params, params.active).run, stop)
-        stack.callback(poller.join, _SECONDS_TO_END)
+        poller = InboxPoller(root, params, params.active)
+        for name, look in (("the inbox poller", poller.run), ("the watch", watch.run)):
+            thread = vital.start(name, look, stop)
+            stack.callback(thread.join, _SECONDS_TO_END)
         stack.callback(stop.set)
-        pages = PREFECT_API_URL.value().removesuffix("/api")
-        print(f"serving {', '.join(params.active)}; Prefect at {pages}{log_in}", flush=True)
+        end_alerts(root, lambda key: key == _START)
+        names = f"{', '.join(params.active)} as {repository_name(root)}"
+        print(f"serving {names}; Prefect at {server.removesuffix('/api')}{log_in}", flush=True)
         with suppress(KeyboardInterrupt):
             asyncio.run(runner.serve(vital))
 

@@ -100,7 +100,7 @@ def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.E
     while True:
         started = time.monotonic()
         with (
-            open_private(_log(root)) as file,
+            open_private(server_log(root)) as file,
             ProcessGroup(command, root, environment) as group,
         ):
             code = group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)
@@ -110,7 +110,7 @@ def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.E
         if n_deaths == _MOST_DEATHS:
             raise ResourceError(
                 f"the Prefect server must stay alive, but died {n_deaths} times soon after its start, with exit code "
-                f"{code}; see {_log(root)}, mend it and start the service again"
+                f"{code}; see {server_log(root)}, mend it and start the service again"
             )
         if stop.wait(_SECONDS_BEFORE_RESTART):
             return
@@ -130,8 +130,8 @@ def _require_answers(url: str, stop: threading.Event, root: Path) -> None:
             heard = time.monotonic()
         if time.monotonic() - heard > _SILENT_SECONDS:
             raise ResourceError(
-                f"the Prefect server must answer at {url}, but has not for {_SILENT_SECONDS:.0f} s; see {_log(root)} "
-                "and start the service again"
+                f"the Prefect server must answer at {url}, but has not for {_SILENT_SECONDS:.0f} s; see "
+                f"{server_log(root)} and start the service again"
             )
 
 
@@ -145,10 +145,11 @@ def _wait_for(url: str, vital: VitalThreads, root: Path) -> None:
         except httpx.HTTPError:
             time.sleep(0.3)
     raise ResourceError(
-        f"the Prefect server must answer at {url} within {_START_SECONDS:.0f} s, but does not; see {_log(root)}, or "
-        "name an existing one in PREFECT_API_URL"
+        f"the Prefect server must answer at {url} within {_START_SECONDS:.0f} s, but does not; see {server_log(root)}, "
+        "or name an existing one in PREFECT_API_URL"
     )
 
 
-def _log(root: Path) -> Path:
+def server_log(root: Path) -> Path:
+    """Return where the output of the embedded server goes."""
     return root / ".work" / "logs" / "prefect-server.log"

@@ -9,6 +9,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._starter_engine import EngineCommandStarter
 
 # As Prefect starts a run, but one that ends with the service from its first moment: asking for a server that is gone,
@@ -19,6 +20,15 @@ _RUN = (
     "from pipeline.supervision import end_with_supervisor; end_with_supervisor(); "
     "runpy.run_module('prefect.engine', run_name='__main__')"
 )
+
+
+async def known_flow(entrypoints: Mapping[UUID, str | None], flow_run: FlowRun, **_: Any) -> Flow[..., Any]:
+    """Return a run's flow, whose hooks are called when its process has died, as :class:`Starter` would start it.
+
+    Prefect would ask the server for the entrypoint, and run pull steps in the service's own process.
+    """
+    assert flow_run.deployment_id is not None, "the runner asks for runs of its deployments alone"
+    return load_flow_from_entrypoint(entrypoints[flow_run.deployment_id] or "")
 
 
 class Starter(EngineCommandStarter):

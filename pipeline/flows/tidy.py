@@ -9,6 +9,8 @@ from prefect.states import Completed
 
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
+from pipeline.flows.outcome import HOOKS
+from pipeline.flows.repository import own_root
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -18,12 +20,13 @@ def make_room(experiment: str) -> dict[str, Any]:
     return run_facets(root, ["tidy", experiment, "--wait", "86400"], LineLog(root, f"{experiment}-tidy"))
 
 
-@flow(name="tidy", flow_run_name="tidy {experiment}", persist_result=False)
+@flow(name="tidy", flow_run_name="tidy {experiment}", persist_result=False, **HOOKS)
 def tidy(experiment: str) -> State:
     """Make room.
 
     Args:
         experiment: its name.
     """
+    own_root()
     result = make_room(experiment)
     return Completed(message=f"{result['freed_mebibytes']} MiB freed, {len(result['versions'])} versions deleted")

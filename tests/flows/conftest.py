@@ -11,6 +11,13 @@ import pytest
 from tests.flows.service import Service, wait_until
 from tests.repository import Repository
 
+# What the server does every hour or minute, for those who wait for it.
+_OFTEN = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "3",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "3",
+}
+
 
 class Receiver:
     """A web server on loopback that keeps what is posted to it."""
@@ -22,12 +29,14 @@ class Receiver:
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
-    """Where the service reports refused models."""
+    """Where the service reports what goes wrong."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            kept.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/hook":
+                kept.received.append(body)
+            self.send_response(204 if self.path == "/hook" else 404)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -46,7 +55,7 @@ def receiver() -> Iterator[Receiver]:
 def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that runs; a test leaves it running, with whatever it published."""
     repository = template.copy(Path(tmp_path_factory.mktemp("service")) / "repository")
-    served = Service(repository, receiver.url)
+    served = Service(repository, receiver.url, environment=_OFTEN)
     try:
         served.start()
         yield served

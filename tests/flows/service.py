@@ -38,7 +38,7 @@ class Service:
 
     Attributes:
         repository: what it serves.
-        alert_url: where it reports refused models.
+        alert_url: where it reports what goes wrong.
         port: of its Prefect server.
         environment: variables of its processes beside those of the tests.
     """
@@ -62,6 +62,12 @@ class Service:
     @property
     def api(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def deployment_name(self) -> str:
+        """Name of the deployments of the tiny experiment."""
+        name, _ = (self.root / ".work" / "repository").read_text().splitlines()
+        return f"{EXPERIMENT}@{name}"
 
     def start(self) -> None:
         """Start the service and wait until it serves."""
@@ -135,7 +141,7 @@ class Service:
         """Delete something through the Prefect API."""
         self._send("DELETE", path)
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    def _send(self, method: str, path: str, body: Any = None) -> httpx.Response:
         end = time.monotonic() + PATIENCE
         # "Service unavailable" is what a server under load answers whose database is locked; clients try again.
         while (response := self._client.request(method, f"{self.api}{path}", json=body)).status_code in (403, 503):
@@ -149,7 +155,7 @@ class Service:
     def start_run(self, flow: str, **parameters: Any) -> str:
         """Ask for a run of a deployment, as the button on its page does, and return the run's id."""
         if flow not in self._deployments:
-            found = self._client.get(f"{self.api}/deployments/name/{flow}/{EXPERIMENT}").json()
+            found = self._client.get(f"{self.api}/deployments/name/{flow}/{self.deployment_name}").json()
             self._deployments[flow] = found["id"]
         path = f"/deployments/{self._deployments[flow]}/create_flow_run"
         return self.ask(path, parameters=parameters, state={"type": "SCHEDULED"})["id"]
@@ -198,9 +204,25 @@ class Service:
 
     def set_active(self, deployment: dict[str, Any], active: bool) -> None:
         """Pause all schedules of a deployment, or let them go on, as the switch on its page does."""
+        self.change_schedules(deployment, active=active)
+
+    def change_schedules(self, deployment: dict[str, Any], **changes: Any) -> None:
+        """Change all schedules of a deployment: whether they are ``active``, or the ``schedule`` itself."""
         for schedule in deployment["schedules"]:
-            path = f"{self.api}/deployments/{deployment['id']}/schedules/{schedule['id']}"
-            assert self._client.patch(path, json={"active": active}).is_success
+            self.change(f"/deployments/{deployment['id']}/schedules/{schedule['id']}", **changes)
+
+    def add_schedules(self, deployment: dict[str, Any], *schedules: dict[str, Any]) -> list[str]:
+        """Add schedules to a deployment, as the button on its page does, and return their ids."""
+        path = f"/deployments/{deployment['id']}/schedules"
+        made = self._send("POST", path, [{"schedule": schedule, "active": True} for schedule in schedules]).json()
+        # Prefect looks every five seconds at deployments that were just changed, every minute at all others.
+        self.change(f"/deployments/{deployment['id']}", description=deployment["description"])
+        return [schedule["id"] for schedule in made]
+
+    def delete_schedules(self, deployment: dict[str, Any], ids: list[str]) -> None:
+        """Delete schedules of a deployment."""
+        for schedule in ids:
+            self.remove(f"/deployments/{deployment['id']}/schedules/{schedule}")
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
         """Return a run's artifacts: key to data."""

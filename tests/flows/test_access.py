@@ -204,7 +204,7 @@ def test_a_server_that_lets_everybody_in_is_named() -> None:
 def test_a_run_is_of_the_flow_of_the_service_whatever_its_deployment_says(service: Service) -> None:
     """Pull steps are shell scripts that Prefect runs before a flow; with the secret anybody can write some."""
     mark = service.root / ".work" / "pulled"
-    deployment = service.read(f"/deployments/name/rebuild/{EXPERIMENT}")
+    deployment = service.read(f"/deployments/name/rebuild/{service.deployment_name}")
     step = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {mark}"}}
     service.change(f"/deployments/{deployment['id']}", pull_steps=[step], entrypoint="shutil.disk_usage")
     try:

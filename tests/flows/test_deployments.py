@@ -1,7 +1,9 @@
 """Schedules of the parameters as Prefect's."""
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -42,19 +44,54 @@ def with_schedule(**changes: str) -> Params:
     return replace(params, experiments={**params.experiments, name: changed})
 
 
-def test_times_that_do_not_exist_are_refused() -> None:
+def test_times_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     from pipeline.flows.deployments import deployments_of
 
     with pytest.raises(ConfigError, match=r"must name times that exist, got '99 99 \* \* \*'"):
-        deployments_of(with_schedule(rebuild="99 99 * * *"))
+        deployments_of(with_schedule(rebuild="99 99 * * *"), tmp_path)
 
 
-def test_an_interval_becomes_a_schedule_in_its_time_zone() -> None:
+def test_an_interval_becomes_a_schedule_in_its_time_zone(tmp_path: Path) -> None:
     from pipeline.flows.deployments import deployments_of
 
     changed = with_schedule(rebuild="every 6 hours", timezone="Europe/Zurich")
-    found = {each.flow_name: [one.schedule for one in each.schedules or []] for each in deployments_of(changed)}
+    found = {
+        each.flow_name: [one.schedule for one in each.schedules or []] for each in deployments_of(changed, tmp_path)
+    }
     assert found["ingest"] == []
     assert [(one.interval, one.timezone) for one in found["rebuild"]] == [(timedelta(hours=6), "Europe/Zurich")]
     assert [one.interval for one in found["retrain"]] == [timedelta(hours=6)]
     assert [one.cron for one in found["tidy"]] == ["0 5 * * 0"]
+
+
+def test_an_interval_does_not_begin_anew_with_every_start(tmp_path: Path) -> None:
+    from pipeline.flows.deployments import deployments_of
+
+    first, second = (deployments_of(with_schedule(rebuild="every 6 hours"), tmp_path) for _ in range(2))
+    assert [each.schedules for each in first] == [each.schedules for each in second]
+
+
+def test_deployments_are_of_one_repository(tmp_path: Path) -> None:
+    from pipeline.flows.deployments import deployments_of
+    from pipeline.flows.repository import repository_name
+
+    (tmp_path / "one").mkdir()
+    one = repository_name(tmp_path / "one")
+    assert {each.name for each in deployments_of(with_schedule(), tmp_path / "one")} == {f"digits@{one}"}
+    assert one.startswith("one-")
+    assert repository_name(tmp_path / "two") != one
+
+
+def test_a_repository_keeps_its_name_when_it_is_moved_and_a_copy_has_another(tmp_path: Path) -> None:
+    from pipeline.flows.repository import repository_name
+
+    (tmp_path / "first").mkdir()
+    name = repository_name(tmp_path / "first")
+    assert repository_name(tmp_path / "first") == name
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    assert repository_name(tmp_path / "link") == name
+    moved = (tmp_path / "first").rename(tmp_path / "second")
+    assert repository_name(moved) == name
+    shutil.copytree(moved, tmp_path / "copy")
+    assert repository_name(tmp_path / "copy") != name
+    assert repository_name(moved) == name

@@ -1,10 +1,12 @@
 """The server of the pages, asked by clients that mean no good: real sockets, real files."""
 
 import http.client
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,13 +27,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+HEALTH: dict[str, Any] = {"healthy": True, "faults": []}
+
+
 @pytest.fixture(scope="module")
 def port(page: Path) -> Iterator[int]:
     """Where the page is served."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    with served_pages(page.parents[2], ["tiny"], "127.0.0.1", free, VitalThreads()):
+    with served_pages(page.parents[2], ["tiny"], "127.0.0.1", free, VitalThreads(), lambda: dict(HEALTH)):
         yield free
 
 
@@ -109,3 +114,16 @@ def test_clients_that_say_nothing_keep_nobody_out(port: int) -> None:
     wait_until(lambda: this.num_fds() < n_before + len(idle) + 40)  # these are both ends
     for client in idle:
         client.close()
+
+
+def test_health_is_told_to_everybody_who_may_ask(port: int) -> None:
+    status, body, _ = ask(port, "/health")
+    assert (status, json.loads(body)) == (200, HEALTH)
+    HEALTH.update(healthy=False, faults=["the scheduler is broken"])
+    try:
+        status, body, _ = ask(port, "/health")
+        assert (status, json.loads(body)) == (503, HEALTH)
+        assert ask(port, "/health", method="HEAD")[:2] == (503, b"")
+    finally:
+        HEALTH.update(healthy=True, faults=[])
+    assert ask(port, "/health", host="evil.example")[0] == 421

@@ -125,8 +125,9 @@ def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refuse
     log = (service.root / ".work" / "logs" / f"flow-{EXPERIMENT}-train.log").read_text()
     assert "goes on after" in log.split("---")[-1]
     assert service.version() == version + 1  # the batch
-    assert receiver.received[-1]["text"].startswith(f"{EXPERIMENT} was not published: a model must be healthy")
-    assert receiver.received[-1]["repository"] == str(service.root)
+    refused = f"{EXPERIMENT} was not published: a model must be healthy"
+    (alert,) = [body for body in receiver.received if body["text"].startswith(refused)]
+    assert alert["repository"] == str(service.root)
     (service.root / "params.yaml").write_text(original)
 
 

@@ -43,7 +43,7 @@ def run_id(service: Service) -> Iterator[str]:
     service.ask("/work_pools/", name=POOL, type="process")
     deployment = service.ask(
         "/deployments/",
-        name="by-a-worker",
+        name=service.deployment_name.replace(EXPERIMENT, "by-a-worker"),  # runs of other repositories are refused
         flow_id=service.ask("/flows/", name="rebuild")["id"],
         entrypoint="pipeline.flows.rebuild.rebuild",
         parameters={"experiment": EXPERIMENT},

@@ -1,0 +1,57 @@
+"""What follows when a flow run has ended: alerts for those that failed or crashed.
+
+Hooks of Prefect, which calls them wherever the run is executed: in the run's own process, or for one that died in the
+service or the worker that had started it.
+"""
+
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+
+from pipeline.errors import ConfigError, PublishError
+from pipeline.flows.alert import end_alerts, send_alert
+from pipeline.flows.environment import repository_root
+
+_NOT_PUBLISHED = {"rebuild": "was not published", "retrain": "was retrained but not published"}
+
+
+def report_failure(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+    """Send an alert about a run that failed; Prefect's task retries are over then."""
+    experiment = experiment_of(run)
+    error = state.result(raise_on_failure=False)
+    reason = str(error) if isinstance(error, Exception) else state.message or state.name
+    if isinstance(error, PublishError) and flow.name in _NOT_PUBLISHED:
+        text = f"{experiment} {_NOT_PUBLISHED[flow.name]}: {reason}"
+    elif isinstance(error, ConfigError):
+        text = f"{flow.name} of {experiment} cannot run as it is configured: {reason}"
+    else:
+        text = f"{flow.name} of {experiment} failed: {reason}"
+    send_alert(repository_root(), alert_key(flow.name, experiment), text)
+
+
+def report_crash(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+    """Send an alert about a run whose process died."""
+    experiment = experiment_of(run)
+    text = f"{flow.name} of {experiment} crashed, the next run goes on where it stopped: {state.message or state.name}"
+    send_alert(repository_root(), alert_key(flow.name, experiment), text)
+
+
+def end_report(flow: Flow[..., Any], run: FlowRun, _state: State) -> None:
+    """Note that a flow works again."""
+    key = alert_key(flow.name, experiment_of(run))
+    end_alerts(repository_root(), lambda known: known == key)
+
+
+def experiment_of(run: FlowRun) -> str:
+    """Return a run's experiment, or its own name where somebody asked for it without one."""
+    return str(run.parameters.get("experiment") or run.name)
+
+
+def alert_key(flow: str, experiment: str) -> str:
+    """Return under which key alerts about a flow of an experiment go."""
+    return f"{flow} {experiment}"
+
+
+HOOKS: dict[str, Any] = {"on_failure": [report_failure], "on_crashed": [report_crash], "on_completion": [end_report]}
+"""Keyword arguments for ``@flow``."""

@@ -1,0 +1,104 @@
+"""Schedules that nobody helps: the locked server plans runs, the service executes them; and what else it relies on."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from benchmarks.machine import describe_machine
+from tests.flows.service import Service, wait_until
+from tests.repository import EXPERIMENT, PROJECT
+
+pytestmark = pytest.mark.xdist_group("service")
+
+SCHEDULED = ("rebuild", "retrain")
+
+
+def deployment(service: Service, flow: str) -> dict[str, Any]:
+    """Return what Prefect knows about a flow's deployment."""
+    return service.read(f"/deployments/name/{flow}/{service.deployment_name}")
+
+
+def completed(service: Service, flow: str) -> set[str]:
+    """Return the ids of the runs of a flow that a schedule asked for and that have ended well."""
+    return {run["id"] for run in service.runs(flow) if run["auto_scheduled"] and run["state_type"] == "COMPLETED"}
+
+
+@pytest.mark.no_cover  # it happens in other processes
+@pytest.mark.timeout(0)  # every wait in it has a limit of its own
+def test_schedules_start_runs(service: Service) -> None:
+    """An interval and a cron expression in seconds, which params.yaml has not: so they are added on the server."""
+    flows = {flow: deployment(service, flow) for flow in SCHEDULED}
+    before = {flow: completed(service, flow) for flow in flows}
+    added = {
+        "rebuild": service.add_schedules(flows["rebuild"], {"interval": 10}),
+        "retrain": service.add_schedules(flows["retrain"], {"cron": "* * * * * */10"}),
+    }
+    try:
+        wait_until(lambda: all(len(completed(service, flow) - before[flow]) >= 2 for flow in flows), 600)
+    finally:
+        for flow, ids in added.items():
+            service.delete_schedules(flows[flow], ids)
+
+
+@pytest.mark.no_cover  # it happens in other processes
+@pytest.mark.timeout(0)  # every wait in it has a limit of its own
+def test_the_server_marks_late_runs_forgets_old_ones_and_ends_tasks_of_cancelled_ones(service: Service) -> None:
+    """The background services besides the scheduler that the runbook relies on; of automations nothing is used."""
+    flow_id = service.ask("/flows/", name="nobody executes it")["id"]
+    schedules = [
+        {"schedule": {"interval": 3600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=8)).isoformat()}}
+    ]
+    nobody = service.ask("/deployments/", name="nobody", flow_id=flow_id, schedules=schedules)
+    old, cancelled = (service.ask("/flow_runs/", flow_id=flow_id)["id"] for _ in range(2))
+    task = service.ask("/task_runs/", flow_run_id=cancelled, task_key="task", dynamic_key="1")["id"]
+    for path, state in (
+        (f"/flow_runs/{old}", "COMPLETED"),
+        (f"/task_runs/{task}", "RUNNING"),
+        (f"/flow_runs/{cancelled}", "CANCELLED"),
+    ):
+        service.ask(f"{path}/set_state", state={"type": state}, force=True)
+    with closing(sqlite3.connect(service.root / ".work" / "prefect" / "prefect.db", timeout=60)) as database, database:
+        assert database.execute("UPDATE flow_run SET end_time = '2020-01-01' WHERE id = ?", [old]).rowcount == 1
+    late = {"deployment_id": {"any_": [nobody["id"]]}, "state": {"name": {"any_": ["Late"]}}}
+    wait_until(lambda: service.ask("/flow_runs/filter", flow_runs=late))
+    wait_until(lambda: "state_type" not in service.run(old))
+    of_run = {"flow_run_id": {"any_": [cancelled]}}
+    wait_until(lambda: [t["state_type"] for t in service.ask("/task_runs/filter", task_runs=of_run)] == ["CANCELLED"])
+    service.remove(f"/deployments/{nobody['id']}")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_every_minute_as_a_person_writes_it(service: Service) -> None:
+    """Two completed runs of rebuild and retrain in four minutes, and ``facets status`` shows them."""
+    results = {when: runs_in_four_minutes(service, when) for when in ("every 1 minutes", "* * * * *")}
+    path = PROJECT / "benchmarks" / "results" / "schedules.json"
+    what = "runs that schedules started and that completed within four minutes of the change of params.yaml"
+    result = {"command": "make soak", "what": what, "completed": results, "machine": describe_machine()}
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    assert all(n >= 2 for counts in results.values() for n in counts.values()), results
+
+
+def runs_in_four_minutes(service: Service, when: str) -> dict[str, int]:
+    original = (service.root / "params.yaml").read_text()
+    before = {flow: completed(service, flow) for flow in SCHEDULED}
+    service.repository.edit_params(lambda sections: sections["schedule"].update(rebuild=when))
+    started = time.monotonic()
+    try:
+        wait_until(lambda: all(len(completed(service, flow) - before[flow]) >= 2 for flow in SCHEDULED), 240)
+    finally:
+        counts = {flow: len(completed(service, flow) - before[flow]) for flow in SCHEDULED}
+        shown = service.repository.facets("status", EXPERIMENT, "--json", check=False)
+        (service.root / "params.yaml").write_text(original)
+    assert time.monotonic() - started < 300
+    (state,) = json.loads(shown.stdout)
+    rows = {row["flow"]: row for row in state["schedules"]}
+    assert all(rows[flow]["last"]["state"] in ("Completed", "Running", "Pending") for flow in SCHEDULED)
+    assert all(rows[flow]["next"] for flow in SCHEDULED)
+    wait_until(lambda: deployment(service, "rebuild")["schedules"][0]["schedule"].get("cron") == "0 3 * * *")
+    return counts
