@@ -70,7 +70,7 @@ class _Products:
 
     def __init__(self, model: Path, n_images: int) -> None:
         self._n_blocks = -(-n_images // _BLOCK)
-        network = load_model(model).network.network
+        network = load_model(model).vae.network
         low = multiplies_bfloat16(torch.device("cpu"))
         self._dtype = torch.bfloat16 if low else torch.float32
         self.precision = "bfloat16" if low else "float32"

@@ -27,6 +27,7 @@ from pipeline.evaluation.accuracy import accuracy_same_split, contingency
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
+from pipeline.model.pixels import as_floats
 from pipeline.training.images import load_training_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining
@@ -86,7 +87,7 @@ class Looks:
         """Return for each facet the accuracy of every factor on the test split."""
         is_training = self.model.training
         self.model.eval()
-        posteriors = [self.model.encode(block[None].float() / 255) for block in self.images.split(_BLOCK)]
+        posteriors = [self.model.encode(as_floats(block[None], torch.float32)) for block in self.images.split(_BLOCK)]
         facets = []
         for j, n_components in enumerate(self.model.params.n_components):
             prior = self.model.prior(j)
@@ -126,7 +127,7 @@ def run(trial: Trial) -> list[dict[str, float]]:
     layout, experiment = Layout(ROOT, trial.name), trial.experiment
     cpu = torch.device("cpu")
     everything = load_training_images(layout.prepared / "train.h5", 0.0, cpu)
-    model, _ = initialise_seed(trial.seed, experiment.model, everything, experiment.init_mog)
+    model, _ = initialise_seed(trial.seed, experiment.model, everything, experiment.init_mog, cpu)
     images = load_training_images(layout.prepared / "train.h5", experiment.train.validation_fraction, cpu)
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
         looks = Looks(

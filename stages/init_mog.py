@@ -6,12 +6,12 @@ from pipeline.layout import Layout
 from pipeline.training import initialise
 from stages._entry import stage_main
 
-SECTIONS = ("seeds", "model", "init_mog")
+SECTIONS = ("seeds", "model", "init_mog", "train.device")
 
 
 def run(layout: Layout, params: Any) -> None:
     """Read the training split, write ``init/``."""
-    initialise(layout, params.seeds, params.model, params.init_mog)
+    initialise(layout, params.seeds, params.model, params.init_mog, params.train.device)
 
 
 if __name__ == "__main__":

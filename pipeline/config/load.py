@@ -67,12 +67,23 @@ def load_params(root: Path) -> Params:
 def load_sections(root: Path, experiment: str, sections: tuple[str, ...]) -> Any:
     """Return a namespace with only the named sections of an experiment, so that a stage reads what it declares.
 
+    Args:
+        root: of the repository.
+        experiment: its name.
+        sections: names of sections, or ``section.key`` for a single key of one.
+
     Raises:
         ConfigError: as :func:`load_params`.
     """
     whole = load_params(root).experiment(experiment)
     legal = {field.name for field in fields(Experiment)}
-    return SimpleNamespace(**{name: getattr(whole, name) for name in sections if name in legal})
+    found: dict[str, Any] = {}
+    for name in sections:
+        section, _, key = name.partition(".")
+        if section in legal:
+            value = getattr(whole, section)
+            found[section] = SimpleNamespace(**{key: getattr(value, key)}) if key else value
+    return SimpleNamespace(**found)
 
 
 def require_spelled_out(root: Path) -> None:

@@ -54,7 +54,7 @@ class ModelParams:
     sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]
     output: Literal["sigmoid", "linear"]  # Gaussian mean; a Bernoulli always uses logits
     activation: Literal["relu", "elu"]
-    network_init: Literal["default", "glorot", "data_dependent"]
+    network_init: Literal["default", "data_dependent"]
     rung_gate: Positive  # weight of a rung beside the backbone in the dense decoder
 
     def __post_init__(self) -> None:
@@ -128,7 +128,6 @@ class TrainParams:
     kl_epochs: Whole
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
-    criterion: Literal["validation_elbo"]  # label-free rule that selects the published seed
     min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
@@ -155,7 +154,7 @@ class ScoreParams:
 class AssignParams:
     """Which component every image belongs to."""
 
-    assigner: Literal["exact", "mean", "sample"]
+    assigner: Literal["exact", "mean"]
     batch_size: Count
     responsibilities: bool  # also store all responsibilities
 

@@ -8,12 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.datasets.labels import labels_of_store as labels_of_store
     from pipeline.datasets.labels import read_labels as read_labels
     from pipeline.datasets.manifest import scan as scan
     from pipeline.datasets.prepare import prepare_images as prepare_images
     from pipeline.datasets.store import ImageStore as ImageStore
 
-_MODULES = {"ImageStore": "store", "prepare_images": "prepare", "read_labels": "labels", "scan": "manifest"}
+_MODULES = {
+    "ImageStore": "store",
+    "labels_of_store": "labels",
+    "prepare_images": "prepare",
+    "read_labels": "labels",
+    "scan": "manifest",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int, Int32, Shaped
 
 from pipeline.datasets.source import Split
+from pipeline.datasets.store import ImageStore
 from pipeline.errors import DataError
 
 _KEY_COLUMNS = ("image_id", "split")
@@ -71,6 +72,39 @@ def read_labels(
         name: _as_int32(path, name, table[name], rows) for name in table.column_names if name not in _KEY_COLUMNS
     }
     return table["image_id"].to_numpy()[rows].astype(str), factors
+
+
+def labels_of_store(prepared: Path, split: Split, store: ImageStore) -> dict[str, Int32[np.ndarray, " image"]]:
+    """Return every label factor of one split (see :func:`read_labels`) in the order of the split's store.
+
+    Raises:
+        DataError: ``labels.parquet`` is missing or damaged, or does not name exactly the images of the store.
+    """
+    labelled, factors = read_labels(prepared, split)
+    image_ids = store.image_ids()
+    if len(labelled) != len(image_ids):
+        raise DataError(
+            f"labels.parquet must have one row for each of the {len(image_ids)} images of {store.path}, "
+            f"got {len(labelled)}; run stage preprocess again"
+        )
+    rows = _rows_of(image_ids, labelled, store.path)
+    return {name: values[rows] for name, values in factors.items()}
+
+
+def _rows_of(
+    wanted: Shaped[np.ndarray, " image"], labelled: Shaped[np.ndarray, " image"], path: Path
+) -> Int[np.ndarray, " image"]:
+    if np.array_equal(wanted, labelled):
+        return np.arange(len(wanted))
+    order = np.argsort(labelled)
+    rows = order[np.searchsorted(labelled, wanted, sorter=order).clip(max=len(order) - 1)]
+    odd = np.flatnonzero(labelled[rows] != wanted)
+    if len(odd):
+        raise DataError(
+            f"labels.parquet must name every image of {path}, but {wanted[odd[0]]} is missing; "
+            "run stage preprocess again"
+        )
+    return rows
 
 
 def _as_int32(path: Path, name: str, column: Any, rows: np.ndarray) -> Int32[np.ndarray, " image"]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, Shaped, UInt8
+from jaxtyping import Float64, Int64, Shaped
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -19,6 +19,7 @@ from pipeline.errors import ModelError
 from pipeline.estimator.pixels import PixelScale
 from pipeline.estimator.settings import init_section, model_section, train_section
 from pipeline.model import DiagonalNormal, FrozenModel, MultiFacetVae
+from pipeline.shapes import Inputs
 from pipeline.training import TrainedSeed, select_seed, train_in_memory
 
 _BLOCK = 4096  # rows encoded at once
@@ -28,9 +29,9 @@ _IMAGE_AXES = (3, 4)  # of an array of images; everything else is rows of featur
 class MultiFacetClustering(TransformerMixin, BaseEstimator):
     """Several clusterings of the same images at once: the Multi-Facet Clustering VAE.
 
-    Facet 0 is the shallowest. Training holds pixels in eight bits: uint8 arrays and floats in [0, 1] are taken as they
-    are, other numbers are scaled from the range of the whole training array (features of different units want a scaler
-    of their own first), which a Bernoulli likelihood refuses.
+    Facet 0 is the shallowest. Arrays of uint8 and of floats in [0, 1] are taken as they are, other numbers are scaled
+    from the range of the whole training array (features of different units want a scaler of their own first), which a
+    Bernoulli likelihood refuses. Images are held in eight bits, rows of features in single precision.
 
     The defaults suit a few thousand small images. With many more, lower ``epochs`` and raise ``batch_size``.
 
@@ -120,7 +121,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         model, train = model_section(parameters), train_section(parameters)
         self._check_sizes(model, len(array), sample_shape)
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
-        images = self._pixels.images(array)
+        images = self._pixels.inputs(array)
         trained = train_in_memory(images, self._seeds(), model, init_section(), train, self.verbose)
         chosen = _choose(trained)
         self.model_ = _freeze(chosen, model, images)
@@ -219,9 +220,9 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         array: Any = validate_data(self, rows, reset=is_new, dtype="numeric", ensure_min_samples=2 if is_new else 1)
         return (array if array.dtype == np.uint8 else array.astype(np.float64)), sample_shape
 
-    def _images(self, X: Any) -> UInt8[Tensor, "image channel height width"]:
+    def _images(self, X: Any) -> Inputs:
         check_is_fitted(self)
-        return self._pixels.images(self._validated(X, is_new=False)[0])
+        return self._pixels.inputs(self._validated(X, is_new=False)[0])
 
     def _each_facet(self, images: Tensor, of: Callable[[int, DiagonalNormal], Tensor]) -> list[Tensor]:
         blocks = [[of(j, qz) for j, qz in enumerate(self.model_.encode(block))] for block in images.split(_BLOCK)]

@@ -1,13 +1,13 @@
-"""How an array of a user becomes uint8 images, and images become such an array again."""
+"""How an array of a user becomes what a model takes, and decoded images become such an array again."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Shaped, UInt8
-from torch import Tensor
+from jaxtyping import Float, Shaped
 
-from pipeline.shapes import Pixels
+from pipeline.model.pixels import as_bytes
+from pipeline.shapes import Inputs, Pixels
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PixelScale:
         sample_shape: height and width, height, width and channel, or a number of features.
         is_uint8: whether it held bytes.
         low: number that becomes 0.
-        high: number that becomes 255.
+        high: number that becomes 1 (of images, which are held in bytes, 255).
     """
 
     sample_shape: tuple[int, ...]
@@ -52,16 +52,19 @@ class PixelScale:
         """Whether the scale came from the numbers rather than from their type."""
         return not self.is_uint8 and (self.low, self.high) != (0.0, 1.0)
 
-    def images(self, rows: Shaped[np.ndarray, "image number"]) -> UInt8[Tensor, "image channel height width"]:
-        """Return rows as images; what lies outside the training array's own range is clipped.
+    def inputs(self, rows: Shaped[np.ndarray, "image number"]) -> Inputs:
+        """Return rows as what a model takes: bytes of images and of uint8 rows, floats of other rows of features.
+
+        Of images, what lies outside the training array's own range is clipped.
 
         Raises:
             ValueError: numbers outside [0, 1] where training saw none.
         """
-        if rows.dtype != np.uint8 or self._is_own:
-            rows = self._bytes(rows)
         if len(self.sample_shape) == 1:
-            return torch.from_numpy(np.ascontiguousarray(rows[:, None, None]))
+            values = rows if rows.dtype == np.uint8 and not self._is_own else self._unit(rows).astype(np.float32)
+            return torch.from_numpy(np.ascontiguousarray(values[:, None, None]))
+        if rows.dtype != np.uint8 or self._is_own:
+            rows = np.rint(255 * np.clip(self._unit(rows), 0.0, 1.0)).astype(np.uint8)
         height, width, n_channels = (*self.sample_shape, 1)[:3]
         stacked = rows.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
         return torch.from_numpy(np.ascontiguousarray(stacked))
@@ -70,15 +73,15 @@ class PixelScale:
         """Return images in the shape and units of the training array."""
         values = pixels.cpu().numpy().transpose(0, 2, 3, 1).reshape(-1, *self.sample_shape)
         if self.is_uint8:
-            return np.rint(255 * values).astype(np.uint8)
+            return as_bytes(torch.from_numpy(values)).numpy()
         return self.low + values * (self.high - self.low)
 
-    def _bytes(self, rows: Shaped[np.ndarray, "image number"]) -> UInt8[np.ndarray, "image number"]:
+    def _unit(self, rows: Shaped[np.ndarray, "image number"]) -> Float[np.ndarray, "image number"]:
+        """Return numbers in units of the scale."""
         low, high = (self.low, self.high) if self._is_own else (0.0, 1.0)
         if not self._is_own and not (rows.min() >= 0 and rows.max() <= 1):
             raise ValueError(
                 f"X must be uint8 or lie in [0, 1] like the training images, got {rows.min():g} … {rows.max():g}"
             )
         span = high - low
-        unit = (rows - low) / span if span else np.zeros(rows.shape)
-        return np.rint(255 * np.clip(unit, 0.0, 1.0)).astype(np.uint8)
+        return (rows - low) / span if span else np.zeros(rows.shape)

@@ -78,7 +78,6 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
             "kl_weight": 1.0,
             "kl_epochs": 0,
             "n_samples": 1,
-            "criterion": "validation_elbo",
             "min_entropy": 0.3,
             "precision": "float32",  # small products gain nothing from less
             "checkpoint_seconds": 30.0,

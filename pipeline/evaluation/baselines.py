@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int32
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 from pipeline.datasets import ImageStore
 from pipeline.evaluation.clusters import image_blocks
+from pipeline.model.pixels import as_floats
 from pipeline.seeding import derive_seed, numpy_generator
 
 _FIT_BYTES = 512 * 2**20  # most that the fit may hold of pixels, as float32
@@ -101,4 +103,4 @@ def paired_bootstrap(
 
 
 def _as_pixels(images: np.ndarray) -> Pixels2d:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+    return as_floats(torch.from_numpy(images), torch.float32).flatten(1).numpy()

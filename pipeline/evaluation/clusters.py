@@ -23,13 +23,15 @@ class FacetClusters:
     Attributes:
         cluster_id: component with the largest exact responsibility, as in the published tables.
         confidence: that responsibility.
-        mode_cluster_id: component with the largest responsibility at the posterior mean, as in the authors' program.
+        typicality: log p(z_j) at the posterior mean, in nats.
+        cluster_id_at_mean: component with the largest responsibility at the posterior mean, as in the authors' program.
         n_components: components of the facet.
     """
 
     cluster_id: Int32[np.ndarray, " image"]
     confidence: Float32[np.ndarray, " image"]
-    mode_cluster_id: Int32[np.ndarray, " image"]
+    typicality: Float32[np.ndarray, " image"]
+    cluster_id_at_mean: Int32[np.ndarray, " image"]
     n_components: int
 
 
@@ -61,6 +63,7 @@ def cluster_split(model: FrozenModel, store: ImageStore, bar: Progress) -> list[
         FacetClusters(
             np.empty(store.n_images, np.int32),
             np.empty(store.n_images, np.float32),
+            np.empty(store.n_images, np.float32),
             np.empty(store.n_images, np.int32),
             n_components,
         )
@@ -68,10 +71,11 @@ def cluster_split(model: FrozenModel, store: ImageStore, bar: Progress) -> list[
     ]
     for rows, images in image_blocks(store):
         for j, qz in enumerate(model.encode(images)):
-            exact, at_mean = model.both_log_resp(j, qz)
+            exact, at_mean, typicality = model.evaluate(j, qz)
             largest, component = exact.max(dim=-1)
             facets[j].cluster_id[rows] = component.cpu().numpy()
             facets[j].confidence[rows] = largest.exp().float().cpu().numpy()
-            facets[j].mode_cluster_id[rows] = at_mean.argmax(dim=-1).cpu().numpy()
+            facets[j].typicality[rows] = typicality.float().cpu().numpy()
+            facets[j].cluster_id_at_mean[rows] = at_mean.argmax(dim=-1).cpu().numpy()
         bar.advance(len(images))
     return facets

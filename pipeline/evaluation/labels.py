@@ -1,15 +1,12 @@
 """Label factors in the order of the images that they belong to; evaluation is the only part that sees them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
-from pipeline.datasets import ImageStore, read_labels
-from pipeline.errors import DataError
+from pipeline.datasets import ImageStore, labels_of_store
 
 UNKNOWN = -1
 
@@ -45,45 +42,15 @@ def read_factors(prepared: Path, train: ImageStore, test: ImageStore) -> dict[st
     Raises:
         DataError: the labels are missing or damaged, or belong to other images.
     """
-    on_test = _split_labels(prepared, "test", test)
+    on_test = labels_of_store(prepared, "test", test)
     factors = {}
-    for name, train_labels in _split_labels(prepared, "train", train).items():
+    for name, train_labels in labels_of_store(prepared, "train", train).items():
         test_labels = on_test[name]
         values = np.unique(np.concatenate([train_labels, test_labels]))
         values = values[values >= 0]
         if len(values) > 1 and (train_labels >= 0).any() and (test_labels >= 0).any():
             factors[name] = Factor(_as_classes(train_labels, values), _as_classes(test_labels, values), values)
     return factors
-
-
-def _split_labels(
-    prepared: Path, split: Literal["train", "test"], store: ImageStore
-) -> Mapping[str, Int[np.ndarray, " image"]]:
-    labelled_ids, factors = read_labels(prepared, split)
-    image_ids = store.image_ids()
-    if len(labelled_ids) != len(image_ids):
-        raise DataError(
-            f"labels.parquet must have one row for each of the {len(image_ids)} images of {store.path}, "
-            f"got {len(labelled_ids)}; run stage preprocess again"
-        )
-    rows = _rows_of(image_ids, labelled_ids, store.path)
-    return {name: values[rows] for name, values in factors.items()}
-
-
-def _rows_of(
-    wanted: Shaped[np.ndarray, " image"], labelled: Shaped[np.ndarray, " image"], path: Path
-) -> Int[np.ndarray, " image"]:
-    if np.array_equal(wanted, labelled):
-        return np.arange(len(wanted))
-    order = np.argsort(labelled)
-    rows = order[np.searchsorted(labelled, wanted, sorter=order).clip(max=len(order) - 1)]
-    odd = np.flatnonzero(labelled[rows] != wanted)
-    if len(odd):
-        raise DataError(
-            f"labels.parquet must name every image of {path}, but {wanted[odd[0]]} is missing; "
-            "run stage preprocess again"
-        )
-    return rows
 
 
 def _as_classes(labels: Int[np.ndarray, " image"], values: Int[np.ndarray, " class"]) -> Int[np.ndarray, " image"]:

@@ -128,7 +128,7 @@ def _seed_tree(facets: Sequence[tuple[FacetClusters, FacetClusters]], factors: F
 def _facet_tree(train: FacetClusters, test: FacetClusters, factors: Factors) -> Tree:
     sizes = np.bincount(test.cluster_id, minlength=test.n_components)
     train_sizes = np.bincount(train.cluster_id, minlength=train.n_components)
-    at_mode = Clustering(train.mode_cluster_id, test.mode_cluster_id, test.n_components)
+    at_mean = Clustering(train.cluster_id_at_mean, test.cluster_id_at_mean, test.n_components)
     published = _published(train, test)
     return {
         "n_components": test.n_components,
@@ -137,7 +137,7 @@ def _facet_tree(train: FacetClusters, test: FacetClusters, factors: Factors) -> 
         "largest_share": float(sizes.max() / sizes.sum()),
         "size_entropy": relative_entropy(sizes),
         "confidence": float(test.confidence.mean(dtype=np.float64)),
-        "factors": {name: asdict(agreement(published, factor, at_mode)) for name, factor in factors.items()},
+        "factors": {name: asdict(agreement(published, factor, at_mean)) for name, factor in factors.items()},
     }
 
 

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
 from pipeline.mixture.fit import FitSettings, fit_mixture
 from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
+from pipeline.model.pixels import encode_blocks
 from pipeline.seeding import derive_seed
+from pipeline.shapes import Inputs
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,9 @@ class MixtureFit:
     converged: bool
 
 
-@torch.no_grad()
-def encode_means(
-    model: MultiFacetVae, blocks: Iterable[UInt8[Tensor, "some channel height width"]]
-) -> list[Float[Tensor, "seed image _"]]:
+def encode_means(model: MultiFacetVae, blocks: Iterable[Inputs]) -> list[Float[Tensor, "seed image _"]]:
     """Return the posterior means of all blocks' images for every seed and facet, in evaluation mode."""
-    model.eval()
-    dtype = model.prior(0).means.dtype
-    means = []
-    for block in blocks:
-        pixels = block.to(model.prior(0).means.device).to(dtype) / 255
-        means.append([qz.mean for qz in model.encode(pixels.expand(model.n_seeds, *pixels.shape))])
+    means = [[qz.mean for qz in posteriors] for posteriors in encode_blocks(model, blocks)]
     return [torch.cat(parts, dim=1) for parts in zip(*means, strict=True)]
 
 

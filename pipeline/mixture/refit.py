@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
-from torch import Tensor, nn
+from jaxtyping import Float64
+from torch import nn
 
 from pipeline.errors import ModelError
 from pipeline.mixture.fit import FitSettings, fit_mixture, fits_at_once
 from pipeline.mixture.place import place_mixture
 from pipeline.model import DiagonalNormal, MultiFacetVae
+from pipeline.model.pixels import encode_blocks
 from pipeline.seeding import derive_seed, numpy_generator
+from pipeline.shapes import Inputs
 from pipeline.side_by_side import run_in_rounds
 
 REFIT_IMAGES = 20_000
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 def refit_mixtures(
     model: MultiFacetVae,
     seeds: Sequence[int],
-    images: UInt8[Tensor, "image channel height width"],
+    images: Inputs,
     first_facet: int,
     epoch: int,
 ) -> list[nn.Parameter]:
@@ -84,16 +86,9 @@ def refit_mixtures(
     return [parameter for facet in facets for parameter in model.prior(facet).parameters()]
 
 
-@torch.no_grad()
-def _encode(model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]) -> list[DiagonalNormal]:
-    model.eval()
-    like = model.prior(0).means
-    blocks: list[list[DiagonalNormal]] = []
-    for block in images.split(_BLOCK):
-        x = block.to(like.device).to(like.dtype) / 255
-        blocks.append(model.encode(x.expand(model.n_seeds, *x.shape)))
+def _encode(model: MultiFacetVae, images: Inputs) -> list[DiagonalNormal]:
     joined: list[Any] = []
-    for parts in zip(*blocks, strict=True):
+    for parts in zip(*encode_blocks(model, images.split(_BLOCK)), strict=True):
         means, log_variances = zip(*parts, strict=True)
         joined.append(DiagonalNormal(torch.cat(means, 1), torch.cat(log_variances, 1)))
     return joined

@@ -13,11 +13,12 @@ from torch import Tensor
 from pipeline.config.sections import ModelParams
 from pipeline.model.checkpoint import restore_model
 from pipeline.model.mfcvae import MultiFacetVae
+from pipeline.model.pixels import as_floats
 from pipeline.model.posterior import DiagonalNormal
 from pipeline.records import FacetAssignment
-from pipeline.shapes import Images, Latents, Pixels
+from pipeline.shapes import Inputs, Latents, Pixels
 
-Assigner = Literal["exact", "mean", "sample"]
+Assigner = Literal["exact", "mean"]
 
 _CLEAR = 0.05
 """Margin in nats between the two best components above which bfloat16 settles the case (benchmarks/assign.py)."""
@@ -64,7 +65,7 @@ class FrozenModel:
         return self.params.n_facets
 
     @property
-    def network(self) -> MultiFacetVae:
+    def vae(self) -> MultiFacetVae:
         """The model itself, with its seed axis of length one; not to be changed."""
         return self._model
 
@@ -79,8 +80,8 @@ class FrozenModel:
         return self
 
     @torch.no_grad()
-    def encode(self, images: Images, precision: torch.dtype | None = None) -> list[DiagonalNormal]:
-        """Return q(z_j | x) of every facet for uint8 images of the model's shape.
+    def encode(self, images: Inputs, precision: torch.dtype | None = None) -> list[DiagonalNormal]:
+        """Return q(z_j | x) of every facet for inputs of the model's shape, uint8 pixels or floats as they are.
 
         Args:
             images: on any device.
@@ -88,12 +89,12 @@ class FrozenModel:
         """
         if tuple(images.shape[1:]) != self.image_shape:
             raise ValueError(f"images must have shape (n, {self.image_shape}), got {tuple(images.shape)}")
-        x = images.to(self.device).to(precision or self._precision) / 255
+        x = as_floats(images.to(self.device), precision or self._precision)
         return [DiagonalNormal(qz.mean[0], qz.log_variance[0]) for qz in self._model.encode(x[None])]
 
     @torch.no_grad()
     def log_resp(
-        self, facet: int, qz: DiagonalNormal, assigner: Assigner = "exact", generator: torch.Generator | None = None
+        self, facet: int, qz: DiagonalNormal, assigner: Assigner = "exact"
     ) -> Float[Tensor, "batch component"]:
         """Return log q(c_j | x).
 
@@ -101,26 +102,24 @@ class FrozenModel:
             facet: which facet.
             qz: that facet's posterior.
             assigner: ``exact`` takes the expectation over q(z_j | x) in closed form (paper, eq. 12), ``mean`` the
-                responsibilities at the posterior mean (the authors' program), ``sample`` those of one sample.
-            generator: source of the sample.
+                responsibilities at the posterior mean (the authors' program).
         """
         prior = self._model.prior(facet)
         seeded = DiagonalNormal(qz.mean[None], qz.log_variance[None])
-        if assigner == "exact":
-            return prior.exact_log_resp(seeded)[0]
-        if assigner == "mean":
-            return prior.log_resp(seeded.mean)[0]
-        noise = torch.randn(seeded.mean.shape, generator=generator, device=seeded.mean.device)
-        return prior.log_resp(seeded.sample(noise))[0]
+        return (prior.exact_log_resp(seeded) if assigner == "exact" else prior.log_resp(seeded.mean))[0]
 
     @torch.no_grad()
-    def both_log_resp(
+    def evaluate(
         self, facet: int, qz: DiagonalNormal
-    ) -> tuple[Float[Tensor, "batch component"], Float[Tensor, "batch component"]]:
-        """Return what :meth:`log_resp` does for ``exact`` and for ``mean``; what both need is computed once."""
+    ) -> tuple[Float[Tensor, "batch component"], Float[Tensor, "batch component"], Float[Tensor, " batch"]]:
+        """Return :meth:`log_resp` for ``exact`` and for ``mean``, and :meth:`typicality` of the means.
+
+        What all three need is computed once.
+        """
         prior = self._model.prior(facet)
         log_joint = prior.log_joint(qz.mean[None])
-        return prior.blurred_log_resp(log_joint, qz.variance[None])[0], log_joint.log_softmax(-1)[0]
+        exact = prior.blurred_log_resp(log_joint, qz.variance[None])
+        return exact[0], log_joint.log_softmax(-1)[0], log_joint.logsumexp(-1)[0]
 
     @torch.no_grad()
     def typicality(self, facet: int, z: Latents) -> Float[Tensor, " batch"]:
@@ -128,14 +127,14 @@ class FrozenModel:
         return self._model.prior(facet).log_prob(z[None])[0]
 
     @torch.no_grad()
-    def assign(self, images: Images, assigner: Assigner = "exact", keep_resp: bool = False) -> list[FacetAssignment]:
+    def assign(self, images: Inputs, assigner: Assigner = "exact", keep_resp: bool = False) -> list[FacetAssignment]:
         """Assign every image to a component of every facet.
 
         In low precision only clear cases are settled: an image whose two best components are close in some facet is
         encoded again in float32.
 
         Args:
-            images: uint8 images of the model's shape.
+            images: of the model's shape, uint8 pixels or floats as they are.
             assigner: see :meth:`log_resp`.
             keep_resp: also return all responsibilities.
         """
@@ -155,10 +154,8 @@ class FrozenModel:
         log_joint = prior.log_joint(qz.mean[None])
         if assigner == "exact":
             log_resp = prior.blurred_log_resp(log_joint, qz.variance[None])[0]
-        elif assigner == "mean":
-            log_resp = log_joint.log_softmax(-1)[0]
         else:
-            log_resp = self.log_resp(facet, qz, assigner)
+            log_resp = log_joint.log_softmax(-1)[0]
         return log_resp, log_joint.logsumexp(-1)[0]
 
     def mixture(self, facet: int) -> MixtureView:
@@ -169,10 +166,10 @@ class FrozenModel:
 
     @torch.no_grad()
     def decode(self, latents: Sequence[Float[Tensor, "batch _"]]) -> Pixels:
-        """Return the mode of p(x | z), in [0, 1]."""
+        """Return the mean of p(x | z), in [0, 1]."""
         stacked = [z[None].to(self.device, self._precision) for z in latents]
         raw = self._model.decode(stacked)[0]
-        return self._model.likelihood.mode(raw).unflatten(1, self.image_shape)
+        return self._model.likelihood.mean(raw).unflatten(1, self.image_shape)
 
     def sample(
         self, facet: int, component: int, n_samples: int, temperature: float, generator: torch.Generator
@@ -186,7 +183,7 @@ class FrozenModel:
             latents.append(self._draw(j, components, temperature, generator))
         return self.decode(latents)
 
-    def swap(self, images_a: Images, images_b: Images, facet: int) -> tuple[Pixels, Pixels]:
+    def swap(self, images_a: Inputs, images_b: Inputs, facet: int) -> tuple[Pixels, Pixels]:
         """Decode posterior means with one facet exchanged between two images (Fig. 5).
 
         Returns:
@@ -196,6 +193,19 @@ class FrozenModel:
         means_b = [qz.mean for qz in self.encode(images_b)]
         means_a[facet], means_b[facet] = means_b[facet], means_a[facet]
         return self.decode(means_a), self.decode(means_b)
+
+    def swap_grid(
+        self, latents: Sequence[Float[Tensor, "image _"]], facet: int
+    ) -> Float[Tensor, "kept exchanged channel height width"]:
+        """Decode the latents of every image (row) with one facet taken from every image (column), as in Fig. 5.
+
+        The diagonal holds the images' own reconstructions.
+        """
+        n_images = len(latents[facet])
+        mixed = [
+            z.repeat(n_images, 1) if j == facet else z.repeat_interleave(n_images, 0) for j, z in enumerate(latents)
+        ]
+        return self.decode(mixed).unflatten(0, (n_images, n_images))
 
     def _draw(self, facet: int, components: Tensor, temperature: float, generator: torch.Generator) -> Latents:
         mixture = self.mixture(facet)

@@ -22,7 +22,7 @@ class AbstractLikelihood(ABC):
         """Return log p(x | z) in nats, summed over pixels, in at least single precision."""
 
     @abstractmethod
-    def mode(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
+    def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
         """Return the mean image, clipped to [0, 1]."""
 
 
@@ -35,7 +35,7 @@ class BernoulliLikelihood(AbstractLikelihood):
         assert isinstance(output, Tensor)
         return output
 
-    def mode(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
+    def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
         """See the interface."""
         return _at_least_single(raw).sigmoid()
 
@@ -57,7 +57,7 @@ class GaussianLikelihood(AbstractLikelihood):
         constant = x.shape[-1] * (math.log(self._sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 * error / self._sigma**2 - constant
 
-    def mode(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
+    def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
         """See the interface."""
         return self._mean(raw).clamp(0.0, 1.0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from pipeline.model.mfcvae import MultiFacetVae
@@ -11,13 +11,13 @@ from pipeline.model.posterior import DiagonalNormal
 from pipeline.shapes import Inputs
 
 
-def as_floats(inputs: Inputs, dtype: torch.dtype) -> Float[Tensor, "batch channel height width"]:
+def as_floats(inputs: Shaped[Tensor, "*batch"], dtype: torch.dtype) -> Float[Tensor, "*batch"]:
     """Return what a model computes with: uint8 pixels scaled to [0, 1], floats as they are."""
     converted = inputs.to(dtype)
     return converted.div_(255) if inputs.dtype == torch.uint8 else converted
 
 
-def as_bytes(pixels: Float[Tensor, "*batch channel height width"]) -> UInt8[Tensor, "*batch channel height width"]:
+def as_bytes(pixels: Float[Tensor, "*batch"]) -> UInt8[Tensor, "*batch"]:
     """Round pixels in [0, 1] to uint8, on the CPU; what lies outside is clipped."""
     return (pixels * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 

@@ -21,6 +21,7 @@ from pipeline.datasets import ImageStore
 from pipeline.errors import ResourceError
 from pipeline.evaluation.clusters import image_blocks, take_images
 from pipeline.model import FrozenModel
+from pipeline.model.pixels import as_floats
 from pipeline.seeding import numpy_generator
 from pipeline.shapes import Images
 
@@ -70,7 +71,7 @@ def consecutive_pairs(blocks: Iterator[Images]) -> Iterator[tuple[Images, Images
 
 def pixel_distance(first: Images, second: Images) -> Float[Tensor, " batch"]:
     """Return the root mean square difference of pixels in [0, 1]."""
-    difference = (first.float() - second.float()) / 255
+    difference = as_floats(first, torch.float32) - as_floats(second, torch.float32)
     return difference.flatten(1).square().mean(1).sqrt()
 
 
@@ -128,7 +129,7 @@ def lpips_distance(net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
 
 
 def _as_photograph(images: Images) -> Float[Tensor, "batch 3 high wide"]:
-    pixels = (images.float() / 255).expand(-1, 3, -1, -1)
+    pixels = as_floats(images, torch.float32).expand(-1, 3, -1, -1)
     factor = max(1.0, _SMALLEST_SIDE / min(pixels.shape[2:]))
     return torch.nn.functional.interpolate(
         pixels, scale_factor=factor, mode="bilinear", align_corners=False, antialias=False

@@ -1,4 +1,4 @@
-"""Images out of the model: samples of a cluster (paper, Fig. 6), of the whole model, exchanged facets (Fig. 5)."""
+"""Images out of the model: samples of a cluster (paper, Fig. 6) and of the whole model."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,15 +7,11 @@ import torch
 from jaxtyping import UInt8
 
 from pipeline.model import FrozenModel
+from pipeline.model.pixels import as_bytes
 from pipeline.seeding import derive_seed, numpy_generator, torch_generator
-from pipeline.shapes import Images, Pixels
+from pipeline.shapes import Images
 
 _BLOCK = 1024
-
-
-def as_images(pixels: Pixels) -> Images:
-    """Round pixels in [0, 1] to uint8."""
-    return (pixels.float() * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
 def cluster_samples(
@@ -34,7 +30,7 @@ def cluster_samples(
         seed: of the noise.
     """
     drawn = [
-        as_images(
+        as_bytes(
             model.sample(facet, c, n_samples, temperature, torch_generator(seed, "cluster samples", facet, c))
         ).numpy()
         for c in components
@@ -58,18 +54,4 @@ def model_samples(model: FrozenModel, n_samples: int, temperature: float, seed: 
             for component, count in enumerate(counts)
             if count
         ]
-        yield as_images(torch.cat(drawn))[torch.from_numpy(rng.permutation(n_block))]
-
-
-def swap_grid(
-    model: FrozenModel, images: Images, facet: int
-) -> UInt8[np.ndarray, "kept exchanged channel height width"]:
-    """Decode posterior means of every image (row) with one facet taken from every image (column).
-
-    The diagonal holds the images' own reconstructions.
-    """
-    n_images = len(images)
-    means = [qz.mean for qz in model.encode(images)]
-    rows, columns = torch.meshgrid(torch.arange(n_images), torch.arange(n_images), indexing="ij")
-    latents = [mean[(columns if j == facet else rows).reshape(-1)] for j, mean in enumerate(means)]
-    return as_images(model.decode(latents)).numpy().reshape(n_images, n_images, *model.image_shape)
+        yield as_bytes(torch.cat(drawn))[torch.from_numpy(rng.permutation(n_block))]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model import FrozenModel
+from pipeline.model.pixels import as_floats
 from pipeline.seeding import torch_generator
 from pipeline.shapes import Images
 
@@ -38,8 +39,8 @@ def compare_loss_forms(model: FrozenModel, images: Images, seed: int) -> LossFor
         images: a batch.
         seed: of the posterior samples.
     """
-    network = copy.deepcopy(model.network).cpu().double().requires_grad_(True)
-    x = images.double()[None] / 255
+    network = copy.deepcopy(model.vae).cpu().double().requires_grad_(True)
+    x = as_floats(images, torch.float64)[None]
     generator = torch_generator(seed, "loss forms")
     noise = [
         torch.randn(1, 1, len(images), dim, dtype=x.dtype, generator=generator) for dim in model.params.latent_dims

@@ -14,6 +14,7 @@ from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.layout import Layout
 from pipeline.model import FrozenModel, load_model
+from pipeline.model.pixels import as_bytes
 from pipeline.paper.diversity import (
     Distance,
     consecutive_pairs,
@@ -23,13 +24,13 @@ from pipeline.paper.diversity import (
     pixel_distance,
     real_pairs,
 )
-from pipeline.paper.examples import ordered_clusters, ordered_members
-from pipeline.paper.generation import cluster_samples, model_samples, swap_grid
+from pipeline.paper.generation import cluster_samples, model_samples
 from pipeline.paper.loss_forms import compare_loss_forms
 from pipeline.paper.probes import probe_table
 from pipeline.paper.stability import seed_spread
 from pipeline.paper.swaps import swap_score
 from pipeline.progress import Progress, progress
+from pipeline.report.selection import order_by_confidence, surest_members
 from pipeline.storage import read_json
 
 SCHEMA = 1
@@ -163,19 +164,27 @@ def _diversity(model: FrozenModel, test: ImageStore, distance: Distance, tempera
 def _pictures(
     model: FrozenModel, test: ImageStore, clusters: Sequence[FacetClusters], temperature: float
 ) -> tuple[dict[str, UInt8[np.ndarray, "..."]], dict[str, list[int]]]:
-    rows = {facet_key(j): ordered_clusters(facet.cluster_id, facet.confidence) for j, facet in enumerate(clusters)}
+    rows = {facet_key(j): _surest_clusters(facet) for j, facet in enumerate(clusters)}
     swapped = take_images(test, swap_candidates(clusters, _SWAP_IMAGES))
+    means = [qz.mean for qz in model.encode(swapped)]
     pictures: dict[str, UInt8[np.ndarray, "..."]] = {"swap_images": swapped.numpy()}
     for j, facet in enumerate(clusters):
         key = facet_key(j)
-        members = ordered_members(facet.cluster_id, facet.confidence, rows[key], _COLUMNS)
+        surest = surest_members(facet, facet.n_components, _COLUMNS)
+        members = [surest[component] for component in rows[key]]
         examples = np.full((len(members), _COLUMNS, *test.image_shape), 255, np.uint8)
         for row, images in enumerate(members):
             examples[row, : len(images)] = take_images(test, images).numpy()
         pictures[f"examples_{key}"] = examples
         pictures[f"samples_{key}"] = cluster_samples(model, j, rows[key], _COLUMNS, temperature, seed=0)
-        pictures[f"swaps_{key}"] = swap_grid(model, swapped, j)
+        pictures[f"swaps_{key}"] = as_bytes(model.swap_grid(means, j)).numpy()
     return pictures, rows
+
+
+def _surest_clusters(facet: FacetClusters) -> list[int]:
+    """Return the clusters that hold images, in the order of Fig. 4."""
+    order = order_by_confidence(facet, np.ones(len(facet.cluster_id), bool), facet.n_components)
+    return order[np.isin(order, facet.cluster_id)].tolist()
 
 
 def swap_candidates(clusters: Sequence[FacetClusters], n_images: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from pipeline.datasets import ImageStore
 from pipeline.evaluation.clusters import take_images
 from pipeline.evaluation.keys import facet_key
 from pipeline.model import FrozenModel
-from pipeline.paper.generation import as_images
+from pipeline.model.pixels import as_bytes
 from pipeline.seeding import numpy_generator
 from pipeline.shapes import Images
 
@@ -63,7 +63,7 @@ def swap_score(
     for start in range(0, len(pairs), _BLOCK):
         rows = pairs[start : start + _BLOCK]
         first, second = (take_images(store, rows[:, side]) for side in (0, 1))
-        swapped = [as_images(pixels) for pixels in model.swap(first, second, facet)]
+        swapped = [as_bytes(pixels) for pixels in model.swap(first, second, facet)]
         after.append(np.concatenate([_clusters(model, images) for images in swapped], axis=1))
         unchanged.append(np.concatenate([_reconstructed(model, images) for images in (first, second)], axis=1))
         own = [np.array([ids[rows[:, side]] for ids in cluster_ids]) for side in (0, 1)]
@@ -110,4 +110,4 @@ def _clusters(model: FrozenModel, images: Images) -> Int64[np.ndarray, "facet im
 
 
 def _reconstructed(model: FrozenModel, images: Images) -> Int64[np.ndarray, "facet image"]:
-    return _clusters(model, as_images(model.decode([qz.mean for qz in model.encode(images)])))
+    return _clusters(model, as_bytes(model.decode([qz.mean for qz in model.encode(images)])))

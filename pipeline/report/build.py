@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 
 from pipeline.config.sections import ReportParams
 from pipeline.model import FrozenModel
+from pipeline.model.pixels import as_bytes
 from pipeline.progress import progress
 from pipeline.records import FacetAssignment
 from pipeline.report import selection
@@ -178,7 +179,7 @@ def _pool_assignment(
 def _generated(model: FrozenModel, j: int, params: ReportParams, seed: int) -> UInt8[np.ndarray, "k n c h w"]:
     generator = torch_generator(seed, "report", "generated", j)
     samples = [
-        _as_uint8(model.sample(j, component, params.generated, params.temperature, generator))
+        as_bytes(model.sample(j, component, params.generated, params.temperature, generator)).numpy()
         for component in range(model.params.n_components[j])
     ]
     return np.stack(samples)
@@ -210,7 +211,7 @@ def _imagined(
         components = {first: np.repeat(rows, len(columns)), second: np.tile(columns, len(rows))}
         heaviest = np.full(n_cells, int(mixture.weights.argmax()))
         latents.append(torch.from_numpy(mixture.means[components.get(j, heaviest)]).float())
-    pictures = _as_uint8(model.decode(latents))
+    pictures = as_bytes(model.decode(latents)).numpy()
     return pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
 
 
@@ -218,22 +219,14 @@ def _swaps(model: FrozenModel, choice: _Choice, latents: Sequence[Float[np.ndarr
     """Decode every pair of anchors with one facet exchanged, and read the results again (paper, Fig. 5)."""
     anchors = choice.to_pool(choice.anchors)
     own = [torch.from_numpy(z[anchors]).float() for z in latents]
-    n_anchors = len(anchors)
     pictures, clusters = [], []
     for swapped in range(model.n_facets):
-        mixed = [
-            z.repeat(n_anchors, 1) if j == swapped else z.repeat_interleave(n_anchors, 0) for j, z in enumerate(own)
-        ]
-        decoded = _as_uint8(model.decode(mixed))
-        found = model.assign(torch.from_numpy(decoded))
-        pictures.append(decoded.reshape(n_anchors, n_anchors, *decoded.shape[1:]))
+        decoded = as_bytes(model.swap_grid(own, swapped))
+        found = model.assign(decoded.flatten(0, 1))
+        pictures.append(decoded.numpy())
         ids = np.stack([facet.cluster_id for facet in found], axis=-1)
-        clusters.append(ids.reshape(n_anchors, n_anchors, model.n_facets))
+        clusters.append(ids.reshape(*decoded.shape[:2], model.n_facets))
     return SwapShow(anchors, np.stack(pictures), np.stack(clusters))
-
-
-def _as_uint8(pixels: torch.Tensor) -> UInt8[np.ndarray, "n c h w"]:
-    return (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def _values(values: Int[np.ndarray, " image"]) -> Int[np.ndarray, " value"]:

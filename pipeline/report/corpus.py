@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
 
-from pipeline.datasets import ImageStore, read_labels
+from pipeline.datasets import ImageStore, labels_of_store
 from pipeline.errors import DataError
 from pipeline.parquet import read_columns
 from pipeline.records import FacetAssignment
@@ -69,7 +69,7 @@ def open_corpus(prepared: Path, assignments: Path, n_facets: int) -> Iterator[Co
     with ExitStack() as stack:
         stores = [stack.enter_context(ImageStore(prepared / f"{split}.h5")) for split in ("train", "test")]
         parts = [_split_assignments(store, assignments, n_facets) for store in stores]
-        labels = [_split_labels(prepared, split, store) for split, store in zip(("train", "test"), stores, strict=True)]
+        labels = [labels_of_store(prepared, "train", stores[0]), labels_of_store(prepared, "test", stores[1])]
         yield Corpus(
             stores=stores,
             image_ids=np.concatenate([store.image_ids() for store in stores]),
@@ -110,16 +110,3 @@ def _no_images() -> FacetAssignment:
 def _joined(parts: Sequence[FacetAssignment]) -> FacetAssignment:
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     return FacetAssignment(**columns, resp=None)
-
-
-def _split_labels(prepared: Path, split: str, store: ImageStore) -> dict[str, np.ndarray]:
-    """Return label values in the order of the store; images without a label get -1."""
-    labelled, factors = read_labels(prepared, split)  # pyright: ignore[reportArgumentType]
-    order = np.argsort(labelled)
-    image_ids = store.image_ids()
-    places = np.searchsorted(labelled, image_ids, sorter=order).clip(max=max(0, len(order) - 1))
-    aligned = {}
-    for name, values in factors.items():
-        candidates = order[places]
-        aligned[name] = np.where(labelled[candidates] == image_ids, values[candidates], -1).astype(np.int32)
-    return aligned

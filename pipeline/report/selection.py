@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,7 +15,27 @@ ClusterIds = Int[np.ndarray, " image"]
 _ANCHOR_CONFIDENCE = 0.5
 
 
-def surest_members(facet: FacetAssignment, n_components: int, n_members: int) -> list[Chosen]:
+@runtime_checkable
+class Membership(Protocol):
+    """How surely images belong to the components of a facet."""
+
+    @property
+    def cluster_id(self) -> Int[np.ndarray, " image"]:
+        """Component of every image."""
+        ...
+
+    @property
+    def confidence(self) -> Float[np.ndarray, " image"]:
+        """Responsibility of that component."""
+        ...
+
+    @property
+    def typicality(self) -> Float[np.ndarray, " image"]:
+        """Log p(z_j) in nats."""
+        ...
+
+
+def surest_members(facet: Membership, n_components: int, n_members: int) -> list[Chosen]:
     """Return the surest images of every component, surest first; equally sure ones by typicality, then by place."""
     order = np.lexsort((-facet.typicality, -facet.confidence, facet.cluster_id))
     return _first_of_each(facet.cluster_id[order], order, n_components, n_members)
@@ -37,7 +58,7 @@ def random_images(n_images: int, n_chosen: int, generator: np.random.Generator) 
 
 
 def order_by_confidence(
-    facet: FacetAssignment, is_test: Bool[np.ndarray, " image"], n_components: int
+    facet: Membership, is_test: Bool[np.ndarray, " image"], n_components: int
 ) -> Int[np.ndarray, " component"]:
     """Return all components by the mean confidence of their test members, surest first (paper, Fig. 4).
 
@@ -50,7 +71,7 @@ def order_by_confidence(
 
 
 def mean_confidence(
-    facet: FacetAssignment, n_components: int, among: Bool[np.ndarray, " image"] | None = None
+    facet: Membership, n_components: int, among: Bool[np.ndarray, " image"] | None = None
 ) -> Float[np.ndarray, " component"]:
     """Return the mean confidence of each component's images; nan where it has none."""
     chosen = slice(None) if among is None else among

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int16, UInt8
+from jaxtyping import Float64, Int16
 from torch import Tensor
 
 from pipeline.model import MultiFacetVae
+from pipeline.model.pixels import encode_blocks, for_every_seed
 from pipeline.seeding import torch_generator
+from pipeline.shapes import Inputs
 
 _BLOCK = 2048
 # A latent dimension is active if the variance of its posterior mean exceeds this part of its mean posterior variance:
@@ -40,7 +42,7 @@ class FacetHealth:
 @torch.no_grad()
 def mean_bound(
     model: MultiFacetVae,
-    images: UInt8[Tensor, "image channel height width"],
+    images: Inputs,
     first_facet: int,
     fade_in: Sequence[float],
     precision: torch.dtype,
@@ -56,7 +58,7 @@ def mean_bound(
     generator = torch_generator(0, "train", "validation-noise")
     total = torch.zeros(model.n_seeds, 1 + 2 * n_facets, dtype=torch.float64)
     for block in images.split(_BLOCK):
-        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
+        x = for_every_seed(model, block)
         drawn = torch.randn(1, 1, len(block), sum(model.params.latent_dims), generator=generator)
         noise = drawn.to(like).expand(1, model.n_seeds, -1, -1).split(model.params.latent_dims, dim=-1)
         terms = model.terms(x, noise[first_facet:], fade, precision)
@@ -68,30 +70,22 @@ def mean_bound(
 
 
 @torch.no_grad()
-def held_out_clusters(
-    model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]
-) -> Int16[Tensor, "seed facet image"]:
+def held_out_clusters(model: MultiFacetVae, images: Inputs) -> Int16[Tensor, "seed facet image"]:
     """Return the component with the largest exact responsibility, of every facet; a waiting facet has one as well."""
-    model.eval()
-    like = model.prior(0).means
     blocks = []
-    for block in images.split(_BLOCK):
-        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
-        found = [model.prior(facet).exact_log_resp(qz).argmax(-1) for facet, qz in enumerate(model.encode(x))]
+    for posteriors in encode_blocks(model, images.split(_BLOCK)):
+        found = [model.prior(facet).exact_log_resp(qz).argmax(-1) for facet, qz in enumerate(posteriors)]
         blocks.append(torch.stack(found, 1).to(torch.int16).cpu())
     return torch.cat(blocks, 2)
 
 
 @torch.no_grad()
-def facet_health(model: MultiFacetVae, images: UInt8[Tensor, "image channel height width"]) -> list[list[FacetHealth]]:
+def facet_health(model: MultiFacetVae, images: Inputs) -> list[list[FacetHealth]]:
     """Return the condition of every facet of every seed's model on (a regular subset of) the images."""
-    model.eval()
-    like = model.prior(0).means
     subset = images[:: max(1, -(-len(images) // _MOST_IMAGES))]
     blocks: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(model.params.n_facets)]
-    for block in subset.split(_BLOCK):
-        x = (block.to(like.device).to(like.dtype) / 255).expand(model.n_seeds, *block.shape)
-        for facet, qz in enumerate(model.encode(x)):
+    for posteriors in encode_blocks(model, subset.split(_BLOCK)):
+        for facet, qz in enumerate(posteriors):
             blocks[facet].append((qz.mean, qz.variance, model.prior(facet).exact_log_resp(qz)))
     whole = [[torch.cat(parts, 1) for parts in zip(*of_facet, strict=True)] for of_facet in blocks]
     return [[_condition(*(part[index] for part in of_facet)) for of_facet in whole] for index in range(model.n_seeds)]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from pipeline.datasets import ImageStore
 from pipeline.errors import ModelError
 from pipeline.seeding import numpy_generator
+from pipeline.shapes import Inputs
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point
@@ -21,7 +22,7 @@ _MEMORY_PART = 0.4  # of the free memory that images may take
 _BLOCK = 65_536
 _MEMORY_FILE = Path("/proc/meminfo")
 
-GatheredImages = UInt8[Tensor, "gathered channel height width"]
+GatheredImages = Shaped[Tensor, "gathered channel height width"]
 
 
 class AbstractImages(ABC):
@@ -43,7 +44,7 @@ class AbstractImages(ABC):
 class MemoryImages(AbstractImages):
     """All images in one array on the training device."""
 
-    def __init__(self, images: UInt8[Tensor, "image channel height width"]) -> None:
+    def __init__(self, images: Inputs) -> None:
         self._images = images
 
     @property

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.progress import progress, silence
+from pipeline.shapes import Inputs
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
@@ -18,7 +17,7 @@ from pipeline.training.runtime import limit_threads, resolve_runtime
 
 
 def train_in_memory(
-    images: UInt8[Tensor, "image channel height width"],
+    images: Inputs,
     seeds: Sequence[int],
     model: ModelParams,
     init: InitMogParams,
@@ -28,7 +27,7 @@ def train_in_memory(
     """Train every seed from its start values to the end, as the stages init_mog and train do.
 
     Args:
-        images: the training images.
+        images: the training images: uint8 pixels, or floats as they are.
         seeds: one model each.
         model: the model section.
         init: the section of the mixtures' start.
@@ -47,7 +46,7 @@ def train_in_memory(
         for group in seed_groups(seeds, runtime):
             stacked = MultiFacetVae(model, divided.source.image_shape, len(group))
             for index, seed in enumerate(group):
-                state = seed_state(initialise_seed(seed, model, start, init)[0], 0)
+                state = seed_state(initialise_seed(seed, model, start, init, runtime.device)[0], 0)
                 for name, value in stacked.state_dict().items():
                     value[index].copy_(state[name])
             limit_threads(stacked, params.batch_size)

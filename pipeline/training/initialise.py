@@ -12,13 +12,14 @@ from pipeline.mixture import fits_at_once, init_mixtures
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
-from pipeline.model.precision import best_device
+from pipeline.model.pixels import as_floats
 from pipeline.progress import progress
 from pipeline.side_by_side import run_in_rounds
 from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
+from pipeline.training.runtime import DeviceName, resolve_device
 
 _BATCH = 512  # images that the data-dependent initialisation looks at
 _BLOCK = 4096  # images encoded at once
@@ -26,13 +27,24 @@ _COMMITTED_SPREAD = 0.5  # above it, responsibilities are decided before trainin
 _log = logging.getLogger(__name__)
 
 
-def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params: InitMogParams) -> None:
+def initialise(
+    layout: Layout, seeds: Sequence[int], model: ModelParams, params: InitMogParams, device: DeviceName
+) -> None:
     """Write ``init/``: one weights file a seed and ``init.json`` with how each fit went.
+
+    Args:
+        layout: of the experiment.
+        seeds: one model each.
+        model: the model section.
+        params: the section of the mixtures' start.
+        device: ``train.device``, on which images are encoded.
 
     Raises:
         DataError: the prepared split is missing or damaged.
         ModelError: more components than images, or no mixture could be fitted.
+        ResourceError: the device asked for is absent.
     """
+    encoding_device = resolve_device(device)
     images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu"))
     with (
         progress(f"init_mog {layout.experiment}", len(seeds), "seed") as bar,
@@ -40,7 +52,7 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
     ):
 
         def start(seed: int) -> dict[str, object]:
-            network, record = initialise_seed(seed, model, images, params)
+            network, record = initialise_seed(seed, model, images, params, encoding_device)
             save_weights(weights_path(out, seed), seed_state(network, 0))
             bar.advance()
             return record
@@ -58,19 +70,19 @@ def initialise(layout: Layout, seeds: Sequence[int], model: ModelParams, params:
 
 
 def initialise_seed(
-    seed: int, params: ModelParams, images: TrainingImages, init: InitMogParams
+    seed: int, params: ModelParams, images: TrainingImages, init: InitMogParams, device: torch.device
 ) -> tuple[MultiFacetVae, dict[str, object]]:
-    """Return one seed's model as training begins, and how its start came about.
+    """Return one seed's model as training begins, on the device that encoded the images, and how its start came about.
 
     Raises:
         ModelError: more components than images, or no mixture could be fitted.
     """
     model = MultiFacetVae(params, images.source.image_shape, component_std=init.component_std)
-    first = images.some(images.train_rows[:_BATCH]).float() / 255
+    first = as_floats(images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
-    model.to(best_device())
+    model.to(device)
     means = encode_means(model, _fit_blocks(images, init.subsample))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     (fits,) = init_mixtures(model, [seed], means, init)

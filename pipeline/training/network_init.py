@@ -21,18 +21,16 @@ Layer = Dense | Convolution
 def init_network(model: MultiFacetVae, seeds: Sequence[int], x: Float[Tensor, "batch channel height width"]) -> None:
     """Draw all network weights in place, as ``model.params.network_init`` says.
 
-    ``default`` is PyTorch's own uniform rule, ±1/√fan_in for weights and biases; ``glorot`` normal with variance
-    2/(fan_in + fan_out) and zero biases; ``data_dependent`` Kaiming-normal with zero biases, then every layer in
-    execution order is rescaled so that its outputs on ``x`` have mean 0 and standard deviation 0.1 per channel.
+    ``default`` is PyTorch's own uniform rule, ±1/√fan_in for weights and biases; ``data_dependent`` Kaiming-normal with
+    zero biases, then every layer in execution order is rescaled so that its outputs on ``x`` have mean 0 and standard
+    deviation 0.1 per channel.
 
     Args:
         model: holds one model a seed.
         seeds: the experiment's seeds, in the order of the model's seed axis.
         x: one batch of unshuffled training images in [0, 1]; only the data-dependent rule looks at it.
     """
-    draw = {"default": _draw_default, "glorot": _draw_glorot, "data_dependent": _draw_kaiming}[
-        model.params.network_init
-    ]
+    draw = {"default": _draw_default, "data_dependent": _draw_kaiming}[model.params.network_init]
     generators = [torch_generator(seed, "init_mog", "network") for seed in seeds]
     with torch.no_grad():
         for layer in _layers(model):
@@ -46,19 +44,10 @@ def _layers(model: MultiFacetVae) -> list[Layer]:
     return [module for module in model.network.modules() if isinstance(module, Layer)]
 
 
-def _fan_out(layer: Layer) -> int:
-    return layer.bias.shape[1] * math.prod(layer.weight.shape[3:])
-
-
 def _draw_default(layer: Layer, index: int, generator: torch.Generator) -> None:
     bound = layer.fan_in**-0.5
     layer.weight[index].uniform_(-bound, bound, generator=generator)
     layer.bias[index].uniform_(-bound, bound, generator=generator)
-
-
-def _draw_glorot(layer: Layer, index: int, generator: torch.Generator) -> None:
-    layer.weight[index].normal_(0.0, math.sqrt(2 / (layer.fan_in + _fan_out(layer))), generator=generator)
-    layer.bias[index].zero_()
 
 
 def _draw_kaiming(layer: Layer, index: int, generator: torch.Generator) -> None:

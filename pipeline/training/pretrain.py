@@ -18,6 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.model import MultiFacetVae
 from pipeline.model.dense import Dense
 from pipeline.model.dense_ladder import DenseLadder
+from pipeline.model.pixels import as_floats
 from pipeline.seeding import numpy_generator, torch_generator
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
@@ -122,7 +123,8 @@ def _batches(
     for epoch in range(n_epochs):
         order = rows[numpy_generator(seed, "init_mog", "pretrain", stage, epoch).permutation(len(rows))]
         for start in range(0, len(order), params.batch_size):
-            yield images.some(order[start : start + params.batch_size]).flatten(1)[None] / 255
+            some = images.some(order[start : start + params.batch_size])
+            yield as_floats(some, torch.float32).flatten(1)[None]
 
 
 def _minimise(

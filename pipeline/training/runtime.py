@@ -1,13 +1,16 @@
 """Where and how precisely a stage computes: ``auto`` resolved to a device and a precision."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from pipeline.config.sections import TrainParams
 from pipeline.errors import ResourceError
 from pipeline.model import MultiFacetVae
-from pipeline.model.precision import multiplies_bfloat16
+from pipeline.model.precision import best_device, multiplies_bfloat16
+
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 KEPT_MEMORY = 1 << 30
 """Bytes that a training process keeps when it frees them: every step asks for the same buffers again."""
@@ -40,13 +43,24 @@ def resolve_runtime(params: TrainParams) -> Runtime:
     Raises:
         ResourceError: ``cuda`` is asked for and there is none.
     """
-    has_cuda = torch.cuda.is_available()
-    if params.device == "cuda" and not has_cuda:
-        raise ResourceError("train.device is cuda, but no CUDA device was found; use auto or cpu")
-    device = torch.device("cuda" if has_cuda and params.device != "cpu" else "cpu")
+    device = resolve_device(params.device)
     if params.precision != "auto":
         return Runtime(device, getattr(torch, params.precision))
     return Runtime(device, torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
+
+
+def resolve_device(name: DeviceName) -> torch.device:
+    """Return the device that ``train.device`` names; ``auto`` takes CUDA where there is any.
+
+    Raises:
+        ResourceError: ``cuda`` is asked for and there is none.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    device = best_device()
+    if name == "cuda" and device.type != "cuda":
+        raise ResourceError("train.device is cuda, but no CUDA device was found; use auto or cpu")
+    return device
 
 
 def limit_threads(model: MultiFacetVae, batch_size: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline import kernels
 from pipeline.config.sections import TrainParams
 from pipeline.model import DiagonalNormal, MultiFacetVae
+from pipeline.model.pixels import as_floats
 from pipeline.training.adam import Adam
 from pipeline.training.branches import Branch, Branches
 from pipeline.training.images import AbstractImages
@@ -149,11 +150,11 @@ class TrainingStep:
         """Return the pixels ("seed batch channel height width") for the likelihood, and for the products."""
         index = self._buffers.index.index_select(0, at)[0]
         images = self._images.gather(index.flatten()).unflatten(0, index.shape)
-        if kernels.run_on(self._buffers.noise):
+        if images.dtype == torch.uint8 and kernels.run_on(self._buffers.noise):
             from pipeline.kernels import pixels
 
             return pixels.scale(images, self._precision)
-        x = images.to(self._buffers.noise.dtype).div_(255)
+        x = as_floats(images, self._buffers.noise.dtype)
         return x, x.to(self._precision)
 
     def _noise(self, at: Tensor) -> list[Float[Tensor, "sample seed batch _"]]:

@@ -195,7 +195,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
                 "model_version": model_version(states[selected.seed], job.model),
                 "selected_seed": selected.seed,
                 "selection": {
-                    "criterion": job.params.criterion,
+                    "criterion": "validation_elbo",
                     "reason": f"highest bound on held-out images, {selected.validation_elbo:.2f} nats an image",
                 },
                 "model": asdict(job.model),

@@ -49,6 +49,21 @@ def test_it_finds_planted_clusters():
     assert max(right) > 0.65  # four kinds, at most four clusters; by chance about 0.3
 
 
+def test_it_stays_on_the_device_asked_for_where_there_is_another(images, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert make(device="cpu", epochs=1, n_seeds=1).fit(images).model_.device == torch.device("cpu")
+
+
+def test_features_that_differ_by_little_of_the_arrays_range_are_told_apart():
+    rows = RNG.uniform(0.0, 1.0, (N, 8))
+    rows[:, 0] *= 1000.0
+    model = make(epochs=1, n_seeds=1).fit(rows)
+    pair = rows[[0, 0]]
+    pair[1, 1] += 0.5
+    one, other = model.transform(pair)
+    assert not np.array_equal(one, other)
+
+
 def test_shapes_and_types(model, images):
     assert model.predict(images).shape == (N, 2)
     assert model.predict(images).dtype == np.int64

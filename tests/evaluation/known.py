@@ -67,7 +67,7 @@ class KnownModel(FrozenModel):
         spreads = [-images[:, 0, 1, j, None].float() for j in range(self.n_facets)]
         return [DiagonalNormal(mean, spread) for mean, spread in zip(means, spreads, strict=True)]
 
-    def log_resp(self, facet, qz, assigner="exact", generator=None):
+    def log_resp(self, facet, qz, assigner="exact"):
         n_components = self.params.n_components[facet]
         component = qz.mean[:, 0].long() + (self._shift if assigner == "mean" else 0)
         largest = (-qz.log_variance / 100).clamp(1 / n_components, 1)
@@ -75,8 +75,8 @@ class KnownModel(FrozenModel):
         resp.scatter_(1, component[:, None] % n_components, largest)
         return resp.log()
 
-    def both_log_resp(self, facet, qz):
-        return self.log_resp(facet, qz, "exact"), self.log_resp(facet, qz, "mean")
+    def evaluate(self, facet, qz):
+        return self.log_resp(facet, qz, "exact"), self.log_resp(facet, qz, "mean"), -qz.mean[:, 0]
 
     def mixture(self, facet):
         n_components = self.params.n_components[facet]

@@ -35,7 +35,7 @@ def test_reads_both_assigners_and_the_confidence(tmp_path, monkeypatch):
         facets = cluster_split(KnownModel(shift=1), store, bar)
     assert bar.n == 5
     np.testing.assert_array_equal(facets[0].cluster_id, first)
-    np.testing.assert_array_equal(facets[0].mode_cluster_id, (first + 1) % 3)
+    np.testing.assert_array_equal(facets[0].cluster_id_at_mean, (first + 1) % 3)
     np.testing.assert_array_equal(facets[1].cluster_id, second)
     np.testing.assert_allclose(facets[1].confidence, 0.8, rtol=1e-6)
     assert [facet.n_components for facet in facets] == [3, 2]

@@ -57,10 +57,6 @@ def test_assigners(precise, facet):
     mixture = mixture_of(precise, facet)
     mean = oracles.log_resp(qz.mean.numpy(), *mixture)
     np.testing.assert_allclose(precise.log_resp(facet, qz, "mean"), mean, rtol=1e-8, atol=1e-14)
-    generator = torch.Generator().manual_seed(4)
-    noise = torch.randn(qz.mean.shape, generator=torch.Generator().manual_seed(4)).double()
-    sample = oracles.log_resp(qz.sample(noise).numpy(), *mixture)
-    np.testing.assert_allclose(precise.log_resp(facet, qz, "sample", generator), sample, rtol=1e-6, atol=1e-12)
     rng = np.random.default_rng(0)
     estimate, error = oracles.component_posterior_by_sampling(
         qz.mean[0].numpy(), qz.variance[0].numpy(), *mixture, 100_000, rng
@@ -69,9 +65,10 @@ def test_assigners(precise, facet):
     np.testing.assert_array_less(np.abs((exact - exact[0]) - (estimate - estimate[0]))[1:], 5 * error[1:])
 
 
-def test_exact_and_mean_responsibilities_together_are_those_alone(frozen):
+def test_what_is_evaluated_together_is_what_it_is_alone(frozen):
     for facet, qz in enumerate(frozen.encode(IMAGES)):
-        exact, at_mean = frozen.both_log_resp(facet, qz)
+        exact, at_mean, typicality = frozen.evaluate(facet, qz)
+        torch.testing.assert_close(typicality, frozen.typicality(facet, qz.mean))
         assert torch.equal(exact, frozen.log_resp(facet, qz, "exact"))
         assert torch.equal(at_mean, frozen.log_resp(facet, qz, "mean"))
 
@@ -113,7 +110,7 @@ def test_a_facet_of_one_component_has_no_runner_up():
 
 
 def test_mixture_view_and_decode(precise):
-    model = precise.network
+    model = precise.vae
     weights, means, covariances = mixture_of(precise, 0)
     np.testing.assert_allclose(weights, model.prior(0).mixing_logits[0].softmax(-1), rtol=1e-12)
     np.testing.assert_array_equal(means, model.prior(0).means[0])
@@ -158,3 +155,19 @@ def test_swap_exchanges_one_facet(frozen):
     assert torch.equal(first, frozen.decode([means_b[0], means_a[1]]))
     assert torch.equal(second, frozen.decode([means_a[0], means_b[1]]))
     assert not torch.equal(first, frozen.decode(means_a))
+
+
+def test_a_swap_grid_takes_one_facet_from_the_column_and_the_others_from_the_row(precise):
+    latents = [qz.mean for qz in precise.encode(IMAGES[:3])]
+    grid = precise.swap_grid(latents, 1)
+    assert grid.shape == (3, 3, *SHAPE)
+    torch.testing.assert_close(grid[2, 0][None], precise.decode([latents[0][2:], latents[1][:1]]))
+    torch.testing.assert_close(torch.stack([grid[i, i] for i in range(3)]), precise.decode(latents))
+
+
+def test_floats_are_taken_as_they_are(precise):
+    x = IMAGES.double() / 255
+    for qz, of_floats in zip(precise.encode(IMAGES), precise.encode(x), strict=True):
+        assert torch.equal(qz.mean, of_floats.mean)
+    finer = torch.cat([x[:1], x[:1] + 1e-4])
+    assert precise.encode(finer)[0].mean.unique(dim=0).shape[0] == 2

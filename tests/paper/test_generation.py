@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.paper.generation import as_images, cluster_samples, model_samples, swap_grid
-from tests.evaluation.known import KnownModel, known_images
-
-
-def test_pixels_are_rounded_and_kept_in_range():
-    pixels = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0, 1.2, -0.1]).reshape(1, 1, 2, 3)
-    np.testing.assert_array_equal(as_images(pixels).flatten(), [0, 0, 1, 255, 255, 0])
+from pipeline.paper.generation import cluster_samples, model_samples
+from tests.evaluation.known import KnownModel
 
 
 def test_samples_of_a_cluster_have_it_and_vary_in_the_other_facet():
@@ -35,10 +30,3 @@ def test_samples_of_the_model_follow_the_mixing_weights():
     share = np.bincount(component, minlength=3) / 3000
     np.testing.assert_allclose(share, [1 / 6, 2 / 6, 3 / 6], atol=5 * np.sqrt(0.25 / 3000))
     assert len(np.unique(component[:50])) == 3  # shuffled, not sorted by component
-
-
-def test_grid_exchanges_one_facet():
-    images = torch.from_numpy(known_images([0, 1, 2], [0, 1, 0]))
-    grid = swap_grid(KnownModel(), images, facet=1)
-    np.testing.assert_array_equal(grid[:, :, 0, 0, 0], [[0] * 3, [1] * 3, [2] * 3])
-    np.testing.assert_array_equal(grid[:, :, 0, 0, 1], [[0, 1, 0]] * 3)

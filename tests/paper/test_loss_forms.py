@@ -10,12 +10,12 @@ from tests.evaluation.trained import random_vae
 def test_both_forms_agree_in_value_and_gradient(n_components):
     model = FrozenModel(random_vae(n_components, (1, 4, 4)), "m-0123456789ab")
     images = torch.randint(0, 256, (9, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    before = {name: value.clone() for name, value in model.vae.state_dict().items()}
     found = compare_loss_forms(model, images, seed=0)
     assert found.primary == pytest.approx(found.alternate, rel=1e-12)
     assert found.gradient_difference < 1e-10
     assert found.primary != compare_loss_forms(model, images, seed=1).primary
-    for name, value in model.network.state_dict().items():
+    for name, value in model.vae.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, before[name])
 
@@ -23,12 +23,12 @@ def test_both_forms_agree_in_value_and_gradient(n_components):
 def test_a_wrong_form_would_show(monkeypatch):
     model = FrozenModel(random_vae((3, 2), (1, 4, 4)), "m-0123456789ab")
     images = torch.zeros(5, 1, 4, 4, dtype=torch.uint8)
-    original = type(model.network).bound
+    original = type(model.vae).bound
 
     def halved(self, *arguments):
         log_px, kls = original(self, *arguments)
         return log_px, [kls[0], kls[1] / 2]
 
-    monkeypatch.setattr(type(model.network), "bound", halved)
+    monkeypatch.setattr(type(model.vae), "bound", halved)
     found = compare_loss_forms(model, images, seed=0)
     assert found.gradient_difference > 1e-4

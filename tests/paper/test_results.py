@@ -91,6 +91,6 @@ def test_the_literature_stands_beside_its_own_dataset_only(tmp_path):
 def test_swap_candidates_are_sure_and_of_many_clusters():
     confidence = np.array([0.99, 0.98, 0.5, 0.9, 0.8], np.float32)
     first, second = np.array([0, 0, 1, 1, 2], np.int32), np.array([0, 0, 0, 1, 1], np.int32)
-    facets = [FacetClusters(ids, confidence, ids, n) for ids, n in ((first, 3), (second, 2))]
+    facets = [FacetClusters(ids, confidence, confidence, ids, n) for ids, n in ((first, 3), (second, 2))]
     assert swap_candidates(facets, 3).tolist() == [0, 3, 4]
     assert sorted(swap_candidates(facets, 99).tolist()) == [0, 1, 2, 3, 4]

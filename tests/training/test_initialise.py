@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from pipeline.errors import DataError, ModelError
+from pipeline.errors import DataError, ModelError, ResourceError
 from pipeline.layout import Layout
 from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
@@ -25,7 +25,7 @@ from tests.training.prepared import prepare
 def layout(tmp_path_factory):
     layout = Layout(tmp_path_factory.mktemp("root"), "tiny")
     prepare(layout)
-    initialise(layout, (3, 5), TINY, INIT)
+    initialise(layout, (3, 5), TINY, INIT, "cpu")
     return layout
 
 
@@ -49,7 +49,7 @@ def test_seeds_started_side_by_side_are_the_same(layout, tmp_path, monkeypatch):
     monkeypatch.setattr(import_module("pipeline.training.initialise"), "fits_at_once", lambda: 2)
     other = Layout(tmp_path, "tiny")
     prepare(other)
-    initialise(other, (3, 5), TINY, INIT)
+    initialise(other, (3, 5), TINY, INIT, "cpu")
     for seed in (3, 5):
         assert_same_state(seed_state(loaded(other, seed), 0), seed_state(loaded(layout, seed), 0))
     assert (other.artifact("init") / "init.json").read_text() == (layout.artifact("init") / "init.json").read_text()
@@ -74,7 +74,7 @@ def test_how_each_fit_went_is_recorded(layout):
 def test_the_same_again_is_the_same_file(layout, tmp_path):
     other = Layout(tmp_path, "tiny")
     prepare(other)
-    initialise(other, (5,), TINY, INIT)
+    initialise(other, (5,), TINY, INIT, "cpu")
     files = [weights_path(one.artifact("init"), 5).read_bytes() for one in (layout, other)]
     assert files[0] == files[1]
 
@@ -83,7 +83,7 @@ def test_a_spread_that_commits_responsibilities_is_warned_about(tmp_path, caplog
     layout = Layout(tmp_path, "tiny")
     prepare(layout)
     with caplog.at_level(logging.WARNING):
-        initialise(layout, (3,), TINY, replace(INIT, component_std=0.004))
+        initialise(layout, (3,), TINY, replace(INIT, component_std=0.004), "cpu")
     assert "seed 3, facet 0: the latents' initial spread is" in caplog.text
     assert "try model.network_init default" in caplog.text
 
@@ -91,7 +91,7 @@ def test_a_spread_that_commits_responsibilities_is_warned_about(tmp_path, caplog
 def test_a_subsample_is_regular_and_enough(layout, tmp_path):
     other = Layout(tmp_path, "tiny")
     prepare(other)
-    initialise(other, (3,), TINY, replace(INIT, subsample=20))
+    initialise(other, (3,), TINY, replace(INIT, subsample=20), "cpu")
     assert not torch.equal(loaded(layout, 3).prior(0).means, loaded(other, 3).prior(0).means)
 
 
@@ -99,10 +99,22 @@ def test_more_components_than_images_leave_nothing(tmp_path):
     layout = Layout(tmp_path, "tiny")
     prepare(layout, n=3)
     with pytest.raises(ModelError, match=r"facet 0 needs at least as many training images as components, got 3"):
-        initialise(layout, (0,), TINY, INIT)
+        initialise(layout, (0,), TINY, INIT, "cpu")
     assert not layout.artifact("init").exists()
 
 
 def test_without_a_prepared_split(tmp_path):
     with pytest.raises(DataError, match=r"train\.h5"):
-        initialise(Layout(tmp_path, "tiny"), (0,), TINY, INIT)
+        initialise(Layout(tmp_path, "tiny"), (0,), TINY, INIT, "cpu")
+
+
+def test_images_are_encoded_on_the_device_asked_for(tmp_path, monkeypatch):
+    """A processor that is asked for is taken where there is a GPU too; a GPU that is asked for must be there."""
+    layout = Layout(tmp_path, "tiny")
+    prepare(layout)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: True)
+        initialise(layout, (3,), TINY, INIT, "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match=r"train\.device is cuda, but no CUDA device was found"):
+        initialise(layout, (3,), TINY, INIT, "cuda")

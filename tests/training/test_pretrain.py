@@ -114,8 +114,8 @@ def test_images_are_given_back_better_and_log_variances_stay():
 def test_the_mixture_is_scikit_learns_with_weights_and_covariances():
     """The latents of a trained encoder mean something, so not only the fit's means are taken."""
     init = replace(INIT, pretrain=replace(SHORT, epochs=8))
-    model, record = initialise_seed(SEED, VADE, split(), init)
-    again, _ = initialise_seed(SEED, VADE, split(), init)
+    model, record = initialise_seed(SEED, VADE, split(), init, torch.device("cpu"))
+    again, _ = initialise_seed(SEED, VADE, split(), init, torch.device("cpu"))
     assert_same_state(model.state_dict(), again.state_dict())
     (z,) = encode_means(model, [uint8_images(N)])
     reference = GaussianMixture(

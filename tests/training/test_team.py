@@ -104,7 +104,7 @@ def test_the_stage_writes_once_what_one_process_writes(tmp_path, seeds):
     """Three seeds are shared out and give the same bits; a single one is trained by both processes."""
     layout = Layout(tmp_path / "one", "tiny")
     prepare(layout)
-    initialise(layout, seeds, TINY, INIT)
+    initialise(layout, seeds, TINY, INIT, "cpu")
     shutil.copytree(layout.root, tmp_path / "two")
     train_tiny(layout.root, seeds)
     in_processes(train_tiny, tmp_path / "two", seeds)

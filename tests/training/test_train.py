@@ -45,7 +45,7 @@ def _any_variation_counts():
 def initialised(tmp_path_factory):
     layout = Layout(tmp_path_factory.mktemp("root"), "tiny")
     prepare(layout)
-    initialise(layout, (*SEEDS, 3), TINY, INIT)
+    initialise(layout, (*SEEDS, 3), TINY, INIT, "cpu")
     return layout
 
 
@@ -84,7 +84,7 @@ def test_the_description_says_what_was_trained(trained):
     assert (description["image_shape"], description["n_train"]) == ([1, 3, 4], 60)
     assert description["trained_on"] == ["b-0123456789ab", "train"]
     assert description["runtime"] == {"device": "cpu", "precision": "float32", "threads": 1}
-    assert description["selection"]["criterion"] == TRAIN.criterion
+    assert description["selection"]["criterion"] == "validation_elbo"
     assert f"{selected.validation_elbo:.2f} nats" in description["selection"]["reason"]
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
 
@@ -178,7 +178,7 @@ def test_a_new_seed_keeps_the_work_on_the_others(layout, monkeypatch):
 def test_work_on_another_start_is_not_used(layout, monkeypatch):
     with pytest.raises(Killed):
         train_interrupted(layout, (0, 1), 3, Killed())
-    initialise(layout, (0, 1), TINY, replace(INIT, reg_covar=1e-3))
+    initialise(layout, (0, 1), TINY, replace(INIT, reg_covar=1e-3), "cpu")
     legs = Legs(monkeypatch)
     train(layout, (0, 1), TINY, SHORT)
     assert legs.ran == 2 * 3
