@@ -29,9 +29,10 @@ def for_every_seed(model: MultiFacetVae, inputs: Inputs) -> Float[Tensor, "seed 
     return x.expand(model.n_seeds, *x.shape)
 
 
-@torch.no_grad()
 def encode_blocks(model: MultiFacetVae, blocks: Iterable[Inputs]) -> Iterator[list[DiagonalNormal]]:
     """Yield q(z_j | x) of every facet for all seeds, block by block, in evaluation mode and without gradients."""
     model.eval()
     for block in blocks:
-        yield model.encode(for_every_seed(model, block))
+        with torch.no_grad():
+            posteriors = model.encode(for_every_seed(model, block))
+        yield posteriors
