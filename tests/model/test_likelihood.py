@@ -30,9 +30,9 @@ def test_gaussian_density(output):
 
 
 def test_mean_images():
-    np.testing.assert_allclose(make_likelihood(TINY).mode(RAW), special.expit(RAW.numpy()), rtol=1e-8)
-    np.testing.assert_allclose(gaussian("sigmoid").mode(RAW), special.expit(RAW.numpy()), rtol=1e-8)
-    np.testing.assert_array_equal(gaussian("linear").mode(RAW), RAW.clamp(0, 1))
+    np.testing.assert_allclose(make_likelihood(TINY).mean(RAW), special.expit(RAW.numpy()), rtol=1e-8)
+    np.testing.assert_allclose(gaussian("sigmoid").mean(RAW), special.expit(RAW.numpy()), rtol=1e-8)
+    np.testing.assert_array_equal(gaussian("linear").mean(RAW), RAW.clamp(0, 1))
 
 
 @pytest.mark.parametrize("likelihood", [make_likelihood(TINY), gaussian("sigmoid"), gaussian("linear")])
