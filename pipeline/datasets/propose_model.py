@@ -25,7 +25,6 @@ _USUAL_TRAINING: dict[str, Choice] = {
     "kl_epochs": ("0", "from the first epoch on"),
     "n_samples": ("1", "of the latents a step"),
     "validation_fraction": ("0.1", "of the training images, to choose the seed by"),
-    "criterion": ("validation_elbo", "sees no labels"),
     "min_entropy": ("0.3", "below it a seed counts as collapsed"),
     "precision": ("auto", "what the machine is good at"),
     "device": ("auto", "a GPU where there is one"),
