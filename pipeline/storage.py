@@ -63,13 +63,18 @@ def temporary_dir(path: Path) -> Iterator[Path]:
         yield temporary
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete the temporary files and folders below ``folder`` whose owner was killed, and return them.
+def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
+    """Delete the temporary files and folders whose owner was killed, and return them.
 
     They may be of any age, on any clock: whoever works on one holds a lock on it, which ends with its process. Where
     the file system has no locks, nothing is taken for a leftover.
+
+    Args:
+        folder: where to look.
+        below: look into its subfolders too.
     """
-    return [path for path in sorted(folder.rglob(".*.tmp")) if _remove_unowned(path)]
+    found = folder.rglob(".*.tmp") if below else folder.glob(".*.tmp")
+    return [path for path in sorted(found) if _remove_unowned(path)]
 
 
 @contextmanager

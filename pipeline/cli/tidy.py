@@ -9,7 +9,8 @@ def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson 
     """Make room: delete old versions, resume files of long ago, and what DVC's cache holds for nothing.
 
     Nothing that is referred to is deleted: the current version, its model, the batches and the outputs of active
-    experiments stay. How many versions stay is publish.keep_versions in params.yaml.
+    experiments stay, also those of other branches, of tags and of DVC's experiments. How many versions stay is
+    publish.keep_versions in params.yaml.
 
     \b
     Example:
@@ -20,4 +21,6 @@ def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson 
     result = tidy(find_root(), experiment, wait)
     versions = ", ".join(map(str, result.versions)) or "none"
     text = f"{experiment}: {result.freed_mebibytes} MiB freed; versions deleted: {versions}"
+    if result.purged:
+        text += "\nimages were removed: what DVC kept for other branches, tags and experiments went with them"
     show(text, asdict(result), as_json)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import load_params
+from pipeline.datasets.prepare import read_id_list
 from pipeline.layout import Layout
 from pipeline.operations.dvc import run_dvc
-from pipeline.operations.locks import publish_lock, repository_lock
-from pipeline.operations.remove import carry_out_removals
-from pipeline.storage import disk_usage
+from pipeline.operations.locks import HeldLock, publish_lock, repository_lock
+from pipeline.operations.remove import carry_out_removals, lingering
+from pipeline.storage import disk_usage, read_json, remove_leftovers, write_json
 from pipeline.tables import History
 
 _RESUME_DAYS = 14.0
@@ -25,12 +26,17 @@ class TidyResult:
         experiment: its name.
         versions: numbers of the versions that can no longer be read.
         resume_folders: names of deleted folders of resume files.
+        leftovers: files and folders that killed processes had begun to write.
+        purged: whether outputs that only other branches, tags and DVC's experiments need went too, because images were
+            removed that they may hold.
         freed_mebibytes: by which the repository shrank.
     """
 
     experiment: str
     versions: tuple[int, ...]
     resume_folders: tuple[str, ...]
+    leftovers: tuple[str, ...]
+    purged: bool
     freed_mebibytes: float
 
 
@@ -38,7 +44,7 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
     """Delete what nothing refers to: versions beyond ``publish.keep_versions``, old resume files, unused cache.
 
     Kept are the current version, the model in service, every shard, and every output of a stage of an active
-    experiment.
+    experiment, here and on every branch, at every tag and in every experiment of DVC (see :func:`collect_garbage`).
 
     Raises:
         ConfigError: the experiment is unknown.
@@ -53,12 +59,53 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
     history = History(layout.published)
     if history.current() is not None:
         with publish_lock(layout, "tidy"):
-            versions = history.prune(keep)
+            versions = history.prune(keep, _trained(layout))
     with repository_lock(root, f"tidy {experiment}", wait_seconds) as held:
         resume_folders = _forget_old_work(layout)
-        run_dvc(root, ["gc", "--workspace", "--force"], held)
-    freed = before - sum(map(disk_usage, folders))
-    return TidyResult(experiment, tuple(sorted(versions)), tuple(resume_folders), round(freed / 2**20, 1))
+        leftovers = _forget_leftovers(layout)
+        purged = collect_garbage(root, held)
+    freed = round((before - sum(map(disk_usage, folders))) / 2**20, 1)
+    return TidyResult(experiment, tuple(sorted(versions)), tuple(resume_folders), leftovers, purged, freed)
+
+
+def collect_garbage(root: Path, held: HeldLock) -> bool:
+    """Delete what DVC's cache holds for nothing, under the repository lock.
+
+    What only another branch, a tag or an experiment of DVC needs was paid for, some of it in days of training, and
+    stays. Only the first time after images were removed it goes too: it may hold them, and nobody could ask DVC which.
+
+    Returns:
+        Whether it went.
+    """
+    lists = {path.stem: read_id_list(path) for path in sorted((root / "data" / "removed").glob("*.json"))}
+    removed = {experiment: ids for experiment, ids in lists.items() if ids}
+    record = root / ".work" / "purged.json"
+    purge = bool(removed) and not (record.exists() and read_json(record) == removed)
+    kept = ("workspace",) if purge else ("workspace", "all-branches", "all-tags", "all-experiments")
+    run_dvc(root, ["gc", *(f"--{name}" for name in kept), "--force"], held)
+    # As long as prepared data hold removed images, the cache does.
+    if purge and not any(lingering(Layout(root, experiment)) for experiment in removed):
+        write_json(record, removed)
+    return purge
+
+
+def _trained(layout: Layout) -> str | None:
+    """Return the model that was trained last; none while a training is under way."""
+    path = layout.artifact("model") / "model.json"
+    return read_json(path)["model_version"] if path.exists() else None
+
+
+def _forget_leftovers(layout: Layout) -> tuple[str, ...]:
+    """Delete what killed processes had begun to write in any folder of the experiment and beside the root's own files.
+
+    Not in the drop folder, nor where a source lies: files there are not ours, whatever they are called.
+    """
+    root, own = layout.root, (layout.published, layout.batches, layout.prepared, layout.artifact("model").parent)
+    beside = {root, root / ".work", *(path.parent for path in own)}
+    beside |= {path.parent for path in (layout.names, layout.joined, layout.removed, layout.source_manifest)}
+    found = [path for folder in (*own, layout.work("", "").parent) for path in remove_leftovers(folder)]
+    found += [path for folder in sorted(beside) for path in remove_leftovers(folder, below=False)]
+    return tuple(str(path.relative_to(root)) for path in found)
 
 
 def _forget_old_work(layout: Layout) -> list[str]:

@@ -125,9 +125,9 @@ class History:
         """Take images out of the assignments kept with models (see :func:`pipeline.tables.removal.purge_models`)."""
         removal.purge_models(self.published, removed)
 
-    def prune(self, keep: int) -> list[int]:
+    def prune(self, keep: int, trained: str | None) -> list[int]:
         """Delete all but the newest versions (see :func:`pipeline.tables.retention.prune`)."""
-        return retention.prune(self.published, keep)
+        return retention.prune(self.published, keep, trained)
 
     def check(self) -> list[str]:
         """Return what is wrong with the current version (see :func:`pipeline.tables.check.find_problems`)."""

@@ -8,12 +8,14 @@ from pipeline.tables.transaction import plan, step
 from pipeline.tables.versions import Version, files_of, load_history, version_file
 
 
-def prune(published: Path, keep: int) -> list[int]:
+def prune(published: Path, keep: int, trained: str | None) -> list[int]:
     """Delete all but the newest versions; return the numbers of those deleted. Callers hold the lock.
 
     Args:
         published: folder of the experiment.
         keep: how many readable versions stay; the current one always does.
+        trained: the model trained last, which may be on its way to be published; None where nobody can tell, and then
+            no model leaves that was never published.
     """
     with step(published) as folder:
         history = load_history(published)
@@ -25,17 +27,19 @@ def prune(published: Path, keep: int) -> list[int]:
         place = Place(published)
         obsolete = files_of(place, dropped) - files_of(place, kept)
         obsolete |= {version_file(version.version) for version in dropped}
-        obsolete |= _unused_models(published, kept)
+        obsolete |= _unused_models(published, kept, trained)
         if obsolete:
             plan(folder, history[0].version, obsolete=obsolete)
     return [version.version for version in dropped]
 
 
-def _unused_models(published: Path, kept: list[Version]) -> set[str]:
-    """Return the folders of models that no kept version needs: once published, or refused and followed by another."""
+def _unused_models(published: Path, kept: list[Version], trained: str | None) -> set[str]:
+    """Return the folders of models that no kept version needs: once published, or refused and followed by another.
+
+    Which one came last no time of a file can tell: clocks are set back.
+    """
     once_published = load_identity(Place(published), kept[0]).maps
-    folders = sorted((published / "models").glob("m-*"), key=lambda folder: folder.stat().st_mtime_ns)
-    waiting = [folder for folder in folders if folder.name not in once_published]
-    # The newest one that was never published may be on its way to be.
-    needed = {version.model_version for version in kept} | {folder.name for folder in waiting[-1:]}
-    return {f"models/{folder.name}" for folder in folders if folder.name not in needed}
+    models = {folder.name for folder in (published / "models").glob("m-*")}
+    waiting = {model for model in models if model not in once_published and trained in (None, model)}
+    needed = {version.model_version for version in kept} | waiting
+    return {f"models/{model}" for model in models - needed}

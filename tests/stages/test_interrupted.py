@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,6 +112,27 @@ def test_a_stage_ends_when_its_supervisor_dies(empty_repository: Repository) -> 
     assert not any(inhabitants(empty_repository.root).values())
 
 
+IN_BACKGROUND = ["/bin/sh", "-c", '"$@" & echo $!; wait', "sh"]
+"""How a script starts what it does not wait for: the shell has it ignore SIGINT."""
+
+
+def test_a_rebuild_in_the_background_ends_with_all_its_processes_when_it_is_told_to(
+    empty_repository: Repository,
+) -> None:
+    command = [*IN_BACKGROUND, *empty_repository.facets_command, "rebuild", EXPERIMENT]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=empty_repository.root, **pipes) as shell:
+        assert shell.stdout is not None
+        assert shell.stderr is not None
+        pid = int(shell.stdout.readline())
+        assert any("Running stage 'preprocess" in line for line in shell.stderr)
+        told = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        assert "Traceback" not in shell.stderr.read()  # it ends with the last process that could write to it
+    assert time.monotonic() - told < 10
+    assert not any(inhabitants(empty_repository.root).values())
+
+
 _BUSY = """
 import sys, torch
 from pipeline.side_by_side import run_in_rounds
@@ -126,9 +148,13 @@ stage_main(lambda layout, params: run_in_rounds(work, [0, 1], 2), ("seeds",))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stage_that_trains_two_seeds_at_once_ends_when_it_is_told_to(template: Repository, number: int) -> None:
-    command = [sys.executable, "-c", _BUSY]
+@pytest.mark.parametrize(
+    ("number", "ignored"), [(signal.SIGTERM, ""), (signal.SIGINT, ""), (signal.SIGTERM, 'trap "" INT;')]
+)
+def test_a_stage_that_trains_two_seeds_at_once_ends_when_it_is_told_to(
+    template: Repository, number: int, ignored: str
+) -> None:
+    command = ["/bin/sh", "-c", f'{ignored} exec "$@"', "sh", sys.executable, "-c", _BUSY]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=template.root, **pipes) as process:
         try:

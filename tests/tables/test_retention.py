@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pipeline.errors import DataError
@@ -23,7 +25,7 @@ def bench(tmp_path):
 
 
 def test_old_versions_go_with_what_only_they_needed(bench):
-    assert bench.history.prune(2) == [2, 1]
+    assert bench.history.prune(2, None) == [2, 1]
     assert sorted(path.name for path in (bench.published / "versions").iterdir()) == ["3.json", "4.json"]
     for folder in ("parts", "models"):
         names = {path.name for path in (bench.published / folder).iterdir()}
@@ -32,29 +34,31 @@ def test_old_versions_go_with_what_only_they_needed(bench):
     with pytest.raises(DataError, match=r"version must be one of those kept in .*, newest 4, got 2"):
         read("toy", "facet_0", root=bench.root, version=2)
     assert bench.history.check() == []
-    assert bench.history.prune(2) == []
+    assert bench.history.prune(2, None) == []
 
 
 def test_the_current_version_always_stays(bench):
-    assert bench.history.prune(1) == [3, 2, 1]
+    assert bench.history.prune(1, None) == [3, 2, 1]
     assert bench.history.served().version == 4
 
 
-def test_a_model_that_waits_to_be_published_stays(bench):
-    for model in ("m-111111111111", "m-222222222222"):
+@pytest.mark.parametrize("trained", ["m-111111111111", "m-222222222222", None])
+def test_a_model_that_waits_to_be_published_stays_whatever_the_clock_said(bench, trained):
+    for seconds, model in enumerate(("m-111111111111", "m-222222222222")):
         bench.write_model(model, {"train": [cycle(5, 4), cycle(5, 3)]}, {"train": make_ids(5)})
-    bench.history.prune(4)
+        os.utime(bench.published / "models" / model, (seconds, seconds))
+    bench.history.prune(4, trained)
     waiting = {path.name for path in (bench.published / "models").iterdir()} - set(MODELS)
-    assert waiting == {"m-222222222222"}
+    assert waiting == ({trained} if trained else {"m-111111111111", "m-222222222222"})
 
 
 def test_withdrawn_versions_go_with_their_leftovers(bench):
     bench.history.withdraw(frozenset(make_ids(1)))
-    bench.history.prune(1)
+    bench.history.prune(1, None)
     assert [path.name for path in (bench.published / "versions").iterdir()] == ["5.json"]
     assert {path.name for path in (bench.published / "parts").iterdir()} == {MODELS[3], "shared"}
     assert bench.history.check() == []
 
 
 def test_nothing_published_is_nothing_to_do(tmp_path):
-    assert Bench(tmp_path).history.prune(3) == []
+    assert Bench(tmp_path).history.prune(3, None) == []
