@@ -4,11 +4,24 @@ A message has three parts: the rule, what was received, what to do. The command 
 line without a traceback and exits with the class's ``exit_code``.
 """
 
+from pipeline.text import printable
+
 
 class PipelineError(Exception):
-    """Root of all deliberate errors; never raised itself."""
+    """Root of all deliberate errors; never raised itself.
+
+    Args:
+        message: one line. Names of files in it may hold anything; a terminal or a log gets nothing that it would obey.
+        output: lines of another program, shown below the message.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, *output: str) -> None:
+        super().__init__(*map(printable, (message, *output)))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(PipelineError):

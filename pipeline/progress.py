@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from pipeline.text import printable
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -28,6 +30,7 @@ def progress(description: str, total: int, unit: str = "image") -> Iterator[Prog
         total: units of work in all.
         unit: what one unit is.
     """
+    description = printable(description)
     if sys.stderr.isatty():
         with tqdm(total=total, desc=description, unit=f" {unit}", dynamic_ncols=True, leave=False) as bar:
             yield _Bar(bar)

@@ -1,6 +1,5 @@
 """Arguments and output that commands have in common."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
+from pipeline.text import printable, printable_lines, to_json
 
 if TYPE_CHECKING:
     from pipeline.config.sections import Experiment as ExperimentParams
@@ -44,10 +44,10 @@ def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:
 
 
 def show(text: str, value: Any, as_json: bool) -> None:
-    """Print a result: ``text`` for people, ``value`` for machines."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False) if as_json else text)
+    """Print a result: ``text`` for people, without what a terminal would obey, ``value`` for machines, exactly."""
+    print(to_json(value) if as_json else printable_lines(text))
 
 
 def to_stderr(line: str) -> None:
     """Print what a running command says, away from the result."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)

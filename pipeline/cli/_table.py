@@ -4,6 +4,8 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 
+from pipeline.text import printable
+
 _WIDTH_OF_FILES = 10_000  # whoever reads a file or a pipe wants each row on one line
 
 
@@ -25,7 +27,7 @@ def table_text(names: Sequence[str], are_numbers: Sequence[bool], rows: Iterable
     is_terminal = sys.stdout.isatty()
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
     for name, is_number in zip(names, are_numbers, strict=True):
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(printable(name)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_text(cell)) for cell in row))
     width = None if is_terminal else _WIDTH_OF_FILES
@@ -38,4 +40,4 @@ def table_text(names: Sequence[str], are_numbers: Sequence[bool], rows: Iterable
 def _text(cell: object) -> str:
     if isinstance(cell, float):
         return f"{cell:.4g}"
-    return "" if cell is None else " ".join(str(cell).split())
+    return "" if cell is None else printable(" ".join(str(cell).split()))

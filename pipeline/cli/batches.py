@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
+from pipeline.text import printable
 
 
 def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
@@ -28,5 +29,5 @@ def _line(row: dict[str, Any]) -> str:
     facts = f"{row['n_images']} images, {row['duplicates']} duplicates, {row['quarantined']} quarantined"
     drift = "" if row["drift"] is None else f", drift {' '.join(f'{score:.1f}' for score in row['drift'])}"
     mark = " DRIFTED" if row["drifted"] else ""
-    came = "" if row["created"] is None else f", {row['created']} from {row['source']}"
+    came = "" if row["created"] is None else f", {row['created']} from {printable(row['source'])}"
     return f"{row['batch_id']:<14} {row['status']:<7} {facts}{drift}{mark}{came}"

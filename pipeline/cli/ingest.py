@@ -8,6 +8,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
 from pipeline.errors import DataError
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from pipeline.operations.ingest import IngestResult
@@ -41,7 +42,7 @@ def ingest(experiment: ExperimentName, path: _Location, wait: WaitSeconds = 600.
 
 
 def _refusal(result: "IngestResult") -> str:
-    first = "; ".join(f"{file} {reason}" for file, reason in result.quarantined[:_SHOWN])
+    first = "; ".join(f"{printable(file)} {reason}" for file, reason in result.quarantined[:_SHOWN])
     found = f"{len(result.quarantined)} files of which none is usable: {first}" if first else "no images"
     return f"{result.source} must hold images, got {found}; correct the path or the files"
 
@@ -49,16 +50,16 @@ def _refusal(result: "IngestResult") -> str:
 def _describe(result: "IngestResult") -> str:
     facts = f"{result.duplicates} were there already, {len(result.quarantined)} quarantined ({result.seconds:.1f} s)"
     if result.batch_id is None:
-        lines = [f"{result.experiment}: nothing new in {result.source}; {facts}"]
+        lines = [f"{result.experiment}: nothing new in {printable(result.source)}; {facts}"]
     else:
         new = f"{result.n_images} new images as batch {result.batch_id} in version {result.version}"
         lines = [f"{result.experiment}: {new}; {facts}"]
-    lines += [f"  quarantined  {file}: {reason}" for file, reason in result.quarantined[:_SHOWN]]
+    lines += [f"  quarantined  {printable(file)}: {reason}" for file, reason in result.quarantined[:_SHOWN]]
     if len(result.quarantined) > _SHOWN:
         lines.append(f"  quarantined  and {len(result.quarantined) - _SHOWN} more, see table quarantine")
     if result.drifted:
         scores = ", ".join(f"facet {facet}: {score:.1f}" for facet, score in enumerate(result.drift or ()))
         lines.append(f"  drifted      these images differ from those of the training (score {scores})")
     lines += [f"  completed    {batch_id}, which an earlier run had left" for batch_id in result.completed]
-    lines += [f"  failed       {fault}; the rows are in" for fault in result.faults]
+    lines += [f"  failed       {printable(fault)}; the rows are in" for fault in result.faults]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import typer
 from pipeline.cli._shared import AsJson, ExperimentName, find_root
 from pipeline.cli._table import table_text
 from pipeline.errors import ConfigError
+from pipeline.text import to_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,7 @@ def query(
             json.dumps({"file": str(output), "rows": found.num_rows}) if as_json else f"{output}: {found.num_rows} rows"
         )
     elif as_json:
-        print(json.dumps([plain(row) for row in found.to_pylist()], ensure_ascii=False))
+        print(to_json([plain(row) for row in found.to_pylist()]))
     elif found.num_columns:
         print(_table(found, rows))
 

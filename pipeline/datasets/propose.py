@@ -4,7 +4,6 @@ The choices are rules of thumb from the experiments that the project ships. Labe
 """
 
 import io
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,13 @@ from PIL import Image
 
 from pipeline.config.sections import Experiment
 from pipeline.config.write import section_text
-from pipeline.datasets.location import is_url
+from pipeline.datasets.location import is_url, storable
 from pipeline.datasets.propose_model import Choice, choose_model
 from pipeline.datasets.sample import Sample, take_sample
 from pipeline.datasets.transform import ImageTransform, describe_shape
 from pipeline.errors import DataError
 from pipeline.layout import Layout
+from pipeline.text import to_json
 
 _FEWEST = 20
 _LONGEST_SIDE = 64
@@ -66,9 +66,11 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
     path = _relative(layout, location)
+    if storable(path) != path:
+        raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
     preprocess: dict[str, Choice] = {
         "source": (sample.kind, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
-        "path": (json.dumps(path, ensure_ascii=False), "a path below the repository, an absolute one, or a URL"),
+        "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels or "null", "only scoring sees labels" if sample.labels else "none were found"),
         "size": (f"[{size[0]}, {size[1]}]", why_size),

@@ -1,6 +1,7 @@
 """What runs show on Prefect's pages."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.flows.pages import PAGES
 from pipeline.layout import Layout
 from pipeline.operations.repro import StageRun
 from pipeline.storage import read_json
+from pipeline.text import printable
 
 _NOT_SHOWN = "–"
 _MOST_FILES = 100
@@ -38,7 +40,7 @@ def show_batch(layout: Layout, delivery: str, result: Mapping[str, Any]) -> None
     """Write what became of a delivery, with the files that were refused."""
     drift = result["drift"]
     lines = [
-        f"| delivery | {delivery} |",
+        f"| delivery | {_cell(delivery)} |",
         "|---|---|",
         f"| batch | {result['batch_id'] or 'none: nothing was new'} |",
         f"| new images | {result['n_images']:,} |",
@@ -52,12 +54,22 @@ def show_batch(layout: Layout, delivery: str, result: Mapping[str, Any]) -> None
     ]
     if result["quarantined"]:
         shown = result["quarantined"][:_MOST_FILES]
-        lines += ["", "| refused file | why |", "|---|---|", *(f"| {file} | {reason} |" for file, reason in shown)]
+        lines += [
+            "",
+            "| refused file | why |",
+            "|---|---|",
+            *(f"| {_cell(file)} | {_cell(reason)} |" for file, reason in shown),
+        ]
         if len(shown) < len(result["quarantined"]):
             lines += ["", "All of them are in table `quarantine`."]
     create_markdown_artifact(
-        key=f"ingest-{layout.experiment.replace('_', '-')}", markdown="\n".join(lines), description=delivery
+        key=f"ingest-{layout.experiment.replace('_', '-')}", markdown="\n".join(lines), description=printable(delivery)
     )
+
+
+def _cell(text: str) -> str:
+    """Return text from outside as the cell of a table, where it means nothing but itself."""
+    return re.sub(r"([\\`*_\[\]<>|!#~&])", r"\\\1", printable(text))
 
 
 def page_address(layout: Layout) -> str:

@@ -91,8 +91,8 @@ def _failure(arguments: Sequence[str], code: int, log: LineLog) -> PipelineError
     kind = next((kind for kind in PipelineError.__subclasses__() if kind.exit_code == code), None)
     if own and kind:
         return kind(own.removeprefix("facets: "))
-    tail = "\n".join(log.tail)
     return CommandCrashed(
         f"facets {' '.join(arguments)} must end with exit code 0, got {code}; its last lines follow, all of them are "
-        f"in {log.path}\n{tail}"
+        f"in {log.path}",
+        *log.tail,
     )

@@ -165,5 +165,5 @@ def _failure(arguments: Sequence[str], code: int, output: DvcOutput) -> Pipeline
     if free < _FULL:
         # DVC's own databases say "disk I/O error" then.
         what = f"{what}, and only {free / 2**20:.1f} MiB of free disk are left: make room and run again"
-    tail = "\n".join(output.lines[-TAIL_LINES:])
-    return ResourceError(f"{what}; its last lines follow, all of them are in {output.log}\n{tail}")
+    message = f"{what}; its last lines follow, all of them are in {output.log}"
+    return ResourceError(message, *output.lines[-TAIL_LINES:])

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pipeline.errors import BusyError, ResourceError
 from pipeline.layout import Layout
+from pipeline.text import printable
 
 _POLL_SECONDS = 0.1
 _SECONDS_BEFORE_NOTICE = 1.0
@@ -148,7 +149,7 @@ def _acquire(path: Path, subject: str, wait_seconds: float) -> int:
             )
         if waited > _SECONDS_BEFORE_NOTICE and not noticed:
             noticed = True
-            print(f"waiting, because {_holder(path)}", file=sys.stderr, flush=True)
+            print(printable(f"waiting, because {_holder(path)}"), file=sys.stderr, flush=True)
         time.sleep(_POLL_SECONDS)
 
 

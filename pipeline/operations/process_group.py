@@ -12,6 +12,8 @@ from types import TracebackType
 
 import psutil
 
+from pipeline.text import printable
+
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
 
@@ -49,7 +51,7 @@ class ProcessGroup:
         return self._process.pid
 
     def stream(self, on_line: Callable[[str], None], cancel: Event | None = None) -> int:
-        """Pass on every line of output until the command has ended, and return its exit status.
+        """Pass on every line of output, printable, until the command has ended, and return its exit status.
 
         A line also ends at a carriage return, so that a progress bar cannot grow into one endless line.
 
@@ -76,9 +78,9 @@ class ProcessGroup:
                 *lines, pending = (pending + chunk.replace(b"\r", b"\n")).split(b"\n")
                 for line in lines:
                     if line.strip():
-                        on_line(line.decode("utf-8", "replace").rstrip())
+                        on_line(_text(line))
         if pending.strip():
-            on_line(pending.decode("utf-8", "replace").rstrip())
+            on_line(_text(pending))
         return self._process.wait()
 
     def end(self) -> None:
@@ -110,3 +112,7 @@ class ProcessGroup:
         except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
             return False
         return True
+
+
+def _text(line: bytes) -> str:
+    return printable(line.decode("utf-8", "replace").rstrip())

@@ -1,10 +1,11 @@
 """One line a run in ``.work/logs/runs.jsonl``: for people, and to estimate how long a stage takes. Never the truth."""
 
-import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pipeline.text import to_json
 
 
 def log_run(root: Path, operation: str, facts: dict[str, Any]) -> None:
@@ -18,7 +19,7 @@ def log_run(root: Path, operation: str, facts: dict[str, Any]) -> None:
         **facts,
     }
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        file.write(to_json(entry) + "\n")
 
 
 def _commit(root: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Ingestion into a published experiment: real images, real model, real tables."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.operations.locks import batches_lock
 from pipeline.operations.shards import unpublished
 from pipeline.storage import read_json, write_json
 from pipeline.tables import read
+from tests.cli.calling import Facets
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 
 
@@ -284,3 +286,34 @@ def test_names_that_are_no_utf8_come_in_and_are_told_apart(tiny: Tiny, tmp_path:
     images = read(EXPERIMENT, "images", root=tiny.root)
     assert sorted(images[images["batch_id"] == result.batch_id]["path"]) == ["\\xe8.png", "\\xe9.png", "a\x1b.png"]
     assert result.faults == ()
+
+
+def test_names_of_files_never_command_the_terminal(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tiny.root)
+    facets = Facets(monkeypatch, capfd)
+    name = "\x1b]0;owned\x07\nfacets: all is well\u202e" + os.fsdecode(b"\x9b\xff")
+    folder = tmp_path / f"delivery{name}"
+    folder.mkdir()
+    (folder / f"bad{name}.png").touch()
+    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(folder / f"good{name}.png")
+    calls = [
+        facets("ingest", EXPERIMENT, str(folder)),
+        facets("ingest", EXPERIMENT, str(folder), "--json"),
+        facets("batches", EXPERIMENT),
+        facets("query", EXPERIMENT, "select path, file from images, quarantine where path like 'good%'"),
+        facets("query", EXPERIMENT, "select path from images where path like 'good%'", "--json"),
+        facets("ingest", EXPERIMENT, str(folder / "missing")),
+    ]
+    assert [call.code for call in calls] == [0, 0, 0, 0, 0, 3]
+    for call in calls:
+        shown = (call.out + call.err).replace("\n", "")
+        assert shown.isprintable(), ascii(shown)
+        assert not any(line.startswith("facets: all is well") for line in (call.out + call.err).splitlines())
+    answer = json.loads(calls[1].out)
+    stored = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    assert answer["quarantined"][0][0] == f"bad{stored}.png"
+    assert json.loads(calls[4].out) == [{"path": f"good{stored}.png"}]
+    log = (tiny.root / ".work" / "logs" / "runs.jsonl").read_text().splitlines()
+    assert all(line.isprintable() and json.loads(line) for line in log)
