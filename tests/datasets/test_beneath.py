@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import load_params
 from pipeline.datasets.beneath import Beneath, Entry, Root
 from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob
@@ -18,6 +19,7 @@ from pipeline.errors import DataError
 from pipeline.layout import Layout
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
+from tests.repository import PROJECT
 
 
 @pytest.fixture
@@ -136,12 +138,13 @@ def test_scan_and_a_proposal_pass_over_what_cannot_be_read(data: Path, tmp_path:
     assert hashes.folder(str(data), with_parents=True)["count"] == before["count"] + 1
     hashes.save()
     layout = Layout(tmp_path, "mine")
-    notes = propose_experiment(layout, preprocess(), str(data)).notes
+    like = load_params(PROJECT).experiment("digits")
+    notes = propose_experiment(layout, "digits", like, str(data)).notes
     assert any("leads round in a circle" in note for note in notes)
     alone = tmp_path / "alone"
     alone.symlink_to("alone")
     with pytest.raises(DataError, match=r"alone cannot be read \(Too many levels of symbolic links\)"):
-        propose_experiment(layout, preprocess(), str(alone))
+        propose_experiment(layout, "digits", like, str(alone))
 
 
 def test_folders_without_end_are_left(data: Path) -> None:
