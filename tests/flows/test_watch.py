@@ -186,7 +186,7 @@ def test_a_scheduler_that_fails_is_an_alert_and_the_service_is_not_healthy(
     assert not answer.json()["healthy"]
     fault = next(fault for fault in answer.json()["faults"] if fault.startswith("Prefect's schedule_"))
     assert "broken" in fault
-    assert fault in [body["text"] for body in receiver.received]
+    wait_until(lambda: fault in [body["text"] for body in receiver.received])
     shown = service.repository.facets("status", EXPERIMENT, check=False)
     assert shown.returncode == 7
     assert "the service must be healthy, but: " in shown.stderr
