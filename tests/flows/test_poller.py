@@ -151,7 +151,19 @@ def test_a_command_that_did_its_work_but_does_not_say_what_rejects_nothing(
         run_facets(tiny.root, ["ingest"], log)
 
 
-RESULT = {"n_images": 5, "duplicates": 0, "quarantined": [], "version": 2, "faults": ["drawing thumbnails failed (x)"]}
+def everything(tiny: Tiny) -> list[Path]:
+    return sorted(path for path in tiny.root.rglob("*") if ".work" not in path.parts)
+
+
+RESULT = {
+    "batch_id": "b-1",
+    "drifted": None,
+    "n_images": 5,
+    "duplicates": 0,
+    "quarantined": [],
+    "version": 2,
+    "faults": ["drawing thumbnails failed (x)"],
+}
 
 
 def test_once_the_rows_are_in_nothing_says_otherwise(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,11 +193,11 @@ def test_a_refused_name_moves_nothing(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FACETS_ROOT", str(tiny.root))
     deliver(tiny.layout, "../other", ".hidden", "done", "../../batches/tiny/b-1")
     (tiny.layout.inbox / "link").symlink_to("done")
-    before = sorted(path for path in tiny.root.rglob("*"))
+    before = everything(tiny)
     monkeypatch.setattr(module, "read_delivery", lambda *_: pytest.fail("must not be read"))
     with pytest.raises(DataError, match=r"must lie directly in|is a link"):
         ingest.fn(EXPERIMENT, delivery)
-    assert sorted(path for path in tiny.root.rglob("*")) == before
+    assert everything(tiny) == before
     with pytest.raises(ConfigError):
         ingest.fn("../batches", "tiny")
-    assert sorted(path for path in tiny.root.rglob("*")) == before
+    assert everything(tiny) == before
