@@ -42,8 +42,10 @@ def scan(layout: Layout, params: PreprocessParams) -> dict[str, Any]:
     source = open_source(params, layout)
     source.fetch()
     value = _describe(layout, params, source)
-    if not layout.source_manifest.exists() or read_json(layout.source_manifest) != value:
-        write_json(layout.source_manifest, value)
+    with suppress(DataError):  # missing, or damaged and written anew
+        if read_json(layout.source_manifest) == value:
+            return value
+    write_json(layout.source_manifest, value)
     return value
 
 
@@ -60,6 +62,8 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
             f"restore it from git or run facets scan {layout.experiment}"
         )
     found = _describe(layout, params, source)
+    if not isinstance(pinned, dict):
+        raise DataError(f"{layout.source_manifest} must hold a JSON object; run facets scan {layout.experiment}")
     if pinned != found:
         key = next(key for key in sorted({*pinned, *found}) if pinned.get(key) != found.get(key))
         raise DataError(
@@ -132,7 +136,7 @@ class FileHashes:
             return
         rows = [{"path": p, "stamp": e[0], "size": e[1], "sha256": e[2]} for p, e in sorted(self._used.items())]
         with atomic_file(self._path) as temporary:
-            pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary)
+            pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary, write_page_checksum=True)
 
     def _entry(self, path: str) -> tuple[str, int, str]:
         return self._remembered(path, *_stamp(path), lambda: _hash_file(path))
@@ -205,9 +209,9 @@ def _hash_content(file: ByteFile, path: str) -> tuple[int, str]:
 
 def _read_list(path: Path) -> dict[str, tuple[str, int, str]]:
     try:
-        with pq.ParquetFile(path) as file:  # read_table would import pandas, a second
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table would import pandas, a second
             columns = file.read(_LIST_SCHEMA.names).to_pydict()
         stamps = zip(columns["stamp"], columns["size"], columns["sha256"], strict=True)
-    except (FileNotFoundError, pa.ArrowInvalid, OSError, KeyError):
+    except (FileNotFoundError, pa.ArrowException, OSError, KeyError, ValueError):
         return {}  # only a memory of hashes: without it they are computed again
     return dict(zip(columns["path"], stamps, strict=True))

@@ -23,7 +23,8 @@ from pipeline.datasets.store_writer import create_store
 from pipeline.datasets.transform import ImageTransform
 from pipeline.layout import Layout
 from pipeline.progress import progress
-from pipeline.storage import as_resource_error, atomic_dir, read_json, temporary_dir, write_json
+from pipeline.sealed import read_sealed, write_sealed
+from pipeline.storage import as_resource_error, atomic_dir, temporary_dir, write_json
 
 _BLOCK = 256
 
@@ -115,7 +116,7 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
         shape = None if store.is_encoded else store.image_shape
         with atomic_dir(target) as folder:
             shutil.copyfile(source / "quarantine.parquet", folder / "quarantine.parquet")
-            write_json(folder / "batch.json", {**read_json(source / "batch.json"), "n_images": len(kept)})
+            write_sealed(folder / "batch.json", {**read_sealed(source / "batch.json"), "n_images": len(kept)})
             with create_store(folder / "shard.h5", shape, **_attributes(store)) as writer:
                 for start in range(0, store.n_images, _BLOCK):
                     some = kept[(kept >= start) & (kept < start + _BLOCK)]

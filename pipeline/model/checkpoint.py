@@ -41,16 +41,24 @@ def save_weights(path: Path, state: dict[str, Tensor]) -> None:
         temporary.write_bytes(save(state))
 
 
-def load_weights(model: MultiFacetVae, index: int, path: Path) -> None:
+def load_weights(model: MultiFacetVae, index: int, path: Path, version: str | None = None) -> None:
     """Copy a weights file into one model of the seed axis.
 
+    Args:
+        model: to fill.
+        index: of the seed axis.
+        path: of the file.
+        version: of the model that the file must hold, as :func:`model_version` names it; None takes any.
+
     Raises:
-        ModelError: the file is missing, damaged, or of another architecture.
+        ModelError: the file is missing, damaged, or of another architecture or model.
     """
     try:
         state = load_file(path)
     except (FileNotFoundError, SafetensorError) as error:
-        raise ModelError(f"{path} must be a weights file, but {error}; run the stage that writes it again") from None
+        raise ModelError(
+            f"{path} must be a weights file, but {error}; run the stage that writes it again, or facets check --repair"
+        ) from None
     own = model.state_dict()
     expected = {name: tuple(value.shape[1:]) for name, value in own.items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
@@ -59,6 +67,12 @@ def load_weights(model: MultiFacetVae, index: int, path: Path) -> None:
         raise ModelError(
             f"{path} must hold the model of params.yaml, but {odd} is {found.get(odd)} instead of {expected.get(odd)}; "
             "it was trained with other parameters, rebuild the experiment"
+        )
+    # One flipped bit leaves a file that loads, and a model that assigns otherwise.
+    if version is not None and model_version(state, model.params) != version:
+        raise ModelError(
+            f"{path} must hold the weights of model {version}, but they or its model section were changed or damaged; "
+            "run facets check --repair"
         )
     with torch.no_grad():
         for name, value in own.items():
@@ -113,5 +127,6 @@ def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[s
         raise ModelError(f"{folder / 'model.json'} holds no model section of this version: {error}") from None
     channels, height, width = description["image_shape"]
     model = MultiFacetVae(params, (channels, height, width))
-    load_weights(model, 0, weights_path(folder, chosen))
+    version = description["model_version"] if chosen == description["selected_seed"] else None
+    load_weights(model, 0, weights_path(folder, chosen), version)
     return model, description

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
+from pipeline.folder_seal import require_sealed
 from pipeline.layout import Layout
 from pipeline.operations.executors import open_executor
 from pipeline.progress import progress
@@ -54,7 +55,9 @@ def model_section(model: Path, name: str) -> Any:
     Raises:
         ConfigError: this section is missing or has other keys.
     """
-    section = read_json(model / "params.json").get(name)
+    require_sealed(model, ["params.json"])
+    params = read_json(model / "params.json")
+    section = params.get(name) if isinstance(params, dict) else None
     return parse(get_type_hints(Experiment)[name], section, f"{model.name}/params.json: {name}")
 
 
@@ -62,6 +65,7 @@ def model_transform(model: Path) -> "ImageTransform":
     """Return what brings images of any size to the shape that a published model takes."""
     from pipeline.datasets.transform import ImageTransform
 
+    require_sealed(model, ["model.json"])
     image_shape = tuple(read_json(model / "model.json")["image_shape"])
     return ImageTransform.for_model(model_section(model, "preprocess"), image_shape)
 
@@ -79,6 +83,7 @@ def _assign(layout: Layout, folders: dict[str, Path], model: Path, cluster: str 
     shards = []
     for batch_id, folder in folders.items():
         path = layout.batches / batch_id / "shard.h5"
+        require_sealed(path.parent, [path.name])
         with ImageStore(path) as images:
             shards.append(Shard(path, transform, batch_id, ((0, images.n_images),), folder))
     n_images = sum(shard.n_images for shard in shards)

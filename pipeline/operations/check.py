@@ -1,34 +1,122 @@
-"""Whether parameters and published tables are right."""
+"""Whether parameters, published tables and everything else that is kept are right."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import load_params
-from pipeline.errors import PublishError
+from pipeline.errors import BusyError, DataError, PipelineError, PublishError
+from pipeline.folder_seal import folder_faults, is_folder_sealed
 from pipeline.layout import Layout
+from pipeline.operations.locks import repository_lock
+from pipeline.operations.outputs import locked_files, output_faults
+from pipeline.operations.page import page_fault
+from pipeline.operations.repair import repair
+from pipeline.operations.shard_faults import shard_faults
+from pipeline.operations.tracked import tracked_faults
 from pipeline.tables import History
+from pipeline.tables.inventory import part_faults, record_faults
 
 
-def check_experiments(root: Path, experiments: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """Return the problems of experiments' published tables, after all parameters were found legal.
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found in one experiment.
+
+    Attributes:
+        problems: one line each; those that are left where it was repaired.
+        mended: problems that are none any more.
+    """
+
+    problems: tuple[str, ...]
+    mended: tuple[str, ...] = ()
+
+
+def check_experiments(
+    root: Path,
+    experiments: Sequence[str] | None = None,
+    *,
+    deep: bool = False,
+    mend: bool = False,
+    wait_seconds: float = 0.0,
+) -> dict[str, CheckResult]:
+    """Return what is wrong with experiments, after all parameters were found legal.
 
     Args:
         root: the repository.
         experiments: which; by default all that have published.
+        deep: besides the current version also older ones, models, shards, page, outputs of stages and tracked files,
+            each byte of them.
+        mend: repair what can be computed again or has a second copy.
+        wait_seconds: how long a repair waits for others.
 
     Raises:
         ConfigError: a parameter breaks a rule, or an experiment is unknown.
         PublishError: an experiment asked for has published nothing.
+        BusyError: another process changes what is to be repaired.
     """
     params = load_params(root)
-    histories = {name: History(Layout(root, name).published) for name in experiments or params.experiments}
-    problems: dict[str, list[str]] = {}
-    for name, history in histories.items():
-        params.experiment(name)
-        if history.current() is not None:
-            problems[name] = history.check()
-        elif experiments:
-            raise PublishError(
-                f"{name} must have a published version to be checked, got none; run facets rebuild {name}"
-            )
-    return problems
+    found: dict[str, CheckResult] = {}
+    for name in experiments or params.experiments:
+        sections, layout = params.experiment(name), Layout(root, name)
+        if not _has_published(layout):
+            if experiments:
+                raise PublishError(
+                    f"{name} must have a published version to be checked, got none; run facets rebuild {name}"
+                )
+            continue
+        problems = _problems(layout, deep or mend)
+        mended: list[str] = []
+        if mend and problems:
+            repair(layout, sections, wait_seconds)
+            left = _problems(layout, deep=True)
+            mended, problems = [problem for problem in problems if problem not in left], left
+        found[name] = CheckResult(tuple(problems), tuple(mended))
+    return found
+
+
+def _has_published(layout: Layout) -> bool:
+    try:
+        return History(layout.published).current() is not None
+    except DataError:
+        return True
+
+
+def _problems(layout: Layout, deep: bool) -> list[str]:
+    history = History(layout.published)
+    found = history.check()
+    if deep:
+        broken = record_faults(layout.published)
+        found += [*broken, *part_faults(layout.published), *_model_faults(layout)]
+        for faults in (shard_faults, _page_faults, _output_faults, _tracked_faults):
+            try:
+                found += faults(layout)
+            except PipelineError as error:
+                found.append(str(error))
+    return list(dict.fromkeys(found))
+
+
+def _model_faults(layout: Layout) -> list[str]:
+    found: list[str] = []
+    for folder in sorted(layout.published.glob("models/m-*")):
+        if is_folder_sealed(folder):
+            found += [f"{folder / name} {reason}" for name, reason in folder_faults(folder).items()]
+        else:
+            found.append(f"{folder} has no files.json with digests yet; run facets check --repair to write it")
+    return found
+
+
+def _page_faults(layout: Layout) -> list[str]:
+    return list(filter(None, [page_fault(layout)]))
+
+
+def _output_faults(layout: Layout) -> list[str]:
+    try:
+        # While stages run, their outputs come and go.
+        with repository_lock(layout.root, f"check {layout.experiment}"):
+            return [f"{path} {reason}" for path, reason in output_faults(locked_files(layout)).items()]
+    except BusyError:
+        return []
+
+
+def _tracked_faults(layout: Layout) -> list[str]:
+    return [f"{path} {reason}" for path, reason in tracked_faults(layout).items()]

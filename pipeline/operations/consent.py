@@ -1,10 +1,11 @@
 """A change of code alone may cost hours of training: somebody should want that."""
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
+from pipeline.operations.run_log import read_runs
 
 _TRAINING = ("init_mog", "train")
 
@@ -34,14 +35,11 @@ def require_consent(layout: Layout, stale: Mapping[str, str], ask_minutes: float
 
 def _last_training(layout: Layout) -> float | None:
     """Return how long the last training ran, in seconds, as far as the run log knows."""
-    path = layout.root / ".work" / "logs" / "runs.jsonl"
-    if not path.exists():
-        return None
     found: float | None = None
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_runs(layout.root):
         if entry.get("operation") == "rebuild" and entry.get("experiment") == layout.experiment:
-            found = next(
-                (run["seconds"] for run in entry["stages"] if run["stage"] == "train" and run["seconds"]), found
-            )
+            # A damaged line may lack anything.
+            with suppress(KeyError, TypeError, ValueError):
+                times = [float(run["seconds"]) for run in entry["stages"] if run["stage"] == "train"]
+                found = next(filter(None, times), found)
     return found

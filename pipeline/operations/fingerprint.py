@@ -1,9 +1,11 @@
 """Whether anything changed since the last rebuild, answered without starting DVC."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.datasets.prepare import read_id_list
+from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.storage import read_json, write_json
 
@@ -39,8 +41,10 @@ def fingerprint(layout: Layout) -> str:
 
 def is_up_to_date(layout: Layout) -> bool:
     """Tell whether nothing has changed since :func:`remember` was called last."""
-    path = _kept(layout)
-    return path.exists() and read_json(path) == fingerprint(layout)
+    # A damaged one is as good as none: the next rebuild keeps another.
+    with suppress(DataError):
+        return read_json(_kept(layout)) == fingerprint(layout)
+    return False
 
 
 def remember(layout: Layout) -> None:

@@ -20,13 +20,23 @@ from pipeline.datasets.location import storable
 from pipeline.datasets.prepare import read_id_list
 from pipeline.datasets.shard import ShardResult, write_shard
 from pipeline.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
+from pipeline.folder_seal import require_sealed
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import assigner, model_transform
 from pipeline.operations.drift import measure_drift, read_samples
 from pipeline.operations.locks import batches_lock
 from pipeline.operations.publish import PageError, add_batches
 from pipeline.operations.run_log import log_run
-from pipeline.operations.shards import draw_thumbnails, recover_shards, shrink_shard, unpublished, update_record
+from pipeline.operations.shards import (
+    draw_thumbnails,
+    recover_shards,
+    seal_shard,
+    shrink_shard,
+    unpublished,
+    update_record,
+)
+from pipeline.operations.tracked import require_lists
+from pipeline.sealed import read_sealed
 from pipeline.storage import read_json
 from pipeline.tables import History, paths
 
@@ -90,6 +100,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     with batches_lock(layout, f"ingest {location}", wait_seconds):
         with _own_files():
             version = history.served().version
+            require_lists(layout)
             recover_shards(layout)
             completed = _complete(layout, experiment, faults)
         shard = _write_shard(layout, experiment, location)
@@ -136,6 +147,7 @@ def publish_batches(
         _measure(folder, assigned, model, experiment.ingest.drift)
         with _afterwards(f"drawing thumbnails of {batch_id}", faults):
             draw_thumbnails(folder, model)
+        seal_shard(folder)
     if ready:
         try:
             add_batches(layout, ready, assign)
@@ -204,7 +216,8 @@ def _drop_unwanted(layout: Layout, folder: Path) -> bool:
 
 
 def _measure(folder: Path, assigned: Path, model: Path, params: DriftParams) -> None:
-    if "drift" not in read_json(folder / "batch.json"):
+    if "drift" not in read_sealed(folder / "batch.json"):
+        require_sealed(model, ["model.json", "assignments/test/"])
         n_facets = len(read_json(model / "model.json")["model"]["latent_dims"])
         reference = read_samples(model / "assignments" / "test", n_facets)
         found = measure_drift(reference, read_samples(assigned, n_facets), params)

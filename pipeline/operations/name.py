@@ -4,6 +4,7 @@ from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import refresh_page
+from pipeline.operations.tracked import remember_tracked
 from pipeline.tables import History
 
 
@@ -26,6 +27,7 @@ def name_cluster(layout: Layout, uid: str, name: str, note: str = "") -> None:
     with publish_lock(layout, f"name {uid}"):
         history.served()
         history.set_name(layout.names, uid, name, note)
+        remember_tracked(layout, layout.names)
         try:
             refresh_page(layout, force=True)
         except PipelineError as error:

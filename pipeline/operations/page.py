@@ -3,11 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.errors import DataError
+from pipeline.folder_seal import require_sealed, rewriting
 from pipeline.layout import Layout
 from pipeline.page import compose, rows
-from pipeline.report import erase_images
-from pipeline.storage import read_json, write_json
+from pipeline.report import erase_images, shows_any
+from pipeline.sealed import file_digest, read_sealed, write_sealed
 from pipeline.tables import History, query
+
+STAMP = "page.json"
+"""Says of which version ``report.html`` is."""
 
 
 def refresh_page(layout: Layout, *, force: bool = False) -> None:
@@ -19,9 +24,11 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
     """
     history = History(layout.published)
     version = history.served()
-    stamp = layout.published / "page.json"
-    composed = read_json(stamp)["version"] if stamp.exists() else None
-    if force or composed != version.version:
+    if force or _composed(layout) != version.version:
+        require_sealed(
+            layout.published / "models" / version.model_version,
+            ["model.json", "history.csv", "score/metrics.json", "report/"],
+        )
         page = rows.PageInput(
             experiment=layout.experiment,
             version=version.version,
@@ -31,13 +38,41 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
             batches=_batches(layout, history),
             lineage=_lineage(history, version.model_version),
         )
-        compose(layout.published, page)
-        write_json(stamp, {"version": version.version})
+        composed = compose(layout.published, page)
+        write_sealed(layout.published / STAMP, {"version": version.version, "digest": file_digest(composed)})
+
+
+def page_fault(layout: Layout) -> str:
+    """Return what is wrong with the page of the current version; nothing if all is well."""
+    version = History(layout.published).served().version
+    if _composed(layout) == version:
+        return ""
+    page, stamp = layout.published / "report.html", layout.published / STAMP
+    return (
+        f"{page} must be the page of version {version} as composed, and {stamp} say so, but one is missing or damaged"
+    )
+
+
+def _composed(layout: Layout) -> int | None:
+    """Return of which version the page is; None where it, or what is known of it, is missing or damaged."""
+    try:
+        stamp = read_sealed(layout.published / STAMP)
+        digest = file_digest(layout.published / "report.html")
+        # Earlier releases stated no digest.
+        return stamp["version"] if stamp.get("digest", digest) == digest else None
+    except (DataError, KeyError, FileNotFoundError):
+        return None
 
 
 def erase_pictures(folders: Iterable[Path], image_ids: frozenset[str]) -> int:
     """Blank images in report and thumbnail folders, as far as those exist; return how many pictures were blanked."""
-    return sum(erase_images(folder, image_ids) for folder in folders if (folder / "page.json").exists())
+    n_erased = 0
+    for folder in folders:
+        if (folder / "page.json").exists() and shows_any(folder, image_ids):
+            names = [f"{folder.name}/{path.name}" for path in folder.iterdir() if path.is_file()]
+            with rewriting(folder.parent, names):
+                n_erased += erase_images(folder, image_ids)
+    return n_erased
 
 
 def _clusters(layout: Layout) -> list[rows.ClusterRow]:
@@ -55,7 +90,10 @@ def _batches(layout: Layout, history: History) -> list[rows.BatchRow]:
     result: list[rows.BatchRow] = []
     for row in history.rows("batches"):
         created, sizes = row.pop("created"), row.pop("sizes")
-        thumbnails: Path = layout.batches / row["batch_id"] / "thumbnails"
+        batch: Path = layout.batches / row["batch_id"]
+        thumbnails = batch / "thumbnails"
+        if thumbnails.exists():
+            require_sealed(batch, ["thumbnails/"])
         result.append(
             rows.BatchRow(
                 **row,

@@ -7,6 +7,7 @@ from typing import Literal
 from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import PublishError, ResourceError
+from pipeline.folder_seal import close_seal, require_sealed
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.first_publish import record_history, require_own_history
@@ -78,6 +79,8 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
         PageError: the batches are in, but not on the page.
     """
     history, assign = History(layout.published), assign or assigner(layout)
+    for batch_id in batch_ids:
+        require_sealed(layout.batches / batch_id, ["batch.json", "images.parquet", "quarantine.parquet"])
     while True:
         model_version = history.served().model_version
         folders = assign(batch_ids, history.model_folder(model_version))
@@ -104,6 +107,8 @@ def withdraw(layout: Layout) -> Published:
         removed = frozenset(read_id_list(layout.removed))
         if before is None or not removed:
             return (0 if before is None else before.version), False
+        for model in layout.published.glob("models/m-*"):
+            close_seal(model)  # of a removal that was cut off
         history.withdraw(removed)
         folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
         n_erased = erase_pictures(folders, removed)
@@ -144,6 +149,7 @@ def _serve(
 ) -> Published:
     history, assign = History(layout.published), assign or assigner(layout, experiment.publish.cluster)
     model = history.model_folder(model_version)
+    require_sealed(model)
     folders: dict[str, Path] = {}
     while True:
         wanted = history.unassigned(model_version, layout.batches)
@@ -153,6 +159,9 @@ def _serve(
             # Batches may have come in meanwhile: then assign those too, without holding the lock.
             if folders.keys() >= set(history.unassigned(model_version, layout.batches)):
                 before = history.current()
+                if before is not None and before.model_version == model_version:
+                    # What says the same as before is kept; so it must be what it was.
+                    history.require_sound()
                 history.publish_model(
                     model_version,
                     batches=layout.batches,

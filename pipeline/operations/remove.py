@@ -21,6 +21,7 @@ from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import withdraw
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_folders, shrink_shard
+from pipeline.operations.tracked import remember_tracked, require_lists
 from pipeline.storage import write_json
 from pipeline.tables import History, read
 
@@ -71,6 +72,7 @@ def remove(
                 "change the source"
             )
     with batches_lock(layout, "remove images", wait_seconds):
+        require_lists(layout)
         recover_shards(layout)
         new = _extend_list(layout, batch_ids, image_ids)
         changed, version = _carry_out(layout)
@@ -126,6 +128,7 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
     if new:
         with publish_lock(layout, "list removed images"):
             write_json(layout.removed, sorted({*read_id_list(layout.removed), *new}))
+            remember_tracked(layout, layout.removed)
     return new
 
 
@@ -173,6 +176,7 @@ def _leave_training(layout: Layout, batch_id: str) -> None:
     joined = read_id_list(layout.joined)
     if batch_id in joined:
         write_json(layout.joined, [other for other in joined if other != batch_id])
+        remember_tracked(layout, layout.joined)
 
 
 def _forget_assignments(layout: Layout, folder: Path) -> None:

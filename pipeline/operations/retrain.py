@@ -12,6 +12,7 @@ from pipeline.layout import Layout
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import RebuildResult, active_experiment, rebuild
 from pipeline.operations.run_log import log_run
+from pipeline.operations.tracked import remember_tracked
 from pipeline.storage import write_json
 from pipeline.tables import History
 
@@ -131,6 +132,7 @@ def retrain(
         plan = plan_retrain(layout, schedule, force=force)
         joined = read_id_list(layout.joined)
         write_json(layout.joined, [*joined, *plan.joining])
+        remember_tracked(layout, layout.joined)
     result = RetrainResult(plan, rebuild(root, experiment, wait_seconds, on_line, cancel))
     log_run(root, "retrain", asdict(plan))
     return result

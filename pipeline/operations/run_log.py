@@ -1,6 +1,10 @@
 """One line a run in ``.work/logs/runs.jsonl``: for people, and to estimate how long a stage takes. Never the truth."""
 
+import json
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,22 @@ def log_run(root: Path, operation: str, facts: dict[str, Any]) -> None:
         "commit": _commit(root),
         **facts,
     }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_json(entry) + "\n")
+    with path.open("a+b") as file:
+        line = to_json(entry).encode("utf-8", "backslashreplace") + b"\n"
+        # A run that was killed may have left half a line.
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        file.write(line if file.read(1) in (b"", b"\n") else b"\n" + line)
+
+
+def read_runs(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the log knows of earlier runs, the oldest first; damaged lines are left out."""
+    path = root / ".work" / "logs" / "runs.jsonl"
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    yield entry
 
 
 def _commit(root: Path) -> str | None:

@@ -1,10 +1,13 @@
 """Pinning a source's content, with the small tracked files that DVC expects beside it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.errors import DataError
 from pipeline.layout import Layout
+from pipeline.operations.tracked import remember_tracked, require_lists
 from pipeline.storage import read_json, write_json
 
 
@@ -26,9 +29,15 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
     """
     from pipeline.datasets import scan
 
-    before = read_json(layout.source_manifest) if layout.source_manifest.exists() else None
+    before = None
+    with suppress(DataError):  # a damaged one is written anew
+        before = read_json(layout.source_manifest)
+    require_lists(layout)
     pinned = scan(layout, params)
     for path in (layout.joined, layout.removed):
         if not path.exists():
             write_json(path, [])
+            remember_tracked(layout, path)
+    if pinned != before:
+        remember_tracked(layout, layout.source_manifest)
     return ScanResult(pinned, pinned != before)

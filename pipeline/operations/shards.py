@@ -14,10 +14,12 @@ from jaxtyping import Bool, Shaped
 
 from pipeline.datasets import ImageStore
 from pipeline.datasets.shard import copy_shard
+from pipeline.folder_seal import add_to_seal, is_folder_sealed, rewriting, seal_folder
 from pipeline.layout import Layout
 from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
-from pipeline.storage import read_json, sync, write_json
+from pipeline.sealed import read_sealed, write_sealed
+from pipeline.storage import sync
 from pipeline.tables import History
 from pipeline.tables.batches import read_batch
 
@@ -59,7 +61,14 @@ def unpublished(layout: Layout) -> list[str]:
 def update_record(folder: Path, **changes: Any) -> None:
     """Change entries of a batch's ``batch.json``."""
     path = folder / "batch.json"
-    write_json(path, {**read_json(path), **changes})
+    with rewriting(folder, ["batch.json"]):
+        write_sealed(path, {**read_sealed(path), **changes})
+
+
+def seal_shard(folder: Path) -> None:
+    """State the digests of a batch's files, unless it was done before, and keep a second copy of its record."""
+    if not is_folder_sealed(folder):
+        seal_folder(folder, ["batch.json"])
 
 
 def draw_thumbnails(folder: Path, model: Path) -> None:
@@ -75,6 +84,7 @@ def draw_thumbnails(folder: Path, model: Path) -> None:
             ids = store.image_ids(0, n_shown).tolist()
             images = store.read(0, n_shown)
         write_thumbnails(folder / "thumbnails", images, ids, model_section(model, "report").sprite_size)
+    add_to_seal(folder, [f"thumbnails/{path.name}" for path in (folder / "thumbnails").iterdir()])
 
 
 def shrink_shard(folder: Path, choose: Chooser) -> bool:
@@ -100,6 +110,8 @@ def shrink_shard(folder: Path, choose: Chooser) -> bool:
         _delete(folder)
         return False
     update_record(scratch, n_images=n_left)
+    if is_folder_sealed(folder):
+        seal_shard(scratch)
     new = folder.with_name(f"{_REPLACING}{folder.name}")
     scratch.rename(new)
     _exchange(new, folder)

@@ -3,28 +3,36 @@
 import filecmp
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
 from pipeline.errors import DataError, PublishError
+from pipeline.folder_seal import COPIES, SEAL, add_to_seal, close_seal, is_folder_sealed, rewriting, seal_folder
 from pipeline.layout import Layout
+from pipeline.operations.outputs import require_locked
 from pipeline.operations.page import erase_pictures
+from pipeline.sealed import copy_bytes
 from pipeline.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
 from pipeline.tables import History
 
 _PARAMS = "params.json"
+
+_LARGE = ("assignments/", "prepared/")
+"""Linked where the file system can; all else is copied, so that one damaged file does not damage its other name."""
 
 
 def stage_model(layout: Layout, experiment: Experiment) -> str:
     """Copy what a model in service needs to ``published/<exp>/models/<model_version>/`` and return its version.
 
     The caller holds the repository lock, so that no stage replaces files meanwhile; publishing works from the copy.
-    Where the file system can, files are linked, so staging costs no space and little time.
+    Where the file system can, large files are linked, so staging costs no space and little time.
 
     Raises:
-        DataError: an output of a stage is missing.
+        DataError: an output of a stage is missing or damaged.
         PublishError: the model belongs to another experiment.
         ResourceError: the disk is full.
     """
@@ -38,17 +46,25 @@ def stage_model(layout: Layout, experiment: Experiment) -> str:
     require_free_space(layout.published, sum(path.stat().st_size for path in files.values()))
     target = layout.published / "models" / model["model_version"]
     if target.exists():
-        _update(target, files)
+        close_seal(target)  # of a run that was cut off
+        _bring_up_to_date(layout, target, files, asdict(experiment))
     else:
         with atomic_dir(target) as folder:
-            _update(folder, files)
-    # Later batches are brought to the model's size as its training images were, whatever params.yaml says by then.
-    write_json(target / _PARAMS, asdict(experiment))
+            _bring_up_to_date(layout, folder, files, asdict(experiment))
+            seal_model(folder)
+    if not is_folder_sealed(target):  # an earlier release staged it
+        seal_model(target)
     removed = frozenset(read_id_list(layout.removed))
     if removed:
         History(layout.published).purge_models(removed)
         erase_pictures([target / "report"], removed)
     return model["model_version"]
+
+
+def seal_model(folder: Path) -> None:
+    """State the digests of a model's files, and keep second copies of those that nothing else could give back."""
+    # All but pictures, and tables that the published parts repeat.
+    seal_folder(folder, [name for name in _staged(folder) if not name.startswith((*_LARGE, "report/"))])
 
 
 def _files(layout: Layout) -> dict[str, Path]:
@@ -69,16 +85,41 @@ def _files(layout: Layout) -> dict[str, Path]:
     return files
 
 
-def _update(folder: Path, files: dict[str, Path]) -> None:
-    """Bring a folder to hold exactly ``files``, each of them whole at any time."""
-    for name, source in files.items():
-        target = folder / name
-        if not (target.exists() and (target.samefile(source) or filecmp.cmp(source, target, shallow=False))):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(source, target)
-    for path in list(folder.rglob("*")):
-        if path.is_file() and str(path.relative_to(folder)) not in files and path.name != _PARAMS:
-            path.unlink()
+def _bring_up_to_date(layout: Layout, folder: Path, files: dict[str, Path], params: dict[str, Any]) -> None:
+    """Bring a folder to hold exactly ``files`` and the parameters, each of them whole at any time."""
+    new = [name for name, source in files.items() if _differs(source, folder / name)]
+    require_locked(layout, [files[name] for name in new])
+    gone = [name for name in _staged(folder) if name not in files and name != _PARAMS]
+    changed = [*new, *gone] + ([_PARAMS] if _parameters(folder) != params else [])
+    with rewriting(folder, changed):
+        for name in new:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if name.startswith(_LARGE):
+                _link_or_copy(files[name], folder / name)
+            else:
+                copy_bytes(files[name], folder / name)
+        for name in gone:
+            (folder / name).unlink()
+        if _PARAMS in changed:
+            # Later batches are brought to the model's size as its training images were, whatever params.yaml then says.
+            write_json(folder / _PARAMS, params)
+    add_to_seal(folder, _staged(folder))
+
+
+def _staged(folder: Path) -> list[str]:
+    """Return the files of a model's folder, its seal and second copies apart."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [str(name) for name in names if name.parts[0] != COPIES and str(name) != SEAL]
+
+
+def _differs(source: Path, target: Path) -> bool:
+    return not (target.exists() and (target.samefile(source) or filecmp.cmp(source, target, shallow=False)))
+
+
+def _parameters(folder: Path) -> Any:
+    with suppress(DataError):
+        return read_json(folder / _PARAMS)
+    return None
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

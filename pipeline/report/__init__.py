@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from pipeline.report.build import build_showcase as build_showcase
     from pipeline.report.corpus import open_corpus as open_corpus
     from pipeline.report.erase import erase_images as erase_images
+    from pipeline.report.erase import shows_any as shows_any
     from pipeline.report.thumbnails import write_thumbnails as write_thumbnails
 
 _MODULES = {
     "build_showcase": "build",
     "erase_images": "erase",
     "open_corpus": "corpus",
+    "shows_any": "erase",
     "write_assets": "assets",
     "write_thumbnails": "thumbnails",
 }

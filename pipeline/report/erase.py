@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import DataError
 from pipeline.report.packing import unpack
 from pipeline.report.sprites import Sheet, blank_cells
 from pipeline.storage import read_json, write_json
@@ -33,6 +34,19 @@ def erase_images(folder: Path, image_ids: Collection[str]) -> int:
         _blank_swaps(folder, page, set(indices))
     write_json(path, page)
     return len(indices)
+
+
+def shows_any(folder: Path, image_ids: Collection[str]) -> bool:
+    """Tell whether a report folder shows any of some images.
+
+    Raises:
+        DataError: its page is missing or damaged.
+    """
+    path = folder / "page.json"
+    try:
+        return not set(image_ids).isdisjoint(read_json(path)["images"]["ids"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} must describe a page, but {error!r}; run facets check --repair") from None
 
 
 def _blank_swaps(folder: Path, page: dict, erased: set[int]) -> None:

@@ -12,9 +12,10 @@ from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import common_ids
 from pipeline.tables.entries import EntryBuilder, Source
+from pipeline.tables.lists import append_to_lists, load_entries
 from pipeline.tables.summary import add_totals
 from pipeline.tables.transaction import step
-from pipeline.tables.versions import Entry, append_to_lists, load_entries
+from pipeline.tables.versions import Entry
 
 
 def add_batches(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.storage import read_json
+from pipeline.sealed import read_sealed
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.versions import Entry
 
@@ -36,7 +36,7 @@ def read_batch(folder: Path) -> Row:
     Raises:
         DataError: the file is missing or lacks a key.
     """
-    record = read_json(folder / "batch.json")
+    record = read_sealed(folder / "batch.json")
     try:
         drift = record.get("drift") or {}
         return {
@@ -48,8 +48,10 @@ def read_batch(folder: Path) -> Row:
             "drift": drift.get("scores"),
             "drifted": drift.get("drifted"),
         }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder / 'batch.json'} must describe a batch, but {error!r}; ingest it again") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{folder / 'batch.json'} must describe a batch, but {error!r}; run facets check --repair"
+        ) from None
 
 
 def updated_rows(

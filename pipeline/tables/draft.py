@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage import write_json
+from pipeline.errors import DataError
+from pipeline.folder_seal import keep_copy
+from pipeline.sealed import file_digest, write_sealed
 from pipeline.tables.identity import Identity
 from pipeline.tables.logical import combined_hash
 from pipeline.tables.parts import PartWriter
@@ -18,7 +20,20 @@ from pipeline.tables.place import Place
 from pipeline.tables.schema import table_schema
 from pipeline.tables.summary import sizes_of
 from pipeline.tables.transaction import plan
-from pipeline.tables.versions import ListRef, PartFile, Totals, Version, current_version, load_version, write_version
+from pipeline.tables.verified import require_sound
+from pipeline.tables.versions import (
+    REPAIR,
+    SCHEMA,
+    ListRef,
+    PartFile,
+    Totals,
+    Version,
+    checked,
+    current_version,
+    load_version,
+    parsed,
+    write_version,
+)
 from pipeline.tables.writer import write_table
 
 Row = dict[str, Any]
@@ -67,6 +82,7 @@ class Draft:
         """Return the rows of a small table in the current version."""
         if self.current is None:
             return []
+        require_sound(self.place, [self.current.tables[table]])
         return pq.read_table(self.published / self.current.tables[table].file).to_pylist()
 
     def finish(
@@ -103,11 +119,8 @@ class Draft:
             plan(self.folder, self.current.version, obsolete=obsolete, withdrawn=withdrawn)
 
     def _keep_identity(self, identity: Identity) -> str:
-        record = {"schema": 1, **asdict(identity)}
-        name = f"identity/{combined_hash(json.dumps(record, sort_keys=True))[:16]}.json"
-        if not (self.published / name).exists():
-            write_json(self.folder / name, record)
-        return name
+        name = _identity_file(identity)
+        return name if (self.published / name).exists() else write_identity(self.folder, identity)
 
     def _keep_table(self, name: str, rows: Sequence[Row]) -> PartFile:
         file = f"tables/{self.number}/{name}.parquet"
@@ -118,7 +131,8 @@ class Draft:
         if existing is not None and existing.hash == content.hash:
             (self.folder / file).unlink()
             return existing
-        return PartFile(file, **asdict(content))
+        keep_copy(self.folder, file)
+        return PartFile(file, **asdict(content), digest=file_digest(self.folder / file))
 
 
 def updated_clusters(
@@ -135,7 +149,36 @@ def updated_clusters(
 
 
 def load_identity(place: Place, version: Version) -> Identity:
-    """Return all uids that were ever given up to a version."""
-    record = place.json(version.identity)
-    maps = {model: tuple(map(tuple, facets)) for model, facets in record["maps"].items()}
-    return Identity(tuple(record["next_number"]), maps, record["minted_by"])
+    """Return all uids that were ever given up to a version.
+
+    Raises:
+        DataError: the file is missing, damaged, or says something else than its name.
+    """
+    name = place.file(version.identity)
+    record = checked(place.json(version.identity), name)
+    with parsed(name):
+        said = {key: record[key] for key in ("schema", "next_number", "maps", "minted_by")}
+        if _identity_name(said) != Path(version.identity).stem:
+            raise DataError(f"{name} must say what its name stands for, but was changed; {REPAIR}")
+        maps = {model: tuple(map(tuple, facets)) for model, facets in record["maps"].items()}
+        return Identity(tuple(record["next_number"]), maps, record["minted_by"])
+
+
+def write_identity(folder: Path, identity: Identity) -> str:
+    """Write all uids below ``folder``, with a second copy, and return the file's name."""
+    name = _identity_file(identity)
+    write_sealed(folder / name, _identity_record(identity))
+    keep_copy(folder, name)
+    return name
+
+
+def _identity_record(identity: Identity) -> dict[str, Any]:
+    return {"schema": SCHEMA, **asdict(identity)}
+
+
+def _identity_file(identity: Identity) -> str:
+    return f"identity/{_identity_name(_identity_record(identity))}.json"
+
+
+def _identity_name(record: Mapping[str, Any]) -> str:
+    return combined_hash(json.dumps(record, sort_keys=True))[:16]

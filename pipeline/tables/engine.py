@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import DataError, ResourceError
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -93,6 +95,19 @@ def _semi_join(
 @contextmanager
 def _bounded(scratch: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
     with tempfile.TemporaryDirectory(prefix="duckdb-", dir=scratch) as overflow:
+        import duckdb
+
         database = connect(memory_limit=_MEMORY, temp_directory=overflow, preserve_insertion_order=False)
-        with database:
-            yield database
+        try:
+            with database:
+                yield database
+        except duckdb.OutOfMemoryException as error:
+            raise ResourceError(f"comparing images needs more memory, got {one_line(error)}; free some") from error
+        except duckdb.Error as error:
+            raise DataError(f"tables of images must be whole, but {one_line(error)}; run facets check") from error
+
+
+def one_line(error: Exception) -> str:
+    """Return a message without DuckDB's excerpt of the statement."""
+    text, _, _ = str(error).partition("\nLINE ")
+    return " ".join(text.split()).removesuffix(".").removesuffix(";")

@@ -14,11 +14,13 @@ from pipeline.tables import additions, check, publishing, removal, retention
 from pipeline.tables.build import id_column
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import common_ids
+from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.names import set_name
 from pipeline.tables.place import Place
 from pipeline.tables.transaction import recover
-from pipeline.tables.versions import Version, current_version, load_entries, load_history, load_version
+from pipeline.tables.verified import require_sound
+from pipeline.tables.versions import Version, current_version, load_history, load_version
 
 
 class History:
@@ -70,7 +72,23 @@ class History:
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return the rows of ``clusters``, ``batches`` or ``lineage`` in the current version; none before the first."""
         version = self.current()
-        return [] if version is None else pq.read_table(self.published / version.tables[table].file).to_pylist()
+        if version is None:
+            return []
+        require_sound(Place(self.published), [version.tables[table]])
+        return pq.read_table(self.published / version.tables[table].file).to_pylist()
+
+    def require_sound(self) -> None:
+        """Refuse to build on a current version of which a file is missing, damaged or another one.
+
+        Raises:
+            DataError: one is.
+        """
+        version = self.current()
+        if version is not None:
+            place = Place(self.published)
+            load_identity(place, version)
+            parts = [part for entry in load_entries(place, version) for part in entry.parts.values()]
+            require_sound(place, [*version.tables.values(), *parts])
 
     def known_ids(self, image_ids: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
         """Tell which images are published already.
@@ -81,7 +99,9 @@ class History:
         version = self.current()
         if version is None:
             return np.zeros(len(image_ids), bool)
-        entries = load_entries(Place(self.published), version)
+        place = Place(self.published)
+        entries = load_entries(place, version)
+        require_sound(place, [entry.parts["images"] for entry in entries])
         files = [self.published / entry.parts["images"].file for entry in entries]
         with tempfile.TemporaryDirectory() as scratch:
             found = common_ids(files, id_column(image_ids), Path(scratch))

@@ -34,7 +34,7 @@ def load_names(path: Path, minted_by: Mapping[str, str]) -> dict[str, tuple[str,
     Raises:
         DataError: the file is no CSV with these columns.
     """
-    rows = _read(path)
+    rows = read_names(path)
     own = [row for row in rows if minted_by.get(row["uid"]) == row["minted_by"]]
     foreign = sorted(row["uid"] for row in rows if row not in own)
     if foreign:
@@ -52,7 +52,7 @@ def has_names(path: Path) -> bool:
     Raises:
         DataError: the file is no CSV with these columns.
     """
-    return any(row["minted_by"] for row in _read(path))
+    return any(row["minted_by"] for row in read_names(path))
 
 
 def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note: str = "") -> None:
@@ -66,7 +66,7 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
     for what, text in (("name", name), ("note", note)):
         if _has_control(text):
             raise ConfigError(f"a {what} is one line of text without control characters, got {text!r}; leave them out")
-    rows = {row["uid"]: row for row in _read(path)}
+    rows = {row["uid"]: row for row in read_names(path)}
     rows.pop(uid, None)
     if name:
         rows[uid] = {"uid": uid, "name": name, "note": note, "minted_by": minted_by[uid]}
@@ -76,7 +76,12 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
         writer.writerows({**rows[key], **{text: as_text(rows[key][text]) for text in _TEXTS}} for key in sorted(rows))
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read_names(path: Path) -> list[dict[str, str]]:
+    """Return the rows of the CSV as they are; none where there is no file.
+
+    Raises:
+        DataError: the file is no CSV with these columns.
+    """
     if not path.exists():
         return []
     try:

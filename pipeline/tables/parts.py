@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import PublishError
 from pipeline.parquet import open_parquet, require_columns
+from pipeline.sealed import file_digest
 from pipeline.tables.build import constant_column
 from pipeline.tables.schema import ROW_GROUP, facet_schema, table_schema
 from pipeline.tables.versions import PartFile
@@ -62,7 +63,7 @@ class PartWriter:
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch.rename(target)
-        return PartFile(name, **asdict(content))
+        return PartFile(name, **asdict(content), digest=file_digest(target))
 
     def discard(self, part: PartFile) -> None:
         """Take back a part that this step wrote."""

@@ -13,13 +13,14 @@ from pipeline.tables.draft import Contents, Draft, Row
 from pipeline.tables.engine import overlap, repeated_ids
 from pipeline.tables.entries import Built, EntryBuilder, Source
 from pipeline.tables.identity import Identity, Overlap, descent
+from pipeline.tables.lists import load_entries, write_lists
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.parts import require_assignment
 from pipeline.tables.place import Place
 from pipeline.tables.schema import facet_table
 from pipeline.tables.summary import add_totals, cluster_rows
 from pipeline.tables.transaction import step
-from pipeline.tables.versions import Entry, load_entries, load_history, write_lists
+from pipeline.tables.versions import Entry, load_history
 
 
 @dataclass(frozen=True)

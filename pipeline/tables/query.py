@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.naming import check_experiment_name
+from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
 from pipeline.tables.schema import facet_table, table_schema
-from pipeline.tables.versions import PartFile, Version, current_version, load_entries, load_version
+from pipeline.tables.verified import require_sound
+from pipeline.tables.versions import PartFile, Version, current_version, load_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +47,10 @@ class Snapshot:
         return [*facets, "images", "clusters", "batches", "lineage", "quarantine"]
 
     @cached_property
+    def _sound(self) -> set[str]:
+        return set()
+
+    @cached_property
     def _parts(self) -> dict[str, list[PartFile]]:
         parts: dict[str, list[PartFile]] = {table: [] for table in self.tables}
         for entry in load_entries(self.place, self.version):
@@ -57,12 +63,15 @@ class Snapshot:
 
         Raises:
             ConfigError: there is no table of that name.
+            DataError: a file is missing, damaged or another one.
         """
-        if table in self.version.tables:
-            return [self.version.tables[table]]
         if table not in self.tables:
             raise ConfigError(f"a table must be one of {', '.join(self.tables)}, got {table!r}; choose one of them")
-        return self._parts[table]
+        files = [self.version.tables[table]] if table in self.version.tables else self._parts[table]
+        if table not in self._sound:
+            require_sound(self.place, files)
+            self._sound.add(table)
+        return files
 
     def schema(self, table: str) -> pa.Schema:
         """Return all columns that the files of a table have; one file of each layout is opened."""

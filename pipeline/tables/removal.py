@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.folder_seal import rewriting
 from pipeline.storage import atomic_file
 from pipeline.tables.batches import Row, removed_row, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import files_with_ids
 from pipeline.tables.entries import Built
+from pipeline.tables.lists import load_list, replace_in_lists
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
 from pipeline.tables.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.summary import Exemplars, Tally, add_totals
 from pipeline.tables.transaction import step
-from pipeline.tables.versions import Entry, PartFile, Totals, Version, load_history, load_list, replace_in_lists
+from pipeline.tables.versions import Entry, PartFile, Totals, Version, load_history
 from pipeline.tables.writer import write_table
 
 
@@ -151,7 +153,15 @@ def purge_models(published: Path, removed: frozenset[str]) -> None:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         found = files_with_ids(sorted(files), ids, Path(scratch))
-    for path in found:
+    models = sorted({published / "models" / path.relative_to(published / "models").parts[0] for path in found})
+    for model in models:
+        own = [path for path in found if path.is_relative_to(model)]
+        with rewriting(model, [str(path.relative_to(model)) for path in own]):
+            _rewrite_without(own, removed)
+
+
+def _rewrite_without(files: Sequence[Path], removed: frozenset[str]) -> None:
+    for path in files:
         if path.name == "images.parquet":
             schema = table_schema("images")
         else:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from pipeline.tables.draft import load_identity
+from pipeline.tables.lists import files_of
 from pipeline.tables.place import Place
 from pipeline.tables.transaction import plan, step
-from pipeline.tables.versions import Version, files_of, load_history, version_file
+from pipeline.tables.versions import Version, load_history, version_file
 
 
 def prune(published: Path, keep: int, trained: str | None) -> list[int]:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.folder_seal import COPIES, copy_of, keep_copy
+from pipeline.sealed import read_sealed, write_sealed
 from pipeline.storage import atomic_dir, read_json, sync, write_json
-from pipeline.tables.versions import MANIFEST, version_file
+from pipeline.tables.versions import MANIFEST, SCHEMA, version_file
 
 _NEXT = ".next"
 _PLAN = "plan.json"
@@ -59,6 +61,12 @@ def recover(published: Path) -> None:
     shutil.rmtree(folder)
 
 
+def write_manifest(published: Path, version: int) -> None:
+    """Make a version the current one."""
+    write_sealed(published / MANIFEST, {"schema": SCHEMA, "version": version, "file": version_file(version)})
+    keep_copy(published, MANIFEST)
+
+
 class _NothingPlanned(Exception):
     """Leaves the block of a step that has nothing to do."""
 
@@ -67,11 +75,12 @@ def _apply(published: Path, folder: Path) -> None:
     decided = read_json(folder / _PLAN)
     _move_files(folder, published)
     version = decided["version"]
-    write_json(published / MANIFEST, {"schema": 1, "version": version, "file": version_file(version)})
+    write_manifest(published, version)
     for number, reason in decided["withdrawn"].items():
-        _withdraw(published / version_file(int(number)), reason)
+        _withdraw(published, version_file(int(number)), reason)
     for name in decided["obsolete"]:
         _delete(published, published / name)
+        _delete(published, copy_of(published, name))
 
 
 def _move_files(source: Path, target: Path) -> None:
@@ -86,9 +95,10 @@ def _move_files(source: Path, target: Path) -> None:
         sync(parent)
 
 
-def _withdraw(file: Path, reason: str) -> None:
+def _withdraw(published: Path, file: str, reason: str) -> None:
     # The record keeps its lists: retention finds by them which files nobody needs any more.
-    write_json(file, {**read_json(file), "withdrawn": reason})
+    write_sealed(published / file, {**read_sealed(published / file), "withdrawn": reason})
+    keep_copy(published, file)
 
 
 def _delete(published: Path, path: Path) -> None:
@@ -97,6 +107,6 @@ def _delete(published: Path, path: Path) -> None:
         return
     path.unlink(missing_ok=True)
     parent = path.parent
-    while parent != published and parent.exists() and not any(parent.iterdir()):
+    while parent not in (published, published / COPIES) and parent.exists() and not any(parent.iterdir()):
         parent.rmdir()
         parent = parent.parent

@@ -1,26 +1,27 @@
 """What a version consists of: records of its files, kept as JSON.
 
 ``manifest.json`` names the current version; ``versions/<n>.json`` describes one; the parts of its batches stand in
-``lists/<hash>.json``, at most :data:`LIST_LENGTH` batches each. A list is named by its content and never changed, so
-versions share the lists of old batches: adding a batch to many thousands writes one list and one short record.
+lists (see :mod:`pipeline.tables.lists`). Records have checksums, lists and identities are named by their content, and
+Parquet files are stated with the digest of their bytes: whoever reads notices what was changed or damaged since.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.storage import write_json
+from pipeline.folder_seal import COPIES, keep_copy
+from pipeline.sealed import require_intact, write_sealed
 from pipeline.tables.logical import combined_hash
 from pipeline.tables.place import Place
 
-LIST_LENGTH = 256
-
 MANIFEST = "manifest.json"
 
-_SCHEMA = 1
+SCHEMA = 1
+
+REPAIR = "run facets check --repair"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class PartFile:
         hash: logical hash of its rows.
         ids: logical hash of its column ``image_id``; without meaning where there is none.
         layout: name of its columns; files of one layout read as one table.
+        digest: of its bytes; empty where an earlier release wrote it.
     """
 
     file: str
@@ -40,6 +42,7 @@ class PartFile:
     hash: str
     ids: str
     layout: str
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Version:
     tables: Mapping[str, PartFile]
     totals: tuple[Totals, ...]
     withdrawn: str | None = None
-    schema: int = field(default=_SCHEMA)
+    schema: int = field(default=SCHEMA)
 
     @property
     def n_facets(self) -> int:
@@ -134,124 +137,122 @@ def version_file(version: int) -> str:
 
 
 def current_version(place: Place) -> int | None:
-    """Return the number of the current version, or None before the first."""
+    """Return the number of the current version, or None before the first.
+
+    Raises:
+        DataError: the manifest is damaged, or gone although there are versions.
+    """
     if not place.exists(MANIFEST):
+        # Between its first files and the manifest, a step that was decided still lies there.
+        if place.exists(f"{COPIES}/{MANIFEST}") and not place.exists(".next"):
+            raise DataError(f"{place.file(MANIFEST)} must name the current version, but is missing; {REPAIR}")
         return None
-    return int(_checked(place.json(MANIFEST), place.file(MANIFEST))["version"])
+    record = checked(place.json(MANIFEST), place.file(MANIFEST))
+    with parsed(place.file(MANIFEST)):
+        return int(record["version"])
 
 
 def load_version(place: Place, version: int | None = None) -> Version:
     """Return one version, by default the current one.
 
     Raises:
-        DataError: there is none of that number, or it was withdrawn because images were removed.
+        DataError: there is none of that number, it was withdrawn because images were removed, or its record is damaged.
     """
     newest = current_version(place)
     if newest is None:
         raise DataError(f"{place.location} must hold a published version, got none; run facets publish first")
     number = newest if version is None else version
-    if not 1 <= number <= newest or not place.exists(version_file(number)):
+    exists = place.exists(version_file(number))
+    if number == newest and not exists:
+        raise DataError(
+            f"{place.file(version_file(number))} must describe the current version, but is missing; {REPAIR}"
+        )
+    if not 1 <= number <= newest or not exists:
         raise DataError(
             f"version must be one of those kept in {place.location}, newest {newest}, got {number}; leave it out for "
             "the newest"
         )
-    record = _parse_version(_checked(place.json(version_file(number)), place.file(version_file(number))))
+    record = read_version(place, number)
     if record.withdrawn is not None:
         raise DataError(f"version {number} must not be read any more: {record.withdrawn}; use version {newest}")
     return record
 
 
+def read_version(place: Place, number: int) -> Version:
+    """Return the record of a version, also of a withdrawn one.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    name = place.file(version_file(number))
+    record = checked(place.json(version_file(number)), name)
+    with parsed(name):
+        return _parse_version(record)
+
+
 def load_history(published: Path) -> list[Version]:
     """Return every version that still has a record, the newest first, the withdrawn ones too."""
     place = Place(published)
-    numbers = (int(path.stem) for path in (published / "versions").glob("[0-9]*.json"))
-    records = [place.json(version_file(number)) for number in sorted(numbers, reverse=True)]
-    return [_parse_version(_checked(record, str(published))) for record in records]
+    return [read_version(place, number) for number in numbers_kept(published)]
 
 
-def load_entries(place: Place, version: Version) -> list[Entry]:
-    """Return the parts of all batches of a version, in order."""
-    return [entry for ref in version.lists for entry in load_list(place, ref)]
-
-
-def load_list(place: Place, ref: ListRef) -> list[Entry]:
-    """Return the entries of one list."""
-    return [_parse_entry(entry) for entry in _checked(place.json(ref.file), place.file(ref.file))["entries"]]
+def numbers_kept(folder: Path) -> list[int]:
+    """Return the numbers of all versions with a record below ``folder``, the newest first."""
+    names = (path.stem for path in (folder / "versions").glob("[0-9]*.json"))
+    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
 def write_version(folder: Path, version: Version) -> None:
-    """Write the record of a version below ``folder``."""
-    write_json(folder / version.file, asdict(version))
+    """Write the record of a version below ``folder``, with its second copy."""
+    tables = {name: bare_part(part) for name, part in version.tables.items()}
+    digests = {part.file: part.digest for part in version.tables.values() if part.digest}
+    write_sealed(folder / version.file, {**asdict(version), "tables": tables, "digests": digests})
+    keep_copy(folder, version.file)
 
 
-def write_lists(folder: Path, entries: Sequence[Entry]) -> tuple[ListRef, ...]:
-    """Write entries as lists below ``folder``."""
-    return tuple(
-        _write_list(folder, entries[start : start + LIST_LENGTH]) for start in range(0, len(entries), LIST_LENGTH)
-    )
+def bare_part(part: PartFile) -> dict[str, Any]:
+    """Return a part as records hold it: its digest stands elsewhere, so that names follow from what the rows say."""
+    return {key: value for key, value in asdict(part).items() if key != "digest"}
 
 
-def append_to_lists(
-    place: Place, folder: Path, lists: Sequence[ListRef], entries: Sequence[Entry]
-) -> tuple[ListRef, ...]:
-    """Return ``lists`` with more entries at the end; only the last list, if it has room, is replaced."""
-    kept = list(lists)
-    tail: list[Entry] = []
-    if kept and kept[-1].entries < LIST_LENGTH:
-        tail = load_list(place, kept.pop())
-    return (*kept, *write_lists(folder, [*tail, *entries]))
+def parse_part(record: Mapping[str, Any], digests: Mapping[str, str]) -> PartFile:
+    """Return a part as a record holds it, with its digest where one is known."""
+    return PartFile(**{key: record[key] for key in _PART_KEYS}, digest=digests.get(record["file"], ""))
 
 
-def replace_in_lists(
-    place: Place, folder: Path, lists: Sequence[ListRef], changed: Mapping[str, Entry | None]
-) -> tuple[ListRef, ...]:
-    """Return ``lists`` with the entries of some batches exchanged, or left out where ``changed`` says None."""
-    result: list[ListRef] = []
-    for ref in lists:
-        entries = load_list(place, ref)
-        if changed.keys().isdisjoint(entry.batch_id for entry in entries):
-            result.append(ref)
-            continue
-        replaced = (changed.get(entry.batch_id, entry) for entry in entries)
-        result.extend(write_lists(folder, [entry for entry in replaced if entry is not None]))
-    return tuple(result)
+def checked(record: Any, name: str) -> dict[str, Any]:
+    """Return a record that is intact and of this schema.
+
+    Raises:
+        DataError: it is damaged, or of another schema.
+    """
+    intact = require_intact(record, name)
+    if intact.get("schema") != SCHEMA:
+        raise DataError(f"{name} must be a record of schema {SCHEMA}, got {intact.get('schema')}; {REPAIR}")
+    return intact
 
 
-def files_of(place: Place, versions: Iterable[Version]) -> set[str]:
-    """Return every file that any of the versions needs, their own records apart."""
-    files: set[str] = set()
-    for version in versions:
-        files.add(version.identity)
-        files.update(table.file for table in version.tables.values())
-        for ref in version.lists:
-            if ref.file not in files:
-                files.add(ref.file)
-                files.update(part.file for entry in load_list(place, ref) for part in entry.parts.values())
-    return files
+@contextmanager
+def parsed(name: str) -> Iterator[None]:
+    """Report what is odd about a record that lacks a checksum.
 
-
-def _write_list(folder: Path, entries: Sequence[Entry]) -> ListRef:
-    record = {"schema": _SCHEMA, "entries": [asdict(entry) for entry in entries]}
-    name = combined_hash(json.dumps(record, sort_keys=True))[:16]
-    ref = ListRef(f"lists/{name}.json", len(entries), sum(entry.rows for entry in entries))
-    write_json(folder / ref.file, record)
-    return ref
+    Raises:
+        DataError: a key is missing or holds something else than it should.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(f"{name} must be a record of published tables, but {error!r}; {REPAIR}") from None
 
 
 def _parse_version(record: dict[str, Any]) -> Version:
     lists = tuple(ListRef(**ref) for ref in record["lists"])
-    tables = {name: PartFile(**file) for name, file in record["tables"].items()}
+    digests: Mapping[str, str] = record.get("digests", {})
+    tables = {name: parse_part(part, digests) for name, part in record["tables"].items()}
     totals = tuple(Totals(tuple(facet["sizes"]), tuple(facet["confidence"])) for facet in record["totals"])
-    return Version(**{**record, "lists": lists, "tables": tables, "totals": totals})
+    known = {key: record[key] for key in _VERSION_KEYS if key in record}
+    return Version(**{**known, "lists": lists, "tables": tables, "totals": totals})
 
 
-def _parse_entry(record: dict[str, Any]) -> Entry:
-    parts = {name: PartFile(**part) for name, part in record["parts"].items()}
-    return Entry(record["batch_id"], record["revision"], record["rows"], parts)
-
-
-def _checked(record: Any, file: str) -> dict[str, Any]:
-    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"{file} must be a record of schema {_SCHEMA}, got {found}; publish again with this release")
-    return record
+_PART_KEYS = tuple(key.name for key in fields(PartFile) if key.name != "digest")
+_VERSION_KEYS = tuple(key.name for key in fields(Version))

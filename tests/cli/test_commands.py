@@ -1,6 +1,7 @@
 """Each command on a real repository with a published experiment."""
 
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
@@ -144,6 +145,10 @@ def test_publish_refuses_a_collapsed_model_and_the_old_version_stays(facets: Fac
     model = json.loads(path.read_text())
     path.unlink()  # a link into DVC's cache
     path.write_text(json.dumps(model | {"model_version": "m-000000000000"}))
+    refused = facets("publish", EXPERIMENT)
+    assert refused.code == 3
+    assert f"{path} must be as its stage wrote it, but was changed or damaged" in refused.err
+    (inside.root / "dvc.lock").unlink()  # what DVC recorded is not believed of a model that no stage made
     shown = facets("publish", EXPERIMENT)
     assert shown.code == 5
     assert "m-000000000000 is not: " in shown.err
@@ -159,6 +164,51 @@ def test_check_reads_everything_and_lists_what_is_wrong(facets: Facets, inside: 
     bad = facets("check", EXPERIMENT, "--json")
     assert bad.code == 5
     assert "facet_1.parquet" in json.loads(bad.out)[EXPERIMENT][0]
+
+
+def test_damage_is_named_refused_and_mended(facets: Facets, inside: Repository) -> None:
+    folder = inside.root / "published" / EXPERIMENT
+    before = facets("query", EXPERIMENT, "from facet_1 order by image_id", "--json").out
+    part = next((folder / "parts").rglob("train/facet_1.parquet"))
+    part.write_bytes(part.read_bytes()[:-100])
+    for command in (["query", EXPERIMENT, "from facet_1"], ["publish", EXPERIMENT], ["rebuild", EXPERIMENT]):
+        refused = facets(*command)
+        assert refused.code == 3
+        assert refused.err.splitlines()[-1].startswith(f"facets: {part} must be ")
+        assert refused.err.splitlines()[-1].endswith("; run facets check --repair")
+    found = facets("check", EXPERIMENT, "--deep")
+    assert found.code == 5
+    assert str(part) in found.out
+    mended = facets("check", EXPERIMENT, "--repair", "--json")
+    assert mended.code == 0
+    (result,) = json.loads(mended.out).values()
+    assert result["problems"] == []
+    assert str(part) in result["mended"][0]
+    assert facets("query", EXPERIMENT, "from facet_1 order by image_id", "--json").out == before
+    assert facets("publish", EXPERIMENT).out == f"{EXPERIMENT}: version 1 in service already\n"
+
+
+def test_outputs_of_stages_are_compared_byte_by_byte_and_come_back_from_dvc(facets: Facets, inside: Repository) -> None:
+    damaged = [
+        flipped(inside.root / "artifacts" / EXPERIMENT / "model" / "seed-1.safetensors"),
+        flipped(inside.root / "data" / "prepared" / EXPERIMENT / "labels.parquet"),
+    ]
+    found = facets("check", EXPERIMENT, "--deep")
+    assert found.code == 5
+    assert all(f"{path} must be as dvc.lock states" in found.out for path in damaged)
+    assert facets("check", EXPERIMENT, "--repair").code == 0
+    assert facets("check", EXPERIMENT, "--deep").code == 0
+
+
+def flipped(path: Path) -> Path:
+    """Flip a bit as a failing disk does: in place, and without a new time of change."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return path
 
 
 def test_check_of_an_experiment_that_has_published_nothing_says_so(facets: Facets, inside: Repository) -> None:

@@ -9,6 +9,8 @@ from pipeline.model import load_model
 from pipeline.model.checkpoint import load_weights, model_version, restore_model, save_weights, seed_state, weights_path
 from tests.model.builders import SHAPE, TINY, random_images, random_model, solo
 
+VERSION = model_version(seed_state(random_model(n_seeds=2, dtype=torch.float32), 1), TINY)
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -24,7 +26,7 @@ def describe(folder, **changes):
     description = {
         "schema": 1,
         "experiment": "tiny",
-        "model_version": "m-0123456789ab",
+        "model_version": VERSION,
         "selected_seed": 4,
         "model": asdict(TINY),
         "image_shape": list(SHAPE),
@@ -33,7 +35,7 @@ def describe(folder, **changes):
     (folder / "model.json").write_text(json.dumps({**description, **changes}))
 
 
-@pytest.mark.parametrize(("seed", "index", "version"), [(None, 1, "m-0123456789ab"), (3, 0, "m-0123456789ab/seed-3")])
+@pytest.mark.parametrize(("seed", "index", "version"), [(None, 1, VERSION), (3, 0, f"{VERSION}/seed-3")])
 def test_saved_and_loaded_gives_the_same_responsibilities_bit_for_bit(folder, seed, index, version):
     trained = solo(random_model(n_seeds=2, dtype=torch.float32), index).eval()
     images = (random_images(n=20, dtype=torch.float32)[0] * 255).byte()
@@ -89,6 +91,20 @@ def test_foreign_folders_are_refused(folder, changes, message):
 def test_damaged_weights_are_refused(folder, content):
     weights_path(folder, 4).write_bytes(content)
     with pytest.raises(ModelError, match=r"seed-4\.safetensors must be a weights file, but .*; run the stage"):
+        load_model(folder)
+
+
+def test_weights_with_a_flipped_bit_are_refused_and_so_is_another_model_section(folder):
+    path = weights_path(folder, 4)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"must hold the weights of model {VERSION}, but .*run facets check --repair"):
+        load_model(folder)
+    content[-1] ^= 1
+    path.write_bytes(content)
+    describe(folder, model=asdict(replace(TINY, sigma=0.71)))
+    with pytest.raises(ModelError, match=f"must hold the weights of model {VERSION}"):
         load_model(folder)
 
 

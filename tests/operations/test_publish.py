@@ -113,9 +113,13 @@ def test_a_rebuilt_model_is_published_with_its_page(site):
 
 def test_publishing_again_is_nothing_new(site):
     publish(site.layout, EXPERIMENT)
-    (site.layout.published / "report.html").write_text("kept")
+    page = site.layout.published / "report.html"
+    before = page.stat().st_mtime_ns
     assert publish(site.layout, EXPERIMENT) == (1, False)
-    assert site.page == "kept"
+    assert page.stat().st_mtime_ns == before
+    page.write_text("damaged")
+    assert publish(site.layout, EXPERIMENT) == (1, False)
+    assert site.page == f"toy 1 {OLD} 7 2"
 
 
 def test_a_model_in_service_survives_its_stages(site):
@@ -133,6 +137,9 @@ def test_a_model_in_service_survives_its_stages(site):
         "score/metrics.json",
         "report/sprite.png",
         *(f"assignments/{batch}/facet_{facet}.parquet" for batch in ("train", "test") for facet in (0, 1)),
+        "files.json",  # digests of all of them, and second copies of what nothing else could give back
+        *(f"copies/{name}" for name in ("files.json", "model.json", "clusters.json", "history.csv", "params.json")),
+        *(f"copies/{name}" for name in ("seed-1.safetensors", "score/metrics.json")),
     }
     assert json.loads((model / "params.json").read_text())["preprocess"]["fit"] == EXPERIMENT.preprocess.fit
     for path in (site.root / "artifacts").rglob("*.*"):
@@ -357,7 +364,7 @@ def test_pictures_of_removed_images_are_blanked(site, monkeypatch):
     add_batches(site.layout, [site.arrive(0)], site.assign)
     for folder in (site.history.model_folder() / "report", site.layout.batches / "b-0" / "thumbnails"):
         folder.mkdir(exist_ok=True)
-        (folder / "page.json").write_text("{}")
+        (folder / "page.json").write_text(json.dumps({"images": {"ids": make_ids(2).tolist()}}))
     gone = set(make_ids(1).tolist())
     site.remove(gone)
     withdraw(site.layout)
@@ -385,7 +392,12 @@ def test_the_page_catches_up_after_a_kill(site, monkeypatch):
 
 def test_names_reach_the_page(site, monkeypatch):
     pages = []
-    monkeypatch.setattr("pipeline.operations.page.compose", lambda _published, page: pages.append(page))
+
+    def note(published, page):
+        pages.append(page)
+        return write_page(published, page)
+
+    monkeypatch.setattr("pipeline.operations.page.compose", note)
     publish(site.layout, EXPERIMENT)
     site.history.set_name(site.layout.names, "f0-c002", "two", "a note")
     add_batches(site.layout, [site.arrive(0)], site.assign)

@@ -4,8 +4,9 @@ import pytest
 
 from pipeline.errors import DataError, PublishError
 from pipeline.tables import paths, read
+from pipeline.tables.lists import LIST_LENGTH, load_entries
 from pipeline.tables.place import Place
-from pipeline.tables.versions import LIST_LENGTH, load_entries, load_version
+from pipeline.tables.versions import load_version
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 MODEL, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
@@ -166,7 +167,8 @@ def test_lost_tables_are_made_anew_from_the_batches_on_disk(bench):
     for number, created in ((2, "2026-11-02"), (1, "2026-11-03")):
         ingest(bench, f"b-{number}", make_ids(5, 100 * number), created=created)
     (bench.published / "manifest.json").unlink()
-    assert bench.history.unassigned(MODEL, bench.batches) == []
+    with pytest.raises(DataError, match=r"manifest.json must name the current version, but is missing"):
+        bench.history.unassigned(MODEL, bench.batches)
     lost = Bench(bench.root / "elsewhere")
     ids = {"train": make_ids(60)}
     lost.write_model(NEW, {"train": [cycle(60, 4), cycle(60, 3)]}, ids)
@@ -174,7 +176,7 @@ def test_lost_tables_are_made_anew_from_the_batches_on_disk(bench):
 
 
 def test_lists_are_shared_and_only_the_last_one_grows(bench, monkeypatch):
-    monkeypatch.setattr("pipeline.tables.versions.LIST_LENGTH", 4)
+    monkeypatch.setattr("pipeline.tables.lists.LIST_LENGTH", 4)
     for number in range(9):
         ingest(bench, f"b-{number}", make_ids(2, 100 + 10 * number))
     place = Place(bench.published)

@@ -1,10 +1,15 @@
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.tables import paths
+from pipeline.errors import DataError
+from pipeline.tables import paths, query
+from pipeline.tables.draft import load_identity, write_identity
+from pipeline.tables.lists import load_entries, write_lists
+from pipeline.tables.place import Place
+from pipeline.tables.versions import load_version, write_version
 from tests.tables.builders import Bench, published_bench
 
 
@@ -41,41 +46,44 @@ def test_missing_and_damaged_files_are_named(bench, table):
 
 
 def test_changed_rows_are_found(bench):
-    table = pq.read_table(part(bench))
-    pq.write_table(table.slice(1), part(bench))
+    path = part(bench)
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
     assert "must say what it said when it was published" in only_problem(bench)
-    pq.write_table(table.drop_columns(["entropy"]), part(bench))
+    pq.write_table(table.drop_columns(["entropy"]), path)
     assert "must say what it said when it was published" in only_problem(bench)
 
 
-def test_same_rows_in_another_file_are_fine(bench):
+def test_the_same_rows_in_another_file_are_named_because_readers_skip_by_what_else_is_in_it(bench):
     pq.write_table(pq.read_table(part(bench)), part(bench), compression="none", row_group_size=7)
-    assert bench.history.check() == []
+    assert "must be the very file that was published" in only_problem(bench)
 
 
-def edit(bench, change):
-    path = bench.published / "versions" / "1.json"
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+def edit(bench, **changes):
+    """Write the record of the version with other values, and a checksum that is right."""
+    version = load_version(Place(bench.published))
+    write_version(bench.published, replace(version, **changes))
+
+
+def edit_entries(bench, change):
+    """Let the version list other entries."""
+    entries = change(load_entries(Place(bench.published), load_version(Place(bench.published))))
+    edit(bench, lists=write_lists(bench.published, entries))
 
 
 def test_wrong_sums_are_found(bench):
-    edit(bench, lambda record: record["totals"][1]["sizes"].reverse())
+    totals = load_version(Place(bench.published)).totals
+    edit(bench, totals=(totals[0], replace(totals[1], sizes=totals[1].sizes[::-1])))
     assert "versions/1.json must state the sizes that the parts have" in only_problem(bench)
-    edit(bench, lambda record: record.update(n_images=7))
+    edit(bench, n_images=7)
     assert "must list 7 images, got 80" in bench.history.check()[1]
 
 
 def test_an_image_that_appears_twice_is_found(bench):
-    (listed,) = (bench.published / "lists").glob("*.json")
-    record = json.loads(listed.read_text())
-    train = record["entries"][0]
-    record["entries"][1] = {**train, "batch_id": "test"}
-    listed.write_text(json.dumps(record))
+    edit_entries(bench, lambda entries: [entries[0], replace(entries[0], batch_id="test")])
     found = bench.history.check()
     assert any("must state the sizes" in problem for problem in found)
-    edit(bench, lambda record: record.update(n_images=120, totals=doubled(bench)))
+    edit(bench, n_images=120, totals=doubled(bench))
     assert "must be published once, got i-" in only_problem(bench)
 
 
@@ -90,16 +98,17 @@ def doubled(bench):
         for rows in part_rows(part(bench, f"facet_{facet}")):
             tally.add(rows)
             tally.add(rows)
-        totals.append({"sizes": tally.totals().sizes, "confidence": tally.totals().confidence})
-    return totals
+        totals.append(tally.totals())
+    return tuple(totals)
 
 
 def test_facets_of_other_images_are_found(bench):
-    (listed,) = (bench.published / "lists").glob("*.json")
-    record = json.loads(listed.read_text())
-    parts = [entry["parts"] for entry in record["entries"]]
-    parts[0]["facet_1"], parts[1]["facet_1"] = parts[1]["facet_1"], parts[0]["facet_1"]
-    listed.write_text(json.dumps(record))
+    def exchanged(entries):
+        first, second = (dict(entry.parts) for entry in entries)
+        first["facet_1"], second["facet_1"] = second["facet_1"], first["facet_1"]
+        return [replace(entries[0], parts=first), replace(entries[1], parts=second)]
+
+    edit_entries(bench, exchanged)
     assert any("must list the 60 images of batch train, got 20" in problem for problem in bench.history.check())
 
 
@@ -112,8 +121,20 @@ def test_a_lost_model_is_found(bench):
 
 
 def test_ambiguous_uids_are_found(bench):
-    (path,) = (bench.published / "identity").glob("*.json")
-    record = json.loads(path.read_text())
-    record["maps"]["m-aaaaaaaaaaaa"][1][2] = "f1-c000"
-    path.write_text(json.dumps(record))
+    place = Place(bench.published)
+    version = load_version(place)
+    identity = load_identity(place, version)
+    first, second = identity.maps["m-aaaaaaaaaaaa"]
+    twice = replace(identity, maps={"m-aaaaaaaaaaaa": (first, (*second[:2], "f1-c000"))})
+    edit(bench, identity=write_identity(bench.published, twice))
     assert "facet 1 must have one cluster_uid a component (3), got 2" in only_problem(bench)
+
+
+@pytest.mark.parametrize("kind", ["manifest.json", "versions/*.json", "lists/*.json", "identity/*.json"])
+def test_a_record_that_was_changed_is_named_by_whoever_reads_it(bench, kind):
+    (path,) = bench.published.glob(kind)
+    text = path.read_text()
+    path.write_text(text.replace("1", "2", 1))
+    assert path.name in only_problem(bench)
+    with pytest.raises(DataError, match=f"{path.name} must .*run facets check --repair"):
+        query("toy", "SELECT * FROM facet_0, clusters", root=bench.root)

@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.errors import DataError, PublishError
 from pipeline.tables import paths, read
+from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
-from pipeline.tables.versions import load_entries, load_version
+from pipeline.tables.versions import load_version
 from tests.tables.builders import Bench, cycle, make_ids, published_bench, write_facets, write_images
 
 OLD, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"

@@ -51,7 +51,7 @@ def test_obsolete_files_go_with_their_empty_folders(tmp_path):
         (tmp_path / name).write_text("")
     with step(tmp_path) as folder:
         plan(folder, 3, obsolete=["parts/a/x", "models/m", "parts/never/was"])
-    assert sorted(snapshot(tmp_path)) == ["manifest.json", "parts/b/x"]
+    assert sorted(snapshot(tmp_path)) == ["copies/manifest.json", "manifest.json", "parts/b/x"]
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["b"]
 
 
@@ -59,7 +59,7 @@ class _Killed(BaseException):
     """Stands for a kill: no handler of the product sees it."""
 
 
-CALLS = ("_move_files", "write_json", "_withdraw", "_delete", "shutil.rmtree")
+CALLS = ("_move_files", "write_sealed", "keep_copy", "_withdraw", "_delete", "shutil.rmtree")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -73,7 +73,7 @@ def test_a_kill_while_applying_is_made_good(tmp_path, monkeypatch, call, after):
     original = transaction.shutil.rmtree if "." in call else getattr(transaction, call)
 
     def killed(*arguments, **options):
-        # the plan itself is written by write_json too; the kill is to come after the decision
+        # the kill is to come after the decision
         decided = (bench.published / ".next").exists()
         if after or not decided:
             original(*arguments, **options)

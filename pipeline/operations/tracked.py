@@ -1,0 +1,107 @@
+"""Small files that people keep in git: pinned source, lists of ids, names of clusters.
+
+What a command writes there is copied to ``.work``, because it may be long before somebody commits it. A file is right
+if it is as it was committed, or as a command wrote it last.
+"""
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.datasets.prepare import read_id_list
+from pipeline.errors import DataError
+from pipeline.layout import Layout
+from pipeline.sealed import is_sealed, read_sealed, write_sealed
+from pipeline.storage import atomic_file, read_json
+from pipeline.tables.names import read_names
+
+
+def remember_tracked(layout: Layout, path: Path) -> None:
+    """Keep a second copy of a tracked file that was just written."""
+    if path.exists():
+        write_sealed(_copy(layout, path), {"text": path.read_text(encoding="utf-8")})
+
+
+def tracked_faults(layout: Layout) -> dict[Path, str]:
+    """Return which tracked files are damaged, and how."""
+    return {path: fault for path in _tracked(layout) if (fault := _fault(layout, path))}
+
+
+def require_lists(layout: Layout) -> None:
+    """Refuse to take a lost list of ids for an empty one: removed images would come back.
+
+    Raises:
+        DataError: a list is missing that was there.
+    """
+    for path in (layout.joined, layout.removed):
+        known = None if path.exists() else _kept(layout, path) or _committed(layout, path)
+        if known is not None and known.strip() != "[]":
+            raise DataError(f"{path} is missing; run facets check {layout.experiment} --repair, or restore it from git")
+
+
+def mend_tracked(layout: Layout) -> None:
+    """Put damaged tracked files back, as a command wrote them last, else as committed; replaced ones are kept.
+
+    Where there is no second copy that is whole, one is made of what is right.
+    """
+    for path in _tracked(layout):
+        kept = _kept(layout, path)
+        if _fault(layout, path):
+            before = kept if kept is not None else _committed(layout, path)
+            if before is not None:
+                if path.exists() and path.stat().st_size:
+                    replaced = layout.root / ".work" / layout.experiment / "replaced" / path.name
+                    replaced.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(replaced)
+                with atomic_file(path) as temporary:
+                    temporary.write_text(before, encoding="utf-8")
+        elif kept is None and path.exists():
+            remember_tracked(layout, path)
+
+
+def _tracked(layout: Layout) -> list[Path]:
+    return [layout.source_manifest, layout.joined, layout.removed, layout.names]
+
+
+def _fault(layout: Layout, path: Path) -> str:
+    kept, committed = _kept(layout, path), _committed(layout, path)
+    if not path.exists():
+        return "is missing" if kept is not None or committed is not None else ""
+    try:
+        _parse(layout, path)
+    except DataError as error:
+        return str(error).removeprefix(f"{path} ")
+    known = [text for text in (kept, committed) if text is not None]
+    if known and path.read_text(encoding="utf-8") not in known:
+        return "must be as committed or as facets wrote it, but is neither; commit it if somebody changed it on purpose"
+    return ""
+
+
+def _parse(layout: Layout, path: Path) -> None:
+    if path in (layout.joined, layout.removed):
+        read_id_list(path)
+    elif path == layout.names:
+        read_names(path)
+    elif not isinstance(read_json(path), dict):
+        raise DataError(f"{path} must hold a JSON object; restore it from git, or run facets scan")
+
+
+def _copy(layout: Layout, path: Path) -> Path:
+    return layout.root / ".work" / layout.experiment / "tracked" / f"{path.parent.name}-{path.name}.json"
+
+
+def _kept(layout: Layout, path: Path) -> str | None:
+    with suppress(DataError, KeyError):
+        record = read_sealed(_copy(layout, path))
+        return str(record["text"]) if is_sealed(record) else None
+    return None
+
+
+def _committed(layout: Layout, path: Path) -> str | None:
+    if not (layout.root / ".git").exists():
+        return None
+    name = f"HEAD:./{path.relative_to(layout.root)}"
+    shown = subprocess.run(["git", "show", name], cwd=layout.root, capture_output=True, check=False)
+    with suppress(UnicodeDecodeError):
+        return shown.stdout.decode() if shown.returncode == 0 else None
+    return None

@@ -1,0 +1,155 @@
+"""Parts and kept assignments say the same twice: where one is damaged, the other gives it back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.errors import PipelineError
+from pipeline.folder_seal import rewriting
+from pipeline.sealed import file_digest
+from pipeline.storage import atomic_file
+from pipeline.tables.draft import load_identity
+from pipeline.tables.inventory import ListedPart, listed_parts, state_digests
+from pipeline.tables.model_folder import SOURCE_BATCHES, ModelFolder
+from pipeline.tables.parts import (
+    Rows,
+    facet_rows,
+    has_responsibilities,
+    image_rows,
+    part_rows,
+    part_schema,
+    quarantine_rows,
+)
+from pipeline.tables.place import Place
+from pipeline.tables.schema import facet_schema, table_schema
+from pipeline.tables.verified import fault_of, is_sound
+from pipeline.tables.versions import PartFile
+from pipeline.tables.writer import write_table
+
+Assign = Callable[[str, str], Path]
+"""From a batch and a model version to the folder of the batch's assignments, computed again."""
+
+
+def restore_parts(published: Path, batches: Path, removed: frozenset[str], assign: Assign) -> None:
+    """Write damaged parts again wherever the same rows can be had; the others stay as they are.
+
+    Args:
+        published: folder of the experiment.
+        batches: folder of the ingested batches.
+        removed: ids of images that must not come back.
+        assign: for batches whose assignments were not kept.
+    """
+    damaged = [listed for listed in listed_parts(published) if fault_of(published, listed.part)]
+    for listed in damaged:
+        for rows, schema in _candidates(published, batches, removed, assign, listed):
+            if _write_same(published, listed, rows, schema):
+                break
+
+
+def restore_model_file(published: Path, model_version: str, name: str) -> bool:
+    """Write a table that is kept with a model again, from parts that say the same; tell whether that could be done."""
+    folder = ModelFolder(published, model_version).path
+    found = _rows_of(published, model_version, Path(name))
+    if found is None:
+        return False
+    rows, schema = found
+    with rewriting(folder, [name]), atomic_file(folder / name) as temporary:
+        write_table(temporary, schema, rows)
+    return True
+
+
+def restore_batch_file(published: Path, folder: Path, name: str) -> bool:
+    """Write ``images.parquet`` or ``quarantine.parquet`` of an ingested batch again; tell whether it could be done."""
+    table = Path(name).stem
+    parts = {listed.table: listed.part for listed in _newest(published, folder.name)}
+    if "images" not in parts or (table in parts and not is_sound(published, parts[table])):
+        return False
+    with rewriting(folder, [name]), atomic_file(folder / name) as temporary:
+        rows = part_rows(published / parts[table].file) if table in parts else iter(())
+        write_table(temporary, table_schema(table), rows)
+    return True
+
+
+def _candidates(
+    published: Path, batches: Path, removed: frozenset[str], assign: Assign, listed: ListedPart
+) -> Iterator[tuple[Rows, pa.Schema]]:
+    """Yield the rows that a part may have had, from one source after the other."""
+    batch_id, shard = listed.entry.batch_id, batches / listed.entry.batch_id
+    if listed.table in ("images", "quarantine"):
+        prepared = [folder / "prepared" for folder in sorted(published.glob("models/m-*"))]
+        for folder in prepared if batch_id in SOURCE_BATCHES else [shard, *prepared]:
+            path = folder / f"{listed.table}.parquet"
+            rows = image_rows(path, batch_id, removed) if listed.table == "images" else quarantine_rows(path, batch_id)
+            yield rows, table_schema(listed.table)
+        return
+    model_version = listed.version.model_version
+    kept = ModelFolder(published, model_version).path / "assignments" / batch_id
+    uids = load_identity(Place(published), listed.version).maps[model_version]
+    facet = int(listed.table.removeprefix("facet_"))
+    for find in (lambda: kept, lambda: assign(batch_id, model_version)):
+        with suppress(PipelineError):
+            path = find() / f"{listed.table}.parquet"
+            schema = facet_schema(facet, responsibilities=has_responsibilities(path))
+            yield facet_rows(path, batch_id, model_version, uids[facet], removed), schema
+
+
+def _write_same(published: Path, listed: ListedPart, rows: Rows, schema: pa.Schema) -> bool:
+    """Write a part if the rows are those that it had."""
+    path = published / listed.part.file
+    with suppress(PipelineError, _OtherRows), atomic_file(path) as temporary:
+        content = write_table(temporary, schema, rows)
+        if PartFile(listed.part.file, **asdict(content)) != listed.part:
+            raise _OtherRows
+    if fault_of(published, replace(listed.part, digest="")):
+        return False
+    # Another release of pyarrow may write the same rows as other bytes.
+    digest = file_digest(path)
+    if digest != listed.part.digest:
+        state_digests(published, listed.list, {listed.part.file: digest})
+    return True
+
+
+class _OtherRows(Exception):
+    """Leaves a file as it is."""
+
+
+def _rows_of(published: Path, model_version: str, name: Path) -> tuple[Rows, pa.Schema] | None:
+    own = [listed for listed in listed_parts(published) if listed.version.model_version == model_version]
+    if name.parts[0] == "assignments" and len(name.parts) == 3:
+        found = [one for one in own if one.entry.batch_id == name.parts[1] and one.table == name.stem]
+        if not found or not is_sound(published, found[0].part):
+            return None
+        path = published / found[0].part.file
+        schema = facet_schema(int(name.stem.removeprefix("facet_")), uid=False, responsibilities="resp" in _names(path))
+        return _chosen(part_rows(path), schema.names), schema
+    if name.parts[0] != "prepared":
+        return None
+    model = ModelFolder(published, model_version)
+    order = [*SOURCE_BATCHES, *model.model["trained_on"]]
+    table = table_schema(name.stem)
+    schema = table if name.stem == "images" else pa.schema([table.field("file"), table.field("reason")], table.metadata)
+    wanted = order if name.stem == "images" else ["train"]
+    parts = {one.entry.batch_id: one.part for one in own if one.table == name.stem}
+    some = [parts[batch_id] for batch_id in dict.fromkeys(wanted) if batch_id in parts]
+    if not all(is_sound(published, part) for part in some) or (name.stem == "images" and "train" not in parts):
+        return None
+    return (rows for part in some for rows in _chosen(part_rows(published / part.file), schema.names)), schema
+
+
+def _chosen(rows: Rows, names: list[str]) -> Rows:
+    for batch in rows:
+        yield batch.select(names)
+
+
+def _names(path: Path) -> list[str]:
+    return part_schema(path).names
+
+
+def _newest(published: Path, batch_id: str) -> list[ListedPart]:
+    """Return the parts of a batch in the newest version that has it."""
+    listed = [one for one in listed_parts(published) if one.entry.batch_id == batch_id]
+    newest = max((one.version.version for one in listed), default=0)
+    return [one for one in listed if one.version.version == newest]
