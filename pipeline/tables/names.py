@@ -87,10 +87,11 @@ def read_names(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])  # of an empty file they can be asked for only while it is open
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} must be a CSV in UTF-8, but {error}; mend it") from None
-    missing = [column for column in _HEADER if column not in (reader.fieldnames or [])]
+        raise DataError(f"{path} must be a CSV in UTF-8, but {error}; mend it, or run facets check --repair") from None
+    missing = [column for column in _HEADER if column not in columns]
     if missing:
         raise DataError(f"{path} must have the columns {', '.join(_HEADER)}, got no {', '.join(missing)}; add them")
     found = [{column: " ".join((row[column] or "").split()) for column in _HEADER} for row in rows]

@@ -64,3 +64,9 @@ def test_control_characters_that_somebody_wrote_are_named(tmp_path):
         load_names(path, MINTED)
     path.write_text('uid,name,note,minted_by\nf0-c000,zero,"two\nlines\tlong",m-a\n')
     assert load_names(path, MINTED) == {"f0-c000": ("zero", "two lines long")}
+
+
+def test_an_empty_file_is_said_in_one_line(tmp_path):
+    (tmp_path / "toy.csv").touch()
+    with pytest.raises(DataError, match=r"toy.csv must have the columns uid, name, note, minted_by, got no uid"):
+        load_names(tmp_path / "toy.csv", {})
