@@ -62,26 +62,6 @@ class MultiFacetVae(nn.Module):
             fade_in = latents[-1].new_ones(self.params.n_facets)
         return self.network.decode(latents, fade_in)
 
-    def bound(
-        self,
-        x: Float[Tensor, "seed batch channel height width"],
-        noise: Sequence[Float[Tensor, "sample seed batch _"]],
-        fade_in: Float[Tensor, " facet"],
-        precision: torch.dtype | None = None,
-    ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
-        """Return log p(x | z) and KL_z,j + KL_c,j for the facets that take part, in nats an image.
-
-        Args:
-            x: pixels in [0, 1].
-            noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
-            fade_in: coefficient of every facet's decoder rung.
-            precision: type of the network's products, the pixels' own by default; densities keep the pixels' type.
-        """
-        precision = precision or x.dtype
-        posteriors = self.encode(x.to(precision), self.params.n_facets - len(noise))
-        log_px = self.log_px(x, posteriors, noise, fade_in, precision)
-        return log_px, self.kls(posteriors, noise)
-
     def kls(
         self, posteriors: Sequence[DiagonalNormal], noise: Sequence[Float[Tensor, "sample seed batch _"]]
     ) -> list[Float[Tensor, "seed batch"]]:
@@ -96,7 +76,14 @@ class MultiFacetVae(nn.Module):
         fade_in: Float[Tensor, " facet"],
         precision: torch.dtype | None = None,
     ) -> ElboTerms:
-        """Return the five terms of the bound for the facets that take part (see :meth:`bound`)."""
+        """Return the five terms of the bound for the facets that take part, for reporting.
+
+        Args:
+            x: what the likelihood scores: pixels in [0, 1], or floats as they are.
+            noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
+            fade_in: coefficient of every facet's decoder rung.
+            precision: type of the network's products, that of ``x`` by default; densities keep the type of ``x``.
+        """
         first = self.params.n_facets - len(noise)
         precision = precision or x.dtype
         posteriors = self.encode(x.to(precision), first)
@@ -115,7 +102,7 @@ class MultiFacetVae(nn.Module):
         fade_in: Tensor,
         precision: torch.dtype,
     ) -> Float[Tensor, "seed batch"]:
-        """Return the mean of log p(x | z) over samples of the posteriors, in nats an image (see :meth:`bound`)."""
+        """Return the mean of log p(x | z) over samples of the posteriors, in nats an image (see :meth:`terms`)."""
         target = x.flatten(2)
         log_px = []
         for one in zip(*noise, strict=True):

@@ -1,7 +1,8 @@
 """The paper's two forms of the loss side by side (appendix B and Fig. 7).
 
 The primary form sums the five terms, the alternate one integrates the component out. For one sample an image they are
-the same function of the parameters: equal values and equal gradients, shown here on a trained model.
+the same function of the parameters: equal values and equal gradients, shown here on a trained model. The alternate form
+is the one that training runs.
 """
 
 import copy
@@ -14,6 +15,7 @@ from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_floats
 from pipeline.seeding import torch_generator
 from pipeline.shapes import Images
+from pipeline.training import objective
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def compare_loss_forms(model: FrozenModel, images: Images, seed: int) -> LossFor
         torch.randn(1, 1, len(images), dim, dtype=x.dtype, generator=generator) for dim in model.params.latent_dims
     ]
     fade_in = x.new_ones(model.n_facets)
-    log_px, kls = network.bound(x, noise, fade_in)
-    alternate = torch.stack(kls).sum(0).sub(log_px).mean()
+    alternate = objective.loss(*objective.bound_of_model(network, x, noise, fade_in), fade_in)
     primary = -network.terms(x, noise, fade_in).elbo.mean()
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     first, second = _gradient(primary, parameters), _gradient(alternate, parameters)

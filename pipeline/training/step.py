@@ -4,7 +4,6 @@ Everything a step reads lies in tensors of the training device, indexed by a pos
 that a captured graph can be replayed without a word from the host.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from pipeline import kernels
 from pipeline.config.sections import TrainParams
-from pipeline.model import DiagonalNormal, MultiFacetVae
+from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import as_floats
+from pipeline.training import objective
 from pipeline.training.adam import Adam
-from pipeline.training.branches import Branch, Branches
+from pipeline.training.branches import Branches
 from pipeline.training.images import AbstractImages
 from pipeline.training.team import ALONE, Team
 
@@ -98,10 +98,9 @@ class TrainingStep:
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         (x, low), noise = self._batch(at), self._noise(at)
-        posteriors = self._posteriors(low)
-        log_px, kls = self._bound(x, posteriors, noise, fade_in)
-        # Each seed's loss is its batch's mean; the sum over seeds gives every seed its own gradient.
-        loss = (torch.stack(kls, -1) @ weights - log_px).mean(1).sum()
+        posteriors = objective.encode(self._branches, low, self._first_facet)
+        log_px, kls = objective.bound(self._branches, x, posteriors, noise, fade_in, self._precision)
+        loss = objective.loss(log_px, kls, weights)
         self._optimizer.zero_grad()
         self._branches.zero_grad()
         self._set_rates(at)
@@ -113,38 +112,6 @@ class TrainingStep:
         if not self._branches.copies:
             self._branches.refresh()
         at.add_(1)
-
-    def _posteriors(self, low: Tensor) -> dict[Branch, list[DiagonalNormal]]:
-        """Encode branch by branch.
-
-        The mixtures' stream reads what the branches' streams return. It must live until the step has ended: memory that
-        is free again is its own stream's to write to, whoever else is still reading.
-        """
-
-        def encode(branch: Branch) -> list[DiagonalNormal]:
-            return branch.model.encode(low[branch.seeds], self._first_facet)
-
-        encoded = self._branches.start(encode)
-        self._branches.join()
-        return encoded
-
-    def _bound(
-        self,
-        x: Tensor,
-        posteriors: dict[Branch, list[DiagonalNormal]],
-        noise: list[Float[Tensor, "sample seed batch _"]],
-        fade_in: Float[Tensor, " facet"],
-    ) -> tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]:
-        """Return what :meth:`MultiFacetVae.bound` does: networks branch by branch, mixtures for all seeds at once."""
-
-        def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
-            own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
-            return branch.model.log_px(x[branch.seeds], posteriors[branch], own_noise, fade_in, self._precision)
-
-        log_px = self._branches.start(decode)
-        kls = self._branches.model.kls(_all_posteriors(list(posteriors.values())), noise)
-        self._branches.join()
-        return _joined(list(log_px.values())), kls
 
     def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pixels ("seed batch channel height width") for the likelihood, and for the products."""
@@ -172,13 +139,3 @@ class TrainingStep:
         waiting = [torch.zeros_like(log_px)] * self._first_facet
         terms = torch.stack([log_px, *waiting, *kls], -1).mean(1)
         self._buffers.record.index_copy_(0, at, terms[None])
-
-
-def _all_posteriors(by_branch: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
-    """Return the posteriors of every facet for all seeds."""
-    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_branch, strict=True)]
-    return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

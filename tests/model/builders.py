@@ -7,6 +7,7 @@ import torch
 
 from pipeline.config.sections import ModelParams
 from pipeline.model import MultiFacetVae
+from pipeline.training import objective
 
 TINY = ModelParams(
     family="dense",
@@ -91,8 +92,7 @@ def solo(model, index):
 def loss(model, x, noise, fade_in=None):
     """The training objective with full weights, summed over seeds."""
     fade_in = ones(model.params) if fade_in is None else fade_in
-    log_px, kls = model.bound(x, noise, fade_in)
-    return (torch.stack(kls, -1) @ fade_in[-len(noise) :] - log_px).mean(1).sum()
+    return objective.loss(*objective.bound_of_model(model, x, noise, fade_in), fade_in[-len(noise) :])
 
 
 def gradients(model):

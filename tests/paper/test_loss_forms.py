@@ -3,6 +3,7 @@ import torch
 
 from pipeline.model import FrozenModel
 from pipeline.paper.loss_forms import compare_loss_forms
+from pipeline.training import objective
 from tests.evaluation.trained import random_vae
 
 
@@ -23,12 +24,12 @@ def test_both_forms_agree_in_value_and_gradient(n_components):
 def test_a_wrong_form_would_show(monkeypatch):
     model = FrozenModel(random_vae((3, 2), (1, 4, 4)), "m-0123456789ab")
     images = torch.zeros(5, 1, 4, 4, dtype=torch.uint8)
-    original = type(model.vae).bound
+    original = objective.bound
 
-    def halved(self, *arguments):
-        log_px, kls = original(self, *arguments)
+    def halved(*arguments):
+        log_px, kls = original(*arguments)
         return log_px, [kls[0], kls[1] / 2]
 
-    monkeypatch.setattr(type(model.vae), "bound", halved)
+    monkeypatch.setattr(objective, "bound", halved)
     found = compare_loss_forms(model, images, seed=0)
     assert found.gradient_difference > 1e-4

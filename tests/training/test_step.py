@@ -8,6 +8,7 @@ import torch
 from pipeline.model import MultiFacetVae
 from pipeline.training.branches import Branches
 from pipeline.training.images import MemoryImages
+from pipeline.training.objective import bound_of_model
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
 from tests.model.builders import SHAPE, TINY
 from tests.training.builders import TRAIN, started_model, uint8_images
@@ -66,7 +67,7 @@ def test_the_record_holds_the_batch_means_of_each_seed():
     x = uint8_images(20)[index.flatten()].unflatten(0, index.shape).float() / 255
     with torch.no_grad():
         fade_in = torch.tensor([0.25, 1.0])
-        log_px, kls = setting.model.bound(x, noise.split(TINY.latent_dims, -1), fade_in)
+        log_px, kls = bound_of_model(setting.model, x, noise.split(TINY.latent_dims, -1), fade_in)
     setting.step()
     expected = torch.stack([log_px, *kls], -1).mean(1)
     torch.testing.assert_close(setting.buffers.record[0], expected)

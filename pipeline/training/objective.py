@@ -1,0 +1,95 @@
+"""What training minimises: the negative bound, networks branch by branch and mixtures for all seeds at once.
+
+Training steps, the tests against enumeration and the two forms of the paper's Fig. 7 all compute it here.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.model import DiagonalNormal, MultiFacetVae
+from pipeline.training.branches import Branch, Branches
+
+Bound = tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]
+"""Log p(x | z), and KL_z,j + KL_c,j of the facets that take part, in nats an image."""
+
+
+def encode(
+    branches: Branches, x: Float[Tensor, "seed batch channel height width"], first_facet: int
+) -> dict[Branch, list[DiagonalNormal]]:
+    """Encode branch by branch, from facet ``first_facet`` on.
+
+    On a GPU the result must live until the step has ended: the mixtures' stream reads what the branches' streams
+    return, and memory that is free again is its own stream's to write to, whoever else is still reading.
+    """
+    encoded = branches.start(lambda branch: branch.model.encode(x[branch.seeds], first_facet))
+    branches.join()
+    return encoded
+
+
+def bound(
+    branches: Branches,
+    x: Float[Tensor, "seed batch channel height width"],
+    posteriors: dict[Branch, list[DiagonalNormal]],
+    noise: Sequence[Float[Tensor, "sample seed batch _"]],
+    fade_in: Float[Tensor, " facet"],
+    precision: torch.dtype,
+) -> Bound:
+    """Return log p(x | z) and the KL terms of the facets that take part, in nats an image.
+
+    Args:
+        branches: all seeds' models.
+        x: what the likelihood scores: pixels in [0, 1], or floats as they are.
+        posteriors: from :func:`encode`.
+        noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
+        fade_in: coefficient of every facet's decoder rung.
+        precision: type of the network's products; densities keep the type of ``x``.
+    """
+
+    def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
+        own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
+        return branch.model.log_px(x[branch.seeds], posteriors[branch], own_noise, fade_in, precision)
+
+    log_px = branches.start(decode)
+    kls = branches.model.kls(_of_all_seeds(list(posteriors.values())), noise)
+    branches.join()
+    return _joined(list(log_px.values())), kls
+
+
+def bound_of_model(
+    model: MultiFacetVae,
+    x: Float[Tensor, "seed batch channel height width"],
+    noise: Sequence[Float[Tensor, "sample seed batch _"]],
+    fade_in: Float[Tensor, " facet"],
+    precision: torch.dtype | None = None,
+) -> Bound:
+    """Return :func:`bound` of a model that computes as one; its products have the type of ``x`` by default."""
+    precision = precision or x.dtype
+    branches = Branches(model, precision, None)
+    posteriors = encode(branches, x.to(precision), model.params.n_facets - len(noise))
+    return bound(branches, x, posteriors, noise, fade_in, precision)
+
+
+def loss(
+    log_px: Float[Tensor, "seed batch"], kls: Sequence[Float[Tensor, "seed batch"]], weights: Float[Tensor, " active"]
+) -> Float[Tensor, ""]:
+    """Return the sum over seeds of each batch's mean loss, so that every seed gets its own gradient.
+
+    Args:
+        log_px: from :func:`bound`.
+        kls: from :func:`bound`.
+        weights: of the KL terms of each facet that takes part.
+    """
+    return (torch.stack(list(kls), -1) @ weights - log_px).mean(1).sum()
+
+
+def _of_all_seeds(by_branch: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
+    """Return the posteriors of every facet for all seeds."""
+    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_branch, strict=True)]
+    return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
