@@ -1,7 +1,7 @@
 """What follows when a flow run has ended: alerts for those that failed or crashed.
 
 Hooks of Prefect, which calls them wherever the run is executed: in the run's own process, or for one that died in the
-service or the worker that had started it.
+service or the worker that had started it. Some of its callers name the arguments.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from pipeline.flows.environment import repository_root
 _NOT_PUBLISHED = {"rebuild": "was not published", "retrain": "was retrained but not published"}
 
 
-def report_failure(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+def report_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Send an alert about a run that failed; Prefect's task retries are over then."""
-    experiment = experiment_of(run)
+    experiment = experiment_of(flow_run)
     error = state.result(raise_on_failure=False)
     reason = str(error) if isinstance(error, Exception) else state.message or state.name
     if isinstance(error, PublishError) and flow.name in _NOT_PUBLISHED:
@@ -30,22 +30,22 @@ def report_failure(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
     send_alert(repository_root(), alert_key(flow.name, experiment), text)
 
 
-def report_crash(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+def report_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Send an alert about a run whose process died."""
-    experiment = experiment_of(run)
+    experiment = experiment_of(flow_run)
     text = f"{flow.name} of {experiment} crashed, the next run goes on where it stopped: {state.message or state.name}"
     send_alert(repository_root(), alert_key(flow.name, experiment), text)
 
 
-def end_report(flow: Flow[..., Any], run: FlowRun, _state: State) -> None:
+def end_report(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Note that a flow works again."""
-    key = alert_key(flow.name, experiment_of(run))
+    key = alert_key(flow.name, experiment_of(flow_run))
     end_alerts(repository_root(), lambda known: known == key)
 
 
-def experiment_of(run: FlowRun) -> str:
+def experiment_of(flow_run: FlowRun) -> str:
     """Return a run's experiment, or its own name where somebody asked for it without one."""
-    return str(run.parameters.get("experiment") or run.name)
+    return str(flow_run.parameters.get("experiment") or flow_run.name)
 
 
 def alert_key(flow: str, experiment: str) -> str:

@@ -3,15 +3,17 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.errors import ConfigError, PipelineError, PublishError
 from pipeline.flows.access import read_secret
 from pipeline.flows.alert import ALERT_URL, check_alert_url, end_alerts, send_alert
 from tests.flows.conftest import Receiver
-from tests.flows.service import Service
+from tests.flows.service import Service, wait_until
 from tests.repository import EXPERIMENT
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -54,6 +56,19 @@ def test_a_run_that_fails_is_reported(
         with pytest.raises(type(error), match=str(error)):
             module.retrain(EXPERIMENT)
     assert receiver.received.count({"text": text, "repository": str(service.root)}) == 1
+
+
+@pytest.mark.no_cover  # it happens in other processes
+@pytest.mark.timeout(0)  # every wait in it has a limit of its own
+def test_a_run_whose_process_dies_is_reported(service: Service, receiver: Receiver) -> None:
+    run_id = service.start_run("tidy")
+    wait_until(lambda: service.run(run_id)["state_type"] == "RUNNING")
+    for process in service.processes("prefect.engine"):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert service.wait(run_id)[0] == "CRASHED"
+    text = "tidy of tiny crashed, the next run goes on where it stopped: "
+    wait_until(lambda: any(body["text"].startswith(text) for body in receiver.received))
 
 
 def test_an_alert_is_sent_once_until_its_cause_was_gone(
