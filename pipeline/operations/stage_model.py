@@ -1,6 +1,7 @@
 """A trained model and its assignments move out of DVC's reach, to where the model in service lives."""
 
 import filecmp
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -90,7 +91,7 @@ def _bring_up_to_date(layout: Layout, folder: Path, files: dict[str, Path], para
     new = [name for name, source in files.items() if _differs(source, folder / name)]
     require_locked(layout, [files[name] for name in new])
     gone = [name for name in _staged(folder) if name not in files and name != _PARAMS]
-    changed = [*new, *gone] + ([_PARAMS] if _parameters(folder) != params else [])
+    changed = [*new, *gone] + ([_PARAMS] if _parameters(folder) != json.loads(json.dumps(params)) else [])
     with rewriting(folder, changed):
         for name in new:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
