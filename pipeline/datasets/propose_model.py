@@ -25,7 +25,7 @@ _USUAL_TRAINING: dict[str, Choice] = {
     "kl_epochs": ("0", "from the first epoch on"),
     "n_samples": ("1", "of the latents a step"),
     "validation_fraction": ("0.1", "of the training images, to choose the seed by"),
-    "min_entropy": ("0.3", "below it a seed counts as collapsed"),
+    "min_entropy": ("0.5", "that of publish.gate: a seed below it could not be published"),
     "precision": ("auto", "what the machine is good at"),
     "device": ("auto", "a GPU where there is one"),
     "checkpoint_seconds": ("30.0", "so much is lost when it is killed"),

@@ -8,7 +8,7 @@ import torch
 from pipeline.assignment import Shard
 from pipeline.config.sections import AssignParams
 from pipeline.datasets.store_writer import write_store
-from pipeline.model.checkpoint import save_weights, seed_state, weights_path
+from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
 from pipeline.storage import write_json
 from tests.model.builders import SHAPE, TINY, random_model
 from tests.tables.builders import make_ids
@@ -21,10 +21,11 @@ def write_model(folder: Path) -> Path:
     from dataclasses import asdict
 
     folder.mkdir(parents=True)
-    save_weights(weights_path(folder, 0), seed_state(random_model(dtype=torch.float32), 0))
+    state = seed_state(random_model(dtype=torch.float32), 0)
+    save_weights(weights_path(folder, 0), state)
     description = {
         "schema": 1,
-        "model_version": "m-0123456789ab",
+        "model_version": model_version(state, TINY),
         "selected_seed": 0,
         "model": asdict(TINY),
         "image_shape": list(SHAPE),

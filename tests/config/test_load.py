@@ -123,3 +123,8 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, message
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"params\.yaml is missing; run this in the repository's root"):
         load_params(tmp_path)
+
+
+def test_the_default_experiment_selects_no_seed_that_its_gate_refuses() -> None:
+    digits = load_params(PROJECT).experiment("digits")
+    assert digits.train.min_entropy >= digits.publish.gate.min_entropy
