@@ -52,13 +52,14 @@ class ArrayRows(Protocol):
 
 
 @contextmanager
-def open_arrays(location: str) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRows]]]:
+def open_arrays(location: str, within: str | None = None) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRows]]]:
     """Open the images of a file, and the one-dimensional arrays of the same length beside them.
 
     The images are the array ``images``, or the only one with three or four axes.
 
     Args:
         location: path or URL; the ending tells NPY, NPZ and HDF5 (``.h5``, ``.hdf5``) apart.
+        within: a folder above it that no link may lead out of.
 
     Raises:
         DataError: the file is missing, damaged, of another kind, or does not say which array holds the images.
@@ -67,7 +68,7 @@ def open_arrays(location: str) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRo
     opener = {"npy": _open_npy, "npz": _open_npz, "h5": _open_hdf5, "hdf5": _open_hdf5}.get(ending)
     if opener is None:
         raise DataError(f"{location} must end in .npy, .npz, .h5 or .hdf5; rename it or correct the path")
-    with open_location(location) as file, _plain_faults(location), opener(file, location) as arrays:
+    with open_location(location, within) as file, _plain_faults(location), opener(file, location) as arrays:
         images = _find_images(arrays, location)
         images.require_bounded()
         beside = {

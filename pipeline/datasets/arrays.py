@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.array_files import ArrayRows, open_arrays
 from pipeline.datasets.bounds import IMAGE_BYTES
-from pipeline.datasets.location import beside, locate
+from pipeline.datasets.location import beside, boundary, locate
 from pipeline.datasets.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
 from pipeline.datasets.source import Block, FileList, rows_per_block
 from pipeline.errors import DataError
@@ -40,6 +40,7 @@ class ArrayFile:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._within = boundary(layout, self._location)
         if params.labels == FOLDER:
             raise DataError("labels: folder needs source folder, got an array file; use a CSV, inside or null")
 
@@ -58,13 +59,13 @@ class ArrayFile:
 
     def n_images(self) -> int:
         """Return the length of the array."""
-        with open_arrays(self._location) as (images, _):
+        with open_arrays(self._location, self._within) as (images, _):
             image_layout(images, self._params.max_pixels)
             return images.shape[0]
 
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
-        with open_arrays(self._location) as (images, others):
+        with open_arrays(self._location, self._within) as (images, others):
             return self._read_labels(images.shape[0], others).class_names
 
     def blocks(self) -> Iterator[Block]:
@@ -74,7 +75,7 @@ class ArrayFile:
             DataError: a value lies outside its range.
         """
         name = self._location.rpartition("/")[2]
-        with open_arrays(self._location) as (images, others):
+        with open_arrays(self._location, self._within) as (images, others):
             labels = self._read_labels(images.shape[0], others)
             channel_axis = image_layout(images, self._params.max_pixels)
             step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)

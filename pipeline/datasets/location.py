@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from pipeline.datasets.beneath import Beneath, Root
 from pipeline.errors import DataError, PipelineError
 from pipeline.layout import Layout
 
@@ -54,20 +55,36 @@ def beside(location: str, name: str) -> str:
     return f"{location.rpartition('/')[0]}/{name}" if "/" in location else name
 
 
+def boundary(layout: Layout, location: str) -> str | None:
+    """Return the folder that no link in the place of a file may lead out of: the inbox, or the folder of a source.
+
+    A file that somebody names by its path may be a link; None then, and behind a URL.
+    """
+    if is_url(location):
+        return None
+    if Path(location).parent == layout.inbox:
+        return str(layout.inbox)
+    return location if Path(location).is_dir() else None
+
+
 def storable(name: str) -> str:
     """Return a file's name as text that UTF-8 can hold: bytes that are none as Python writes them, the rest exactly."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextmanager
-def open_location(location: str) -> Iterator[ByteFile]:
+def open_location(location: str, within: str | None = None) -> Iterator[ByteFile]:
     """Open a file for reading bytes, at any position.
+
+    Args:
+        location: path or URL.
+        within: a folder above it that no link may lead out of; see :func:`boundary`.
 
     Raises:
         DataError: there is no such file, it is none, or it cannot be read; also where a network fails while it is open.
     """
     try:
-        with _open(location) as file:
+        with _open(location, within) as file:
             yield file
     except FileNotFoundError:
         raise DataError(f"{location} is missing; put the file there or correct the path") from None
@@ -103,11 +120,17 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         raise DataError(f"{url} must have a protocol that fsspec can read, but {error}; correct the path") from None
 
 
-def _open(location: str) -> Any:
+def _open(location: str, within: str | None) -> Any:
     if is_url(location):
         filesystem, path = open_filesystem(location)
         return filesystem.open(path, "rb")
     path = _LOCAL.sub("", location)
+    if within is not None:
+        try:
+            with Beneath(Root(within)) as folder:
+                return os.fdopen(folder.open(os.path.relpath(path, within)), "rb")
+        except DataError as error:  # the reason alone
+            raise DataError(f"{location} {error}") from None
     _require_file(location, Path(path).stat())  # merely opening a device may set it to work
     # A FIFO that takes the file's place in this moment must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

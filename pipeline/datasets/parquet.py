@@ -16,7 +16,7 @@ from pipeline.datasets.decode_pool import decode_files
 from pipeline.datasets.decode_worker import DecodeJob, Item
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.folder import blocks_of_files
-from pipeline.datasets.location import beside, is_url, locate, open_location
+from pipeline.datasets.location import beside, boundary, is_url, locate, open_location
 from pipeline.datasets.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
 from pipeline.datasets.source import Block, FileList
 from pipeline.datasets.transform import ImageTransform
@@ -40,6 +40,7 @@ class Parquet:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._within = boundary(layout, self._location)
         self._n_bytes: dict[str, int] = {}
         if params.labels == FOLDER:
             raise DataError("labels: folder needs source folder, got a Parquet file; use a CSV, inside or null")
@@ -61,7 +62,7 @@ class Parquet:
         """Return the number of rows."""
         total = 0
         for part in self.parts:
-            with open_parquet(part) as file:
+            with open_parquet(part, self._within) as file:
                 image_column(file, part)
                 total += file.metadata.num_rows
         return total
@@ -74,7 +75,7 @@ class Parquet:
         """Yield names and bytes of all rows; a row without bytes yields none."""
         for part in self.parts:
             name = part.rpartition("/")[2]
-            with open_location(part) as raw, open_parquet(part) as file:
+            with open_location(part, self._within) as raw, open_parquet(part, self._within) as file:
                 self._n_bytes[part] = raw.seek(0, 2)
                 column = image_column(file, part)
                 row = n_unpacked = 0
@@ -131,11 +132,11 @@ class Parquet:
             return Labels()
         tables: list[Any] = []
         for part in self.parts:
-            with open_parquet(part) as file:
+            with open_parquet(part, self._within) as file:
                 columns = label_columns(file)
                 texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
             # A text that stands in many rows is read once.
-            with open_parquet(part, dictionaries=texts) as file:
+            with open_parquet(part, self._within, texts) as file:
                 tables.append(file.read(columns))
                 if columns != tables[0].column_names or not columns:
                     raise DataError(
@@ -154,18 +155,19 @@ class Parquet:
 
 
 @contextmanager
-def open_parquet(location: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+def open_parquet(location: str, within: str | None = None, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
     """Open a Parquet file of other people.
 
     Args:
         location: path or URL.
+        within: a folder above it that no link may lead out of.
         dictionaries: columns that are read as dictionaries.
 
     Raises:
         DataError: it is missing or damaged, or claims far more than it can hold.
     """
     try:
-        with open_location(location) as file:
+        with open_location(location, within) as file:
             opened = pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=is_url(location))
             n_bytes = file.seek(0, 2)
             _require_bounded(opened.metadata, location, n_bytes)

@@ -6,6 +6,9 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import load_params
@@ -214,3 +217,37 @@ def test_every_descriptor_is_closed(data: Path) -> None:
     with pytest.raises(DataError, match="was exchanged"):
         Beneath(Root(str(data), (0, 0)))
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet", "folder of parquet", "part that is a link"])
+def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(tmp_path: Path, kind: str) -> None:
+    from pipeline.datasets.batch import open_delivery
+
+    layout = Layout(tmp_path, "digits")
+    layout.inbox.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    pq.write_table(pa.table({"image": [encode(picture(1))]}), outside / "secret.parquet")
+    np.save(outside / "secret.npy", np.zeros((2, 8, 8), np.uint8))
+    match kind:
+        case "npy" | "parquet":  # as if it took the delivery's place after that was looked at
+            delivery = layout.inbox / f"delivery.{kind}"
+            delivery.symlink_to(outside / f"secret.{kind}")
+        case "folder of parquet":
+            delivery = layout.inbox / "delivery"
+            delivery.symlink_to(outside)
+        case _:
+            delivery = layout.inbox / "delivery"
+            delivery.mkdir()
+            pq.write_table(pa.table({"image": [encode(picture(2))]}), delivery / "own.parquet")
+            (delivery / "secret.parquet").symlink_to(outside / "secret.parquet")
+    with pytest.raises(DataError, match="is a link that leads out of the folder"):
+        list(open_delivery(layout, preprocess(), str(delivery), 1).outcomes)
+
+
+def test_a_file_that_somebody_names_may_be_a_link(tmp_path: Path) -> None:
+    from pipeline.datasets.batch import open_delivery
+
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "link.npy").symlink_to("images.npy")
+    assert open_delivery(Layout(tmp_path, "digits"), preprocess(), str(tmp_path / "link.npy"), 1).n_images == 2
