@@ -125,7 +125,7 @@ def _open(location: str, within: str | None) -> Any:
         filesystem, path = open_filesystem(location)
         return filesystem.open(path, "rb")
     path = _LOCAL.sub("", location)
-    if within is not None:
+    if within not in (None, location):  # a folder where a file is due is refused like any other
         try:
             with Beneath(Root(within)) as folder:
                 return os.fdopen(folder.open(os.path.relpath(path, within)), "rb")
