@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +70,7 @@ def query(
         ):
             _require_reading(database, sql)
             _create_views(database, snapshot, names, sql)
-            result = database.sql(sql)
-            return pa.table({}) if result is None else result.to_arrow_table()
+            return _interruptible(database, sql)
 
     found = with_snapshot(experiment, base, version, run)
     return found.to_pandas() if engine == "pandas" else found
@@ -87,6 +87,25 @@ def _require_reading(database: "duckdb.DuckDBPyConnection", sql: str) -> None:
                 f"a query reads tables and changes nothing outside, got {_shown(statement.query)}; "
                 "ask for rows, and write them to a file with facets query … --output FILE"
             )
+
+
+def _interruptible(database: "duckdb.DuckDBPyConnection", sql: str) -> pa.Table:
+    """Return the rows of a statement; a signal ends it while it computes.
+
+    Python runs signal handlers between its own instructions in the main thread, so that one must not be inside DuckDB.
+    """
+
+    def compute() -> pa.Table:
+        result = database.sql(sql)
+        return pa.table({}) if result is None else result.to_arrow_table()
+
+    with ThreadPoolExecutor(1) as thread:
+        rows = thread.submit(compute)
+        try:
+            return rows.result()
+        except BaseException:
+            database.interrupt()
+            raise
 
 
 def _shown(sql: str) -> str:

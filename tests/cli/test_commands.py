@@ -4,6 +4,9 @@ import json
 import os
 import resource
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,24 @@ def test_wrong_sql_is_one_line(facets: Facets, inside_template: Repository, sql:
     assert shown.code == 2
     assert shown.err.startswith("facets: a query must be SQL over the tables ")
     assert shown.err.count("\n") == 1
+
+
+def test_a_query_that_computes_for_long_ends_when_it_is_told_to(inside_template: Repository, tmp_path: Path) -> None:
+    command = [
+        *inside_template.facets_command,
+        "query",
+        EXPERIMENT,
+        "select sum(hash(range)) from range(1000000000000)",
+    ]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=inside_template.root, env=environment, stdout=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("facets-query-*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_query_of_nothing_published_is_one_line(facets: Facets, inside_template: Repository) -> None:
