@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
@@ -13,7 +13,6 @@ from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import encode_blocks
 from pipeline.seeding import derive_seed
-from pipeline.shapes import Inputs
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,9 @@ class MixtureFit:
     converged: bool
 
 
-def encode_means(model: MultiFacetVae, blocks: Iterable[Inputs]) -> list[Float[Tensor, "seed image _"]]:
+def encode_means(
+    model: MultiFacetVae, blocks: Iterable[Shaped[Tensor, "_ channel height width"]]
+) -> list[Float[Tensor, "seed image _"]]:
     """Return the posterior means of all blocks' images for every seed and facet, in evaluation mode."""
     means = [[qz.mean for qz in posteriors] for posteriors in encode_blocks(model, blocks)]
     return [torch.cat(parts, dim=1) for parts in zip(*means, strict=True)]

@@ -29,7 +29,9 @@ def for_every_seed(model: MultiFacetVae, inputs: Inputs) -> Float[Tensor, "seed 
     return x.expand(model.n_seeds, *x.shape)
 
 
-def encode_blocks(model: MultiFacetVae, blocks: Iterable[Inputs]) -> Iterator[list[DiagonalNormal]]:
+def encode_blocks(
+    model: MultiFacetVae, blocks: Iterable[Shaped[Tensor, "_ channel height width"]]
+) -> Iterator[list[DiagonalNormal]]:
     """Yield q(z_j | x) of every facet for all seeds, block by block, in evaluation mode and without gradients."""
     model.eval()
     for block in blocks:
