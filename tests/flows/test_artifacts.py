@@ -10,7 +10,7 @@ from pipeline.evaluation import score_models, write_score
 from pipeline.flows import artifacts
 from pipeline.layout import Layout
 from pipeline.operations.repro import STAGES, StageRun
-from tests.evaluation.test_paper import SCORE, experiment
+from tests.evaluation.trained import SCORE, experiment
 
 
 @pytest.fixture

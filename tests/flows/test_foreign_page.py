@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from pipeline.flows.access import read_secret
 from tests.flows.service import Service, wait_until
-from tests.report.browser import Browser, chromium
+from tests.page.browser import Browser, chromium
 from tests.repository import EXPERIMENT
 
 pytestmark = pytest.mark.xdist_group("service")
