@@ -7,6 +7,7 @@ UTF-8 can; what people see passes through here.
 
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 _UNSAFE = re.compile(
@@ -25,13 +26,20 @@ def printable_lines(text: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Return JSON on one line that keeps data exactly and yet can be shown on a terminal.
+    """Return JSON on one line that keeps data exactly and yet can be shown on a terminal; times are ISO 8601.
 
     Raises:
         ValueError: a number is not finite.
+        TypeError: something that is neither JSON nor a time.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_time)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _escape(found: re.Match[str]) -> str:

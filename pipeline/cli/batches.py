@@ -19,8 +19,6 @@ def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
 
     layout, _ = open_experiment(experiment)
     rows = History(layout.published).rows("batches")
-    for row in rows:
-        row["created"] = None if row["created"] is None else row["created"].isoformat(timespec="seconds")
     lines = [_line(row) for row in rows] or ["nothing is published yet; run facets rebuild"]
     show("\n".join(lines), rows, as_json)
 
@@ -29,5 +27,6 @@ def _line(row: dict[str, Any]) -> str:
     facts = f"{row['n_images']} images, {row['duplicates']} duplicates, {row['quarantined']} quarantined"
     drift = "" if row["drift"] is None else f", drift {' '.join(f'{score:.1f}' for score in row['drift'])}"
     mark = " DRIFTED" if row["drifted"] else ""
-    came = "" if row["created"] is None else f", {row['created']} from {printable(row['source'])}"
+    created = row["created"]
+    came = "" if created is None else f", {created.isoformat(timespec='seconds')} from {printable(row['source'])}"
     return f"{row['batch_id']:<14} {row['status']:<7} {facts}{drift}{mark}{came}"

@@ -7,12 +7,15 @@ import shutil
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.operations.locks import repository_lock
 from tests.cli.calling import Facets
+from tests.operations.tiny import new_images
 from tests.repository import EXPERIMENT, Repository
 
 
@@ -50,6 +53,17 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
     assert state["stages"]["score"] == "fresh"  # it follows only if the model differs
     assert state["published"]["version"] == 1
     assert state["mebibytes"]["artifacts/tiny"] > 0
+
+
+def test_times_of_ingested_batches_have_a_form_in_json(facets: Facets, inside: Repository, tmp_path: Path) -> None:
+    np.save(tmp_path / "new.npy", new_images(5))
+    assert facets("ingest", EXPERIMENT, str(tmp_path / "new.npy")).code == 0
+    (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
+    listed = json.loads(facets("batches", EXPERIMENT, "--json").out)
+    assert listed == state["batches"]
+    created = [batch["created"] for batch in listed if batch["status"] == "live"]
+    assert [datetime.fromisoformat(text).tzinfo for text in created] == [UTC]
+    assert created[0] in facets("batches", EXPERIMENT).out
 
 
 def test_status_answers_while_another_process_works(facets: Facets, inside: Repository) -> None:

@@ -25,7 +25,7 @@ def test_whatever_dies_nothing_is_lost_and_nobody_cleans_up(service: Service, n_
     generator = np.random.default_rng(n_rounds)
     killed: list[str] = []
     for number in range(n_rounds):
-        killed += one_round(service, generator, new_images(N_IMAGES, seed=100 * n_rounds + number), 70 + number)
+        killed += one_round(service, generator, new_images(N_IMAGES, seed=100 * n_rounds + number), 700 + number)
     # A process may end in the moment between being found and being killed.
     assert len(killed) >= 4 * n_rounds - 1
     found = service.ask("/deployments/filter")

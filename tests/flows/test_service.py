@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import httpx
@@ -63,8 +63,7 @@ def check_artifacts(service: Service, run_id: str) -> None:
     artifacts = service.artifacts(run_id)
     assert "| assign | **ran** |" in artifacts["rebuild-tiny"]
     assert "| parameter experiments.tiny.assign modified |" in artifacts["rebuild-tiny"]
-    # Report is restored, not unchanged, where the other batch size gave assign other last bits.
-    assert artifacts["rebuild-tiny"].count("| unchanged |") >= 4
+    assert artifacts["rebuild-tiny"].count("| unchanged |") == 5
     scores = json.loads(artifacts["scores-tiny"])
     assert [(row["facet"], row["factor"]) for row in scores] == [(j, f) for j in (0, 1) for f in ("shade", "shape")]
     page = f"http://127.0.0.1:{service.port + 1}"
@@ -88,15 +87,23 @@ def test_without_a_change_a_rebuild_is_less_than_a_second_of_work(
     assert time.process_time() - start < 1  # of a processor: other tests run beside this one
 
 
+@pytest.fixture
+def _parameters_come_back(service: Service) -> Iterator[None]:
+    """Leave the service's parameters as they were, also where the test fails: those behind it have the same service."""
+    path = service.root / "params.yaml"
+    original = path.read_text()
+    yield
+    path.write_text(original)
+
+
 @pytest.mark.no_cover  # it happens in other processes
-@pytest.mark.soak  # the alert at its end does not come in every run of the suite; the reason is not yet known
 @pytest.mark.timeout(0)  # every wait in it has a limit of its own
+@pytest.mark.usefixtures("_parameters_come_back")
 def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refused(
     service: Service, receiver: Receiver
 ) -> None:
     """What people do to a long training, in the order in which it hurts most."""
     before, version = service.n_rows(), service.version()
-    original = (service.root / "params.yaml").read_text()
 
     def spoil(sections: dict) -> None:
         sections["seeds"] = [0]
@@ -128,9 +135,9 @@ def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refuse
     assert "goes on after" in log.split("---")[-1]
     assert service.version() == version + 1  # the batch
     refused = f"{EXPERIMENT} was not published: a model must be healthy"
-    (alert,) = [body for body in receiver.received if body["text"].startswith(refused)]
+    # Prefect calls the hook that sends it once everybody can see that the run has failed.
+    (alert,) = wait_until(lambda: [body for body in receiver.received if body["text"].startswith(refused)])
     assert alert["repository"] == str(service.root)
-    (service.root / "params.yaml").write_text(original)
 
 
 def test_a_second_service_is_told_who_serves(service: Service) -> None:

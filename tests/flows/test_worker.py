@@ -61,7 +61,6 @@ def test_without_the_secret_a_worker_gets_no_work(service: Service, run_id: str,
     assert service.run(run_id)["state_type"] == "SCHEDULED"
 
 
-@pytest.mark.soak  # fails behind other tests of a session, not alone; the reason is not yet known
 @pytest.mark.no_cover  # it happens in other processes
 def test_a_worker_runs_a_flow(service: Service, run_id: str, tmp_path: Path) -> None:
     done = work(service, tmp_path, read_secret(service.root))
