@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 from pipeline.errors import ResourceError
 
-_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "can't start new thread")
-"""Of errors without a class of their own: PyTorch's, on the processor and on a device, and Python's threads."""
+_WORDS = ("not enough memory", "allocate memory", "out of memory", "start new thread", "failed to map segment")
+"""Of errors without a class of their own: PyTorch's, on the processor and on a device, Python's threads, and those of
+the dynamic loader, as many modules are imported only when they are needed."""
 
 _PLENTY = 2**30  # bytes; reading in parts within the bounds of datasets/bounds.py takes less
 
@@ -46,8 +47,8 @@ def ran_out(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out: one of Python, NumPy, Arrow, DuckDB, PyTorch or the system."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    if isinstance(error, RuntimeError):
-        return any(words in str(error) for words in _WORDS)
+    if isinstance(error, RuntimeError | ImportError):
+        return any(words in str(error).lower() for words in _WORDS)
     duckdb = sys.modules.get("duckdb")  # half a second of import, if nobody needed it
     return duckdb is not None and isinstance(error, duckdb.OutOfMemoryException)
 

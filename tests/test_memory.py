@@ -100,6 +100,14 @@ def test_a_command_without_room_for_an_image_says_so_in_one_line(tmp_path: Path)
     assert enough.returncode == 0, enough.stderr
 
 
-def test_threads_are_memory_too() -> None:
-    with pytest.raises(ResourceError, match="can't start new thread"), as_out_of_memory("the work"):
-        raise RuntimeError("can't start new thread")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        ImportError("x.so: failed to map segment from shared object"),  # as glibc says it
+        ImportError("x.so: cannot allocate memory in static TLS block"),
+    ],
+)
+def test_threads_and_libraries_are_memory_too(error: Exception) -> None:
+    with pytest.raises(ResourceError, match=str(error)), as_out_of_memory("the work"):
+        raise error

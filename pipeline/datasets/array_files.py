@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from pipeline.datasets.bounds import require_count, require_unpacked, require_written, stored_bytes
-from pipeline.datasets.hdf5 import require_bounded, require_honest_chunk, suspicious_chunks
+from pipeline.datasets.hdf5 import chunks_of_an_image, require_bounded, require_honest_chunk, suspicious_chunks
 from pipeline.datasets.location import ByteFile, open_location
 from pipeline.errors import DataError
 from pipeline.memory import require_plenty
@@ -25,6 +25,12 @@ _MOST_HEADER = 10_000
 _PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[ui][1248]|f[248]|[SU][1-9]\d{0,5})")
 _MOST_AHEAD = 2**28
 """Chunks of more rows than are asked for are kept, up to so many bytes, as each is unpacked as a whole every time."""
+
+_MOST_ARRAYS = 1000
+"""Each costs a millisecond and some kilobytes before any image is read."""
+
+_CHUNKS_AT_ONCE = 4096
+"""HDF5 takes some seven kilobytes for every chunk that one call reads from."""
 
 _PLAINLY_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How NumPy packs; of other methods zipfile unpacks whatever a small part holds, all at once."""
@@ -166,13 +172,14 @@ def _open_npy(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]
 def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
     with zipfile.ZipFile(file) as archive:
         arrays: dict[str, ArrayRows] = {}
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                name = f"{location}:{member.filename}"
-                if member.compress_type not in _PLAINLY_PACKED:
-                    raise DataError(f"{name} must be packed as NumPy does, got another method; use numpy.savez")
-                rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
-                arrays[member.filename.removesuffix(".npy")] = rows
+        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        _require_few(location, len(members))
+        for member in members:
+            name = f"{location}:{member.filename}"
+            if member.compress_type not in _PLAINLY_PACKED:
+                raise DataError(f"{name} must be packed as NumPy does, got another method; use numpy.savez")
+            rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
+            arrays[member.filename.removesuffix(".npy")] = rows
         yield arrays
 
 
@@ -211,7 +218,10 @@ class _Hdf5Rows:
         start, stop = self._next - n_rows, self._next
         n_ahead = self._dataset.chunks[0] if self._dataset.chunks else 1
         if n_rows >= n_ahead or n_ahead * math.prod(self.shape[1:]) * self.dtype.itemsize > _MOST_AHEAD:
-            return np.asarray(self._dataset[start:stop])
+            step = max(1, _CHUNKS_AT_ONCE // chunks_of_an_image(self._dataset)) * n_ahead
+            return np.concatenate(
+                [self._dataset[first : min(first + step, stop)] for first in range(start, stop, step)]
+            )
         parts: list[np.ndarray] = []
         while start < stop:
             first = start - start % n_ahead
@@ -228,12 +238,15 @@ def _open_hdf5(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows
     n_stored = stored_bytes(file, file.seek(0, 2))
     file.seek(0)
     with h5py.File(file, "r") as opened:
-        yield _hard_linked(opened, location, n_stored, "", set())
+        arrays: dict[str, ArrayRows] = {}
+        _collect_hard_linked(arrays, opened, location, n_stored, "", set())
+        yield arrays
 
 
-def _hard_linked(group: Any, location: str, n_stored: int, prefix: str, seen: set[Any]) -> dict[str, ArrayRows]:
+def _collect_hard_linked(
+    arrays: dict[str, ArrayRows], group: Any, location: str, n_stored: int, prefix: str, seen: set[Any]
+) -> None:
     """Collect datasets; soft and external links are passed over: they may lead into other files or round in circles."""
-    arrays: dict[str, ArrayRows] = {}
     seen.add(group.id)
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -242,8 +255,15 @@ def _hard_linked(group: Any, location: str, n_stored: int, prefix: str, seen: se
         if isinstance(item, h5py.Dataset) and item.shape:
             arrays[prefix + name] = _Hdf5Rows(item, location, n_stored)
         elif isinstance(item, h5py.Group) and item.id not in seen:
-            arrays |= _hard_linked(item, location, n_stored, f"{prefix}{name}/", seen)
-    return arrays
+            _collect_hard_linked(arrays, item, location, n_stored, f"{prefix}{name}/", seen)
+        _require_few(location, len(arrays) + len(seen))
+
+
+def _require_few(location: str, n_arrays: int) -> None:
+    if n_arrays > _MOST_ARRAYS:
+        raise DataError(
+            f"{location} must hold at most {_MOST_ARRAYS} arrays and groups, got more; put the images into one array"
+        )
 
 
 @contextmanager

@@ -15,6 +15,10 @@ from pipeline.errors import DataError
 _MOST_CHUNK = 256 * 2**20
 """HDF5 decompresses whole chunks, so a chunk of more bytes is refused."""
 
+_MOST_CHUNKS_OF_AN_IMAGE = 4096
+_ANY_DATASET_CHUNKS, _CHUNKS_PER_IMAGE = 2**20, 16
+"""Some 30,000 chunks are read in a second, however small they are."""
+
 _DEFLATE = 1  # its number among the filters
 _DEFLATED_TIMES = 1032  # to so many times its length a deflated stream unpacks at most
 _ROOM = 64  # bytes that a checksum may add to a chunk
@@ -75,12 +79,24 @@ def require_bounded(dataset: Any, name: str, n_file_bytes: int) -> None:
         raise DataError(
             f"{name} must have chunks of at most {_MOST_CHUNK} bytes, got {chunk_bytes}; rewrite it smaller"
         )
+    n_chunks, most = dataset.id.get_num_chunks(), max(_ANY_DATASET_CHUNKS, _CHUNKS_PER_IMAGE * dataset.shape[0])
+    if n_chunks > most or chunks_of_an_image(dataset) > _MOST_CHUNKS_OF_AN_IMAGE:
+        raise DataError(
+            f"{name} must have at most {most} chunks, and {_MOST_CHUNKS_OF_AN_IMAGE} an image, got {n_chunks}, and "
+            f"{chunks_of_an_image(dataset)} an image; rewrite it with larger chunks"
+        )
     filters = _filters(dataset)
-    n_written = min(declared, dataset.id.get_num_chunks() * chunk_bytes)
+    n_written = min(declared, n_chunks * chunk_bytes)
     require_written(name, n_written if filters else min(n_written, n_file_bytes), declared)
     require_unpacked(name, n_written, n_file_bytes)
     if filters.count(_DEFLATE) > 1:
         raise DataError(f"{name} must be deflated once, got a chain of filters {filters}; rewrite it with gzip alone")
+
+
+def chunks_of_an_image(dataset: Any) -> int:
+    """Return over how many chunks one image is spread; 1 for a dataset without chunks."""
+    sides = zip(dataset.shape[1:], (dataset.chunks or dataset.shape)[1:], strict=True)
+    return math.prod(-(-side // chunk) for side, chunk in sides)
 
 
 def suspicious_chunks(dataset: Any) -> list[tuple[int, ...]]:

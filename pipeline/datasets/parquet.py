@@ -18,6 +18,7 @@ from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.folder import blocks_of_files
 from pipeline.datasets.location import beside, boundary, is_url, locate, open_location
 from pipeline.datasets.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
+from pipeline.datasets.parquet_pages import require_honest_pages
 from pipeline.datasets.source import Block, FileList
 from pipeline.datasets.transform import ImageTransform
 from pipeline.errors import DataError
@@ -81,6 +82,7 @@ class Parquet:
                 row = n_unpacked = 0
                 n_bytes = self._n_bytes[part]
                 for group in range(file.num_row_groups):
+                    _require_honest(raw, file, group, [column], part)
                     n_rows = _rows_at_once(file, group, column)
                     for batch in file.iter_batches(n_rows, row_groups=[group], columns=[column]):
                         values = batch.column(0)
@@ -136,7 +138,9 @@ class Parquet:
                 columns = label_columns(file)
                 texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
             # A text that stands in many rows is read once.
-            with open_parquet(part, self._within, texts) as file:
+            with open_location(part, self._within) as raw, open_parquet(part, self._within, texts) as file:
+                for group in range(file.num_row_groups):
+                    _require_honest(raw, file, group, columns, part)
                 tables.append(file.read(columns))
                 if columns != tables[0].column_names or not columns:
                     raise DataError(
@@ -226,15 +230,21 @@ def _require_bounded(metadata: Any, location: str, n_bytes: int) -> None:
         raise DataError(f"{location} must be a complete Parquet file, but it has {n_rows} of {metadata.num_rows} rows")
 
 
-def _rows_at_once(file: Any, group: int, column: str) -> int:
+def _require_honest(raw: Any, file: Any, group: int, names: Sequence[str], location: str) -> None:
+    for column in _columns(file, group, names):
+        require_honest_pages(raw, column, location)
+
+
+def _rows_at_once(file: Any, group: int, name: str) -> int:
     """Return how many rows may all be as long as the whole column: a value that repeats is stored once."""
-    found = file.metadata.row_group(group)
-    sizes = [
-        found.column(i).total_uncompressed_size
-        for i in range(found.num_columns)
-        if found.column(i).path_in_schema == column
-    ]
+    sizes = [column.total_uncompressed_size for column in _columns(file, group, [name])]
     return max(1, min(_ROWS, _AT_ONCE_BYTES // max([1, *sizes])))
+
+
+def _columns(file: Any, group: int, names: Sequence[str]) -> list[Any]:
+    found = file.metadata.row_group(group)
+    columns = map(found.column, range(found.num_columns))
+    return [column for column in columns if column.path_in_schema in names]
 
 
 def _image_bytes(value: Any, max_pixels: int) -> bytes | DataError:

@@ -100,3 +100,44 @@ def many_scans(n_scans: int, side: int = 1024) -> bytes:
     data = target.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * n_scans + data[-2:]
+
+
+def lying_parquet(path: Path, n_bytes: int) -> Path:
+    """Write one long value of zeros, and a footer that says that it takes eight bytes."""
+    table = pa.table({"image": pa.array([bytes(n_bytes)])})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
+    true = pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size
+    stated = varint(2 * true)  # as Thrift writes whole numbers
+    false = b"\x90" + b"\x80" * (len(stated) - 2) + b"\x00"
+    assert path.read_bytes().count(stated) == 2
+    path.write_bytes(path.read_bytes().replace(stated, false))
+    return path
+
+
+def varint(value: int) -> bytes:
+    """Return a whole number in groups of seven bits, the lowest first."""
+    groups = []
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def tiny_chunks(path: Path, n_images: int, side: int) -> Path:
+    """Write images of which every pixel is a chunk of its own."""
+    with h5py.File(path, "w") as file:
+        shape = (n_images, side, side)
+        file.create_dataset("images", shape, np.uint8, data=np.zeros(shape, np.uint8), chunks=(1, 1, 1))
+    return path
+
+
+def many_arrays(path: Path, n_arrays: int) -> Path:
+    """Write images among very many small arrays."""
+    arrays = {f"a{k}": np.zeros(1) for k in range(n_arrays)} | {"images": np.zeros((3, 8, 8), np.uint8)}
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    return path

@@ -121,6 +121,16 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda path: hostile.repeated_picture(path, 2**21),
         "must hold at most 1048576 images in its",
     ),
+    "lying.parquet": (
+        lambda path: hostile.lying_parquet(path, 200 * hostile.MIB),
+        "must have pages that unpack to the 8 bytes that its footer states, got 209715",
+    ),
+    "chunks.h5": (
+        lambda path: hostile.tiny_chunks(path, 1, 128),
+        "must have at most 1048576 chunks, and 4096 an image, got 16384, and 16384 an image; rewrite it",
+    ),
+    "arrays.npz": (lambda path: hostile.many_arrays(path, 1001), "must hold at most 1000 arrays and groups, got more"),
+    "arrays.h5": (lambda path: hostile.many_arrays(path, 1001), "must hold at most 1000 arrays and groups, got more"),
 }
 
 
@@ -133,6 +143,12 @@ def test_a_small_file_that_asks_for_much_is_refused_at_once(tmp_path: Path, name
     assert (n_images, found.startswith("DataError: "), message in found) == (0, True, True), found
     assert mib < 100
     assert seconds < 5
+
+
+def test_tiny_chunks_are_read_some_at_a_time(tmp_path: Path) -> None:
+    n_images, found, mib, _, _ = read_elsewhere(hostile.tiny_chunks(tmp_path / "x.h5", 600, 8))
+    assert (n_images, found) == (600, "")
+    assert mib < 150, "one call for all of the 38,400 chunks takes 250 MiB"
 
 
 @pytest.mark.parametrize("name", ["wide.h5", "sparse.npy"])
