@@ -81,11 +81,11 @@ def _run() -> int:
     except PipelineError as error:
         print(f"facets: {error}", file=sys.stderr, flush=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # typer makes an exit of it
+    except SystemExit as end:  # typer makes one of what else ends a command
+        if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
+        if end.code == 128 + signal.SIGINT:
+            print("facets: interrupted; nothing is half-written, run it again to go on", file=sys.stderr, flush=True)
         return int(end.code or 0)
     return 0
 

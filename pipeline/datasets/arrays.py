@@ -54,7 +54,7 @@ class ArrayFile:
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return size and hash of the file, and of the CSV."""
-        value = {"file": files.file(self._location)}
+        value = {"file": files.file(self._location, self._within)}
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:

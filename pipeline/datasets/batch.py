@@ -14,7 +14,7 @@ from pipeline.datasets.decode_worker import DecodeJob
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import list_folder
-from pipeline.datasets.location import is_url, locate, unreadable
+from pipeline.datasets.location import is_in_inbox, is_url, locate, unreadable
 from pipeline.datasets.parquet import Parquet
 from pipeline.errors import DataError
 from pipeline.layout import Layout
@@ -85,8 +85,7 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
     own = replace(params, source=kind, path=location, labels=None, factors=None)
     job = DecodeJob(None, params.max_pixels, transform=None, pixel_bytes=_PIXEL_BYTES, with_encoded=True)
     if kind == "folder":
-        # Whoever may put deliveries into the inbox must not choose by a link what is read elsewhere.
-        listing = list_folder(place, follow=Path(place).parent != layout.inbox)
+        listing = list_folder(place, follow=not is_in_inbox(layout, place))
         outcomes = decode_files(replace(job, root=listing.root), listing.items(), workers)
         refused = [DecodedFile(name, reason) for name, reason in listing.rejected]
         return Delivery(place, len(listing.names) + len(refused), _after(refused, outcomes))

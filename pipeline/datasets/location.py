@@ -45,6 +45,25 @@ def is_url(location: str) -> bool:
     return "://" in location and not _LOCAL.match(location)
 
 
+def settled(layout: Layout, path: str) -> str:
+    """Return a location as it is kept: absolute, without ``..`` and links on the way; a URL as it is.
+
+    Its last name stays, be it a link: the ending tells what kind of file it is.
+    """
+    location = locate(layout, path)
+    if is_url(location):
+        return location
+    place = Path(location)
+    if place.name in ("", ".."):
+        return os.path.realpath(place)
+    return str(Path(os.path.realpath(place.parent), place.name))
+
+
+def is_in_inbox(layout: Layout, location: str) -> bool:
+    """Tell whether a path lies directly in the inbox: who may put it there must not choose what is read elsewhere."""
+    return os.path.realpath(Path(location).parent) == os.path.realpath(layout.inbox)
+
+
 def beside(location: str, name: str) -> str:
     """Return the location of ``name`` in the folder of a file."""
     if is_url(name):
@@ -62,8 +81,8 @@ def boundary(layout: Layout, location: str) -> str | None:
     """
     if is_url(location):
         return None
-    if Path(location).parent == layout.inbox:
-        return str(layout.inbox)
+    if is_in_inbox(layout, location):
+        return str(Path(location).parent)
     return location if Path(location).is_dir() else None
 
 

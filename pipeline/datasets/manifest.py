@@ -92,13 +92,17 @@ class FileHashes:
         self._used: dict[str, tuple[str, int, str]] = {}
         self._n_hashed = 0
 
-    def file(self, path: str) -> dict[str, Any]:
+    def file(self, path: str, within: str | None = None) -> dict[str, Any]:
         """Return ``{"size", "sha256"}`` of a file's content, of a ``.gz`` after unpacking; URLs are streamed.
 
+        Args:
+            path: local path or URL.
+            within: a folder above it that no link may lead out of.
+
         Raises:
-            DataError: the file is missing or its gzip is damaged.
+            DataError: the file is missing, leads out or its gzip is damaged.
         """
-        _, size, sha256 = self._entry(path)
+        _, size, sha256 = self._remembered(path, *_stamp(path, within), lambda: _hash_file(path, within))
         return {"size": size, "sha256": sha256}
 
     def folder(self, path: str, *, with_parents: bool) -> dict[str, Any]:
@@ -138,9 +142,6 @@ class FileHashes:
         with atomic_file(self._path) as temporary:
             pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary, write_page_checksum=True)
 
-    def _entry(self, path: str) -> tuple[str, int, str]:
-        return self._remembered(path, *_stamp(path), lambda: _hash_file(path))
-
     def _entry_below(self, root: Beneath, path: str, entry: Entry) -> tuple[str, int, str]:
         def hash_it() -> tuple[int, str]:
             with io.FileIO(root.open(entry.name)) as file:
@@ -162,17 +163,13 @@ class FileHashes:
         return entry
 
 
-def _stamp(path: str) -> tuple[str, bool]:
+def _stamp(path: str, within: str | None) -> tuple[str, bool]:
     if is_url(path):
         info = _url_info(path)
         marks = [str(info[key]) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime") if info.get(key)]
         return "/".join([str(info.get("size")), *marks]), bool(marks)
-    try:
-        return _stamp_of(Path(path).stat())
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; put the file there or correct preprocess.path") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+    with open_location(path, within) as file:
+        return _stamp_of(os.fstat(cast(Any, file).fileno()))
 
 
 def _stamp_of(status: os.stat_result) -> tuple[str, bool]:
@@ -190,8 +187,8 @@ def _url_info(url: str) -> dict[str, Any]:
         raise DataError(f"{url} must be readable, but {error}; correct preprocess.path or the access to it") from error
 
 
-def _hash_file(path: str) -> tuple[int, str]:
-    with open_location(path) as file:
+def _hash_file(path: str, within: str | None) -> tuple[int, str]:
+    with open_location(path, within) as file:
         return _hash_content(file, path)
 
 

@@ -75,17 +75,18 @@ def require_factor_name(name: str, where: str) -> None:
         )
 
 
-def labels_of_files(location: str, names: Sequence[str]) -> Labels:
+def labels_of_files(location: str, names: Sequence[str], within: str | None = None) -> Labels:
     """Read a CSV whose first column names files and whose other columns are factors.
 
     Args:
         location: path or URL of the CSV.
         names: files in the folder, in the order wanted; those that the CSV leaves out get -1.
+        within: a folder above the CSV that no link may lead out of, where nobody named it.
 
     Raises:
         DataError: the CSV is missing or damaged, names a file twice, or names none of the files.
     """
-    header, rows = _read_csv(location)
+    header, rows = _read_csv(location, within)
     if len(header) < 2:
         raise DataError(
             f"{location} must have a first line with a column of file names and at least one factor, "
@@ -126,8 +127,8 @@ def labels_of_folders(names: Sequence[str]) -> Labels:
     return encode_labels({"folder": [name.rpartition("/")[0].rpartition("/")[2] for name in names]}, "folders")
 
 
-def _read_csv(location: str) -> tuple[list[str], list[list[str]]]:
-    with open_location(location) as file:
+def _read_csv(location: str, within: str | None = None) -> tuple[list[str], list[list[str]]]:
+    with open_location(location, within) as file:
         data = file.read(_MOST_CSV + 1)
     if len(data) > _MOST_CSV:
         raise DataError(f"{location} must be a CSV of at most {_MOST_CSV} bytes, got more; leave other columns out")

@@ -56,7 +56,9 @@ class Parquet:
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return size and hash of every file, and of the CSV."""
-        value: dict[str, Any] = {"files": {part.rpartition("/")[2]: files.file(part) for part in self.parts}}
+        value: dict[str, Any] = {
+            "files": {part.rpartition("/")[2]: files.file(part, self._within) for part in self.parts}
+        }
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.config.sections import Experiment
 from pipeline.config.write import section_text
-from pipeline.datasets.location import is_url, storable
+from pipeline.datasets.location import is_url, settled, storable
 from pipeline.datasets.propose_model import Choice, choose_model
 from pipeline.datasets.sample import Sample, take_sample
 from pipeline.datasets.transform import ImageTransform, describe_shape
@@ -182,6 +182,6 @@ def _draw(pixels: UInt8[np.ndarray, "image channel height width"]) -> bytes:
 def _relative(layout: Layout, location: str) -> str:
     if is_url(location):
         return location
-    path = Path(layout.root, location).resolve()
+    path = Path(settled(layout, location))
     root = layout.root.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

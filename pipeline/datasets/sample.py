@@ -20,7 +20,7 @@ from pipeline.datasets.decode_worker import DecodeJob, Item
 from pipeline.datasets.decoded_file import DecodedFile
 from pipeline.datasets.identity import hash_images
 from pipeline.datasets.listing import Listing, list_folder
-from pipeline.datasets.location import locate, storable
+from pipeline.datasets.location import boundary, locate, storable
 from pipeline.datasets.own_labels import FOLDER, INSIDE, labels_of_files
 from pipeline.datasets.parquet import Parquet, label_columns, open_parquet
 from pipeline.datasets.transform import ImageTransform, Shape
@@ -88,13 +88,13 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
         found = replace(found, n_images=len(listing.names) + len(listing.rejected))
     elif kind == "parquet":
         table = Parquet(own, layout)
-        with open_parquet(table.parts[0]) as file:
+        with open_parquet(table.parts[0], boundary(layout, place)) as file:
             labels = INSIDE if label_columns(file) else None
         found = _look(kind, None, _few(table.items(), _bytes_of_item), own.max_pixels, labels)
         found = replace(found, n_images=table.n_images())
     else:
         array = ArrayFile(own, layout)
-        with open_arrays(place) as (_, others):
+        with open_arrays(place, boundary(layout, place)) as (_, others):
             labels = INSIDE if others else None
         files = _few(_of_array(array), lambda file: 0 if file.pixels is None else file.pixels.nbytes)
         shapes = Counter(file.shape for file in files)
@@ -116,7 +116,8 @@ def _look(kind: Kind, root: Root | None, items: list[Any], max_pixels: int, labe
 def _labels_of_folder(listing: Listing) -> str | None:
     if listing.root is not None:
         with suppress(DataError):  # none is there, or a table of something else
-            labels_of_files(f"{listing.location}/{_CSV}", list(map(storable, listing.names)))
+            names = list(map(storable, listing.names))
+            labels_of_files(f"{listing.location}/{_CSV}", names, within=listing.location)
             return _CSV
     parents = {name.rpartition("/")[0] for name in listing.names}
     return FOLDER if 1 < len(parents) <= len(listing.names) // 2 else None

@@ -54,8 +54,13 @@ class Block:
 class FileList(Protocol):
     """Size and SHA-256 of files, remembered by stat (see :mod:`pipeline.datasets.manifest`)."""
 
-    def file(self, path: str) -> dict[str, Any]:
-        """Return ``{"size", "sha256"}`` of a file's (unpacked) content; ``path`` is a local path or a URL."""
+    def file(self, path: str, within: str | None = None) -> dict[str, Any]:
+        """Return ``{"size", "sha256"}`` of a file's (unpacked) content.
+
+        Args:
+            path: local path or URL.
+            within: a folder above it that no link may lead out of.
+        """
         ...
 
     def folder(self, path: str, *, with_parents: bool) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def fingerprint(layout: Layout) -> str:
     root = layout.root
     files = [root / "params.yaml", root / "dvc.yaml", root / "dvc.lock", layout.source_manifest]
     for name in _CODE:
-        files += sorted((root / name).rglob("*.py"))
+        # Not Python alone: the page is made of scripts, a style and a template; a shell script starts the stages.
+        files += sorted(path for path in (root / name).rglob("*") if _is_code(path))
     for path in files:
         digest.update(f"{path.relative_to(root)}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"-")
@@ -50,6 +51,10 @@ def is_up_to_date(layout: Layout) -> bool:
 def remember(layout: Layout) -> None:
     """Keep the present fingerprint, after a rebuild that published or found nothing to do."""
     write_json(_kept(layout), fingerprint(layout))
+
+
+def _is_code(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
 
 
 def _kept(layout: Layout) -> Path:

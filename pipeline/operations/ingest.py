@@ -16,7 +16,7 @@ from pipeline.config.sections import DriftParams, Experiment
 from pipeline.datasets.batch import open_delivery
 from pipeline.datasets.identity import parse_ids
 from pipeline.datasets.known import known_content
-from pipeline.datasets.location import storable
+from pipeline.datasets.location import settled, storable
 from pipeline.datasets.prepare import read_id_list
 from pipeline.datasets.shard import ShardResult, write_shard
 from pipeline.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
@@ -97,6 +97,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     start = time.monotonic()
     history = History(layout.published)
     faults: list[str] = []
+    location = settled(layout, location)
     with batches_lock(layout, f"ingest {location}", wait_seconds):
         with _own_files():
             version = history.served().version

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.folder_seal import require_sealed, rewriting
 from pipeline.layout import Layout
-from pipeline.page import compose, rows
+from pipeline.page import compose, composer, rows
 from pipeline.report import erase_images, shows_any
 from pipeline.sealed import file_digest, read_sealed, write_sealed
 from pipeline.tables import History, query
@@ -16,7 +16,9 @@ STAMP = "page.json"
 
 
 def refresh_page(layout: Layout, *, force: bool = False) -> None:
-    """Compose ``report.html`` for the current version, unless it is there already. The caller holds the publish lock.
+    """Compose ``report.html`` for the current version, unless it is there already, composed by this very release.
+
+    The caller holds the publish lock.
 
     Args:
         layout: of the experiment.
@@ -24,7 +26,7 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
     """
     history = History(layout.published)
     version = history.served()
-    if force or _composed(layout) != version.version:
+    if force or _composed(layout) != version.version or not _is_of_this_release(layout):
         require_sealed(
             layout.published / "models" / version.model_version,
             ["model.json", "history.csv", "score/metrics.json", "report/"],
@@ -39,7 +41,8 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
             lineage=_lineage(history, version.model_version),
         )
         composed = compose(layout.published, page)
-        write_sealed(layout.published / STAMP, {"version": version.version, "digest": file_digest(composed)})
+        stamp = {"version": version.version, "digest": file_digest(composed), "composer": composer()}
+        write_sealed(layout.published / STAMP, stamp)
 
 
 def page_fault(layout: Layout) -> str:
@@ -62,6 +65,11 @@ def _composed(layout: Layout) -> int | None:
         return stamp["version"] if stamp.get("digest", digest) == digest else None
     except (DataError, KeyError, FileNotFoundError):
         return None
+
+
+def _is_of_this_release(layout: Layout) -> bool:
+    """Tell whether the present scripts, style and template composed the page; one of another release is no fault."""
+    return read_sealed(layout.published / STAMP).get("composer") == composer()
 
 
 def erase_pictures(folders: Iterable[Path], image_ids: frozenset[str]) -> int:

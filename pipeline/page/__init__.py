@@ -2,3 +2,4 @@
 
 from pipeline.page import rows as rows
 from pipeline.page.compose import compose as compose
+from pipeline.page.compose import composer as composer

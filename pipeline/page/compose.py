@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import html
 import json
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from pipeline.page.rows import BatchRow, PageInput
 from pipeline.page.scores import dependence_rows, score_rows
 from pipeline.report.assets import SCHEMA
 from pipeline.storage import atomic_file, read_json
+
+_PACKAGE = files("pipeline.page")
 
 _SCRIPTS = (
     "base",
@@ -82,6 +85,19 @@ def compose(published: Path, page: PageInput) -> Path:
     return path
 
 
+def composer() -> str:
+    """Return a digest of what composes pages: code, scripts, style and template of this package."""
+    digest = hashlib.sha256()
+    folders = [_PACKAGE]
+    while folders:
+        for found in sorted(folders.pop().iterdir(), key=lambda path: path.name):
+            if found.is_file():
+                digest.update(f"{found.name}\n".encode() + hashlib.sha256(found.read_bytes()).digest())
+            elif found.name != "__pycache__":
+                folders.append(found)
+    return digest.hexdigest()
+
+
 def _batch(batch: BatchRow, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
     """Return a batch for the page, and add its thumbnails to the page's sprites."""
     record = asdict(batch) | {"thumbnails": None}
@@ -135,7 +151,7 @@ def _json(value: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("pipeline.page") / "static" / name).read_text(encoding="utf-8")
+    return (_PACKAGE / "static" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -32,8 +32,8 @@ def check_export(output: Path) -> None:
 def write_export(rows: pa.Table, output: Path) -> None:
     """Write rows into a file whose suffix tells its form; one that is there is replaced as a whole.
 
-    Text in a CSV that a spreadsheet would run as a formula gets an apostrophe in front; what a CSV has no form for,
-    such as lists, becomes JSON. A ``.json`` is a list of objects.
+    Text in a CSV that a spreadsheet would run as a formula gets an apostrophe in front, a column's name too; what a CSV
+    has no form for, such as lists, becomes JSON. A ``.json`` is a list of objects.
 
     Raises:
         ConfigError: as :func:`check_export`, or there are no columns, or one that the form cannot hold.
@@ -72,7 +72,7 @@ def _write_csv(rows: pa.Table, path: Path) -> None:
         column if _is_simple(column.type) else pa.array(map(_cell, column.to_pylist()), pa.string())
         for column in rows.columns
     ]
-    csv.write_csv(pa.table(columns, names=rows.column_names), path)
+    csv.write_csv(pa.table(columns, names=list(map(as_text, rows.column_names))), path)
 
 
 def _is_simple(kind: pa.DataType) -> bool:

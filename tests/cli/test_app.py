@@ -91,12 +91,16 @@ def test_an_unexpected_error_keeps_its_traceback(facets: Facets, monkeypatch: py
         facets("anything")
 
 
-def test_an_interrupt_ends_with_the_shells_code(facets: Facets, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(prog_name: str) -> None:
+def test_an_interrupt_ends_with_the_shells_code_and_a_word(
+    facets: Facets, inside_template: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_app, "app", interrupt)
-    assert facets("anything").code == 130
+    monkeypatch.setattr("pipeline.tables.query", interrupt)  # inside a command: typer makes an exit of it
+    shown = facets("query", "tiny", "select 1")
+    assert (shown.code, shown.out) == (130, "")
+    assert shown.err == "facets: interrupted; nothing is half-written, run it again to go on\n"
 
 
 def test_a_termination_ends_as_an_exception_so_that_children_are_ended(

@@ -18,6 +18,7 @@ from pipeline.datasets.decode_worker import DecodeJob
 from pipeline.datasets.listing import Listing, list_folder
 from pipeline.datasets.manifest import FileHashes
 from pipeline.datasets.propose import propose_experiment
+from pipeline.datasets.source import open_source
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from tests.datasets.builders import preprocess
@@ -219,10 +220,11 @@ def test_every_descriptor_is_closed(data: Path) -> None:
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-@pytest.mark.parametrize("kind", ["npy", "parquet", "folder of parquet", "part that is a link"])
-def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(tmp_path: Path, kind: str) -> None:
-    from pipeline.datasets.batch import open_delivery
+KINDS = ["npy", "parquet", "folder of parquet", "part that is a link"]
 
+
+def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
+    """Return a delivery in the inbox that is, or holds, a link to a file outside."""
     layout = Layout(tmp_path, "digits")
     layout.inbox.mkdir(parents=True)
     outside = tmp_path / "outside"
@@ -241,8 +243,49 @@ def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(tmp_
             delivery.mkdir()
             pq.write_table(pa.table({"image": [encode(picture(2))]}), delivery / "own.parquet")
             (delivery / "secret.parquet").symlink_to(outside / "secret.parquet")
+    return layout, delivery
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spelling", ["inbox/digits", "raw/../inbox/digits", "mount"])
+def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(
+    tmp_path: Path, kind: str, spelling: str
+) -> None:
+    from pipeline.datasets.batch import open_delivery
+
+    layout, delivery = linked_delivery(tmp_path, kind)
+    (tmp_path / "data" / "raw").mkdir()
+    (tmp_path / "data" / "mount").symlink_to("inbox/digits")
     with pytest.raises(DataError, match="is a link that leads out of the folder"):
-        list(open_delivery(layout, preprocess(), str(delivery), 1).outcomes)
+        list(open_delivery(layout, preprocess(), f"{tmp_path}/data/{spelling}/{delivery.name}", 1).outcomes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_a_scan_nor_a_proposal_reads_by_such_a_link(tmp_path: Path, kind: str) -> None:
+    layout, delivery = linked_delivery(tmp_path, kind)
+    for path in (tmp_path / "outside").iterdir():
+        path.write_bytes(b"nobody may know what it holds")
+    own = preprocess(source="npy" if kind == "npy" else "parquet", path=str(delivery))
+    with pytest.raises(DataError, match="is a link that leads out of the folder"):
+        open_source(own, layout).fingerprint(FileHashes(tmp_path / "list"))
+    if kind == "part that is a link":
+        (delivery / "own.parquet").unlink()
+    like = load_params(PROJECT).experiment("digits")
+    with pytest.raises(DataError, match="is a link that leads out of the folder"):
+        propose_experiment(layout, "digits", like, str(delivery))
+
+
+def test_a_proposal_takes_no_labels_by_a_link_out_of_the_folder(data: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        (data / f"more-{number}.png").write_bytes(encode(picture(number + 10)))
+    (tmp_path / "labels.csv").write_text("file,kind\n3.png,1\n")
+    like = load_params(PROJECT).experiment("digits")
+    for target, is_taken in ((tmp_path / "labels.csv", False), (data / ".labels.csv", True)):
+        (data / "labels.csv").unlink(missing_ok=True)
+        (data / "labels.csv").symlink_to(target)
+        (data / ".labels.csv").write_text("file,kind\n3.png,1\n")
+        proposal = propose_experiment(Layout(tmp_path, "mine"), "digits", like, str(data))
+        assert ("labels: labels.csv" in proposal.text) == is_taken
 
 
 def test_a_file_that_somebody_names_may_be_a_link(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_digits_are_the_bundled_ones(tmp_path: Path) -> None:
 
 def test_the_version_of_the_package_pins_the_content(tmp_path: Path) -> None:
     class NoFiles:
-        def file(self, path: str) -> dict[str, object]:
+        def file(self, path: str, within: str | None = None) -> dict[str, object]:
             raise AssertionError(path)
 
         def folder(self, path: str, *, with_parents: bool) -> dict[str, object]:

@@ -145,3 +145,16 @@ def test_a_damaged_fingerprint_only_means_that_nothing_is_known(tiny: Tiny, dama
     assert is_up_to_date(tiny.layout)
     DAMAGES[damage](tiny.root / ".work" / EXPERIMENT / "fingerprint.json")
     assert not is_up_to_date(tiny.layout)
+
+
+@pytest.mark.parametrize("name", ["pipeline/page/static/base.js", "pipeline/model/dense.py", "stages/run"])
+def test_what_is_no_python_counts_as_code_too(tiny: Tiny, name: str) -> None:
+    path = tiny.root / name
+    path.parent.mkdir(parents=True)
+    for text in ("one", "other"):
+        path.write_text(text)
+        assert not is_up_to_date(tiny.layout)
+        remember(tiny.layout)
+        (path.parent / "__pycache__").mkdir(exist_ok=True)
+        (path.parent / "__pycache__" / "x.pyc").write_text(text)
+        assert is_up_to_date(tiny.layout)

@@ -78,6 +78,26 @@ def test_the_same_content_adds_nothing_and_half_of_it_adds_the_other_half(tiny: 
     assert len(tiny.image_ids()) == 120 + 65
 
 
+def test_the_source_that_is_kept_says_the_same_from_anywhere(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "a").mkdir(parents=True)
+    (tmp_path / "mount").symlink_to("disk")
+    images = new_images(40)
+    save(tmp_path / "disk" / "blob.npy", images[:20])
+    (tmp_path / "disk" / "blob.npy").rename(tmp_path / "disk" / "blob")
+    (tmp_path / "disk" / "link.npy").symlink_to("blob")
+    np.save(tmp_path / "disk" / "a" / "file.npy", images[20:])
+    monkeypatch.chdir(tmp_path)
+    for given, kept in (
+        ("mount/a/../link.npy", "disk/link.npy"),
+        ("./disk/a/../../mount/a/file.npy", "disk/a/file.npy"),
+    ):
+        result = ingest(tiny.layout, tiny.params, str(Path(given).absolute()))
+        row = next(row for row in tiny.history.rows("batches") if row["batch_id"] == result.batch_id)
+        assert row["source"] == result.source == str(tmp_path.resolve() / kept)
+
+
 def test_bad_files_are_set_aside_with_a_reason_and_the_rest_goes_on(tiny: Tiny, tmp_path: Path) -> None:
     folder = tmp_path / "delivery"
     folder.mkdir()

@@ -1,6 +1,8 @@
 import json
+import shutil
 import threading
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ from pipeline.config.sections import Experiment
 from pipeline.errors import DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.operations.locks import publish_lock
+from pipeline.operations.page import page_fault
 from pipeline.operations.publish import add_batches, publish, publish_staged, rollback, stage_model, withdraw
 from pipeline.tables import History, query, read
-from tests.repository import tiny_experiment
+from tests.repository import PROJECT, tiny_experiment
 from tests.tables.builders import (
     Bench,
     cycle,
@@ -120,6 +123,23 @@ def test_publishing_again_is_nothing_new(site):
     page.write_text("damaged")
     assert publish(site.layout, EXPERIMENT) == (1, False)
     assert site.page == f"toy 1 {OLD} 7 2"
+
+
+@pytest.mark.parametrize("name", ["static/base.js", "static/page.html", "scores.py"])
+def test_a_page_of_other_scripts_is_composed_anew_and_is_no_fault(site, tmp_path, monkeypatch, name):
+    publish(site.layout, EXPERIMENT)
+    page = site.layout.published / "report.html"
+    before = page.stat().st_mtime_ns
+    package = tmp_path / "page"
+    shutil.copytree(PROJECT / "pipeline" / "page", package)
+    monkeypatch.setattr(import_module("pipeline.page.compose"), "_PACKAGE", package)
+    assert publish(site.layout, EXPERIMENT) == (1, False)
+    assert page.stat().st_mtime_ns == before
+    with (package / name).open("a") as file:
+        file.write("\n")
+    assert page_fault(site.layout) == ""
+    assert publish(site.layout, EXPERIMENT) == (1, False)
+    assert page.stat().st_mtime_ns > before
 
 
 def test_a_model_in_service_survives_its_stages(site):

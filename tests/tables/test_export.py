@@ -64,9 +64,11 @@ def test_every_kind_of_value_has_a_form(bench: Bench, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_spreadsheet_runs_no_text_of_an_export(bench: Bench, tmp_path: Path, text: str) -> None:
     quoted = text.replace("'", "''")
-    write_export(query("toy", f"SELECT '{quoted}' AS t, -1 AS n", root=bench.root, engine="arrow"), tmp_path / "x.csv")
+    column = text.replace('"', '""')
+    sql = f"SELECT '{quoted}' AS t, -1 AS n, 2 AS \"{column}\""
+    write_export(query("toy", sql, root=bench.root, engine="arrow"), tmp_path / "x.csv")
     (row,) = rows_of(tmp_path / "x.csv")
-    assert row == {"t": f"'{text}", "n": "-1"}
+    assert row == {"t": f"'{text}", "n": "-1", f"'{text}": "2"}
 
 
 @pytest.mark.parametrize("text", FORMULAS)
