@@ -28,6 +28,8 @@ def test_what_branches_tags_and_experiments_need_stays_in_the_cache(tmp_path: Pa
     """A training of days, made on a branch that nobody has checked out just now."""
     root = mini_repository(tmp_path / "r", {"a": "cp input out-a"})
     scripts = Path(sys.executable).parent
+    write_input(root, "for nothing")
+    dvc(root, ["repro"])
     for text, keep in (("on a branch", "branch"), ("at a tag", "tag"), ("here", None)):
         write_input(root, text)
         dvc(root, ["repro"])
@@ -36,8 +38,6 @@ def test_what_branches_tags_and_experiments_need_stays_in_the_cache(tmp_path: Pa
             run(root, "git", keep, f"kept-{keep}")
     write_input(root, "in an experiment")
     run(root, str(scripts / "dvc"), "exp", "run", "--name", "kept-exp")
-    write_input(root, "for nothing")
-    dvc(root, ["repro"])
     write_input(root, "here")
     dvc(root, ["repro"])
     with repository_lock(root, "tidy") as held:

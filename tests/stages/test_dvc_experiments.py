@@ -44,13 +44,13 @@ def test_an_override_changes_its_own_value_and_no_comment(tmp_path: Path) -> Non
     remarks = [line for line in path.read_text().splitlines() if "#" in line]
     expected = yaml.safe_load(path.read_text())
     for key, (text, _) in OVERRIDES.items():
-        apply_overrides(str(path), [f"experiments.digits.{key}={text}"])
         *parents, last = key.split(".")
         section = expected["experiments"]["digits"]
         for parent in parents:
             section = section[parent]
         section[last] = yaml.safe_load(text)
-        assert yaml.safe_load(path.read_text()) == expected, key
+    apply_overrides(str(path), [f"experiments.digits.{key}={text}" for key, (text, _) in OVERRIDES.items()])
+    assert yaml.safe_load(path.read_text()) == expected
     found = load_params(tmp_path).experiment("digits")
     for key, (_, value) in OVERRIDES.items():
         section = found
