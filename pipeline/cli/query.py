@@ -8,7 +8,6 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, find_root
 from pipeline.cli._table import table_text
-from pipeline.errors import ConfigError
 from pipeline.text import to_json
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ _Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Write all rows there: .csv, .parquet or .json.", show_default=False),
 ]
-_OURS = ("published", "artifacts", "data", "names", ".work", ".dvc", ".git")
 
 
 def query(
@@ -42,13 +40,14 @@ def query(
         facets query digits "select cluster_uid, count(*) from facet_1 group by 1 order by 2 desc"
         facets query digits "from facet_1" --output facet_1.csv
     """
+    from pipeline.operations.exports import require_free_place
     from pipeline.tables import query
     from pipeline.tables.export import check_export, plain, write_export
 
     root = find_root()
     if output is not None:
         check_export(output)
-        _require_outside(root, output)
+        require_free_place(output)
     found: Any = query(experiment, sql, version=version, root=root, engine="arrow")
     if output is not None:
         write_export(found, output)
@@ -66,11 +65,3 @@ def _table(found: "pa.Table", n_rows: int) -> str:
     columns = found.slice(0, n_rows).to_pydict().values()
     text = table_text(found.column_names, are_numbers, zip(*columns, strict=True))
     return f"{text}\n… {found.num_rows} rows in all" if found.num_rows > n_rows else text
-
-
-def _require_outside(root: Path, output: Path) -> None:
-    """Keep an export from replacing what the project needs."""
-    place = output.resolve()
-    for name in _OURS:
-        if place.is_relative_to((root / name).resolve()):
-            raise ConfigError(f"an export must not lie in {name}/, where the project keeps its own, got {output}")

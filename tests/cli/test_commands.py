@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import storage
 from pipeline.operations.locks import repository_lock
 from tests.cli.calling import Facets
 from tests.operations.tiny import new_images
@@ -88,22 +90,56 @@ def test_query_writes_all_rows_into_a_file(facets: Facets, inside_template: Repo
     assert len(path.read_text().splitlines()) == 121
     told = json.loads(facets("query", EXPERIMENT, "from facet_0", "--output", str(path), "--json").out)
     assert told == {"file": str(path), "rows": 120}
-    manifest = Path("published", EXPERIMENT, "manifest.json")
-    before = manifest.read_bytes()
-    (tmp_path / "linked.json").symlink_to(manifest.absolute())
-    for place in (
-        str(manifest),
-        str(tmp_path / "linked.json"),
-        "names/tiny.csv",
-        ".dvc/x.csv",
-        "pipeline/../data/x.csv",
-    ):
-        refused = facets("query", EXPERIMENT, "select 1", "--output", place)
-        assert refused.code == 2
-        assert "an export must not lie in " in refused.err
-        assert refused.err.count("\n") == 1
-    assert manifest.read_bytes() == before
-    assert not Path("data/x.csv").exists()
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    """Return what an export might replace."""
+    files = (path for path in root.rglob("*") if path.suffix in (".csv", ".json", ".parquet"))
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
+def test_an_export_replaces_nothing_that_a_project_needs(facets: Facets, inside: Repository, tmp_path: Path) -> None:
+    root = inside.root
+    (root / "mine").mkdir(exist_ok=True)
+    for path in ("tracked.csv", "mine/tracked.json"):
+        (root / path).write_text("mine")
+        inside.run("git", "add", path)
+    manifest = root / "published" / EXPERIMENT / "manifest.json"
+    (tmp_path / "linked.json").symlink_to(manifest)
+    (tmp_path / "folder").symlink_to(root / "pipeline")
+    (root / "data" / "leads_out.csv").symlink_to(tmp_path / "x.csv")
+    other = tmp_path / "other"
+    (other / "data").mkdir(parents=True)
+    (other / "params.yaml").touch()
+    before = contents(root)
+    refused = {
+        "an export must not lie in ": [
+            *(str(manifest), "names/tiny.csv", "pipeline/../data/x.csv", "Published/tiny/manifest.json", "bin/x.csv"),
+            *(
+                ".dvc/x.csv",
+                ".venv/x.csv",
+                ".git/x.json",
+                ".new/x.csv",
+                "docs/deep/x.csv",
+                "tests/x.csv",
+                "stages/x.csv",
+            ),
+            *("deploy/x.json", "benchmarks/results/size.json", "mine/../pipeline/x.csv", "data/leads_out.csv"),
+            *(f"{tmp_path}/linked.json", f"{tmp_path}/folder/x.csv", f"{other}/data/x.csv", f"{sys.prefix}/x.csv"),
+            str(Path(storage.__file__).with_name("x.csv")),
+        ],
+        "an export must not replace a file that git tracks": ["tracked.csv", "mine/tracked.json"],
+    }
+    for rule, places in refused.items():
+        for place in places:
+            shown = facets("query", EXPERIMENT, "select 1", "--output", place)
+            assert (shown.code, shown.out, shown.err.count("\n")) == (2, "", 1), place
+            assert rule in shown.err, place
+    assert contents(root) == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["linked.json"]
+    for place in ("out.csv", "mine/out.csv", "new/folder/out.json", f"{other}/out.csv"):
+        assert facets("query", EXPERIMENT, "select 1", "--output", place).code == 0, place
+        assert (root / place).is_file()
 
 
 @pytest.mark.parametrize("command", ["query", "status", "check", "ingest", "rebuild", "report", "batches", "remove"])

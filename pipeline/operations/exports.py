@@ -1,0 +1,54 @@
+"""Where the result of a query may be written: anywhere but among what the project or the installation consists of."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+
+_LIBRARY = Path(__file__).parents[1]
+_PROJECT = "params.yaml"  # in the root of every project
+_OURS = (
+    *("artifacts", "data", "dvc_plots", "names", "paper", "published"),  # what commands write
+    *("benchmarks", "bin", "deploy", "docs", "pipeline", "stages", "tests"),  # what a repository holds
+)
+"""Folders of a project that are no place for other files; so are all whose names begin with a dot."""
+
+
+def require_free_place(output: Path) -> None:
+    """Keep an export from replacing what a project, this one or another, or the installation needs.
+
+    Links are followed, but for the file itself, which an export replaces: what it is and what it leads to both count.
+
+    Raises:
+        ConfigError: it would.
+    """
+    parent, name = Path(os.path.realpath(output.parent)), output.name
+    for place in (parent / name, Path(os.path.realpath(output))):
+        for folder in (_LIBRARY, Path(sys.prefix)):
+            if place.is_relative_to(os.path.realpath(folder)):
+                raise _not_in(folder.name, output)
+        for root in place.parents:
+            if (root / _PROJECT).is_file():
+                first, *below = place.relative_to(root).parts
+                if below and (first.startswith(".") or first.lower() in _OURS):  # some disks do not tell cases apart
+                    raise _not_in(first, output)
+                _require_untracked(root, place, output)
+
+
+def _require_untracked(root: Path, place: Path, output: Path) -> None:
+    try:
+        command = ["git", "--literal-pathspecs", "ls-files", "--error-unmatch", "--", str(place)]
+        found = subprocess.run(command, cwd=root, capture_output=True, check=False)
+    except FileNotFoundError:
+        return  # without git nobody can have committed anything here
+    if found.returncode == 0:
+        raise ConfigError(f"an export must not replace a file that git tracks, got {output}; take another name")
+
+
+def _not_in(folder: str, output: Path) -> ConfigError:
+    return ConfigError(
+        f"an export must not lie in {folder}/, where the project keeps its own, got {output}; "
+        "write it to the current folder or to one of your own"
+    )
