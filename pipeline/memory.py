@@ -1,11 +1,15 @@
-"""Memory: what the C library does with what this process frees, and plain words where none is left."""
+"""Memory: how much there is, what the C library does with what is freed, and plain words where none is left."""
 
 import ctypes
 import errno
 import mmap
+import os
+import re
+import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pipeline.errors import ResourceError
 
@@ -17,6 +21,58 @@ _PLENTY = 2**30  # bytes; reading in parts within the bounds of datasets/bounds.
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
 _LARGEST_ON_HEAP = 32 << 20  # bytes; glibc takes no more
+
+_PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int:
+    """Return how much more memory this process could have now: what is free on the machine, or less by a limit of it.
+
+    Limits are those of control groups (containers, systemd) and of the process itself (``ulimit -v`` and ``-d``).
+    """
+    free = _sizes(_PROC / "meminfo").get("MemAvailable")
+    if free is None:  # no Linux: what others use is not known
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return max(0, min([free, *_left_by_groups(), *_left_by_limits()]))
+
+
+def _left_by_groups() -> Iterator[int]:
+    with suppress(OSError):
+        for line in (_PROC / "self" / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                base, most, used, cached = _GROUPS, "memory.max", "memory.current", "inactive_file"
+            elif "memory" in controllers.split(","):
+                base, most, used = _GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+                cached = "total_inactive_file"
+            else:
+                continue
+            group = base / path.lstrip("/")
+            for folder in (group, *group.parents):
+                # A group without a limit says "max" or has no such file. What it caches of files is given up first.
+                with suppress(OSError, ValueError):
+                    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                    in_use = int((folder / used).read_text()) - int(stat.get(cached, 0))
+                    yield int((folder / most).read_text()) - in_use
+                if folder == base:
+                    break
+
+
+def _left_by_limits() -> Iterator[int]:
+    now = _sizes(_PROC / "self" / "status")
+    for kind, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit, _ = resource.getrlimit(kind)
+        if limit != resource.RLIM_INFINITY:
+            yield limit - now.get(used, 0)
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Return the sizes that a file of the kernel states, in bytes."""
+    try:
+        found = re.findall(r"^(\w+):\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+    except OSError:
+        return {}
+    return {name: int(kibibytes) * 1024 for name, kibibytes in found}
 
 
 def keep_freed_memory(at_most: int) -> None:

@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from pipeline.errors import DataError, ResourceError
-from pipeline.memory import as_out_of_memory, has_room, require_plenty
+from pipeline.memory import as_out_of_memory, available_bytes, has_room, require_plenty
 from tests.repository import PROJECT
 
 _LIMITED = """
@@ -84,6 +85,44 @@ def facets(folder: Path, mib: int, *arguments: str) -> subprocess.CompletedProce
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+MIB = 2**20
+NEW = {"own/memory.max": 700 * MIB, "own/memory.current": 500 * MIB, "own/memory.stat": f"anon 5\ninactive_file {MIB}"}
+OLD = {
+    "memory/own/memory.limit_in_bytes": 2**63 - 4096,
+    "memory/own/memory.usage_in_bytes": 500 * MIB,
+    "memory/own/memory.stat": "total_inactive_file 0",
+    "memory/memory.limit_in_bytes": 600 * MIB,
+    "memory/memory.usage_in_bytes": 500 * MIB,
+    "memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {MIB}",
+}
+LIMITS = {
+    "none": ("", {}, 900),
+    "of a group": ("0::/own\n", NEW, 201),
+    "none of a group": ("0::/own\n", NEW | {"own/memory.max": "max"}, 900),
+    "of a group above": ("5:cpu:/x\n4:memory:/own\n0::/\n", OLD, 101),
+    "exceeded": ("0::/own\n", NEW | {"own/memory.current": 800 * MIB}, 0),
+    "of the process": ("", {}, 40),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_what_can_be_had_is_what_the_narrowest_limit_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    groups, files, expected = LIMITS[limit]
+    files = {f"groups/{name}": text for name, text in files.items()}
+    files |= {"proc/meminfo": f"MemFree: 1 kB\nMemAvailable:  {900 * 1024} kB\n", "proc/self/cgroup": groups}
+    for name, text in {**files, "proc/self/status": "Name: x\nVmSize: 10240 kB\nVmData: 1 kB\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(str(text))
+    monkeypatch.setattr("pipeline.memory._PROC", tmp_path / "proc")
+    monkeypatch.setattr("pipeline.memory._GROUPS", tmp_path / "groups")
+    of_process = 50 * MIB if limit == "of the process" else resource.RLIM_INFINITY
+    limits = {resource.RLIMIT_AS: of_process, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))
+    assert available_bytes() == expected * MIB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")

@@ -1,6 +1,7 @@
 """``facets query``."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def query(
     """
     from pipeline.operations.exports import require_free_place
     from pipeline.tables import query
-    from pipeline.tables.export import check_export, plain, write_export
+    from pipeline.tables.export import check_export, plain_rows, write_export
 
     root = find_root()
     if output is not None:
@@ -55,7 +56,10 @@ def query(
             json.dumps({"file": str(output), "rows": found.num_rows}) if as_json else f"{output}: {found.num_rows} rows"
         )
     elif as_json:
-        print(to_json([plain(row) for row in found.to_pylist()]))
+        sys.stdout.write("[")
+        for n, row in enumerate(plain_rows(found)):
+            sys.stdout.write(f"{', ' if n else ''}{to_json(row)}")
+        print("]")
     elif found.num_columns:
         print(_table(found, rows))
 

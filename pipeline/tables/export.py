@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError
 from pipeline.storage import atomic_file
 from pipeline.tables.formula import as_text
+
+_ROWS_AT_ONCE = 4096
 
 
 def check_export(output: Path) -> None:
@@ -52,6 +54,12 @@ def write_export(rows: pa.Table, output: Path) -> None:
             ) from None
 
 
+def plain_rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield rows as JSON can hold them; as objects of Python they take many times the memory, so only a few are."""
+    for block in rows.to_batches(_ROWS_AT_ONCE):
+        yield from map(plain, block.to_pylist())
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: times as text, what is not finite as null, DuckDB's wide sums as numbers."""
     if isinstance(value, dict):
@@ -68,11 +76,16 @@ def plain(value: Any) -> Any:
 def _write_csv(rows: pa.Table, path: Path) -> None:
     from pyarrow import csv
 
-    columns = [
-        column if _is_simple(column.type) else pa.array(map(_cell, column.to_pylist()), pa.string())
-        for column in rows.columns
+    fields = [
+        pa.field(as_text(field.name), field.type if _is_simple(field.type) else pa.string()) for field in rows.schema
     ]
-    csv.write_csv(pa.table(columns, names=list(map(as_text, rows.column_names))), path)
+    with csv.CSVWriter(path, pa.schema(fields)) as writer:
+        for block in rows.to_batches(_ROWS_AT_ONCE):
+            columns = [
+                column if _is_simple(column.type) else pa.array(map(_cell, column.to_pylist()), pa.string())
+                for column in block.columns
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields)))
 
 
 def _is_simple(kind: pa.DataType) -> bool:
@@ -88,11 +101,10 @@ def _cell(value: Any) -> str | None:
 
 
 def _write_json(rows: pa.Table, path: Path) -> None:
-    objects = (json.dumps(plain(row), ensure_ascii=False) for block in rows.to_batches() for row in block.to_pylist())
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
-        for n, text in enumerate(objects):
-            file.write(f"{',' if n else ''}\n{text}")
+        for n, row in enumerate(plain_rows(rows)):
+            file.write(f"{',' if n else ''}\n{json.dumps(row, ensure_ascii=False)}")
         file.write("\n]\n")
 
 

@@ -1,6 +1,7 @@
 """SQL over published tables, by DuckDB: it reads these tables, and nothing else of the machine or the network."""
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.errors import ConfigError, DataError, ResourceError
+from pipeline.memory import available_bytes
 from pipeline.naming import check_experiment_name
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import connect, fence, parquet
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMES = "cluster_names"
+_ROWS_AT_ONCE = 100_000
+_LEAST_MEMORY = 2**25  # bytes; DuckDB does nothing useful with less
 
 # What a statement may do in a database of its own that is gone afterwards. Of the others COPY and EXPORT write files,
 # also those that may be read, and the rest loads, attaches or changes settings.
@@ -66,7 +70,7 @@ def query(
         with (
             tempfile.TemporaryDirectory(prefix="facets-query-", ignore_cleanup_errors=True) as overflow,
             _readable_errors(snapshot, overflow),
-            connect(temp_directory=overflow) as database,
+            connect(temp_directory=overflow, **_bounds(overflow)) as database,
         ):
             _require_reading(database, sql)
             _create_views(database, snapshot, names, sql)
@@ -74,6 +78,13 @@ def query(
 
     found = with_snapshot(experiment, base, version, run)
     return found.to_pandas() if engine == "pandas" else found
+
+
+def _bounds(overflow: str) -> dict[str, str]:
+    """Return what DuckDB may take: half of the memory and of the disk that can be had now, so that others get some."""
+    memory = max(_LEAST_MEMORY, available_bytes() // 2)
+    disk = shutil.disk_usage(overflow).free // 2
+    return {"memory_limit": f"{memory >> 10}KiB", "max_temp_directory_size": f"{disk >> 10}KiB"}
 
 
 def _require_reading(database: "duckdb.DuckDBPyConnection", sql: str) -> None:
@@ -97,7 +108,7 @@ def _interruptible(database: "duckdb.DuckDBPyConnection", sql: str) -> pa.Table:
 
     def compute() -> pa.Table:
         result = database.sql(sql)
-        return pa.table({}) if result is None else result.to_arrow_table()
+        return pa.table({}) if result is None else _gather(result.to_arrow_reader(_ROWS_AT_ONCE))
 
     with ThreadPoolExecutor(1) as thread:
         rows = thread.submit(compute)
@@ -106,6 +117,38 @@ def _interruptible(database: "duckdb.DuckDBPyConnection", sql: str) -> pa.Table:
         except BaseException:
             database.interrupt()
             raise
+
+
+def _gather(reader: pa.RecordBatchReader) -> pa.Table:
+    """Return all rows, which are no longer DuckDB's and so not within its limit."""
+    most = max(_LEAST_MEMORY, available_bytes() // 2)
+    batches: list[pa.RecordBatch] = []
+    n_bytes = 0
+    try:
+        for batch in reader:
+            batches.append(batch)
+            n_bytes += batch.nbytes
+            if n_bytes > most:
+                raise ResourceError(
+                    f"the query needs more memory or disk, got rows of more than {most} bytes, half of the memory that "
+                    "can be had; select fewer columns or rows"
+                )
+    except OSError as error:  # how Arrow hands on whatever DuckDB raises once there are rows
+        raise _of_duckdb(error) from error
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+def _of_duckdb(error: OSError) -> Exception:
+    import duckdb
+
+    kinds = {
+        "Out of Memory Error": duckdb.OutOfMemoryException,
+        "IO Error": duckdb.IOException,
+        "HTTP Error": duckdb.HTTPException,
+        "Permission Error": duckdb.PermissionException,
+    }
+    kind, _, _ = str(error).partition(":")
+    return kinds.get(kind, duckdb.Error)(str(error))
 
 
 def _shown(sql: str) -> str:

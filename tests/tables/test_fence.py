@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import duckdb
 import fsspec
@@ -102,13 +103,50 @@ def test_tables_at_an_address_are_fenced_likewise(bench: Bench, address: str) ->
             query("toy", other, root=root)
 
 
+TOO_MUCH = {
+    "memory of the work": "SELECT list(range) FROM range(40_000_000)",
+    "memory of the rows": "FROM range(40_000_000)",
+    "disk": "SELECT md5(i::VARCHAR) || repeat('x', 200) AS a FROM range(600_000) t(i) ORDER BY a",
+}
+
+
+@pytest.mark.parametrize("lack", TOO_MUCH)
+def test_a_query_takes_half_of_the_memory_and_of_the_disk_at_most(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lack: str
+) -> None:
+    """None of these statements would fail on a machine with some gigabytes."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(sql, "available_bytes", lambda: 2**27)
+    if lack == "disk":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=2**24))
+    (row,) = query(
+        "toy",
+        "SELECT current_setting('memory_limit') AS memory, current_setting('max_temp_directory_size') AS disk",
+        root=bench.root,
+        engine="arrow",
+    ).to_pylist()
+    assert row["memory"] == "64.0 MiB"
+    assert (row["disk"] == "8.0 MiB") == (lack == "disk")
+    with pytest.raises(ResourceError, match=r"^the query needs more memory or disk, got .*; select fewer") as caught:
+        query("toy", TOO_MUCH[lack], root=bench.root)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("text", "kind"), [("boom", ConfigError), ("Out of Memory Error: x", ConfigError)])
+def test_a_fault_after_the_first_rows_is_understood(bench: Bench, text: str, kind: type[Exception]) -> None:
+    late = f"SELECT CASE WHEN range = 900_000 THEN error('{text}') END FROM range(1_000_000)"
+    with pytest.raises(kind, match=f"a query must be SQL over the tables .*, but Invalid Input Error: {text}; mend"):
+        query("toy", late, root=bench.root)
+
+
 @pytest.mark.parametrize("fault", ["", "no memory", "no disk"])
 def test_what_exceeds_the_memory_goes_to_the_disk(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
 ) -> None:
     options = {"memory_limit": "4MB" if fault == "no memory" else "24MB", "threads": 1}
 
-    def small(temp_directory: str) -> duckdb.DuckDBPyConnection:
+    def small(temp_directory: str, **_: str) -> duckdb.DuckDBPyConnection:
         assert Path(temp_directory).parent == tmp_path
         if fault == "no disk":
             Path(temp_directory).rmdir()
