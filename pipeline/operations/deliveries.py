@@ -49,8 +49,13 @@ class Trouble:
 
 def may_be_delivery(name: str) -> bool:
     """Tell whether an entry of this name may be a delivery: it is not hidden, no marker, not named as unfinished."""
+    return is_ours(name) and not name.endswith(MARKER)
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether an entry of the inbox concerns us: a delivery or a marker, not hidden, not named as unfinished."""
     is_name = name not in ("", DONE, REJECTED) and "/" not in name and "\0" not in name
-    return is_name and not name.startswith(".") and not name.endswith(MARKER) and not is_unfinished(name)
+    return is_name and not name.startswith(".") and not is_unfinished(name)
 
 
 def is_unfinished(name: str) -> bool:
@@ -91,14 +96,14 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
 
     Args:
         layout: of the experiment.
-        delivery: folder or file in the inbox.
+        delivery: folder or file in the inbox, or a marker without one.
         rejected: why it could not be used, line by line; nothing if it could.
 
     Raises:
         DataError: it is no delivery of this inbox; nothing else is ever moved.
         ResourceError: it cannot be moved.
     """
-    if delivery.parent != layout.inbox or not may_be_delivery(delivery.name):
+    if delivery.parent != layout.inbox or not is_ours(delivery.name):
         raise DataError(f"only what lies directly in {layout.inbox} is moved, got {delivery}; move it by hand")
     reasons = list(map(printable, rejected))
     folder = layout.inbox / (REJECTED if reasons else DONE)
@@ -120,8 +125,7 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
             f"{delivery} must be movable to {folder}, but: {error.strerror}; mend it or move it by hand"
         ) from error
     with suppress(OSError):  # it has moved, whatever becomes of what was beside it
-        if not target.is_dir():
-            _file_marker(delivery).unlink(missing_ok=True)
+        take_marker(delivery)
         if note is not None:
             note.unlink(missing_ok=True)
     return target
@@ -143,13 +147,26 @@ def rename_plainly(delivery: Path) -> Path:
     marker = _file_marker(delivery)
     delivery.rename(target)
     with suppress(OSError):
-        marker.rename(_file_marker(target))
+        if _is_file(marker):
+            marker.rename(_file_marker(target))
     return target
 
 
 def is_marked(delivery: Path) -> bool:
     """Tell whether a marker says that a delivery is complete."""
-    return os.path.lexists(delivery / MARKER) or os.path.lexists(_file_marker(delivery))
+    return _is_file(delivery / MARKER) or _is_file(_file_marker(delivery))
+
+
+def take_marker(delivery: Path) -> None:
+    """Remove the marker beside a delivery that is taken."""
+    if _is_file(_file_marker(delivery)):
+        _file_marker(delivery).unlink(missing_ok=True)
+
+
+def marked_by(marker: Path) -> Path | None:
+    """Return the delivery that a marker belongs to, if it is there."""
+    delivery = marker.with_name(marker.name.removesuffix(MARKER))
+    return delivery if os.path.lexists(delivery) else None
 
 
 def note_trouble(layout: Layout, delivery: Path, reason: str, *, crashed: bool = False) -> Trouble:
@@ -226,3 +243,10 @@ def _fitting(name: str, most: int = _MOST_NAME - len(_REASON)) -> str:
 
 def _file_marker(delivery: Path) -> Path:
     return delivery.with_name(delivery.name + MARKER)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

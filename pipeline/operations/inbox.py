@@ -3,7 +3,8 @@
 Every folder and every array file in it is a delivery; loose image files make one together. A delivery is complete at
 its marker (``.complete`` in a folder, ``NAME.complete`` beside a file) or once nothing about it has changed for
 ``ingest.quiet_seconds``. Names that start with a dot, or end as browsers and copy programs name unfinished files, are
-not looked at, and a folder that holds such a file is not complete. Links, pipes and the like are rejected at once.
+not looked at, and a folder that holds such a file is not complete. Links, pipes and the like are rejected at once, and
+so is what is named as a marker but no file; a marker whose delivery does not come is rejected after an hour.
 
 Whatever is wrong with one entry is that entry's: the others are watched, and asked for, as if it were not there.
 """
@@ -24,11 +25,13 @@ from pipeline.operations.deliveries import (
     REJECTED,
     finish_delivery,
     is_marked,
+    is_ours,
     is_unfinished,
-    may_be_delivery,
+    marked_by,
     not_deliverable,
     note_trouble,
     rename_plainly,
+    take_marker,
 )
 
 __all__ = ["DONE", "REJECTED", "InboxWatch"]
@@ -37,6 +40,9 @@ _ARRAYS = {".npy", ".npz", ".h5", ".hdf5", ".parquet"}
 _DEEPEST = 200
 _PATIENCE = 30.0
 """Seconds after which loose files that are quiet do not wait any longer for those that still change."""
+
+_LONELY = 3600.0
+"""Seconds after which a marker without its delivery is rejected: a large delivery may take long to arrive."""
 
 Mark = tuple[str, int, int, int]
 Signature = tuple[Mark, ...]
@@ -70,12 +76,18 @@ class InboxWatch:
         ready: list[Path] = []
         loose: list[Path] = []
         for path, kind in self._entries():
-            signature = _signature(path, kind)
+            is_marker = path.name.endswith(MARKER)
+            signature = (_partner(path),) if is_marker else _signature(path, kind)
             known = before.get(path)
             since = known[1] if known is not None and known[0] == signature else now
             self._seen[path] = signature, since
             if not_deliverable(kind):
                 self._reject(path, not_deliverable(kind), now)
+            elif is_marker and kind == stat.S_IFDIR:
+                self._reject(path, f"is a folder, but what ends in {MARKER} is a marker; give it another name", now)
+            elif is_marker:
+                if marked_by(path) is None and self._is_quiet(path, now, max(_LONELY, self.quiet_seconds)):
+                    self._reject(path, "marks as complete what is not there; deliver that", now)
             elif kind == stat.S_IFREG and path.suffix.lower() not in _ARRAYS:
                 loose.append(path)
             elif self._is_ready(path, now) and (renamed := self._rename(path, kind, now)) is not None:
@@ -91,7 +103,7 @@ class InboxWatch:
             raise ResourceError(
                 f"{self.layout.inbox} must be a folder that can be read, but: {error.strerror}; mend it"
             ) from error
-        for name in filter(may_be_delivery, names):
+        for name in filter(is_ours, names):
             path = self.layout.inbox / name
             try:
                 yield path, stat.S_IFMT(path.lstat().st_mode)
@@ -135,10 +147,10 @@ class InboxWatch:
 
     def _gather(self, loose: list[Path], now: float) -> list[Path]:
         """Move loose files that are complete into a folder of their own, complete as it is."""
-        quiet = [path for path in loose if self._is_quiet(path, now, self.quiet_seconds)]
+        quiet = [path for path in loose if is_marked(path) or self._is_quiet(path, now, self.quiet_seconds)]
         if len(quiet) < len(loose):
             patience = max(_PATIENCE, self.quiet_seconds)
-            quiet = [path for path in quiet if self._is_quiet(path, now, patience)]
+            quiet = [path for path in quiet if is_marked(path) or self._is_quiet(path, now, patience)]
         if not quiet:
             return []
         folder = self.layout.inbox / f"files-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}"
@@ -146,6 +158,7 @@ class InboxWatch:
         for path in quiet:
             try:
                 path.rename(folder / path.name)
+                take_marker(path)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -179,6 +192,11 @@ def _signature(path: Path, kind: int) -> Signature:
         if depth < _DEEPEST:
             pending += [(f"{below}{name}/", depth + 1) for name in folders]
     return tuple(sorted(found))
+
+
+def _partner(marker: Path) -> Mark:
+    """Return what a marker waits for: how long it has been there says nothing while its delivery is there, too."""
+    return marker.name, int(marked_by(marker) is not None), 0, 0
 
 
 def _marks(names: Iterable[str], folder: Path) -> Iterator[Mark]:

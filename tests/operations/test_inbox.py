@@ -59,6 +59,54 @@ def test_a_marker_completes_at_once(layout: Layout) -> None:
     assert watch.complete(0.1) == [layout.inbox / "a", layout.inbox / "b.npy"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "full folder", "link", "loop", "pipe"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_is_named_as_a_marker_but_no_file_is_rejected_and_completes_nothing(
+    layout: Layout, kind: str, beside: bool
+) -> None:
+    stray = layout.inbox / "x.npy.complete"
+    match kind:
+        case "folder":
+            stray.mkdir()
+        case "full folder":
+            deliver(layout, "x.npy.complete/1.png", "x.npy.complete/.complete")
+        case "link" | "loop":
+            stray.symlink_to("/dev/null" if kind == "link" else stray.name)
+        case _:
+            os.mkfifo(stray)
+    if beside:
+        deliver(layout, "x.npy")
+    watch = InboxWatch(layout, 5.0)
+    assert watch.complete(0.0) == []
+    assert watch.complete(5.0) == [layout.inbox / "x.npy"] * beside
+    assert not os.path.lexists(stray)
+    (reason,) = (layout.inbox / "rejected").glob("*-x.npy.complete.reason.txt")
+    assert reason.read_text().startswith("x.npy.complete is ")
+    assert watch.complete(6.0) == [layout.inbox / "x.npy"] * beside
+
+
+def test_a_marker_is_rejected_only_when_its_delivery_stays_away_for_an_hour(layout: Layout) -> None:
+    deliver(layout, "late.npy.complete", "never.npy.complete")
+    watch = InboxWatch(layout, 5.0)
+    assert watch.complete(0.0) == watch.complete(3000.0) == []
+    deliver(layout, "late.npy")
+    assert watch.complete(3001.0) == watch.complete(9000.0) == [layout.inbox / "late.npy"]
+    (reason,) = (layout.inbox / "rejected").glob("*.reason.txt")
+    assert reason.read_text() == "never.npy.complete marks as complete what is not there; deliver that\n"
+    (layout.inbox / "late.npy").unlink()
+    assert watch.complete(9001.0) == watch.complete(9010.0) == []
+    assert [path.name for path in layout.inbox.iterdir() if path.is_file()] == ["late.npy.complete"]
+
+
+def test_the_marker_of_a_folder_or_of_a_loose_file_goes_with_it(layout: Layout) -> None:
+    deliver(layout, "a/1.png", "a.complete", "1.png", "1.png.complete", "2.png")
+    watch = InboxWatch(layout, 5.0)
+    a, files = watch.complete(0.0)
+    assert sorted(path.name for path in files.iterdir()) == [".complete", "1.png"]
+    finish_delivery(layout, a)
+    assert sorted(path.name for path in layout.inbox.iterdir()) == ["2.png", "done", files.name]
+
+
 @pytest.mark.parametrize("name", ["a/1.png.part", "a/1.crdownload", "a.npy.tmp", ".hidden/1.png", "done/x/1.png"])
 def test_unfinished_hidden_and_finished_ones_are_not_touched(layout: Layout, name: str) -> None:
     deliver(layout, name)
