@@ -90,10 +90,17 @@ def initialise_seed(
         if ratio > _COMMITTED_SPREAD and not init.pretrain:
             _log.warning(
                 "seed %d, facet %d: the latents' initial spread is %.2f of the components' deviation; above %.1f the "
-                "assignments are decided before training (try model.network_init default)",
-                *(seed, facet, ratio, _COMMITTED_SPREAD),
+                "assignments are decided before training; %s",
+                *(seed, facet, ratio, _COMMITTED_SPREAD, _remedy(ratio, params, init)),
             )
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
+
+
+def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:
+    """Return what lowers a spread: the deviation that it is measured by, or other start values of the network."""
+    wide_enough = 1.05 * init.component_std * ratio / _COMMITTED_SPREAD  # two digits are shown, whichever way rounded
+    deviation = f"an init_mog.component_std of {wide_enough:.2g} or more leaves them open"
+    return deviation if params.network_init == "default" else f"{deviation}, or try model.network_init default"
 
 
 def _fit_blocks(images: TrainingImages, n_most: int) -> Iterator[GatheredImages]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from importlib import import_module
 
@@ -79,13 +80,21 @@ def test_the_same_again_is_the_same_file(layout, tmp_path):
     assert files[0] == files[1]
 
 
-def test_a_spread_that_commits_responsibilities_is_warned_about(tmp_path, caplog):
-    layout = Layout(tmp_path, "tiny")
+@pytest.mark.parametrize("network_init", ["default", "data_dependent"])
+def test_a_spread_that_commits_responsibilities_is_warned_about_with_what_helps(tmp_path, caplog, network_init):
+    """The advice names a value with which the warning is gone, and never a setting that is in force already."""
+    layout, model = Layout(tmp_path, "tiny"), replace(TINY, network_init=network_init)
     prepare(layout)
     with caplog.at_level(logging.WARNING):
-        initialise(layout, (3,), TINY, replace(INIT, component_std=0.004), "cpu")
+        initialise(layout, (3,), model, replace(INIT, component_std=0.004), "cpu")
     assert "seed 3, facet 0: the latents' initial spread is" in caplog.text
-    assert "try model.network_init default" in caplog.text
+    assert ("try model.network_init default" in caplog.text) == (network_init != "default")
+    advised = [float(value) for value in re.findall(r"component_std of (\S+) or more leaves them open", caplog.text)]
+    assert len(advised) == len(caplog.records)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        initialise(layout, (3,), model, replace(INIT, component_std=max(advised)), "cpu")
+    assert not caplog.records
 
 
 def test_a_subsample_is_regular_and_enough(layout, tmp_path):
