@@ -1,8 +1,12 @@
 """``facets tidy``."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, find_root, show
+
+if TYPE_CHECKING:
+    from pipeline.operations.tidy import TidyResult
 
 
 def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
@@ -19,8 +23,16 @@ def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson 
     from pipeline.operations.tidy import tidy
 
     result = tidy(find_root(), experiment, wait)
-    versions = ", ".join(map(str, result.versions)) or "none"
-    text = f"{experiment}: {result.freed_mebibytes} MiB freed; versions deleted: {versions}"
+    text = f"{experiment}: {result.freed_mebibytes} MiB freed; versions deleted: {_describe(result)}"
     if result.purged:
         text += "\nimages were removed: what DVC kept for other branches, tags and experiments went with them"
     show(text, asdict(result), as_json)
+
+
+def _describe(result: "TidyResult") -> str:
+    reasons = {
+        "more than publish.keep_versions": [each for each in result.versions if each not in result.withdrawn],
+        "images in them were removed": result.withdrawn,
+    }
+    parts = [f"{', '.join(map(str, numbers))} ({reason})" for reason, numbers in reasons.items() if numbers]
+    return ", ".join(parts) or "none"

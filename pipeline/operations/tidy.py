@@ -24,7 +24,9 @@ class TidyResult:
 
     Attributes:
         experiment: its name.
-        versions: numbers of the versions that can no longer be read.
+        versions: numbers of the versions that were deleted.
+        withdrawn: those of them that could not be read any more, because images in them were removed; the others were
+            more than ``publish.keep_versions``.
         resume_folders: names of deleted folders of resume files.
         leftovers: files and folders that killed processes had begun to write.
         purged: whether outputs that only other branches, tags and DVC's experiments need went too, because images were
@@ -34,6 +36,7 @@ class TidyResult:
 
     experiment: str
     versions: tuple[int, ...]
+    withdrawn: tuple[int, ...]
     resume_folders: tuple[str, ...]
     leftovers: tuple[str, ...]
     purged: bool
@@ -55,7 +58,7 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
     folders = (layout.published, layout.work("", "").parent, root / ".dvc" / "cache")
     before = sum(map(disk_usage, folders))
     carry_out_removals(layout, wait_seconds)
-    versions: list[int] = []
+    versions: dict[int, str | None] = {}
     history = History(layout.published)
     if history.current() is not None:
         with publish_lock(layout, "tidy"):
@@ -65,7 +68,8 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
         leftovers = _forget_leftovers(layout)
         purged = collect_garbage(root, held)
     freed = round((before - sum(map(disk_usage, folders))) / 2**20, 1)
-    return TidyResult(experiment, tuple(sorted(versions)), tuple(resume_folders), leftovers, purged, freed)
+    withdrawn = tuple(sorted(number for number, reason in versions.items() if reason is not None))
+    return TidyResult(experiment, tuple(sorted(versions)), withdrawn, tuple(resume_folders), leftovers, purged, freed)
 
 
 def collect_garbage(root: Path, held: HeldLock) -> bool:

@@ -145,7 +145,7 @@ class History:
         """Take images out of the assignments kept with models (see :func:`pipeline.tables.removal.purge_models`)."""
         removal.purge_models(self.published, removed)
 
-    def prune(self, keep: int, trained: str | None) -> list[int]:
+    def prune(self, keep: int, trained: str | None) -> dict[int, str | None]:
         """Delete all but the newest versions (see :func:`pipeline.tables.retention.prune`)."""
         return retention.prune(self.published, keep, trained)
 

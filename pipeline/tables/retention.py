@@ -9,20 +9,23 @@ from pipeline.tables.transaction import plan, step
 from pipeline.tables.versions import Version, load_history, version_file
 
 
-def prune(published: Path, keep: int, trained: str | None) -> list[int]:
-    """Delete all but the newest versions; return the numbers of those deleted. Callers hold the lock.
+def prune(published: Path, keep: int, trained: str | None) -> dict[int, str | None]:
+    """Delete all but the newest versions. Callers hold the lock.
 
     Args:
         published: folder of the experiment.
         keep: how many readable versions stay; the current one always does.
         trained: the model trained last, which may be on its way to be published; None where nobody can tell, and then
             no model leaves that was never published.
+
+    Returns:
+        The versions deleted: number to why it could not be read any more; None for one that only was too old.
     """
     with step(published) as folder:
         history = load_history(published)
         readable = [version for version in history if version.withdrawn is None][:keep]
         if not readable:
-            return []
+            return {}
         kept = [version for version in history if version.version >= readable[-1].version]
         dropped = history[len(kept) :]
         place = Place(published)
@@ -31,7 +34,7 @@ def prune(published: Path, keep: int, trained: str | None) -> list[int]:
         obsolete |= _unused_models(published, kept, trained)
         if obsolete:
             plan(folder, history[0].version, obsolete=obsolete)
-    return [version.version for version in dropped]
+    return {version.version: version.withdrawn for version in dropped}
 
 
 def _unused_models(published: Path, kept: list[Version], trained: str | None) -> set[str]:

@@ -25,7 +25,7 @@ def bench(tmp_path):
 
 
 def test_old_versions_go_with_what_only_they_needed(bench):
-    assert bench.history.prune(2, None) == [2, 1]
+    assert bench.history.prune(2, None) == {2: None, 1: None}
     assert sorted(path.name for path in (bench.published / "versions").iterdir()) == ["3.json", "4.json"]
     for folder in ("parts", "models"):
         names = {path.name for path in (bench.published / folder).iterdir()}
@@ -34,11 +34,11 @@ def test_old_versions_go_with_what_only_they_needed(bench):
     with pytest.raises(DataError, match=r"version must be one of those kept in .*, newest 4, got 2"):
         read("toy", "facet_0", root=bench.root, version=2)
     assert bench.history.check() == []
-    assert bench.history.prune(2, None) == []
+    assert bench.history.prune(2, None) == {}
 
 
 def test_the_current_version_always_stays(bench):
-    assert bench.history.prune(1, None) == [3, 2, 1]
+    assert bench.history.prune(1, None) == {3: None, 2: None, 1: None}
     assert bench.history.served().version == 4
 
 
@@ -54,11 +54,11 @@ def test_a_model_that_waits_to_be_published_stays_whatever_the_clock_said(bench,
 
 def test_withdrawn_versions_go_with_their_leftovers(bench):
     bench.history.withdraw(frozenset(make_ids(1)))
-    bench.history.prune(1, None)
+    assert bench.history.prune(1, None) == dict.fromkeys((4, 3, 2, 1), "images in it were removed")
     assert [path.name for path in (bench.published / "versions").iterdir()] == ["5.json"]
     assert {path.name for path in (bench.published / "parts").iterdir()} == {MODELS[3], "shared"}
     assert bench.history.check() == []
 
 
 def test_nothing_published_is_nothing_to_do(tmp_path):
-    assert Bench(tmp_path).history.prune(3, None) == []
+    assert Bench(tmp_path).history.prune(3, None) == {}
