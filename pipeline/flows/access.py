@@ -2,8 +2,8 @@
 
 import os
 import secrets
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
 
 import httpx
 
@@ -104,7 +104,7 @@ def make_private_database(home: Path) -> None:
     os.close(_open(home / _DATABASE, os.O_WRONLY))
 
 
-def open_private(path: Path) -> TextIO:
+def open_private(path: Path) -> TextIOWrapper:
     """Open a log, to append to it, that only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path, os.O_WRONLY | os.O_APPEND)

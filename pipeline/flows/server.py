@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 
 from pipeline.errors import ResourceError
-from pipeline.flows.access import make_private_database, open_private, own_secret
+from pipeline.flows.access import make_private_database, own_secret
+from pipeline.flows.server_log import LogWriter
 from pipeline.flows.vital import VitalThreads
 from pipeline.operations.process_group import ProcessGroup
 from pipeline.supervision import supervised
@@ -97,24 +98,22 @@ def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.E
     }
     command = [sys.executable, "-c", _COMMAND]
     n_deaths = 0
-    while True:
-        started = time.monotonic()
-        with (
-            open_private(server_log(root)) as file,
-            ProcessGroup(command, root, environment) as group,
-        ):
-            code = group.stream(lambda line, file=file: print(line, file=file, flush=True), stop)
-        if stop.is_set():
-            return
-        n_deaths = n_deaths + 1 if time.monotonic() - started < _STEADY_SECONDS else 1
-        if n_deaths == _MOST_DEATHS:
-            raise ResourceError(
-                f"the Prefect server must stay alive, but died {n_deaths} times soon after its start, with exit code "
-                f"{code}; see {server_log(root)}, mend it and start the service again"
-            )
-        if stop.wait(_SECONDS_BEFORE_RESTART):
-            return
-        _require_free_port(host, port)  # somebody may have taken it meanwhile
+    with closing(LogWriter(server_log(root))) as log:
+        while True:
+            started = time.monotonic()
+            with ProcessGroup(command, root, environment) as group:
+                code = group.stream(log.write, stop)
+            if stop.is_set():
+                return
+            n_deaths = n_deaths + 1 if time.monotonic() - started < _STEADY_SECONDS else 1
+            if n_deaths == _MOST_DEATHS:
+                raise ResourceError(
+                    f"the Prefect server must stay alive, but died {n_deaths} times soon after its start, with exit "
+                    f"code {code}; see {server_log(root)}, mend it and start the service again"
+                )
+            if stop.wait(_SECONDS_BEFORE_RESTART):
+                return
+            _require_free_port(host, port)  # somebody may have taken it meanwhile
 
 
 def _require_answers(url: str, stop: threading.Event, root: Path) -> None:
