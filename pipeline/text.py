@@ -25,6 +25,12 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words: ``1 image``, ``2 images``, ``0 batches``."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{n} {noun if n == 1 else plural}"
+
+
 def to_json(value: Any) -> str:
     """Return JSON on one line that keeps data exactly and yet can be shown on a terminal; times are ISO 8601.
 

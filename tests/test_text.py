@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DataError, ResourceError
 from pipeline.operations.process_group import ProcessGroup
-from pipeline.text import printable, printable_lines, to_json
+from pipeline.text import counted, printable, printable_lines, to_json
 
 NAMES = st.text(st.characters(codec=None, categories=["Cc", "Cf", "Cs", "L", "Zl", "Zp", "S"])) | st.binary().map(
     os.fsdecode
@@ -64,3 +64,8 @@ def test_lines_of_other_programs_are_printable(tmp_path: Path) -> None:
     with ProcessGroup(command, tmp_path, dict(os.environ)) as group:
         assert group.stream(lines.append) == 0
     assert lines == ["a\\x1b[31mb", "\tc�d", "e�"]
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(n, "new image") for n in (0, 1, 2)] == ["0 new images", "1 new image", "2 new images"]
+    assert [counted(n, "batch") for n in (0, 1, 2)] == ["0 batches", "1 batch", "2 batches"]

@@ -4,6 +4,8 @@ import re
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from pipeline.text import counted
+
 _EVERY = re.compile(r"every ([1-9][0-9]{0,4}) (minutes?|hours?|days?)")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,#-]+")
 
@@ -24,6 +26,18 @@ def interval_of(when: str) -> timedelta | None:
         "a schedule must be a cron expression of five fields, or 'every' with a number (below 100000) of minutes, "
         f"hours or days, got {when!r}"
     )
+
+
+def interval_text(interval: timedelta) -> str:
+    """Return an interval as params.yaml may have it, in the largest unit that divides it; seconds where none does.
+
+    Prefect's server, which is asked what a schedule is, keeps a length of time and not how it was written.
+    """
+    units = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
+    for name, unit in units:
+        if not interval % unit:
+            return f"every {counted(interval // unit, name)}"
+    return f"every {interval.total_seconds():g} seconds"
 
 
 def check_time_zone(name: str) -> None:

@@ -49,7 +49,7 @@ def check_alert_url(url: str) -> None:
         )
 
 
-def send_alert(root: Path, key: str, text: str) -> bool:
+def send_alert(root: Path, key: str, text: str, address: str = "") -> bool:
     """Post ``{"text": …, "repository": …}``, if an address is set, and return whether this was news.
 
     The same alert is not sent again within a day, or within an hour once :func:`end_alerts` has said that its cause is
@@ -60,10 +60,13 @@ def send_alert(root: Path, key: str, text: str) -> bool:
         root: of the repository.
         key: names the cause, e.g. ``"rebuild digits"``.
         text: for people.
+        address: where people see more, added to the text; another one does not make the alert another one.
     """
     url = os.environ.get(ALERT_URL)
     if not _is_news(root, key, text, bool(url)):
         return False
+    if address:
+        text = f"{text}; see {address}"
     logger = _logger()
     logger.error("%s", text)
     if url:

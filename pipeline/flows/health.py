@@ -12,6 +12,7 @@ import httpx
 
 from pipeline.errors import DataError, PipelineError
 from pipeline.flows.access import read_secret
+from pipeline.flows.pages import HEALTH
 from pipeline.storage import read_json, write_json
 
 _SECONDS_TO_ANSWER = 3.0
@@ -71,10 +72,10 @@ def service_status(root: Path) -> ServiceStatus:
 
 def _ask_service(pages: str, pid: int) -> tuple[list[str], str]:
     try:
-        answer = httpx.get(f"{pages}/health", timeout=_SECONDS_TO_ANSWER, trust_env=False).json()
+        answer = httpx.get(f"{pages}{HEALTH}", timeout=_SECONDS_TO_ANSWER, trust_env=False).json()
         return list(answer["faults"]), "the service runs"
     except (httpx.HTTPError, json.JSONDecodeError, KeyError, TypeError):
-        gone = f"the service (pid {pid}) does not answer at {pages}/health and was not stopped; start it again"
+        gone = f"the service (pid {pid}) does not answer at {pages}{HEALTH} and was not stopped; start it again"
         return [gone], "the service does not answer"
 
 

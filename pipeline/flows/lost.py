@@ -8,18 +8,19 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId,
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Crashed
 
+from pipeline.flows.outcome import report_crash_of
+
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _AT_ONCE = 200
 
 
-def close_lost_runs(client: SyncPrefectClient, deployment_ids: Collection[UUID]) -> list[str]:
-    """Give runs of these deployments that nobody executes any more their end; return names of those that crashed.
+def close_lost_runs(client: SyncPrefectClient, deployment_ids: Collection[UUID]) -> None:
+    """Give runs of these deployments that nobody executes any more their end, and tell of those that crashed.
 
     Call it before anything is executed. A power cut leaves such runs; nothing else would ever end them.
     """
     of_state = FlowRunFilterState.model_validate({"type": {"any_": _UNDER_WAY}})
     of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=list(deployment_ids)))
-    crashed: list[str] = []
     while runs := client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=of_state), deployment_filter=of_deployment, limit=_AT_ONCE
     ):
@@ -28,6 +29,5 @@ def close_lost_runs(client: SyncPrefectClient, deployment_ids: Collection[UUID])
                 state = Cancelled(message="cancelled; the service that ran it went down")
             else:
                 state = Crashed(message="the service went down; the next run goes on where this one stopped")
-                crashed.append(run.name)
+                report_crash_of(client.read_flow(run.flow_id).name, run, "the service went down")
             client.set_flow_run_state(run.id, state, force=True)
-    return crashed

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
+from prefect.utilities.urls import url_for
 
 from pipeline.errors import ConfigError, PublishError
 from pipeline.flows.alert import end_alerts, send_alert
@@ -27,14 +28,25 @@ def report_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> Non
         text = f"{flow.name} of {experiment} cannot run as it is configured: {reason}"
     else:
         text = f"{flow.name} of {experiment} failed: {reason}"
-    send_alert(repository_root(), alert_key(flow.name, experiment), text)
+    send_alert(repository_root(), alert_key(flow.name, experiment), text, _address(flow_run))
 
 
 def report_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Send an alert about a run whose process died."""
+    report_crash_of(flow.name, flow_run, state.message or state.name or "")
+
+
+def report_crash_of(flow: str, flow_run: FlowRun, reason: str) -> None:
+    """Send an alert about a run of which nothing but the server's record is left.
+
+    Args:
+        flow: its flow's name.
+        flow_run: the record; its own name says nothing while it is the one that Prefect made up.
+        reason: why it ended.
+    """
     experiment = experiment_of(flow_run)
-    text = f"{flow.name} of {experiment} crashed, the next run goes on where it stopped: {state.message or state.name}"
-    send_alert(repository_root(), alert_key(flow.name, experiment), text)
+    text = f"{flow} of {experiment} crashed, the next run goes on where it stopped: {reason}"
+    send_alert(repository_root(), alert_key(flow, experiment), text, _address(flow_run))
 
 
 def end_report(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -44,8 +56,13 @@ def end_report(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
 
 
 def experiment_of(flow_run: FlowRun) -> str:
-    """Return a run's experiment, or its own name where somebody asked for it without one."""
-    return str(flow_run.parameters.get("experiment") or flow_run.name)
+    """Return a run's experiment, or that there is none where somebody asked for it without one."""
+    return str(flow_run.parameters.get("experiment") or "no experiment")
+
+
+def _address(flow_run: FlowRun) -> str:
+    """Return where Prefect shows a run, with its log; nothing where no server is known."""
+    return url_for("flow-run", obj_id=flow_run.id) or ""
 
 
 def alert_key(flow: str, experiment: str) -> str:

@@ -1,12 +1,13 @@
 """The pages of the experiments over HTTP: browsers follow no link from Prefect's pages to a file."""
 
+import html
 import json
 import os
 import shutil
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,11 +22,15 @@ from pipeline.layout import Layout
 PAGES = "FACETS_PAGES"
 """Environment variable with the address below which the processes of runs find the pages."""
 
+HEALTH = "/-/health"
+"""Where the service says how it is; no experiment's name has a hyphen, so this hides none's page."""
+
 # A page holds all that it shows; the same rule stands in the page, for those who open it as a file.
 _CONTENT = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
+_HTML = "text/html; charset=utf-8"
 _SILENT_SECONDS = 20.0
 _AT_ONCE = 32
 
@@ -41,8 +46,8 @@ def served_pages(
 ) -> Iterator[str]:
     """Serve ``/<experiment>``, the page of the published version, while the block lasts, and yield the address.
 
-    ``/health`` answers 200 and ``{"healthy": true, "faults": []}``, or 503 with what is wrong. Nothing else of the
-    repository can be read there.
+    ``/`` lists the pages. :data:`HEALTH` answers 200 and ``{"healthy": true, "faults": []}``, or 503 with what is
+    wrong. Nothing else of the repository can be read there.
 
     Raises:
         ResourceError: the port is taken.
@@ -54,33 +59,25 @@ def served_pages(
             if not is_own_name(self.headers.get("Host"), host):
                 self.send_error(HTTPStatus.MISDIRECTED_REQUEST, WRONG_NAME)
                 return
-            if self.path == "/health":
-                self._answer_health()
+            if self.path == HEALTH:
+                state = health()
+                status = HTTPStatus.OK if state["healthy"] else HTTPStatus.SERVICE_UNAVAILABLE
+                self.answer(status, "application/json", json.dumps(state).encode())
+                return
+            if self.path == "/":
+                self.answer(HTTPStatus.OK, _HTML, _index(pages).encode())
                 return
             try:
                 file = _open_page(pages[self.path])
             except (KeyError, OSError):
-                self.send_error(HTTPStatus.NOT_FOUND, f"there is {', '.join(pages)}")
+                self.send_error(HTTPStatus.NOT_FOUND, f"there is {', '.join(['/', *pages])}")
                 return
             with file:
-                self.send_response(HTTPStatus.OK)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
-                self.end_headers()
+                self.begin(HTTPStatus.OK, _HTML, os.fstat(file.fileno()).st_size)
                 if self.command == "GET":
                     shutil.copyfileobj(file, self.wfile)
 
         do_HEAD = do_GET
-
-        def _answer_health(self) -> None:
-            state = health()
-            body = json.dumps(state).encode()
-            self.send_response(HTTPStatus.OK if state["healthy"] else HTTPStatus.SERVICE_UNAVAILABLE)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
 
     try:
         server = _Server((host, port), Handler)
@@ -93,6 +90,21 @@ def served_pages(
         vital.start("the server of the pages", server.serve_forever)
         yield f"http://{host}:{port}"
         server.shutdown()
+
+
+def _index(pages: Mapping[str, Path]) -> str:
+    """Return the list of pages, those that are not there yet without a link."""
+    items: list[str] = []
+    for address, file in pages.items():
+        name = html.escape(address.removeprefix("/"))
+        # Relative, so that it leads there through a proxy's path too.
+        link = f'<a href="{name}">{name}</a>'
+        items.append(f"<li>{link if file.is_file() else f'{name}: nothing is published yet'}</li>")
+    health = f'<a href="{HEALTH.removeprefix("/")}">how the service is</a>'
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>facets</title>'
+        f"<h1>Experiments</h1><ul>{''.join(items)}</ul><p>{health}</p></html>"
+    )
 
 
 def _open_page(path: Path) -> BinaryIO:
@@ -111,6 +123,19 @@ def _open_page(path: Path) -> BinaryIO:
 class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "facets", ""
     timeout = _SILENT_SECONDS
+
+    def begin(self, status: HTTPStatus, kind: str, length: int) -> None:
+        """Send what comes before the content."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        """Send a whole answer; to HEAD without its content."""
+        self.begin(status, kind, len(content))
+        if self.command == "GET":
+            self.wfile.write(content)
 
     def end_headers(self) -> None:
         for name, value in HEADERS.items():

@@ -11,7 +11,6 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 
 from pipeline.config import Params
-from pipeline.flows.alert import send_alert
 from pipeline.flows.deployments import deployments_of, keep_what_people_set, no_longer_served
 from pipeline.flows.lost import close_lost_runs
 
@@ -45,10 +44,7 @@ def register(
             if not is_known:
                 new.append((deployment_id, deployment))
         left_over = no_longer_served(client, root, ids, is_own_server)
-        lost = close_lost_runs(client, {*ids, *(each.id for each in left_over)})
-        if lost:
-            text = f"the service went down while it ran {', '.join(lost)}; the next run goes on where this one stopped"
-            send_alert(root, "lost runs", text)
+        close_lost_runs(client, {*ids, *(each.id for each in left_over)})
         for deployment_id, deployment in new:
             _take_over_pauses(client, deployment_id, deployment, left_over)
         for each in left_over:

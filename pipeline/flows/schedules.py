@@ -13,6 +13,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from pipeline.config.when import interval_text
+from pipeline.flows.missed import SKIPPED
+
 _LEAST_LATE = timedelta(minutes=5)
 _PERIODS = 2
 
@@ -24,7 +27,7 @@ class ScheduleState:
     Attributes:
         flow: its name.
         experiment: its experiment.
-        when: the cron expression or interval, with the time zone.
+        when: the cron expression with its time zone, or the interval.
         is_paused: somebody paused the deployment or its schedule.
         last: when the last run started and how it ended or stands; None before the first.
         next: when the next run is due; None where none is planned.
@@ -65,7 +68,8 @@ def _state(client: SyncPrefectClient, deployment: DeploymentResponse) -> Schedul
     now = datetime.now(UTC)
     waiting = {"state": {"type": {"any_": ["SCHEDULED"]}}, "start_time": {"is_null_": True}}
     soonest = FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC
-    last = _runs(client, deployment, {"start_time": {"is_null_": False}}, FlowRunSort.START_TIME_DESC, 1)
+    begun = {"start_time": {"is_null_": False}, "state": {"name": {"not_any_": [SKIPPED]}}}
+    last = _runs(client, deployment, begun, FlowRunSort.START_TIME_DESC, 1)
     due = _times(_runs(client, deployment, {**waiting, "next_scheduled_start_time": {"before_": now}}, soonest, 1))
     coming = _times(_runs(client, deployment, {**waiting, "next_scheduled_start_time": {"after_": now}}, soonest, 2))
     is_paused = deployment.paused or not any(schedule.active for schedule in deployment.schedules)
@@ -108,7 +112,10 @@ def _times(runs: list[FlowRun]) -> list[datetime]:
 
 
 def _when(schedule: Any) -> str:
-    what = getattr(schedule, "cron", None) or f"every {getattr(schedule, 'interval', '?')}"
+    interval = getattr(schedule, "interval", None)
+    if interval is not None:  # the same in every time zone
+        return interval_text(interval)
+    what = getattr(schedule, "cron", None) or getattr(schedule, "rrule", "?")
     return f"{what} {schedule.timezone or ''}".strip()
 
 

@@ -20,7 +20,8 @@ from pipeline.errors import BusyError, PipelineError, ResourceError
 from pipeline.flows.access import own_secret, require_access, secret_file
 from pipeline.flows.alert import ALERT_URL, check_alert_url, end_alerts, send_alert
 from pipeline.flows.health import noted
-from pipeline.flows.pages import PAGES, served_pages
+from pipeline.flows.missed import LatestRunPoller
+from pipeline.flows.pages import HEALTH, PAGES, served_pages
 from pipeline.flows.poller import InboxPoller
 from pipeline.flows.registration import register
 from pipeline.flows.repository import repository_name
@@ -124,6 +125,7 @@ def _serve(root: Path, host: str, port: int) -> None:
         entrypoints: dict[UUID, str | None] = {}
         starter = functools.partial(Starter, entrypoints)
         runner_module.EngineCommandStarter = starter  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+        runner_module.ScheduledRunPoller = LatestRunPoller  # pyright: ignore[reportPrivateImportUsage]
         runner_module.load_flow_from_flow_run = functools.partial(known_flow, entrypoints)  # pyright: ignore[reportPrivateImportUsage]
         runner = _Runner(name="facets", limit=_RUNS_AT_ONCE, pause_on_shutdown=False, query_seconds=2.0)
         entrypoints.update(register(root, params, functools.partial(_add, runner), is_own_server))
@@ -135,7 +137,12 @@ def _serve(root: Path, host: str, port: int) -> None:
         stack.callback(stop.set)
         end_alerts(root, lambda key: key == _START)
         names = f"{', '.join(params.active)} as {repository_name(root)}"
-        print(f"serving {names}; Prefect at {server.removesuffix('/api')}{log_in}", flush=True)
+        # At once: whoever waits for the first line has all of it then.
+        print(
+            f"serving {names}; Prefect at {server.removesuffix('/api')}{log_in}\n"
+            f"pages of the experiments at {os.environ[PAGES]}/, how the service is at {os.environ[PAGES]}{HEALTH}",
+            flush=True,
+        )
         with suppress(KeyboardInterrupt):
             asyncio.run(runner.serve(vital))
 

@@ -1,7 +1,7 @@
 """The service watches itself: its server, the server's background services, schedules, params.yaml, stuck deliveries.
 
-What is wrong is an alert once and makes the service unhealthy for as long as it lasts: ``/health`` beside the pages and
-``facets status`` say so.
+What is wrong is an alert once and makes the service unhealthy for as long as it lasts: ``/-/health`` beside the pages
+and ``facets status`` say so.
 """
 
 import threading
@@ -76,7 +76,7 @@ class Watch:
                 get_logger("facets.watch").warning("looking failed (%s: %s)", type(error).__name__, error)
 
     def health(self) -> dict[str, Any]:
-        """Return ``healthy`` and the ``faults``, as ``/health`` answers."""
+        """Return ``healthy`` and the ``faults``, as ``/-/health`` answers."""
         faults = list(self._faults.values())
         if time.monotonic() - self._looked_at > _BLIND_SECONDS:
             faults.append("the service does not look after itself any more; start it again")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_a_run_that_fails_is_reported(
     for _ in range(2):  # of which the second says nothing new
         with pytest.raises(type(error), match=str(error)):
             module.retrain(EXPERIMENT)
-    assert receiver.received.count({"text": text, "repository": str(service.root)}) == 1
+    (told,) = [body["text"] for body in receiver.received if body["text"].startswith(text)]
+    assert re.fullmatch(rf"; see http://127\.0\.0\.1:{service.port}/runs/flow-run/[0-9a-f-]{{36}}", told[len(text) :])
 
 
 @pytest.mark.no_cover  # it happens in other processes
@@ -68,7 +70,9 @@ def test_a_run_whose_process_dies_is_reported(service: Service, receiver: Receiv
             process.kill()
     assert service.wait(run_id)[0] == "CRASHED"
     text = "tidy of tiny crashed, the next run goes on where it stopped: "
-    wait_until(lambda: any(body["text"].startswith(text) for body in receiver.received))
+    address = f"; see {service.api.removesuffix('/api')}/runs/flow-run/{run_id}"
+    told = wait_until(lambda: [body["text"] for body in receiver.received if body["text"].startswith(text)])
+    assert told[0].endswith(address)
 
 
 def test_an_alert_is_sent_once_until_its_cause_was_gone(
@@ -80,7 +84,7 @@ def test_an_alert_is_sent_once_until_its_cause_was_gone(
         return [body["text"] for body in receiver.received if body["repository"] == str(tmp_path)]
 
     assert send_alert(tmp_path, "one", "pid 11 fails")
-    assert not send_alert(tmp_path, "one", "pid 12 fails")
+    assert not send_alert(tmp_path, "one", "pid 12 fails", "http://127.0.0.1/of/another/run")
     assert send_alert(tmp_path, "two", "pid 11 fails")
     assert send_alert(tmp_path, "one", "it fails otherwise")
     assert texts() == ["pid 11 fails", "pid 11 fails", "it fails otherwise"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Params, load_params
-from pipeline.config.when import interval_of
+from pipeline.config.when import interval_of, interval_text
 from pipeline.errors import ConfigError
 from tests.repository import PROJECT
 
@@ -25,6 +25,14 @@ from tests.repository import PROJECT
 )
 def test_when(when: str, expected: timedelta | None) -> None:
     assert interval_of(when) == expected
+    if expected is not None:
+        assert interval_text(expected) == when
+
+
+def test_an_interval_is_shown_as_it_may_be_written() -> None:
+    assert interval_text(timedelta(minutes=1)) == "every 1 minute"  # and not 0:01:00
+    assert interval_text(timedelta(hours=24)) == "every 1 day"
+    assert interval_text(timedelta(seconds=90)) == "every 90 seconds"  # somebody's own, added on its page
 
 
 @pytest.mark.parametrize(

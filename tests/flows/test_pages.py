@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / "published" / "tiny" / "report.html"
     path.parent.mkdir(parents=True)
     path.write_bytes(PAGE)
+    another = path.parents[1] / "health" / "report.html"
+    another.parent.mkdir()
+    another.write_bytes(b"of an experiment called health")
     return path
 
 
@@ -36,7 +40,9 @@ def port(page: Path) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    with served_pages(page.parents[2], ["tiny"], "127.0.0.1", free, VitalThreads(), lambda: dict(HEALTH)):
+    with served_pages(
+        page.parents[2], ["tiny", "health", "new"], "127.0.0.1", free, VitalThreads(), lambda: dict(HEALTH)
+    ):
         yield free
 
 
@@ -82,7 +88,9 @@ def test_another_name_is_refused_though_it_means_this_machine(port: int, host: s
     assert PAGE not in content
 
 
-@pytest.mark.parametrize("path", ["/", "/other", "/tiny/", "/tiny/../tiny", "/../params.yaml", "/%74iny"])
+@pytest.mark.parametrize(
+    "path", ["/other", "/tiny/", "/new", "/-/", "/?", "/-/health/", "/tiny/../tiny", "/../params.yaml", "/%74iny"]
+)
 def test_there_is_nothing_else(port: int, path: str) -> None:
     assert ask(port, path)[0] == 404
 
@@ -117,13 +125,26 @@ def test_clients_that_say_nothing_keep_nobody_out(port: int) -> None:
 
 
 def test_health_is_told_to_everybody_who_may_ask(port: int) -> None:
-    status, body, _ = ask(port, "/health")
+    status, body, _ = ask(port, "/-/health")
     assert (status, json.loads(body)) == (200, HEALTH)
     HEALTH.update(healthy=False, faults=["the scheduler is broken"])
     try:
-        status, body, _ = ask(port, "/health")
+        status, body, _ = ask(port, "/-/health")
         assert (status, json.loads(body)) == (503, HEALTH)
-        assert ask(port, "/health", method="HEAD")[:2] == (503, b"")
+        assert ask(port, "/-/health", method="HEAD")[:2] == (503, b"")
     finally:
         HEALTH.update(healthy=True, faults=[])
-    assert ask(port, "/health", host="evil.example")[0] == 421
+    assert ask(port, "/-/health", host="evil.example")[0] == 421
+    assert ask(port, "/health")[:2] == (200, b"of an experiment called health")
+
+
+def test_the_root_lists_the_pages(port: int) -> None:
+    """A person who has only the port finds the pages; an experiment without one has no link."""
+    status, body, headers = ask(port, "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    links = re.findall('href="([^"]*)"', body.decode())
+    assert links == ["tiny", "health", "-/health"]
+    assert all(ask(port, f"/{link}")[0] == 200 for link in links)
+    assert "<li>new: nothing is published yet</li>" in body.decode()
+    assert ask(port, "/", method="HEAD")[:2] == (200, b"")
+    assert ask(port, "/", host="evil.example")[0] == 421

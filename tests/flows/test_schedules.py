@@ -1,15 +1,21 @@
 """Schedules that nobody helps: the locked server plans runs, the service executes them; and what else it relies on."""
 
+import asyncio
 import json
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
+import psutil
 import pytest
 
 from benchmarks.machine import describe_machine
+from pipeline.flows.access import read_secret
 from tests.flows.service import Service, wait_until
 from tests.repository import EXPERIMENT, PROJECT
 
@@ -70,6 +76,92 @@ def test_the_server_marks_late_runs_forgets_old_ones_and_ends_tasks_of_cancelled
     of_run = {"flow_run_id": {"any_": [cancelled]}}
     wait_until(lambda: [t["state_type"] for t in service.ask("/task_runs/filter", task_runs=of_run)] == ["CANCELLED"])
     service.remove(f"/deployments/{nobody['id']}")
+
+
+def test_of_missed_runs_the_newest_is_left_and_none_that_a_person_asked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.context import refresh_global_settings_context
+
+    flow_id = service.ask("/flows/", name="missed by everybody")["id"]
+    first, second = (service.ask("/deployments/", name=name, flow_id=flow_id)["id"] for name in ("first", "second"))
+    needless = {ask_for_run(service, first, minutes, is_planned=True) for minutes in (2, 3, 4, 5)}
+    needed = {
+        ask_for_run(service, first, 1, is_planned=True),  # the newest of these
+        ask_for_run(service, first, -0.1, is_planned=True),  # due in a moment
+        ask_for_run(service, first, 9, is_planned=True, yes=True),  # a schedule with parameters of its own
+        ask_for_run(service, second, 7, is_planned=True),
+        ask_for_run(service, first, 3, is_planned=False),
+        ask_for_run(service, first, 4, is_planned=False),
+    }
+    monkeypatch.setenv("PREFECT_API_URL", service.api)
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", read_secret(service.root))
+    refresh_global_settings_context()
+    try:
+        assert asyncio.run(runs_to_execute([first, second])) == needed
+    finally:
+        monkeypatch.undo()
+        refresh_global_settings_context()
+    assert {(state["name"], state["type"]) for state in (service.run(run_id)["state"] for run_id in needless)} == {
+        ("Skipped", "CANCELLED")
+    }
+    assert {service.run(run_id)["state_type"] for run_id in needed} == {"SCHEDULED"}
+    for each in (first, second):
+        service.remove(f"/deployments/{each}")
+
+
+def ask_for_run(service: Service, deployment_id: str, minutes: float, *, is_planned: bool, **parameters: bool) -> str:
+    """Ask for a run that was due so many minutes ago; as a person does, or as the server's scheduler plans it."""
+    due = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+    path = f"/deployments/{deployment_id}/create_flow_run"
+    run_id = service.ask(path, parameters=parameters, enforce_parameter_schema=False, state=state)["id"]
+    if is_planned:
+        database_file = service.root / ".work" / "prefect" / "prefect.db"
+        with closing(sqlite3.connect(database_file, timeout=60)) as database, database:
+            change = "UPDATE flow_run SET auto_scheduled = 1 WHERE id = ?"
+            assert database.execute(change, [run_id]).rowcount == 1
+    return run_id
+
+
+async def runs_to_execute(deployment_ids: list[str]) -> set[str]:
+    """Return the ids of the runs that a service of these deployments would start now."""
+    from prefect.client.orchestration import get_client
+
+    from pipeline.flows.missed import LatestRunPoller
+
+    registry = SimpleNamespace(get_deployment_ids=lambda: [UUID(each) for each in deployment_ids])
+    unused = ("limit_manager", "resolve_starter", "runs_task_group", "process_manager", "state_proposer")
+    unused += ("hook_runner", "cancellation_manager", "get_attempt_conclusion")
+    given: dict[str, Any] = {"deployment_registry": registry, "storage_objs": [], **dict.fromkeys(unused)}
+    async with get_client() as client:
+        poller = LatestRunPoller(client=client, query_seconds=1.0, prefetch_seconds=10.0, **given)
+        return {str(run.id) for run in await poller._get_scheduled_flow_runs()}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_after_a_stall_one_run_makes_up_for_all_that_were_missed(service: Service) -> None:
+    """Nothing of the service moves for a time, while its server goes on planning runs, one every ten seconds."""
+    retrain = deployment(service, "retrain")
+    before = {run["id"] for run in service.runs("retrain")}
+    stalled = psutil.Process(service.pid)
+    stalled.suspend()
+    ids = service.add_schedules(retrain, {"interval": 10})
+    by_hand = service.start_run("retrain")
+    try:
+        overdue = {"deployment_id": {"any_": [retrain["id"]]}, "state": {"name": {"any_": ["Late"]}}}
+        wait_until(lambda: len(service.ask("/flow_runs/filter", flow_runs=overdue)) >= 6)
+        stalled.resume()
+        assert service.wait(by_hand)[0] == "COMPLETED"
+        time.sleep(30)
+    finally:
+        stalled.resume()
+        service.delete_schedules(retrain, ids)
+    new = [run for run in service.runs("retrain") if run["id"] not in before and run["auto_scheduled"]]
+    counts = Counter(run["state_name"] for run in new)
+    assert counts["Skipped"] >= 5, counts
+    assert counts.total() - counts["Skipped"] <= 7, counts  # one for the stall, then one every ten seconds
 
 
 @pytest.mark.soak

@@ -67,7 +67,7 @@ def test_a_server_that_plans_nothing_is_noticed(template: Repository, receiver: 
     served = Service(template.copy(tmp_path / "repository"), receiver.url, environment=off)
     try:
         served.start()
-        health = f"http://127.0.0.1:{served.port + 1}/health"
+        health = f"http://127.0.0.1:{served.port + 1}/-/health"
         answer = wait_until(lambda: (got := httpx.get(health)).status_code == 503 and got, 900)
         assert all("no run is planned" in fault for fault in answer.json()["faults"])
         assert set(answer.json()["faults"]) <= {body["text"] for body in receiver.received}

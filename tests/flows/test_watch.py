@@ -15,8 +15,10 @@ import pytest
 
 from pipeline.config import load_params
 from pipeline.errors import ConfigError
+from pipeline.flows import server_log
 from pipeline.flows.access import read_secret
-from pipeline.flows.server_log import ServerLog
+from pipeline.flows.alert import ALERT_URL
+from pipeline.flows.server_log import LogWriter, ServerLog
 from tests.flows.conftest import Receiver
 from tests.flows.service import Service, wait_until
 from tests.repository import EXPERIMENT, Repository
@@ -83,19 +85,24 @@ def test_a_restart_keeps_pauses_and_what_people_added(service: Service, other: R
     assert not service.deployment(str(rebuild))["paused"]
 
 
-def test_two_repositories_on_one_server_leave_each_other_alone(service: Service, other: Repository) -> None:
+def test_two_repositories_on_one_server_leave_each_other_alone(
+    service: Service, other: Repository, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALERT_URL, receiver.url)
     mine = {each["id"]: each for each in service.ask("/deployments/filter")}
     run_id = service.ask("/flow_runs/", flow_id=next(iter(mine.values()))["flow_id"], deployment_id=next(iter(mine)))[
         "id"
     ]
     service.ask(f"/flow_runs/{run_id}/set_state", state={"type": "RUNNING"}, force=True)
-    theirs = register(other)
-    lost = service.ask(
-        "/flow_runs/", flow_id=next(iter(mine.values()))["flow_id"], deployment_id=str(next(iter(theirs)))
-    )
+    rebuild = next(str(each) for each, entrypoint in register(other).items() if str(entrypoint).endswith(".rebuild"))
+    lost = service.ask(f"/deployments/{rebuild}/create_flow_run", state={"type": "SCHEDULED"})
     service.ask(f"/flow_runs/{lost['id']}/set_state", state={"type": "RUNNING"}, force=True)
     register(other)
     assert service.run(lost["id"])["state_type"] == "CRASHED"
+    # What Prefect calls a run that has not begun, such as magenta-toucan, tells nobody anything.
+    text = f"rebuild of {EXPERIMENT} crashed, the next run goes on where it stopped: the service went down; see "
+    told = [body["text"] for body in receiver.received if body["repository"] == str(other.root)]
+    assert told == [f"{text}{service.api.removesuffix('/api')}/runs/flow-run/{lost['id']}"]
     assert service.run(run_id)["state_type"] == "RUNNING"
     service.ask(f"/flow_runs/{run_id}/set_state", state={"type": "CANCELLED"}, force=True)
     register(other, active=[])
@@ -138,7 +145,6 @@ def test_changed_times_take_effect_without_a_restart(service: Service, other: Re
 def test_a_schedule_that_is_gone_and_a_server_that_is_away_are_faults(
     service: Service, other: Repository, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.flows.alert import ALERT_URL
     from pipeline.flows.watch import Watch
 
     monkeypatch.setenv(ALERT_URL, receiver.url)
@@ -173,7 +179,7 @@ def test_a_scheduler_that_fails_is_an_alert_and_the_service_is_not_healthy(
 ) -> None:
     """Its exceptions show in no answer of the server: the database refuses what it wants to write."""
     service.finish("rebuild")
-    health = f"http://127.0.0.1:{service.port + 1}/health"
+    health = f"http://127.0.0.1:{service.port + 1}/-/health"
     tidy = service.read(f"/deployments/name/tidy/{service.deployment_name}")
     with closing(sqlite3.connect(service.root / ".work" / "prefect" / "prefect.db", timeout=60)) as database:
         database.execute(_BREAK)
@@ -219,6 +225,30 @@ def test_the_log_tells_of_services_that_fail(tmp_path: Path) -> None:
     assert "database is locked" in log.faults(602.0)["monitor_late_runs"]
     assert set(log.faults(1000.0)) == {"monitor_late_runs"}
     assert log.faults(2000.0) == {}
+
+
+def test_the_log_is_bounded_and_nothing_is_overlooked_where_another_file_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_log, "_LARGEST_FILE", 10_000)
+    path = tmp_path / "logs" / "prefect-server.log"
+    log = ServerLog(path)
+    with closing(LogWriter(path)) as first:
+        first.write("of an earlier service")
+    with closing(LogWriter(path)) as writer:
+        assert Path(f"{path}.1").read_text() == "of an earlier service\n"
+        for number in range(600):
+            head, _, where = RECORD.format(service=f"service_{number}").splitlines()
+            for line in (head, where):
+                writer.write(line)
+            if number % 7 == 0:  # a look between a record and its exception, which another file may hold
+                log.faults(0.0)
+            writer.write(f"ValueError: {number} %s {{}}")
+    expected = {f"service_{number}": f"ValueError: {number} %s {{}}" for number in range(600)}
+    assert log.faults(0.0) == expected
+    kept = sorted(path.parent.iterdir())
+    assert [file.name for file in kept] == [path.name, *(f"{path.name}.{number}" for number in (1, 2, 3))]
+    assert all(file.stat().st_size <= 10_000 and file.stat().st_mode & 0o777 == 0o600 for file in kept)
 
 
 def test_status_says_that_no_service_runs_and_waits_for_nobody(service: Service) -> None:
