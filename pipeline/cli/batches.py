@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
-from pipeline.text import printable
+from pipeline.text import counted, printable
 
 
 def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
@@ -24,7 +24,8 @@ def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    facts = f"{row['n_images']} images, {row['duplicates']} duplicates, {row['quarantined']} quarantined"
+    n_images, duplicates = counted(row["n_images"], "image"), counted(row["duplicates"], "duplicate")
+    facts = f"{n_images}, {duplicates}, {row['quarantined']} quarantined"
     drift = "" if row["drift"] is None else f", drift {' '.join(f'{score:.1f}' for score in row['drift'])}"
     mark = " DRIFTED" if row["drifted"] else ""
     created = row["created"]

@@ -8,7 +8,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
 from pipeline.errors import DataError
-from pipeline.text import printable
+from pipeline.text import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.operations.ingest import IngestResult
@@ -43,7 +43,7 @@ def ingest(experiment: ExperimentName, path: _Location, wait: WaitSeconds = 600.
 
 def _refusal(result: "IngestResult") -> str:
     first = "; ".join(f"{printable(file)} {reason}" for file, reason in result.quarantined[:_SHOWN])
-    found = f"{len(result.quarantined)} files of which none is usable: {first}" if first else "no images"
+    found = f"{counted(len(result.quarantined), 'file')}, none of them usable: {first}" if first else "no images"
     return f"{result.source} must hold images, got {found}; correct the path or the files"
 
 
@@ -52,7 +52,7 @@ def _describe(result: "IngestResult") -> str:
     if result.batch_id is None:
         lines = [f"{result.experiment}: nothing new in {printable(result.source)}; {facts}"]
     else:
-        new = f"{result.n_images} new images as batch {result.batch_id} in version {result.version}"
+        new = f"{counted(result.n_images, 'new image')} as batch {result.batch_id} in version {result.version}"
         lines = [f"{result.experiment}: {new}; {facts}"]
     lines += [f"  quarantined  {printable(file)}: {reason}" for file, reason in result.quarantined[:_SHOWN]]
     if len(result.quarantined) > _SHOWN:

@@ -16,7 +16,8 @@ _Location = Annotated[
 def new(experiment: _Name, path: _Location, as_json: AsJson = False) -> None:
     """Propose an experiment for your own images.
 
-    Looks at some of them, appends a section to params.yaml with a reason for each choice, and draws a contact sheet.
+    Looks at some of them, appends a section to params.yaml with a reason for each choice, adds the
+    experiment to the list active there, and draws a contact sheet.
 
     \b
     Example:
@@ -31,8 +32,14 @@ def new(experiment: _Name, path: _Location, as_json: AsJson = False) -> None:
         found.text.rstrip(),
         "",
         *(f"note    {note}" for note in found.notes),
+        f"active  {', '.join(found.active)}: params.yaml has {experiment} in this list, of what facets serve runs",
         f"look    {found.contact_sheet}",
         f"next    facets rebuild {experiment}",
     ]
-    value = {"section": found.text, "contact_sheet": str(found.contact_sheet), "notes": found.notes}
+    value = {
+        "section": found.text,
+        "contact_sheet": str(found.contact_sheet),
+        "notes": found.notes,
+        "active": found.active,
+    }
     show("\n".join(lines), value, as_json)

@@ -8,7 +8,11 @@ from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_exper
 
 _Version = Annotated[
     int | None,
-    typer.Option("--version", help="Put the model of this version back in service instead.", show_default=False),
+    typer.Option(
+        "--version",
+        help="Put the model of this version back in service instead; the images stay those of today.",
+        show_default=False,
+    ),
 ]
 
 
@@ -33,4 +37,6 @@ def publish(
     else:
         served, is_new = rollback(layout, params, version)
     state = "published" if is_new else "in service already"
+    if version is not None:
+        state += f", with the model of version {version}; --version changes the model alone: every batch stays in"
     show(f"{experiment}: version {served} {state}", {"version": served, "is_new": is_new}, as_json)

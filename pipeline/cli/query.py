@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, find_root
 from pipeline.cli._table import table_text
-from pipeline.text import to_json
+from pipeline.text import counted, to_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,9 @@ def query(
     if output is not None:
         write_export(found, output)
         print(
-            json.dumps({"file": str(output), "rows": found.num_rows}) if as_json else f"{output}: {found.num_rows} rows"
+            json.dumps({"file": str(output), "rows": found.num_rows})
+            if as_json
+            else f"{output}: {counted(found.num_rows, 'row')}"
         )
     elif as_json:
         sys.stdout.write("[")
@@ -68,4 +70,4 @@ def _table(found: "pa.Table", n_rows: int) -> str:
     are_numbers = [str(kind).startswith(("int", "uint", "float", "double", "decimal")) for kind in found.schema.types]
     columns = found.slice(0, n_rows).to_pydict().values()
     text = table_text(found.column_names, are_numbers, zip(*columns, strict=True))
-    return f"{text}\n… {found.num_rows} rows in all" if found.num_rows > n_rows else text
+    return f"{text}\n… {counted(found.num_rows, 'row')} in all" if found.num_rows > n_rows else text

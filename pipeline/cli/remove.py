@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
+from pipeline.text import counted
 
 _Batches = Annotated[
     list[str] | None, typer.Option("--batch", metavar="ID", help="All images of this batch.", show_default=False)
@@ -35,7 +36,7 @@ def remove(
 
     layout, _ = open_experiment(experiment)
     result = remove(layout, batch or [], image or [], wait)
-    lines = [f"{experiment}: {len(result.image_ids)} images removed, version {result.version}"]
+    lines = [f"{experiment}: {counted(len(result.image_ids), 'image')} removed, version {result.version}"]
     if not result.image_ids:
         lines = [f"{experiment}: removed already, version {result.version}"]
     if result.lingers:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, find_root, open_experiment, show, to_stderr
+from pipeline.text import counted
 
 if TYPE_CHECKING:
     from pipeline.operations.retrain import RetrainPlan
@@ -46,9 +47,9 @@ def retrain(
 
 def _describe(plan: "RetrainPlan") -> str:
     if plan.reasons:
-        lines = [f"{plan.experiment}: a retraining is due with {len(plan.joining)} more batches"]
+        lines = [f"{plan.experiment}: a retraining is due with {counted(len(plan.joining), 'more batch')}"]
         lines += [f"  because {reason}" for reason in plan.reasons]
     else:
-        lines = [f"{plan.experiment}: no retraining is due; {len(plan.waiting)} batches wait"]
+        lines = [f"{plan.experiment}: no retraining is due; {counted(len(plan.waiting), 'batch')} waiting"]
         lines += [f"  {fact}" for fact in plan.facts]
     return "\n".join(lines)

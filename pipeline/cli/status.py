@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, find_root, show
 from pipeline.errors import ResourceError
+from pipeline.text import counted
 
 if TYPE_CHECKING:
     from pipeline.flows.health import ServiceStatus
@@ -21,8 +22,9 @@ _Experiments = Annotated[
 def status(experiments: _Experiments = None, as_json: AsJson = False) -> None:
     """Show what is stale, published and stored, and how the service is.
 
-    For each stage why it would run, the version that readers see, the batches, the size of each folder, and for each
-    scheduled flow its last and next run, from the Prefect server. Exit code 7 where the service is not healthy.
+    For each stage why it would run, the version that readers see, why a newer model was refused, the batches, the size
+    of each folder, and for each scheduled flow its last and next run, from the Prefect server. Exit code 7 where the
+    service is not healthy.
 
     \b
     Example:
@@ -62,8 +64,12 @@ def _describe(state: "ExperimentStatus") -> str:
     lines += [f"  {stage:<10} {'' if what == 'fresh' else 'stale: '}{what}" for stage, what in state.stages.items()]
     if state.note:
         lines.append(f"  stages     {state.note}")
+    if state.refused:
+        lines.append(
+            f"  model      last one refused: {state.refused['model_version']}: {'; '.join(state.refused['reasons'])}"
+        )
     for batch in state.batches:
-        facts = f"{batch['n_images']} images, {batch['quarantined']} quarantined, {batch['status']}"
+        facts = f"{counted(batch['n_images'], 'image')}, {batch['quarantined']} quarantined, {batch['status']}"
         lines.append(f"  batch      {batch['batch_id']}: {facts}")
     lines += [f"  disk       {folder}: {size} MiB" for folder, size in state.mebibytes.items()]
     return "\n".join(lines)
@@ -75,5 +81,5 @@ def _published(state: "ExperimentStatus") -> str:
     facts = state.published
     return (
         f"version {facts['version']} ({facts['reason']} at {facts['created']}), model {facts['model_version']}, "
-        f"{facts['n_images']} images"
+        f"{counted(facts['n_images'], 'image')}"
     )

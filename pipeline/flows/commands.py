@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 from pipeline.errors import PipelineError, ResourceError
 from pipeline.operations.process_group import ProcessGroup
 from pipeline.supervision import supervised
+from pipeline.text import counted
 
 TAIL_LINES = 50
 
@@ -61,7 +62,7 @@ class LineLog:
         if now - self._last < _SECONDS_BETWEEN_LINES:
             self._n_silent += 1
             return
-        more = f" ({self._n_silent} lines more in {self.path.name})" if self._n_silent else ""
+        more = f" ({counted(self._n_silent, 'line')} more in {self.path.name})" if self._n_silent else ""
         self._logger.info("%s%s", line[:1000], more)
         self._last, self._n_silent = now, 0
 

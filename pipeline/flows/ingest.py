@@ -26,6 +26,7 @@ from pipeline.operations.deliveries import (
     note_trouble,
     require_delivery,
 )
+from pipeline.text import counted
 
 _READ = "read already, by another run"
 
@@ -75,7 +76,7 @@ def _reasons_to_reject(layout: Layout, path: Path, error: PipelineError) -> list
     trouble = note_trouble(layout, path, str(error), crashed=crashed)
     if crashed and trouble.crashes >= MOST_CRASHES:
         advice = "divide it, or look for the file that does so"
-        return [f"reading it ended a process by force {trouble.crashes} times; {advice}", str(error)]
+        return [f"reading it ended a process by force {counted(trouble.crashes, 'time')}; {advice}", str(error)]
     return []
 
 
@@ -95,7 +96,7 @@ def _finish(layout: Layout, path: Path, result: dict[str, Any]) -> State:
             f"{layout.experiment}: {path.name!r} drifts from what the model was trained on, batch {result['batch_id']}"
         )
         send_alert(layout.root, f"drift {layout.experiment} {result['batch_id']}", text)
-    counts = f"{result['n_images']} new images, {result['duplicates']} duplicates"
+    counts = f"{counted(result['n_images'], 'new image')}, {counted(result['duplicates'], 'duplicate')}"
     done = f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}"
     try:
         finish_delivery(layout, path)

@@ -11,6 +11,7 @@ from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
 from pipeline.flows.outcome import HOOKS
 from pipeline.flows.repository import own_root
+from pipeline.text import counted
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -29,4 +30,6 @@ def tidy(experiment: str) -> State:
     """
     own_root()
     result = make_room(experiment)
-    return Completed(message=f"{result['freed_mebibytes']} MiB freed, {len(result['versions'])} versions deleted")
+    return Completed(
+        message=f"{result['freed_mebibytes']} MiB freed, {counted(len(result['versions']), 'version')} deleted"
+    )

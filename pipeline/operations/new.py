@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import load_params
+from pipeline.config import Params, load_params
 from pipeline.config.write import with_experiment
 from pipeline.datasets.propose import propose_experiment
 from pipeline.errors import ConfigError
@@ -20,11 +20,13 @@ class NewExperiment:
         text: the section of ``params.yaml``.
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at.
+        active: the experiments that are active now, the new one among them.
     """
 
     text: str
     contact_sheet: Path
     notes: list[str]
+    active: list[str]
 
 
 def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
@@ -48,17 +50,17 @@ def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
     proposal = propose_experiment(layout, *next(iter(params.experiments.items())), location)
     path = root / "params.yaml"
     text = with_experiment(path.read_text(encoding="utf-8"), name, proposal.text)
-    _check(text)
+    active = _check(text).active
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)
-    return NewExperiment(proposal.text, sheet, proposal.notes)
+    return NewExperiment(proposal.text, sheet, proposal.notes, list(active))
 
 
-def _check(text: str) -> None:
-    """Parse the new parameters elsewhere first: a mistake must not cost the file that works."""
+def _check(text: str) -> Params:
+    """Parse and return the new parameters elsewhere first: a mistake must not cost the file that works."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "params.yaml").write_text(text, encoding="utf-8")
-        load_params(Path(folder))
+        return load_params(Path(folder))

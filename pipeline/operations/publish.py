@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.config.sections import Experiment
 from pipeline.datasets.prepare import read_id_list
@@ -128,9 +128,30 @@ def _refresh_page(layout: Layout, *, force: bool = False) -> None:
         ) from error
 
 
-def _require_healthy(history: History, experiment: Experiment, model_version: str) -> None:
+def refused_model(layout: Layout, experiment: Experiment) -> dict[str, Any] | None:
+    """Return the ``model_version`` that was trained last, and the ``reasons`` why the gate keeps it out of service.
+
+    None where it is in service or would be let in, where nobody has tried to publish it yet, or while one is trained.
+    """
+    trained = layout.artifact("model") / "model.json"
+    if not trained.exists():
+        return None
+    history = History(layout.published)
+    model_version, current = read_json(trained)["model_version"], history.current()
+    is_staged = (history.model_folder(model_version) / "model.json").exists()
+    if not is_staged or (current is not None and current.model_version == model_version):
+        return None
+    reasons = _gate_reasons(history, experiment, model_version)
+    return {"model_version": model_version, "reasons": reasons} if reasons else None
+
+
+def _gate_reasons(history: History, experiment: Experiment, model_version: str) -> list[str]:
     model = read_json(history.model_folder(model_version) / "model.json")
-    reasons = unhealthy(model, experiment.publish.gate, experiment.train.min_healthy_seeds)
+    return unhealthy(model, experiment.publish.gate, experiment.train.min_healthy_seeds)
+
+
+def _require_healthy(history: History, experiment: Experiment, model_version: str) -> None:
+    reasons = _gate_reasons(history, experiment, model_version)
     if reasons:
         current = history.current()
         stays = "nothing is published yet" if current is None else f"version {current.version} stays in service"

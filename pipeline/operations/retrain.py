@@ -15,6 +15,7 @@ from pipeline.operations.run_log import log_run
 from pipeline.operations.tracked import remember_tracked
 from pipeline.storage import write_json
 from pipeline.tables import History
+from pipeline.text import counted
 
 _SECONDS_A_DAY = 86400.0
 
@@ -83,10 +84,12 @@ def plan_retrain(layout: Layout, schedule: ScheduleParams, *, force: bool = Fals
     )
     reasons = [fact for value, limit, fact in limits if waiting and value >= limit]
     if force and waiting:
-        reasons.append(f"asked for: {len(waiting)} batches wait with {n_images} images")
+        reasons.append(f"asked for: {counted(len(waiting), 'batch')} with {counted(n_images, 'image')} waiting")
     joining = waiting if reasons else []
     if unfinished:
-        reasons.append(f"{len(unfinished)} batches joined before, but the model in service was not trained on them")
+        reasons.append(
+            f"the model in service was not trained on {counted(len(unfinished), 'batch')} that joined before"
+        )
     return RetrainPlan(
         layout.experiment,
         tuple(reasons),

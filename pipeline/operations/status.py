@@ -8,6 +8,7 @@ from pipeline.config import Params
 from pipeline.errors import BusyError
 from pipeline.layout import Layout
 from pipeline.operations.locks import repository_lock
+from pipeline.operations.publish import refused_model
 from pipeline.operations.repro import STAGES, stale_stages
 from pipeline.storage import disk_usage
 from pipeline.tables import History
@@ -25,6 +26,7 @@ class ExperimentStatus:
         stages: for each stage ``fresh`` or why it would run; empty where that cannot be told.
         note: why the stages are not known, else empty.
         published: version, model, time, reason and number of images that readers see; None before the first.
+        refused: the model trained last and why the gate keeps it out of service; None where it does not.
         batches: rows of the table ``batches``.
         mebibytes: size of its folders, by path below the root.
     """
@@ -34,6 +36,7 @@ class ExperimentStatus:
     stages: dict[str, str]
     note: str
     published: dict[str, Any] | None
+    refused: dict[str, Any] | None
     batches: list[dict[str, Any]]
     mebibytes: dict[str, float]
 
@@ -43,10 +46,10 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
 
     Raises:
         ConfigError: the experiment is unknown.
+        DataError: a record is damaged.
         ResourceError: DVC or git is missing, or this is no repository of both.
     """
-    params.experiment(experiment)
-    layout = Layout(root, experiment)
+    sections, layout = params.experiment(experiment), Layout(root, experiment)
     is_active = experiment in params.active
     stages, note = _stages(layout) if is_active else ({}, "not active; add it to active in params.yaml to rebuild it")
     history = History(layout.published)
@@ -58,6 +61,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         stages=stages,
         note=note,
         published=None if current is None else {name: getattr(current, name) for name in shown},
+        refused=refused_model(layout, sections),
         batches=history.rows("batches"),
         mebibytes=_mebibytes(layout),
     )

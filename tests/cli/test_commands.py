@@ -205,6 +205,11 @@ def test_publish_of_the_same_model_changes_nothing_and_a_rollback_may_be_asked_f
 ) -> None:
     assert facets("publish", EXPERIMENT).out == "tiny: version 1 in service already\n"
     assert json.loads(facets("publish", EXPERIMENT, "--json").out) == {"version": 1, "is_new": False}
+    again = facets("publish", EXPERIMENT, "--version", "1").out
+    assert again == (
+        "tiny: version 1 in service already, with the model of version 1; --version changes the model alone: every "
+        "batch stays in\n"
+    )
     unknown = facets("publish", EXPERIMENT, "--version", "7")
     assert unknown.code == 3
     assert "version must be one of those kept (1), got 7" in unknown.err
@@ -224,7 +229,18 @@ def test_publish_refuses_a_collapsed_model_and_the_old_version_stays(facets: Fac
     assert shown.code == 5
     assert "m-000000000000 is not: " in shown.err
     assert "version 1 stays in service" in shown.err
+    (line,) = [line for line in facets("status").out.splitlines() if "refused" in line]
+    assert line.startswith(
+        "  model      last one refused: m-000000000000: facet 0: share of occupied components must be "
+    )
     assert json.loads(facets("query", EXPERIMENT, "select count(*) as n from facet_0", "--json").out) == [{"n": 120}]
+
+
+def test_tidy_says_why_versions_went(facets: Facets, inside: Repository) -> None:
+    (row,) = json.loads(facets("query", EXPERIMENT, "select image_id from images limit 1", "--json").out)
+    assert facets("remove", EXPERIMENT, "--image", row["image_id"]).out.startswith("tiny: 1 image removed, version 2\n")
+    shown = facets("tidy", EXPERIMENT).out
+    assert "; versions deleted: 1 (images in them were removed)\n" in shown
 
 
 def test_check_reads_everything_and_lists_what_is_wrong(facets: Facets, inside: Repository) -> None:

@@ -36,6 +36,7 @@ def test_the_section_is_valid_and_active(root: Path, folder: Path) -> None:
     found = add_experiment(root, "own", str(folder))
     after = load_params(root)
     assert after.active == (*before.active, "own")
+    assert found.active == list(after.active)
     assert after.experiment("own").preprocess.source == "folder"
     assert found.text in (root / "params.yaml").read_text(encoding="utf-8")
     with Image.open(found.contact_sheet) as sheet:

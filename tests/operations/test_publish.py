@@ -14,7 +14,15 @@ from pipeline.errors import DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import page_fault
-from pipeline.operations.publish import add_batches, publish, publish_staged, rollback, stage_model, withdraw
+from pipeline.operations.publish import (
+    add_batches,
+    publish,
+    publish_staged,
+    refused_model,
+    rollback,
+    stage_model,
+    withdraw,
+)
 from pipeline.tables import History, query, read
 from tests.repository import PROJECT, tiny_experiment
 from tests.tables.builders import (
@@ -224,11 +232,21 @@ def test_a_collapsed_model_is_refused_and_the_old_version_answers(site):
     message = rf"{NEW} is not: facet 0: share of occupied .*; facet 0: entropy .*; version 1 stays in service; change"
     with pytest.raises(PublishError, match=message):
         publish(site.layout, strict)
+    refused = refused_model(site.layout, strict)
+    assert refused is not None
+    assert refused["model_version"] == NEW
+    assert [reason.partition(" must")[0] for reason in refused["reasons"]][:2] == [
+        "facet 0: share of occupied components",
+        "facet 0: entropy of the cluster sizes over log K",
+    ]
+    assert refused_model(site.layout, EXPERIMENT) is None  # with these limits it would be let in
     assert rows(site, "facet_0") == before
     assert site.history.served().model_version == OLD
     assert site.page == f"toy 1 {OLD} 7 2"
     site.run_stages("m-cccccccccccc")
+    assert refused_model(site.layout, strict) is None  # nobody has tried it
     assert publish(site.layout, strict) == (2, True)
+    assert refused_model(site.layout, strict) is None
 
 
 def test_a_collapsed_first_model_leaves_nothing_published(site):

@@ -37,7 +37,7 @@ def test_each_limit_is_a_reason_with_its_numbers(tiny: Tiny, tmp_path: Path) -> 
     due = plan_retrain(tiny.layout, limits(days=5))
     assert due.reasons == ("6 of 5 days since the model was trained",)
     assert due.joining == (first, second)
-    assert plan_retrain(tiny.layout, limits(), force=True).reasons == ("asked for: 2 batches wait with 70 images",)
+    assert plan_retrain(tiny.layout, limits(), force=True).reasons == ("asked for: 2 batches with 70 images waiting",)
 
 
 def test_without_new_images_nothing_is_due_and_a_joined_batch_asks_to_be_finished(tiny: Tiny, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_without_new_images_nothing_is_due_and_a_joined_batch_asks_to_be_finishe
     write_json(tiny.layout.joined, [batch_id])
     plan = plan_retrain(tiny.layout, limits(images=1))
     assert (plan.waiting, plan.joining, plan.unfinished) == ((), (), (batch_id,))
-    assert plan.reasons == ("1 batches joined before, but the model in service was not trained on them",)
+    assert plan.reasons == ("the model in service was not trained on 1 batch that joined before",)
     remove(tiny.layout, [batch_id])
     assert plan_retrain(tiny.layout, limits(images=1)).reasons == ()
 
