@@ -42,8 +42,8 @@ class LogWriter(RotatingFileHandler):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=_LARGEST_FILE, backupCount=_N_EARLIER, encoding="utf-8", delay=True)
-        if path.exists():
+        super().__init__(path, maxBytes=_LARGEST_FILE, backupCount=_N_EARLIER, encoding="utf-8")
+        if path.stat().st_size:
             self.doRollover()
 
     def write(self, line: str) -> None:

@@ -233,8 +233,11 @@ def test_the_log_is_bounded_and_nothing_is_overlooked_where_another_file_begins(
     monkeypatch.setattr(server_log, "_LARGEST_FILE", 10_000)
     path = tmp_path / "logs" / "prefect-server.log"
     log = ServerLog(path)
+    for _ in range(2):
+        LogWriter(path).close()  # that had nothing to say
     with closing(LogWriter(path)) as first:
         first.write("of an earlier service")
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
     with closing(LogWriter(path)) as writer:
         assert Path(f"{path}.1").read_text() == "of an earlier service\n"
         for number in range(600):
