@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXP", help="Experiment of params.yaml.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, for machines.")]
-WaitSeconds = Annotated[float, typer.Option("--wait", help="Seconds to wait for another process that holds the lock.")]
+WaitSeconds = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds to wait for another process that holds the lock.")
+]
 
 
 def find_root() -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli._shared import AsJson, ExperimentName, find_root
+from pipeline.cli._shared import AsJson, ExperimentName, find_root, open_experiment
 from pipeline.cli._table import table_text
 from pipeline.text import counted, to_json
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _Sql = Annotated[str, typer.Argument(metavar="SQL", help="A statement in DuckDB's dialect.", show_default=False)]
 _Version = Annotated[int | None, typer.Option("--version", help="Of the tables; the newest if none is named.")]
-_Rows = Annotated[int, typer.Option("--rows", help="Rows to print at most; --json prints all.")]
+_Rows = Annotated[int, typer.Option("--rows", min=0, help="Rows to print at most; --json prints all.")]
 _Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Write all rows there: .csv, .parquet or .json.", show_default=False),
@@ -49,6 +49,8 @@ def query(
     if output is not None:
         check_export(output)
         require_free_place(output)
+    if not (root / "published" / experiment).exists():
+        open_experiment(experiment)  # what is not even in params.yaml is a wrong name
     found: Any = query(experiment, sql, version=version, root=root, engine="arrow")
     if output is not None:
         write_export(found, output)

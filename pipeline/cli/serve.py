@@ -8,7 +8,7 @@ from pipeline.cli._shared import find_root
 from pipeline.errors import ResourceError
 
 _Host = Annotated[str, typer.Option("--host", help="Address of the embedded Prefect server.")]
-_Port = Annotated[int, typer.Option("--port", help="Its port.")]
+_Port = Annotated[int, typer.Option("--port", min=1, max=65534, help="Its port; the pages have the next one.")]
 _Alert = Annotated[
     str | None,
     typer.Option(

@@ -64,7 +64,7 @@ def rollback(layout: Layout, experiment: Experiment, version: int, assign: Assig
     """Put the model of an old version back in service, as a new version that covers all images of today.
 
     Raises:
-        DataError: there is no such version.
+        ConfigError: there is no such version.
         PublishError: its model is not kept any more.
     """
     model_version = History(layout.published).model_of(version)

@@ -15,7 +15,7 @@ from jaxtyping import Shaped, UInt64
 from pipeline.datasets.identity import parse_ids
 from pipeline.datasets.known import known_content
 from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import withdraw
@@ -59,8 +59,8 @@ def remove(
         wait_seconds: how long to wait for an ingestion or another removal.
 
     Raises:
-        ConfigError: neither a batch nor an image is named, or a batch is ``train`` or ``test``.
-        DataError: a batch or an image is unknown; nothing is removed.
+        ConfigError: neither a batch nor an image is named, one is unknown, or a batch is ``train`` or ``test``; nothing
+            is removed.
         BusyError: another process changes the batches of this experiment.
     """
     if not batch_ids and not image_ids:
@@ -109,7 +109,7 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
     known = {*listed, *all_ids.tolist()}
     for image_id in image_ids:
         if image_id not in known:
-            raise DataError(
+            raise ConfigError(
                 f"an image to remove must be one of experiment {layout.experiment}, got {image_id!r}; copy the id from "
                 "the tables"
             )
@@ -117,7 +117,7 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
     gone = {row["batch_id"] for row in History(layout.published).rows("batches") if row["status"] == "removed"}
     for batch_id in batch_ids:
         if batch_id not in gone and batch_id not in known_batches:
-            raise DataError(
+            raise ConfigError(
                 f"a batch to remove must be one of experiment {layout.experiment}, got {batch_id!r}; see facets "
                 f"batches {layout.experiment}"
             )

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ResourceError
 from pipeline.storage import atomic_file
 from pipeline.tables.formula import as_text
 
@@ -21,14 +22,20 @@ def check_export(output: Path) -> None:
     """Refuse a file that :func:`write_export` could not write, before anything is asked.
 
     Raises:
-        ConfigError: it has another suffix than ``.csv``, ``.parquet`` or ``.json``, or is a folder.
+        ConfigError: it has another suffix than ``.csv``, ``.parquet`` or ``.json``, is a folder, or lies below a file.
+        ResourceError: it cannot be looked at.
     """
     if output.suffix not in _WRITERS:
         raise ConfigError(
-            f"an export ends in {', '.join(_WRITERS)}, got {output.name!r}; give it one of these suffixes"
+            f"an export ends in {', '.join(_WRITERS)}, got {str(output)!r}; give it one of these suffixes"
         )
-    if output.is_dir():
+    with _as_resource_error(output):
+        is_folder = output.is_dir()
+        above = next(folder for folder in output.absolute().parents if folder.exists())
+    if is_folder:
         raise ConfigError(f"an export is a file, got the folder {output}; add a file name")
+    if not above.is_dir():
+        raise ConfigError(f"an export must lie in a folder, but {above} is none, got {output}; correct the path")
 
 
 def write_export(rows: pa.Table, output: Path) -> None:
@@ -44,7 +51,7 @@ def write_export(rows: pa.Table, output: Path) -> None:
     check_export(output)
     if not rows.column_names:
         raise ConfigError("an export needs a statement that gives rows, got one without; end it with a SELECT")
-    with atomic_file(output) as temporary:
+    with _as_resource_error(output), atomic_file(output) as temporary:
         try:
             _WRITERS[output.suffix](rows, temporary)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -52,6 +59,17 @@ def write_export(rows: pa.Table, output: Path) -> None:
             raise ConfigError(
                 f"a {output.suffix} file must be able to hold the columns, but {reason}; cast the column to VARCHAR"
             ) from None
+
+
+@contextmanager
+def _as_resource_error(output: Path) -> Iterator[None]:
+    """As a person chose the place, whatever the system says of it is a fault of that place."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{output} must be writable, but: {error.strerror or error}; choose another place"
+        ) from error
 
 
 def plain_rows(rows: pa.Table) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Shaped
 
-from pipeline.errors import DataError, PublishError
+from pipeline.errors import ConfigError, PublishError
 from pipeline.tables import additions, check, publishing, removal, retention
 from pipeline.tables.build import id_column
 from pipeline.tables.draft import load_identity
@@ -57,12 +57,12 @@ class History:
         """Return the model version of a version, also of a withdrawn one.
 
         Raises:
-            DataError: there is no record of that number.
+            ConfigError: there is no record of that number.
         """
         known = {version.version: version.model_version for version in load_history(self.published)}
         if number not in known:
             kept = ", ".join(map(str, sorted(known))) or "none"
-            raise DataError(f"version must be one of those kept ({kept}), got {number}; choose one of them")
+            raise ConfigError(f"version must be one of those kept ({kept}), got {number}; choose one of them")
         return known[number]
 
     def model_folder(self, model_version: str | None = None) -> Path:

@@ -124,8 +124,8 @@ def read(
         engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
 
     Raises:
-        ConfigError: there is no such table or column, or the experiment's name is no name.
-        DataError: there is no such experiment or version, or a file is missing or damaged.
+        ConfigError: there is no such table, column or version, or the experiment's name is no name.
+        DataError: nothing is published, or a file is missing or damaged.
     """
     found = with_snapshot(experiment, root, version, lambda snapshot: snapshot.read(table, columns))
     return found.to_pandas() if engine == "pandas" else found
@@ -143,8 +143,8 @@ def paths(experiment: str, table: str, *, version: int | None = None, root: Path
         root: likewise.
 
     Raises:
-        ConfigError: there is no such table, or the experiment's name is no name.
-        DataError: there is no such experiment or version.
+        ConfigError: there is no such table or version, or the experiment's name is no name.
+        DataError: nothing is published, or a file is missing or damaged.
     """
     return with_snapshot(
         experiment,
@@ -160,8 +160,8 @@ def with_snapshot(
     """Return what ``use`` makes of one version; start again where that version was withdrawn meanwhile.
 
     Raises:
-        ConfigError: the experiment's name is no name.
-        DataError: there is no such experiment or version, or a file is missing or damaged.
+        ConfigError: the experiment's name is no name, or there is no such version.
+        DataError: nothing is published, or a file is missing or damaged.
     """
     check_experiment_name(experiment)
     place = Place(f"{find_root(experiment) if root is None else root}/published/{experiment}")

@@ -57,8 +57,9 @@ def query(
         engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
 
     Raises:
-        ConfigError: the statement is no valid SQL over these views, or the experiment's name is no name.
-        DataError: there is no such experiment or version, or a file is missing or damaged.
+        ConfigError: the statement is no valid SQL over these views, the experiment's name is no name, or there is no
+            such version.
+        DataError: nothing is published, or a file is missing or damaged.
         ResourceError: the statement needs more memory or disk than there is.
     """
     check_experiment_name(experiment)

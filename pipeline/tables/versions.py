@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.folder_seal import COPIES, keep_copy
 from pipeline.sealed import require_intact, write_sealed
 from pipeline.tables.logical import combined_hash
@@ -156,7 +156,8 @@ def load_version(place: Place, version: int | None = None) -> Version:
     """Return one version, by default the current one.
 
     Raises:
-        DataError: there is none of that number, it was withdrawn because images were removed, or its record is damaged.
+        ConfigError: there is none of that number, or it was withdrawn because images were removed.
+        DataError: nothing is published, or its record is damaged.
     """
     newest = current_version(place)
     if newest is None:
@@ -168,13 +169,13 @@ def load_version(place: Place, version: int | None = None) -> Version:
             f"{place.file(version_file(number))} must describe the current version, but is missing; {REPAIR}"
         )
     if not 1 <= number <= newest or not exists:
-        raise DataError(
+        raise ConfigError(
             f"version must be one of those kept in {place.location}, newest {newest}, got {number}; leave it out for "
             "the newest"
         )
     record = read_version(place, number)
     if record.withdrawn is not None:
-        raise DataError(f"version {number} must not be read any more: {record.withdrawn}; use version {newest}")
+        raise ConfigError(f"version {number} must not be read any more: {record.withdrawn}; use version {newest}")
     return record
 
 

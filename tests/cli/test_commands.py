@@ -195,9 +195,46 @@ def test_a_query_that_computes_for_long_ends_when_it_is_told_to(inside_template:
 
 
 def test_query_of_nothing_published_is_one_line(facets: Facets, inside_template: Repository) -> None:
-    shown = facets("query", "other", "select 1")
+    other = inside_template.root / "published" / "other"
+    other.mkdir()
+    try:
+        shown = facets("query", "other", "select 1")
+    finally:
+        other.rmdir()
     assert shown.code == 3
     assert shown.err.count("\n") == 1
+
+
+WRONG = {
+    2: [
+        *(["query", "nope", "select 1"], ["batches", "nope"], ["tidy", "nope"], ["paper", "nope"], ["retrain", "nope"]),
+        *(["name", "nope", "f0-c000", "x"], ["ingest", "nope", "data/own"], ["remove", "nope", "--image", "i-0"]),
+        *(["new", EXPERIMENT, "data/own"], ["new", "Bad Name", "data/own"], ["remove", EXPERIMENT]),
+        *(["remove", EXPERIMENT, "--batch", batch] for batch in ("b-0123456789ab", "train", "nonsense")),
+        *(["remove", EXPERIMENT, "--image", image] for image in ("i-0123456789abcdef", "nonsense")),
+        *(["publish", EXPERIMENT, "--version", number] for number in ("7", "0", "-1", "x")),
+        *(["query", EXPERIMENT, "select 1", "--version", number] for number in ("7", "0", "-1", "x")),
+        *(["query", EXPERIMENT, "select 1", "--rows", number] for number in ("-1", "x")),
+        *(["query", EXPERIMENT, "select 1", "--output", name] for name in ("x", "x.txt", ".", "params.yaml/x.csv")),
+        *(["name", EXPERIMENT, uid, "x"] for uid in ("f9-c000", "nonsense")),
+        *([command, EXPERIMENT, "--wait", "-1"] for command in ("rebuild", "publish", "retrain")),
+        *(["serve", "--port", port] for port in ("-1", "65535", "x")),
+        *(["query", EXPERIMENT, "from nothing"], ["nope"], ["batches"]),
+    ],
+    3: [
+        *([*command, name] for command in (["ingest", EXPERIMENT], ["new", "fresh"]) for name in ("gone", "gone.npy")),
+        *(["ingest", EXPERIMENT, "params.yaml"], ["ingest", EXPERIMENT, "nope://x.npy"], ["new", "fresh", "names"]),
+    ],
+    7: [
+        ["query", EXPERIMENT, "select 1", "--output", "/proc/x.csv"],
+        ["query", EXPERIMENT, "select 1", "--output", f"{'x' * 300}.csv"],
+    ],
+}
+
+
+def test_what_is_wrong_with_an_argument_is_2_and_with_data_3(facets: Facets, inside_template: Repository) -> None:
+    asked = [(code, command) for code, commands in WRONG.items() for command in commands]
+    assert [(code, command) for code, command in asked if facets(*command).code != code] == []
 
 
 def test_publish_of_the_same_model_changes_nothing_and_a_rollback_may_be_asked_for(
@@ -211,7 +248,7 @@ def test_publish_of_the_same_model_changes_nothing_and_a_rollback_may_be_asked_f
         "batch stays in\n"
     )
     unknown = facets("publish", EXPERIMENT, "--version", "7")
-    assert unknown.code == 3
+    assert unknown.code == 2
     assert "version must be one of those kept (1), got 7" in unknown.err
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
-from pipeline.errors import DataError, PublishError
+from pipeline.errors import ConfigError, DataError, PublishError
 from pipeline.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import page_fault
@@ -361,7 +361,7 @@ def test_rollback_is_a_new_version_of_the_old_model_over_all_images(site):
 
 def test_rollback_needs_a_version_and_its_model(site):
     publish(site.layout, EXPERIMENT)
-    with pytest.raises(DataError, match=r"version must be one of those kept \(1\), got 7"):
+    with pytest.raises(ConfigError, match=r"version must be one of those kept \(1\), got 7"):
         rollback(site.layout, EXPERIMENT, 7)
     site.run_stages(NEW)
     publish(site.layout, EXPERIMENT)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.datasets import ImageStore
 from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import carry_out_removals, remove
 from pipeline.storage import read_json, write_json
@@ -103,8 +103,13 @@ def test_a_removal_cut_off_after_the_list_is_completed(tiny: Tiny, tmp_path: Pat
     [
         ([], [], ConfigError, r"needs --batch or --image, got neither"),
         (["train"], [], ConfigError, r"must be an ingested one \(b-…\), got 'train'"),
-        (["b-000000000000"], [], DataError, r"a batch to remove must be one of experiment tiny, got 'b-000000000000'"),
-        ([], ["i-0123456789abcdef"], DataError, r"an image to remove must be one of experiment tiny, got 'i-0123"),
+        (
+            ["b-000000000000"],
+            [],
+            ConfigError,
+            r"a batch to remove must be one of experiment tiny, got 'b-000000000000'",
+        ),
+        ([], ["i-0123456789abcdef"], ConfigError, r"an image to remove must be one of experiment tiny, got 'i-0123"),
     ],
 )
 def test_what_is_not_there_cannot_be_removed(

@@ -1,7 +1,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError
 from pipeline.tables import paths, read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
@@ -74,7 +74,9 @@ def test_only_versions_that_list_the_image_are_withdrawn(bench):
     bench.history.withdraw(frozenset(make_ids(1, 100)))
     assert len(rows(bench, "facet_0", version=1)) == 80
     for version in (2, 3):
-        with pytest.raises(DataError, match=f"version {version} must not be read any more: images in it were removed"):
+        with pytest.raises(
+            ConfigError, match=f"version {version} must not be read any more: images in it were removed"
+        ):
             rows(bench, "facet_0", version=version)
 
 

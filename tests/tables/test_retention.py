@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError
 from pipeline.tables import read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
@@ -31,7 +31,7 @@ def test_old_versions_go_with_what_only_they_needed(bench):
         names = {path.name for path in (bench.published / folder).iterdir()}
         assert names == {*MODELS[2:], "shared"} - ({"shared"} if folder == "models" else set())
     assert len(read("toy", "facet_0", root=bench.root, version=3)) == 80
-    with pytest.raises(DataError, match=r"version must be one of those kept in .*, newest 4, got 2"):
+    with pytest.raises(ConfigError, match=r"version must be one of those kept in .*, newest 4, got 2"):
         read("toy", "facet_0", root=bench.root, version=2)
     assert bench.history.check() == []
     assert bench.history.prune(2, None) == {}
