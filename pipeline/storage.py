@@ -132,9 +132,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run the stage that writes it") from None
+        raise DataError(f"{path} is missing; run the stage that writes it, or facets check --repair") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} must be JSON, but {error}; restore or rebuild it") from None
+        raise DataError(f"{path} must be JSON, but {error}; run facets check --repair") from None
 
 
 def file_sha256(path: Path) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ResourceError
+from pipeline.errors import DataError, ResourceError
+from pipeline.sealed import read_sealed
 from pipeline.storage import atomic_dir, atomic_file, remove_leftovers, temporary_dir, write_json
 from tests.repository import PROJECT
 
@@ -77,3 +78,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match=r"file/x must be writable, but: (File exists|Not a directory); mend that"):
         write_json(tmp_path / "file" / "x", {})
+
+
+@pytest.mark.parametrize("text", ["", '{"version": 1', "\x00\x00"])
+def test_a_damaged_record_is_refused_with_the_command_that_mends_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json must be JSON, but .*; run facets check --repair$"):
+        read_sealed(path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"manifest\.json is missing; .*facets check --repair$"):
+        read_sealed(path)

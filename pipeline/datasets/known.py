@@ -28,11 +28,12 @@ def known_content(tables: Iterable[Path]) -> UInt64[np.ndarray, " known"]:
             with pq.ParquetFile(path) as file:
                 column = file.read(["image_id"])["image_id"]
         except FileNotFoundError:
-            raise DataError(f"{path} is missing; restore the folder it lies in") from None
+            raise DataError(f"{path} is missing; run facets check --repair") from None
         except pa.ArrowMemoryError:
             raise
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise DataError(f"{path} must be a complete table of images, but {error}; restore it") from None
+            reason = f"must be a complete table of images, but {error}"
+            raise DataError(f"{path} {reason}; run facets check --repair") from None
         hashes += [content_hashes(chunk) for chunk in column.chunks]
     return np.unique(np.concatenate(hashes))
 

@@ -59,7 +59,7 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
     if not isinstance(pinned, dict):
         raise DataError(
             f"{layout.source_manifest} must be a JSON object, got {str(pinned)[:80]}; "
-            f"restore it from git or run facets scan {layout.experiment}"
+            f"run facets check --repair, or facets scan {layout.experiment}"
         )
     found = _describe(layout, params, source)
     if not isinstance(pinned, dict):

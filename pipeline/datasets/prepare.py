@@ -85,7 +85,7 @@ def read_id_list(path: Path) -> list[str]:
     """
     value = read_json(path) if path.exists() else []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise DataError(f"{path} must be a JSON list of ids, got {str(value)[:80]}; restore it from git")
+        raise DataError(f"{path} must be a JSON list of ids, got {str(value)[:80]}; run facets check --repair")
     return value
 
 

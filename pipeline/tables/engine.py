@@ -104,7 +104,8 @@ def _bounded(scratch: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
         except duckdb.OutOfMemoryException as error:
             raise ResourceError(f"comparing images needs more memory, got {one_line(error)}; free some") from error
         except duckdb.Error as error:
-            raise DataError(f"tables of images must be whole, but {one_line(error)}; run facets check") from error
+            reason = one_line(error)
+            raise DataError(f"tables of images must be whole, but {reason}; run facets check --repair") from error
 
 
 def one_line(error: Exception) -> str:

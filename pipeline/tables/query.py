@@ -178,7 +178,7 @@ def with_snapshot(
                 raise
             reason = " ".join(str(error).split())
             raise DataError(
-                f"version {resolved.version} of {place.location} must be whole, but {reason}; run facets check"
+                f"version {resolved.version} of {place.location} must be whole, but {reason}; run facets check --repair"
             ) from error
 
 

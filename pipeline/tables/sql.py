@@ -231,7 +231,7 @@ def _readable_errors(snapshot: Snapshot, overflow: str) -> Iterator[None]:
 
 def _not_whole(snapshot: Snapshot, reason: str) -> str:
     version = f"version {snapshot.version.version} of {snapshot.place.location}"
-    return f"{version} must be whole, but {reason}; run facets check"
+    return f"{version} must be whole, but {reason}; run facets check --repair"
 
 
 def _first_line(error: BaseException) -> str:

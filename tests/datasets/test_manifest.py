@@ -166,7 +166,7 @@ def test_a_pin_that_is_no_object_is_said_in_one_line(tmp_path: Path, text: str) 
     scan(layout, params)
     layout.source_manifest.write_text(text)
     with pytest.raises(
-        DataError, match=r"digits.json must be a JSON object, got .*; restore it from git or run facets"
+        DataError, match=r"digits.json must be a JSON object, got .*; run facets check --repair, or facets"
     ):
         require_pinned(layout, params, open_source(params, layout))
     assert isinstance(scan(layout, params), dict)

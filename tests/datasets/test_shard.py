@@ -232,7 +232,7 @@ def test_urls_are_told_apart_by_their_ending():
 
 
 def test_known_content_needs_its_tables(tmp_path):
-    with pytest.raises(DataError, match=r"images.parquet is missing; restore the folder"):
+    with pytest.raises(DataError, match=r"images.parquet is missing; run facets check --repair"):
         known_content([tmp_path / "images.parquet"])
     (tmp_path / "images.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match=r"images.parquet must be a complete table of images, but"):
