@@ -130,7 +130,7 @@ def test_unknown_table_column_version_and_experiment_are_named(bench, tmp_path):
     with pytest.raises(ConfigError, match=r"a column of facet_0 must be one of image_id, .*, got 'colour'"):
         read("toy", "facet_0", columns=["colour"], root=bench.root)
     for version in (0, 3):
-        with pytest.raises(DataError, match=f"newest 2, got {version}; leave it out"):
+        with pytest.raises(ConfigError, match=f"newest 2, got {version}; leave it out"):
             paths("toy", "facet_0", version=version, root=bench.root)
     with pytest.raises(DataError, match="must hold a published version, got none; run facets publish first"):
         read("other", "facet_0", root=bench.root)
