@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from benchmarks.machine import describe_machine
-from pipeline.layout import Layout
-from pipeline.storage import read_json, write_json
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 _STAGES = ("preprocess", "init_mog", "train", "score")

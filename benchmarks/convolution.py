@@ -23,7 +23,7 @@ from benchmarks.lines import Line, line_of, report
 from benchmarks.machine import peak_mib
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
-from pipeline.memory import keep_freed_memory
+from pipeline.core.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense

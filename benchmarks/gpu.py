@@ -30,9 +30,9 @@ from benchmarks.gpu_rates import assignment_rates, launch_floor
 from benchmarks.machine import describe_machine
 from benchmarks.products import multiply_adds, product_rate
 from pipeline.config import load_params
-from pipeline.datasets import scan
-from pipeline.layout import Layout
-from pipeline.storage import read_json, write_json
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.prepare.manifest import scan
 from pipeline.training.runtime import resolve_runtime
 from pipeline.training.schedule import ProgressiveSchedule
 
@@ -44,7 +44,7 @@ _IMPORTED = (
     "stages.init_mog",
     "stages.train",
     "stages.score",
-    "pipeline.datasets.prepare",
+    "pipeline.datasets.prepare.build",
     "sklearn.cluster",
 )
 _REDUCED_EPOCHS = 20  # with fewer the latents have learned nothing yet, and the stage refuses the seeds

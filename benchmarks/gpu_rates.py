@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline.config.sections import Experiment
-from pipeline.datasets import ImageStore
+from pipeline.datasets.store.images import ImageStore
 from pipeline.model import FrozenModel, MultiFacetVae, load_model
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images

@@ -20,10 +20,10 @@ from PIL import Image
 from benchmarks.lines import Line, compare, report
 from benchmarks.machine import peak_mib
 from pipeline.config import load_params
-from pipeline.datasets.batch import open_delivery
-from pipeline.datasets.shard import write_shard
-from pipeline.datasets.transform import ImageTransform
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.delivery.shard import write_shard
 
 _WORKERS = 2
 _CASES = {"JPEG 64": ("JPEG", 64, 32_000), "JPEG 256": ("JPEG", 256, 12_000), "JPEG 500": ("JPEG", 500, 6000)}

@@ -16,15 +16,15 @@ from typing import Any
 from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
 from pipeline.config import load_params
-from pipeline.datasets import ImageStore
+from pipeline.core.layout import Layout
+from pipeline.core.progress import progress
+from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import cluster_split
 from pipeline.evaluation.keys import facet_key
-from pipeline.layout import Layout
 from pipeline.model import load_model
 from pipeline.paper import paper_results, write_paper, write_paper_figures
 from pipeline.paper.swaps import swap_score
-from pipeline.progress import progress
-from pipeline.storage import read_json, write_json
 
 _SWAP_PAIRS = 1000
 _SHOWN = ("source", "model_version", "probes", "swaps", "diversity", "lpips_missing", "loss_forms", "independence")

@@ -22,10 +22,10 @@ import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
-from pipeline.datasets import ImageStore
+from pipeline.core.layout import Layout
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.accuracy import accuracy_same_split, contingency
 from pipeline.evaluation.labels import Factor, read_factors
-from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import as_floats
 from pipeline.training.images import load_training_images
@@ -61,7 +61,7 @@ class Looks:
     found: list[dict[str, float]] = field(default_factory=list)
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """See ``pipeline.progress``: the note names the epoch."""
+        """See ``pipeline.core.progress``: the note names the epoch."""
         if not note:
             return
         epoch = int(note.split()[1])

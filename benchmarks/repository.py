@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.lines import Line, Side, compare, report
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
 from pipeline.operations.page import refresh_page
 from tests.repository import EXPERIMENT, Repository
 

@@ -28,8 +28,8 @@ from benchmarks import toy
 from benchmarks.lines import RESULTS, Side
 from benchmarks.machine import describe_machine, peak_mib
 from pipeline.assignment import Shard
-from pipeline.layout import Layout
-from pipeline.storage import disk_usage, write_json
+from pipeline.core.layout import Layout
+from pipeline.core.storage import disk_usage, write_json
 from pipeline.tables import History, query
 
 _SHARD = 100_000

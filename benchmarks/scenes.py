@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe_machine
-from pipeline.datasets.factors import FACTORS, select_factors
-from pipeline.datasets.scenes import render_scenes
-from pipeline.datasets.scenes.geometry import OBJECT, SAMPLES, SIZE, WALL, cast_scene
-from pipeline.datasets.scenes.render import layers
-from pipeline.storage import atomic_file, write_json
+from pipeline.core.storage import atomic_file, write_json
+from pipeline.datasets.readers.factors import FACTORS, select_factors
+from pipeline.datasets.readers.scenes import render_scenes
+from pipeline.datasets.readers.scenes.geometry import OBJECT, SAMPLES, SIZE, WALL, cast_scene
+from pipeline.datasets.readers.scenes.render import layers
 
 _INNER = slice(1, 63)  # the outermost row and column of the real frames are blended with a plot's frame
 _CORNER_COLUMNS = {0: 44, 1: 48, 2: 51, 3: 55, 4: 59, 10: 5, 11: 9, 12: 13, 13: 16, 14: 20}

@@ -21,10 +21,10 @@ from scipy.stats import spearmanr
 
 from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
 from pipeline.evaluation.accuracy import contingency, entropy, mutual_information, normalised_mutual_information
-from pipeline.layout import Layout
 from pipeline.paper.stability import seed_spread
-from pipeline.storage import read_json, write_json
 
 Clusters = Int[np.ndarray, "facet image"]
 

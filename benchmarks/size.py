@@ -31,14 +31,14 @@ import torch
 from benchmarks.machine import describe_machine, peak_mib
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
-from pipeline.datasets.identity import batch_id, format_ids, hash_images
-from pipeline.datasets.prepare import write_images_table
-from pipeline.datasets.store_writer import create_store
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.datasets.prepare.tables import write_images_table
+from pipeline.datasets.store.identity import batch_id, format_ids, hash_images
+from pipeline.datasets.store.writer import create_store
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
 from pipeline.operations.scan import scan_source
-from pipeline.storage import write_json
 
 _HERE = Path(__file__).parent
 _SHAPE = (3, 32, 32)

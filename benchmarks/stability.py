@@ -17,9 +17,9 @@ from unittest.mock import patch
 from benchmarks.accuracy import ROOT, prepare_apart, run_stage
 from benchmarks.machine import describe_machine
 from pipeline.config import load_params
+from pipeline.core.storage import read_json, write_json
 from pipeline.paper.charts import Spread, spread_chart, write_svg
 from pipeline.paper.stability import SeedSpread, seed_spread
-from pipeline.storage import read_json, write_json
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import toy
 from benchmarks.lines import Line, compare, report
 from pipeline.config import load_params
-from pipeline.datasets import prepare_images
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.build import prepare_images
 from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.operations.scan import scan_source

@@ -15,14 +15,15 @@ from sklearn.datasets import load_digits
 
 from pipeline.config import load_params
 from pipeline.config.sections import AssignParams, Experiment
-from pipeline.datasets.mnist import read_idx
-from pipeline.datasets.prepare import write_images_table, write_quarantine_table
-from pipeline.datasets.store_writer import write_store
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.records import FacetAssignment
+from pipeline.core.storage import write_json
+from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
+from pipeline.datasets.readers.mnist import read_idx
+from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import model_version, save_weights, weights_path
-from pipeline.records import FacetAssignment
-from pipeline.storage import write_json
-from pipeline.tables import History, write_assignments
+from pipeline.table_format.build import write_assignments
+from pipeline.tables import History
 from pipeline.training import train_in_memory
 
 ROOT = Path(__file__).parents[1]

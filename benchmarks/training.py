@@ -18,7 +18,7 @@ from torch import Tensor, distributions, nn
 from benchmarks.lines import Line, compare, report
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
-from pipeline.memory import keep_freed_memory
+from pipeline.core.memory import keep_freed_memory
 from pipeline.model import MultiFacetVae
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images

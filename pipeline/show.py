@@ -14,14 +14,14 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Int, Shaped, UInt8
 
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import score_rows
 from pipeline.report.mosaic import mosaic
 from pipeline.report.packing import unpack
 from pipeline.report.sprites import Sheet, read_sheet
-from pipeline.storage import read_json
 from pipeline.tables import History, query
 
 _GAP = 2

@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 from pipeline.config import load_sections
 from pipeline.config.load import require_spelled_out
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.layout import Layout
-from pipeline.memory import as_out_of_memory
-from pipeline.storage import require_free_space
-from pipeline.supervision import end_with_supervisor
+from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.layout import Layout
+from pipeline.core.memory import as_out_of_memory
+from pipeline.core.storage import require_free_space
+from pipeline.core.supervision import end_with_supervisor
 
 Body = Callable[[Layout, Any], None]
 

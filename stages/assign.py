@@ -3,9 +3,9 @@
 from typing import Any
 
 from pipeline.assignment import assign_shards, shards_of_store
-from pipeline.layout import Layout
-from pipeline.progress import progress
-from pipeline.storage import atomic_dir
+from pipeline.core.layout import Layout
+from pipeline.core.progress import progress
+from pipeline.core.storage import atomic_dir
 from stages._entry import stage_main
 
 SECTIONS = ("assign",)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
 from pipeline.training import initialise
 from stages._entry import stage_main
 

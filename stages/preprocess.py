@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.datasets import prepare_images
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.build import prepare_images
 from stages._entry import stage_main
 
 SECTIONS = ("preprocess",)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from pipeline.core.layout import Layout
+from pipeline.core.storage import atomic_dir
 from pipeline.evaluation import score_models, write_score
-from pipeline.layout import Layout
-from pipeline.storage import atomic_dir
 from stages._entry import stage_main
 
 SECTIONS = ("score",)

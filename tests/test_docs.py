@@ -49,6 +49,14 @@ def test_every_command_that_is_named_exists() -> None:
     assert named - known == set()
 
 
+@pytest.mark.parametrize("folder", ["pipeline", "pipeline/datasets"])
+def test_the_architecture_names_every_room(folder: str) -> None:
+    text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (table,) = re.findall(rf"^\| Room of `{folder}/` .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == {path.parent.name for path in (PROJECT / folder).glob("*/__init__.py")}
+
+
 def test_every_picture_has_a_text_for_those_who_cannot_see_it() -> None:
     bare = [page.name for page in PAGES if "![](" in page.read_text(encoding="utf-8")]
     assert bare == []

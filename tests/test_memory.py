@@ -16,13 +16,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline.errors import DataError, ResourceError
-from pipeline.memory import as_out_of_memory, available_bytes, has_room, require_plenty
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.memory import as_out_of_memory, available_bytes, has_room, require_plenty
 from tests.repository import PROJECT
 
 _LIMITED = """
 import resource, sys
-import pipeline.operations.new, pipeline.datasets.sample, pipeline.datasets.arrays
+import pipeline.operations.new, pipeline.datasets.onboarding.sample, pipeline.datasets.readers.arrays
 from pipeline.cli import main
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20
@@ -73,7 +73,7 @@ def test_a_file_is_to_blame_only_where_there_is_plenty(monkeypatch: pytest.Monke
     assert has_room(2**20)
     assert not has_room(2**60)
     require_plenty("reading x", MemoryError())
-    monkeypatch.setattr("pipeline.memory._PLENTY", 2**60)
+    monkeypatch.setattr("pipeline.core.memory._PLENTY", 2**60)
     require_plenty("reading x", ValueError("something else"))
     with pytest.raises(ResourceError, match=r"reading x needs more memory than there is \(malloc of size 5 failed\)"):
         require_plenty("reading x", pa.ArrowMemoryError("malloc of size 5 failed"))
@@ -117,8 +117,8 @@ def test_what_can_be_had_is_what_the_narrowest_limit_leaves(
     for name, text in {**files, "proc/self/status": "Name: x\nVmSize: 10240 kB\nVmData: 1 kB\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(str(text))
-    monkeypatch.setattr("pipeline.memory._PROC", tmp_path / "proc")
-    monkeypatch.setattr("pipeline.memory._GROUPS", tmp_path / "groups")
+    monkeypatch.setattr("pipeline.core.memory._PROC", tmp_path / "proc")
+    monkeypatch.setattr("pipeline.core.memory._GROUPS", tmp_path / "groups")
     of_process = 50 * MIB if limit == "of the process" else resource.RLIM_INFINITY
     limits = {resource.RLIMIT_AS: of_process, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))

@@ -6,9 +6,9 @@ import plotly.graph_objects as go
 import pytest
 
 from pipeline import show
-from pipeline.errors import ConfigError, PublishError
+from pipeline.core.errors import ConfigError, PublishError
+from pipeline.core.storage import read_json
 from pipeline.report.packing import unpack
-from pipeline.storage import read_json
 from pipeline.tables import read
 from tests.repository import EXPERIMENT, Repository
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from pipeline.side_by_side import run_in_rounds
+from pipeline.core.side_by_side import run_in_rounds
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, ResourceError
-from pipeline.sealed import read_sealed
-from pipeline.storage import atomic_dir, atomic_file, remove_leftovers, temporary_dir, write_json
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.sealed import read_sealed
+from pipeline.core.storage import atomic_dir, atomic_file, remove_leftovers, temporary_dir, write_json
 from tests.repository import PROJECT
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from pipeline.storage import atomic_dir, atomic_file
+from pipeline.core.storage import atomic_dir, atomic_file
 with atomic_file(Path(sys.argv[1]) / "a" / "file") as file, atomic_dir(Path(sys.argv[1]) / "b" / "folder") as folder:
     file.write_text("half")
     (folder / "file").write_text("half")

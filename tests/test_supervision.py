@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import supervision
+from pipeline.core import supervision
+from pipeline.core.supervision import end_with_supervisor, start_of, supervised
 from pipeline.operations.dvc import run_dvc
 from pipeline.operations.locks import repository_lock
-from pipeline.supervision import end_with_supervisor, start_of, supervised
 from tests.operations.mini import mini_repository
 from tests.repository import PROJECT
 
@@ -86,9 +86,14 @@ def test_where_the_kernel_shows_no_files_of_processes_ps_tells_their_start(
     assert start_of(process.pid) is None
 
 
-CHILD = (
-    "import time; from pipeline.supervision import end_with_supervisor as e; e(); print(1, flush=True); time.sleep(60)"
-)
+CHILD = """
+import time
+from pipeline.core.supervision import end_with_supervisor
+
+end_with_supervisor()
+print(1, flush=True)
+time.sleep(60)
+"""
 
 
 def test_a_child_ends_although_its_supervisors_number_is_in_use_again(tmp_path: Path) -> None:

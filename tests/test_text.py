@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.text import counted, printable, printable_lines, to_json
 from pipeline.operations.process_group import ProcessGroup
-from pipeline.text import counted, printable, printable_lines, to_json
 
 NAMES = st.text(st.characters(codec=None, categories=["Cc", "Cf", "Cs", "L", "Zl", "Zp", "S"])) | st.binary().map(
     os.fsdecode

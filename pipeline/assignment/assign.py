@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Shaped
 
 from pipeline.config.sections import AssignParams
-from pipeline.datasets import ImageStore
-from pipeline.datasets.transform import ImageTransform
+from pipeline.core.records import FacetAssignment
+from pipeline.datasets.store.images import ImageStore, Transform
 from pipeline.model import FrozenModel, load_model
 from pipeline.model.precision import best_device, multiplies_bfloat16
-from pipeline.records import FacetAssignment
-from pipeline.tables.build import AssignmentWriter, write_assignments
+from pipeline.table_format.build import AssignmentWriter, write_assignments
 
 Advance = Callable[[int], None]
 Assigned = tuple[Shaped[np.ndarray, " image"], list[FacetAssignment]]
@@ -42,7 +41,7 @@ class Shard:
     """
 
     store: Path
-    transform: ImageTransform | None
+    transform: Transform | None
     batch_id: str
     runs: tuple[tuple[int, int], ...]
     folder: Path

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import typer
 
-from pipeline.errors import PipelineError
-from pipeline.memory import as_out_of_memory
-from pipeline.storage import as_resource_error
+from pipeline.core.errors import PipelineError
+from pipeline.core.memory import as_out_of_memory
+from pipeline.core.storage import as_resource_error
 
 _HELP = """Several clusterings of the same images, as tables.
 

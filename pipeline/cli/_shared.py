@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
-from pipeline.text import printable, printable_lines, to_json
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
+from pipeline.core.text import printable, printable_lines, to_json
 
 if TYPE_CHECKING:
     from pipeline.config.sections import Experiment as ExperimentParams

@@ -4,7 +4,7 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 
-from pipeline.text import printable
+from pipeline.core.text import printable
 
 _WIDTH_OF_FILES = 10_000  # whoever reads a file or a pipe wants each row on one line
 

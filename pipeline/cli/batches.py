@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
-from pipeline.text import counted, printable
+from pipeline.core.text import counted, printable
 
 
 def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
-from pipeline.errors import DataError
-from pipeline.text import counted, printable
+from pipeline.core.errors import DataError
+from pipeline.core.text import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.operations.ingest import IngestResult

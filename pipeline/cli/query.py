@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, find_root, open_experiment
 from pipeline.cli._table import table_text
-from pipeline.text import counted, to_json
+from pipeline.core.text import counted, to_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

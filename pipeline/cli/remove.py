@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
-from pipeline.text import counted
+from pipeline.core.text import counted
 
 _Batches = Annotated[
     list[str] | None, typer.Option("--batch", metavar="ID", help="All images of this batch.", show_default=False)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 
 _Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
 

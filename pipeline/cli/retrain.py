@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, find_root, open_experiment, show, to_stderr
-from pipeline.text import counted
+from pipeline.core.text import counted
 
 if TYPE_CHECKING:
     from pipeline.operations.retrain import RetrainPlan

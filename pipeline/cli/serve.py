@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli._shared import find_root
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 
 _Host = Annotated[str, typer.Option("--host", help="Address of the embedded Prefect server.")]
 _Port = Annotated[int, typer.Option("--port", min=1, max=65534, help="Its port; the pages have the next one.")]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli._shared import AsJson, find_root, show
-from pipeline.errors import ResourceError
-from pipeline.text import counted
+from pipeline.core.errors import ResourceError
+from pipeline.core.text import counted
 
 if TYPE_CHECKING:
     from pipeline.flows.health import ServiceStatus

@@ -14,8 +14,8 @@ except ImportError:
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
-from pipeline.errors import ConfigError
-from pipeline.naming import check_experiment_name
+from pipeline.core.errors import ConfigError
+from pipeline.core.naming import check_experiment_name
 
 
 @dataclass(frozen=True)

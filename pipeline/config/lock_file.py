@@ -10,7 +10,7 @@ try:
 except ImportError:
     from yaml import SafeLoader
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 
 def locked_outputs(root: Path, experiment: str) -> dict[str, str]:

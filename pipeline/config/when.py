@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from pipeline.text import counted
+from pipeline.core.text import counted
 
 _EVERY = re.compile(r"every ([1-9][0-9]{0,4}) (minutes?|hours?|days?)")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,#-]+")

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 _WIDTH = 90
 _INDENT = 2  # of the keys below `experiments` in the text of a section

@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from pipeline.config.sections import ModelParams
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.shapes import Inputs
 from pipeline.estimator.pixels import PixelScale
 from pipeline.estimator.settings import init_section, model_section, train_section
 from pipeline.model import DiagonalNormal, FrozenModel, MultiFacetVae
-from pipeline.shapes import Inputs
 from pipeline.training import TrainedSeed, select_seed, train_in_memory
 
 _BLOCK = 4096  # rows encoded at once

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
+from pipeline.core.shapes import Inputs, Pixels
 from pipeline.model.pixels import as_bytes
-from pipeline.shapes import Inputs, Pixels
 
 
 @dataclass(frozen=True)

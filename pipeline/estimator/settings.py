@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 Section = TypeVar("Section", ModelParams, InitMogParams, TrainParams)
 

@@ -12,10 +12,10 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from pipeline.datasets import ImageStore
+from pipeline.core.seeding import derive_seed, numpy_generator
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import image_blocks
 from pipeline.model.pixels import as_floats
-from pipeline.seeding import derive_seed, numpy_generator
 
 _FIT_BYTES = 512 * 2**20  # most that the fit may hold of pixels, as float32
 _RESTARTS = 10  # of k-means; the run with the smallest inertia is kept

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int, Int32
 
-from pipeline.datasets import ImageStore
+from pipeline.core.progress import Progress
+from pipeline.core.shapes import Images
+from pipeline.datasets.store.images import ImageStore
 from pipeline.model import FrozenModel
-from pipeline.progress import Progress
-from pipeline.shapes import Images
 
 _BLOCK_BYTES = 16 * 2**20
 _BLOCK_IMAGES = 2048

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.evaluation.accuracy import accuracy_same_split, contingency
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from pipeline.datasets import ImageStore, labels_of_store
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.labels import labels_of_store
 
 UNKNOWN = -1
 

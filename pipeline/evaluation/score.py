@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Int
 
 from pipeline.config.sections import ScoreParams
-from pipeline.datasets import ImageStore
-from pipeline.errors import DataError, ModelError
+from pipeline.core.errors import DataError, ModelError
+from pipeline.core.progress import progress
+from pipeline.core.storage import read_json
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.accuracy import entropy
 from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
@@ -22,8 +24,6 @@ from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import load_model
 from pipeline.model.precision import best_device
-from pipeline.progress import progress
-from pipeline.storage import read_json
 
 SCHEMA = 1
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.storage import write_json
 from pipeline.evaluation.accuracy import majority_map
 from pipeline.evaluation.agreement import tables
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.score import Score
 from pipeline.evaluation.tabular import write_csv
-from pipeline.storage import write_json
 
 _SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "hungarian", "nmi", "ari")
 _CHANCE = ("accuracy", "accuracy_same_split", "hungarian")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 
 _USER = "facets"
 _FEWEST_LETTERS = 8

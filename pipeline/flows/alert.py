@@ -19,8 +19,8 @@ import httpx
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
-from pipeline.errors import ConfigError, ResourceError
-from pipeline.storage import write_json
+from pipeline.core.errors import ConfigError, ResourceError
+from pipeline.core.storage import write_json
 
 ALERT_URL = "FACETS_ALERT_URL"
 """Environment variable with the address that gets alerts; without one, logs and Prefect's pages are all there is."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
+from pipeline.core.text import printable
 from pipeline.flows.pages import PAGES
-from pipeline.layout import Layout
 from pipeline.operations.repro import StageRun
-from pipeline.storage import read_json
-from pipeline.text import printable
 
 _NOT_SHOWN = "–"
 _MOST_FILES = 100

@@ -13,16 +13,16 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from pipeline.errors import PipelineError, ResourceError
+from pipeline.core.errors import PipelineError, ResourceError
+from pipeline.core.supervision import supervised
+from pipeline.core.text import counted
 from pipeline.operations.process_group import ProcessGroup
-from pipeline.supervision import supervised
-from pipeline.text import counted
 
 TAIL_LINES = 50
 
 _SECONDS_BETWEEN_LINES = 0.5
 _MAX_BYTES = 4 * 2**20
-_COMMAND = "from pipeline.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
+_COMMAND = "from pipeline.core.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
 
 
 class CommandCrashed(ResourceError):

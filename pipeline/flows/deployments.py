@@ -22,7 +22,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from pipeline.config import Params
 from pipeline.config.when import interval_of
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.flows.ingest import ingest
 from pipeline.flows.rebuild import rebuild
 from pipeline.flows.repository import deployment_name, repository_name

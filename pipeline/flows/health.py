@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
-from pipeline.errors import DataError, PipelineError
+from pipeline.core.errors import DataError, PipelineError
+from pipeline.core.storage import read_json, write_json
 from pipeline.flows.access import read_secret
 from pipeline.flows.pages import HEALTH
-from pipeline.storage import read_json, write_json
 
 _SECONDS_TO_ANSWER = 3.0
 

@@ -11,14 +11,15 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from pipeline.config import load_params
-from pipeline.errors import BusyError, DataError, PipelineError, ResourceError
+from pipeline.core.errors import BusyError, DataError, PipelineError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.text import counted
 from pipeline.flows.alert import send_alert
 from pipeline.flows.artifacts import show_batch
 from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
 from pipeline.flows.environment import repository_root
 from pipeline.flows.outcome import HOOKS
 from pipeline.flows.repository import own_root
-from pipeline.layout import Layout
 from pipeline.operations.deliveries import (
     MOST_CRASHES,
     finish_delivery,
@@ -26,7 +27,6 @@ from pipeline.operations.deliveries import (
     note_trouble,
     require_delivery,
 )
-from pipeline.text import counted
 
 _READ = "read already, by another run"
 

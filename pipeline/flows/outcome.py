@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.utilities.urls import url_for
 
-from pipeline.errors import ConfigError, PublishError
+from pipeline.core.errors import ConfigError, PublishError
 from pipeline.flows.alert import end_alerts, send_alert
 from pipeline.flows.environment import repository_root
 

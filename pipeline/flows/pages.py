@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.core.layout import Layout
 from pipeline.flows.guard import HEADERS, WRONG_NAME, is_own_name
 from pipeline.flows.vital import VitalThreads
-from pipeline.layout import Layout
 
 PAGES = "FACETS_PAGES"
 """Environment variable with the address below which the processes of runs find the pages."""

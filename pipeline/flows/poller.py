@@ -17,11 +17,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from pipeline.config import Params
+from pipeline.core.layout import Layout
+from pipeline.core.text import printable
 from pipeline.flows.repository import deployment_name
-from pipeline.layout import Layout
 from pipeline.operations.deliveries import note_trouble
 from pipeline.operations.inbox import InboxWatch
-from pipeline.text import printable
 
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0

@@ -8,13 +8,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from pipeline.errors import BusyError, ResourceError
+from pipeline.core.errors import BusyError, ResourceError
+from pipeline.core.layout import Layout
 from pipeline.flows.artifacts import show_rebuild
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
 from pipeline.flows.outcome import HOOKS
 from pipeline.flows.repository import own_root
-from pipeline.layout import Layout
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
 from pipeline.operations.first_publish import require_own_history

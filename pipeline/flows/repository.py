@@ -11,9 +11,9 @@ from pathlib import Path
 
 from prefect.runtime import deployment
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
+from pipeline.core.storage import atomic_file
 from pipeline.flows.environment import repository_root
-from pipeline.storage import atomic_file
 
 _LONGEST = 24
 

@@ -16,7 +16,8 @@ from prefect.runner import runner as runner_module
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
 
 from pipeline.config import load_params
-from pipeline.errors import BusyError, PipelineError, ResourceError
+from pipeline.core.errors import BusyError, PipelineError, ResourceError
+from pipeline.core.supervision import supervised
 from pipeline.flows.access import own_secret, require_access, secret_file
 from pipeline.flows.alert import ALERT_URL, check_alert_url, end_alerts, send_alert
 from pipeline.flows.health import noted
@@ -30,7 +31,6 @@ from pipeline.flows.starter import Starter, known_flow
 from pipeline.flows.vital import VitalThreads
 from pipeline.flows.watch import Watch
 from pipeline.operations.locks import service_lock
-from pipeline.supervision import supervised
 
 _RUNS_AT_ONCE = 8
 _SECONDS_BETWEEN_LOOKS = 1.0

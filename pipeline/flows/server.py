@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.core.supervision import supervised
 from pipeline.flows.access import make_private_database, own_secret
 from pipeline.flows.server_log import LogWriter
 from pipeline.flows.vital import VitalThreads
 from pipeline.operations.process_group import ProcessGroup
-from pipeline.supervision import supervised
 
 _START_SECONDS = 300.0
 _OLD_SERVER_SECONDS = 15.0  # the server of a killed service ends a moment after it
@@ -30,7 +30,7 @@ _SILENT_SECONDS = 300.0
 
 _SECONDS_BETWEEN_QUESTIONS = 5.0
 _COMMAND = (
-    "from pipeline.supervision import end_with_supervisor; end_with_supervisor(); "
+    "from pipeline.core.supervision import end_with_supervisor; end_with_supervisor(); "
     "from pipeline.flows.guard import run; run()"
 )
 

@@ -17,7 +17,7 @@ from prefect.runner._starter_engine import EngineCommandStarter
 # many modules that looking for garbage among them as often as usual takes a sixth of a run's start.
 _RUN = (
     "import gc, os, runpy; gc.set_threshold(100_000); os.setsid(); "
-    "from pipeline.supervision import end_with_supervisor; end_with_supervisor(); "
+    "from pipeline.core.supervision import end_with_supervisor; end_with_supervisor(); "
     "runpy.run_module('prefect.engine', run_name='__main__')"
 )
 

@@ -7,11 +7,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from pipeline.core.text import counted
 from pipeline.flows.commands import LineLog, run_facets
 from pipeline.flows.environment import repository_root
 from pipeline.flows.outcome import HOOKS
 from pipeline.flows.repository import own_root
-from pipeline.text import counted
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.errors import PipelineError, ResourceError
+from pipeline.core.errors import PipelineError, ResourceError
 
 
 class VitalThreads:

@@ -18,13 +18,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
 from pipeline.config import Params, load_params
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.flows.alert import end_alerts, send_alert
 from pipeline.flows.deployments import change_schedule, deployments_of
 from pipeline.flows.repository import repository_name
 from pipeline.flows.schedules import impatient_client, schedule_states
 from pipeline.flows.server_log import ServerLog
-from pipeline.layout import Layout
 from pipeline.operations.inbox import DONE, REJECTED
 
 _KEYS = "watch: "

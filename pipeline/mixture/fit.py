@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
 from pipeline.mixture.expectation import ExpectationMaximisation, Optimum
 
 _THREADS_A_FIT = 2  # on more, one fit hardly gets faster

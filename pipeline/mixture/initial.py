@@ -8,11 +8,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
+from pipeline.core.seeding import derive_seed
 from pipeline.mixture.fit import FitSettings, fit_mixture
 from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import encode_blocks
-from pipeline.seeding import derive_seed
 
 
 @dataclass(frozen=True)

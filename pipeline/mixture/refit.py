@@ -15,14 +15,14 @@ import torch
 from jaxtyping import Float64
 from torch import nn
 
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import derive_seed, numpy_generator
+from pipeline.core.shapes import Inputs
+from pipeline.core.side_by_side import run_in_rounds
 from pipeline.mixture.fit import FitSettings, fit_mixture, fits_at_once
 from pipeline.mixture.place import place_mixture
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.model.pixels import encode_blocks
-from pipeline.seeding import derive_seed, numpy_generator
-from pipeline.shapes import Inputs
-from pipeline.side_by_side import run_in_rounds
 
 REFIT_IMAGES = 20_000
 """Training images that a refit looks at."""

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import ModelParams
-from pipeline.errors import ConfigError, ModelError
+from pipeline.core.errors import ConfigError, ModelError
+from pipeline.core.storage import atomic_file, read_json
 from pipeline.model.mfcvae import MultiFacetVae
-from pipeline.storage import atomic_file, read_json
 
 SCHEMA = 1
 

@@ -11,12 +11,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pipeline.config.sections import ModelParams
+from pipeline.core.records import FacetAssignment
+from pipeline.core.shapes import Inputs, Latents, Pixels
 from pipeline.model.checkpoint import restore_model
 from pipeline.model.mfcvae import MultiFacetVae
 from pipeline.model.pixels import as_floats
 from pipeline.model.posterior import DiagonalNormal
-from pipeline.records import FacetAssignment
-from pipeline.shapes import Inputs, Latents, Pixels
 
 Assigner = Literal["exact", "mean"]
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
+from pipeline.core.shapes import Inputs
 from pipeline.model.mfcvae import MultiFacetVae
 from pipeline.model.posterior import DiagonalNormal
-from pipeline.shapes import Inputs
 
 
 def as_floats(inputs: Shaped[Tensor, "*batch"], dtype: torch.dtype) -> Float[Tensor, "*batch"]:

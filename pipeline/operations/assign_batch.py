@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
-from pipeline.folder_seal import require_sealed
-from pipeline.layout import Layout
+from pipeline.core.folder_seal import require_sealed
+from pipeline.core.layout import Layout
+from pipeline.core.progress import progress
+from pipeline.core.storage import read_json
 from pipeline.operations.executors import open_executor
-from pipeline.progress import progress
-from pipeline.storage import read_json
 
 if TYPE_CHECKING:
-    from pipeline.datasets.transform import ImageTransform
+    from pipeline.datasets.decoding.transform import ImageTransform
 
 AssignBatches = Callable[[Sequence[str], Path], dict[str, Path]]
 """From batch ids and a model's folder to each batch's folder with its ``facet_<j>.parquet`` by that model."""
@@ -63,7 +63,7 @@ def model_section(model: Path, name: str) -> Any:
 
 def model_transform(model: Path) -> "ImageTransform":
     """Return what brings images of any size to the shape that a published model takes."""
-    from pipeline.datasets.transform import ImageTransform
+    from pipeline.datasets.decoding.transform import ImageTransform
 
     require_sealed(model, ["model.json"])
     image_shape = tuple(read_json(model / "model.json")["image_shape"])
@@ -77,7 +77,7 @@ def _folder(layout: Layout, model_version: str) -> Path:
 def _assign(layout: Layout, folders: dict[str, Path], model: Path, cluster: str | None) -> None:
     # torch: only where there is something to assign.
     from pipeline.assignment import Shard, assign_shards
-    from pipeline.datasets import ImageStore
+    from pipeline.datasets.store.images import ImageStore
 
     transform = model_transform(model)
     shards = []

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import load_params
-from pipeline.errors import BusyError, DataError, PipelineError, PublishError
-from pipeline.folder_seal import folder_faults, is_folder_sealed
-from pipeline.layout import Layout
+from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError
+from pipeline.core.folder_seal import folder_faults, is_folder_sealed
+from pipeline.core.layout import Layout
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.outputs import locked_files, output_faults
 from pipeline.operations.page import page_fault

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.operations.run_log import read_runs
 
 _TRAINING = ("init_mog", "train")

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import DataError, ResourceError
-from pipeline.layout import Layout
-from pipeline.storage import read_json, write_json
-from pipeline.text import printable
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
+from pipeline.core.text import printable
 
 MARKER = ".complete"
 DONE, REJECTED = "done", "rejected"

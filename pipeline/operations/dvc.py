@@ -11,11 +11,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from pipeline.errors import DataError, PipelineError, ResourceError
+from pipeline.core.errors import DataError, PipelineError, ResourceError
+from pipeline.core.supervision import supervised
 from pipeline.operations.dvc_locks import clear_stale_locks, keep_lock_file, remember_run, restore_lock_file
 from pipeline.operations.locks import HeldLock
 from pipeline.operations.process_group import ProcessGroup
-from pipeline.supervision import supervised
 
 _FULL = 2**20  # bytes
 TAIL_LINES = 50

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.storage import atomic_file, read_json, write_json
+from pipeline.core.errors import DataError
+from pipeline.core.storage import atomic_file, read_json, write_json
 
 
 def remember_run(root: Path, pid: int, command: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 
 _WORTH_PROCESSES = 200_000
 """Images below which starting processes, seconds each, costs more than they save: threads share one shard as well."""

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 _LIBRARY = Path(__file__).parents[1]
 _PROJECT = "params.yaml"  # in the root of every project

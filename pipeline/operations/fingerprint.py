@@ -4,10 +4,10 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import DataError
-from pipeline.layout import Layout
-from pipeline.storage import read_json, write_json
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.prepare.id_list import read_id_list
 
 _CODE = ("pipeline", "stages")
 

@@ -5,10 +5,10 @@ clusters. What git does carry tells it: a record written at the first publish, b
 that were removed, names of clusters.
 """
 
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import PublishError
-from pipeline.layout import Layout
-from pipeline.storage import write_json
+from pipeline.core.errors import PublishError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.tables import History
 from pipeline.tables.names import has_names
 from pipeline.tables.versions import Version

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import DataError, PipelineError, ResourceError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError, PipelineError, ResourceError
+from pipeline.core.layout import Layout
 from pipeline.operations.deliveries import (
     DONE,
     MARKER,

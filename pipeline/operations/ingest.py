@@ -13,17 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.sections import DriftParams, Experiment
-from pipeline.datasets.batch import open_delivery
-from pipeline.datasets.identity import parse_ids
-from pipeline.datasets.known import known_content
-from pipeline.datasets.location import settled, storable
-from pipeline.datasets.prepare import read_id_list
-from pipeline.datasets.shard import ShardResult, write_shard
-from pipeline.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
-from pipeline.folder_seal import require_sealed
-from pipeline.layout import Layout
+from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
+from pipeline.core.folder_seal import require_sealed
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import read_sealed
+from pipeline.core.storage import read_json
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.delivery.known import known_content
+from pipeline.datasets.delivery.shard import ShardResult, write_shard
+from pipeline.datasets.files.location import settled, storable
+from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.store.identity import parse_ids
+from pipeline.monitoring.drift import measure_drift, read_samples
 from pipeline.operations.assign_batch import assigner, model_transform
-from pipeline.operations.drift import measure_drift, read_samples
 from pipeline.operations.locks import batches_lock
 from pipeline.operations.publish import PageError, add_batches
 from pipeline.operations.run_log import log_run
@@ -36,8 +38,6 @@ from pipeline.operations.shards import (
     update_record,
 )
 from pipeline.operations.tracked import require_lists
-from pipeline.sealed import read_sealed
-from pipeline.storage import read_json
 from pipeline.tables import History, paths
 
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.errors import BusyError, ResourceError
-from pipeline.layout import Layout
-from pipeline.text import printable
+from pipeline.core.errors import BusyError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.text import printable
 
 _POLL_SECONDS = 0.1
 _SECONDS_BEFORE_NOTICE = 1.0

@@ -1,7 +1,7 @@
 """A cluster gets a name that people understand."""
 
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError
+from pipeline.core.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import refresh_page
 from pipeline.operations.tracked import remember_tracked

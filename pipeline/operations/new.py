@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pipeline.config import Params, load_params
 from pipeline.config.write import with_experiment
-from pipeline.datasets.propose import propose_experiment
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
-from pipeline.storage import atomic_file
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import atomic_file
+from pipeline.datasets.onboarding.propose import propose_experiment
 
 
 @dataclass(frozen=True)

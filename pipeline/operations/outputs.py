@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.lock_file import locked_outputs
-from pipeline.errors import DataError
-from pipeline.layout import Layout
-from pipeline.sealed import copy_bytes
-from pipeline.storage import read_json
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import copy_bytes
+from pipeline.core.storage import read_json
 
 
 def locked_files(layout: Layout) -> dict[Path, str]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.folder_seal import require_sealed, rewriting
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.folder_seal import require_sealed, rewriting
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import file_digest, read_sealed, write_sealed
 from pipeline.page import compose, composer, rows
 from pipeline.report import erase_images, shows_any
-from pipeline.sealed import file_digest, read_sealed, write_sealed
 from pipeline.tables import History, query
 
 STAMP = "page.json"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config import load_params
-from pipeline.errors import ConfigError, DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.layout import Layout
 from pipeline.paper import paper_results, write_paper, write_paper_figures
 
 

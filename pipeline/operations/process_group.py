@@ -12,7 +12,7 @@ from types import TracebackType
 
 import psutil
 
-from pipeline.text import printable
+from pipeline.core.text import printable
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0

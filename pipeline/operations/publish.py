@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.sections import Experiment
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import PublishError, ResourceError
-from pipeline.folder_seal import close_seal, require_sealed
-from pipeline.layout import Layout
+from pipeline.core.errors import PublishError, ResourceError
+from pipeline.core.folder_seal import close_seal, require_sealed
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
+from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.monitoring.gate import unhealthy
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.first_publish import record_history, require_own_history
 from pipeline.operations.locks import publish_lock, repository_lock
 from pipeline.operations.page import erase_pictures, refresh_page
 from pipeline.operations.stage_model import stage_model as stage_model
-from pipeline.storage import read_json
-from pipeline.tables import History, unhealthy
+from pipeline.tables import History
 
 Published = tuple[int, bool]
 """The version that readers now see, and whether this call made it."""

@@ -8,8 +8,8 @@ from threading import Event
 
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import repository_lock

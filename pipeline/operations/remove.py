@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt64
 
-from pipeline.datasets.identity import parse_ids
-from pipeline.datasets.known import known_content
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.datasets.delivery.known import known_content
+from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.store.identity import parse_ids
 from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import withdraw
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_folders, shrink_shard
 from pipeline.operations.tracked import remember_tracked, require_lists
-from pipeline.storage import write_json
 from pipeline.tables import History, read
 
 _SOURCE_BATCHES = ("train", "test")

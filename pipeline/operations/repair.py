@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config.sections import Experiment
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import PipelineError
-from pipeline.folder_seal import (
+from pipeline.core.errors import PipelineError
+from pipeline.core.folder_seal import (
     close_seal,
     folder_faults,
     is_folder_sealed,
@@ -19,7 +18,10 @@ from pipeline.folder_seal import (
     rewriting,
     stated_digests,
 )
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import copy_bytes, file_digest
+from pipeline.core.storage import read_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.assign_batch import assigner, forget_assignments
 from pipeline.operations.locks import batches_lock, publish_lock, repository_lock
 from pipeline.operations.outputs import locked_files, output_faults, restore_output
@@ -28,8 +30,6 @@ from pipeline.operations.shard_faults import content_fault
 from pipeline.operations.shards import draw_thumbnails, recover_shards, seal_shard
 from pipeline.operations.stage_model import seal_model, stage_model
 from pipeline.operations.tracked import mend_tracked
-from pipeline.sealed import copy_bytes, file_digest
-from pipeline.storage import read_json
 from pipeline.tables import History
 from pipeline.tables.inventory import mend_records
 from pipeline.tables.restore import restore_batch_file, restore_model_file, restore_parts

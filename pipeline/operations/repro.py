@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc, run_dvc
 from pipeline.operations.locks import HeldLock
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.config.sections import ScheduleParams
-from pipeline.datasets.prepare import read_id_list
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.core.text import counted
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import RebuildResult, active_experiment, rebuild
 from pipeline.operations.run_log import log_run
 from pipeline.operations.tracked import remember_tracked
-from pipeline.storage import write_json
 from pipeline.tables import History
-from pipeline.text import counted
 
 _SECONDS_A_DAY = 86400.0
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.text import to_json
+from pipeline.core.text import to_json
 
 
 def log_run(root: Path, operation: str, facts: dict[str, Any]) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
 from pipeline.operations.tracked import remember_tracked, require_lists
-from pipeline.storage import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
     Raises:
         DataError: the source is missing, damaged or cannot be fetched.
     """
-    from pipeline.datasets import scan
+    from pipeline.datasets.prepare.manifest import scan
 
     before = None
     with suppress(DataError):  # a damaged one is written anew

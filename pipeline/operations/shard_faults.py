@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets import ImageStore
-from pipeline.datasets.decode import decode_image
-from pipeline.datasets.identity import hash_images, parse_ids
-from pipeline.errors import DataError, PipelineError
-from pipeline.folder_seal import folder_faults, is_folder_sealed
-from pipeline.layout import Layout
-from pipeline.parquet import read_columns
-from pipeline.sealed import read_sealed
+from pipeline.core.errors import DataError, PipelineError
+from pipeline.core.folder_seal import folder_faults, is_folder_sealed
+from pipeline.core.layout import Layout
+from pipeline.core.parquet import read_columns
+from pipeline.core.sealed import read_sealed
+from pipeline.datasets.decoding.decode import decode_image
+from pipeline.datasets.store.identity import hash_images, parse_ids
+from pipeline.datasets.store.images import ImageStore
 from pipeline.tables import History
 
 _BLOCK = 256

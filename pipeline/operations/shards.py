@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from pipeline.datasets import ImageStore
-from pipeline.datasets.shard import copy_shard
-from pipeline.folder_seal import add_to_seal, is_folder_sealed, rewriting, seal_folder
-from pipeline.layout import Layout
+from pipeline.core.folder_seal import add_to_seal, is_folder_sealed, rewriting, seal_folder
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import read_sealed, write_sealed
+from pipeline.core.storage import sync
+from pipeline.datasets.delivery.shard import copy_shard
+from pipeline.datasets.store.images import ImageStore
 from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
-from pipeline.sealed import read_sealed, write_sealed
-from pipeline.storage import sync
 from pipeline.tables import History
 from pipeline.tables.batches import read_batch
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Experiment
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import DataError, PublishError
-from pipeline.folder_seal import COPIES, SEAL, add_to_seal, close_seal, is_folder_sealed, rewriting, seal_folder
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError, PublishError
+from pipeline.core.folder_seal import COPIES, SEAL, add_to_seal, close_seal, is_folder_sealed, rewriting, seal_folder
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import copy_bytes
+from pipeline.core.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.outputs import require_locked
 from pipeline.operations.page import erase_pictures
-from pipeline.sealed import copy_bytes
-from pipeline.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
 from pipeline.tables import History
 
 _PARAMS = "params.json"

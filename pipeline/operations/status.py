@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Params
-from pipeline.errors import BusyError
-from pipeline.layout import Layout
+from pipeline.core.errors import BusyError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import disk_usage
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import refused_model
 from pipeline.operations.repro import STAGES, stale_stages
-from pipeline.storage import disk_usage
 from pipeline.tables import History
 
 _MIB = 2**20

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import load_params
-from pipeline.datasets.prepare import read_id_list
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.storage import disk_usage, read_json, remove_leftovers, write_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.dvc import run_dvc
 from pipeline.operations.locks import HeldLock, publish_lock, repository_lock
 from pipeline.operations.remove import carry_out_removals, lingering
-from pipeline.storage import disk_usage, read_json, remove_leftovers, write_json
 from pipeline.tables import History
 
 _RESUME_DAYS = 14.0

@@ -8,11 +8,11 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import DataError
-from pipeline.layout import Layout
-from pipeline.sealed import is_sealed, read_sealed, write_sealed
-from pipeline.storage import atomic_file, read_json
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.sealed import is_sealed, read_sealed, write_sealed
+from pipeline.core.storage import atomic_file, read_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.tables.names import read_names
 
 

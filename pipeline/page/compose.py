@@ -11,12 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.core.storage import atomic_file, read_json
 from pipeline.page.curves import add_accuracies, read_curves
 from pipeline.page.rows import BatchRow, PageInput
 from pipeline.page.scores import dependence_rows, score_rows
 from pipeline.report.assets import SCHEMA
-from pipeline.storage import atomic_file, read_json
 
 _PACKAGE = files("pipeline.page")
 

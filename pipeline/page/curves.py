@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 _KEYS = ("seed", "epoch", "phase", "split")
 _MAX_POINTS = 400

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from pipeline.storage import atomic_file
+from pipeline.core.storage import atomic_file
 
 _COLOURS = ("#0b6b7d", "#b1470b", "#6236c4", "#7a5f00", "#a61e57", "#2b6e2f")
 _WIDTH = 640.0

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.core.seeding import numpy_generator
+from pipeline.core.shapes import Images
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import image_blocks, take_images
 from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_floats
-from pipeline.seeding import numpy_generator
-from pipeline.shapes import Images
 
 Distance = Callable[[Images, Images], Tensor]
 """Distances of paired images: two batches in, one number a pair out."""

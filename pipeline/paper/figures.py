@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.storage import read_json
 from pipeline.paper.charts import Curve, Spread, curve_chart, spread_chart, write_svg
 from pipeline.paper.pictures import write_figures
-from pipeline.storage import read_json
 
 
 def write_paper_figures(folder: Path) -> list[Path]:

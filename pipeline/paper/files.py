@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.storage import atomic_dir, write_json
 from pipeline.evaluation.tabular import write_csv
 from pipeline.paper.literature import KINDRED_SOURCES, REPORTED_ACCURACIES, REPORTED_LPIPS, REPORTED_PROBES
 from pipeline.paper.results import PaperResults
-from pipeline.storage import atomic_dir, write_json
 
 Row = tuple[Any, ...]
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from pipeline.core.seeding import derive_seed, numpy_generator, torch_generator
+from pipeline.core.shapes import Images
 from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_bytes
-from pipeline.seeding import derive_seed, numpy_generator, torch_generator
-from pipeline.shapes import Images
 
 _BLOCK = 1024
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.core.seeding import torch_generator
+from pipeline.core.shapes import Images
 from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_floats
-from pipeline.seeding import torch_generator
-from pipeline.shapes import Images
 from pipeline.training import objective
 
 

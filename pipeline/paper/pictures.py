@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from pipeline.core.storage import atomic_file
 from pipeline.report.mosaic import Grid, Mosaic, mosaic
-from pipeline.storage import atomic_file
 
 _WHITE = 255
 

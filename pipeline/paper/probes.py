@@ -10,13 +10,13 @@ from jaxtyping import Float32, Int
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from pipeline.datasets import ImageStore
+from pipeline.core.progress import progress
+from pipeline.core.seeding import derive_seed, torch_generator
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import image_blocks
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor
 from pipeline.model import FrozenModel
-from pipeline.progress import progress
-from pipeline.seeding import derive_seed, torch_generator
 
 RUNS = 3
 """Runs of the paper; each draws new latents and a new network."""

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.progress import Progress, progress
+from pipeline.core.storage import read_json
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import FacetClusters, cluster_split, take_images
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
-from pipeline.layout import Layout
 from pipeline.model import FrozenModel, load_model
 from pipeline.model.pixels import as_bytes
 from pipeline.paper.diversity import (
@@ -29,9 +31,7 @@ from pipeline.paper.loss_forms import compare_loss_forms
 from pipeline.paper.probes import probe_table
 from pipeline.paper.stability import seed_spread
 from pipeline.paper.swaps import swap_score
-from pipeline.progress import Progress, progress
 from pipeline.report.selection import order_by_confidence, surest_members
-from pipeline.storage import read_json
 
 SCHEMA = 1
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, Int64
 
-from pipeline.datasets import ImageStore
+from pipeline.core.seeding import numpy_generator
+from pipeline.core.shapes import Images
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import take_images
 from pipeline.evaluation.keys import facet_key
 from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_bytes
-from pipeline.seeding import numpy_generator
-from pipeline.shapes import Images
 
 _BLOCK = 512
 _ROUNDS = 50  # of drawing candidates; few images or rare differences give fewer pairs than asked for

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from pipeline.core.storage import atomic_dir, write_json
 from pipeline.report.packing import pack, pack_coordinates, pack_fraction
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
 from pipeline.report.sprites import Pictures, thumbnails, write_sheet
-from pipeline.storage import atomic_dir, write_json
 
 SCHEMA = 1
 

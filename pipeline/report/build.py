@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from pipeline.config.sections import ReportParams
+from pipeline.core.progress import progress
+from pipeline.core.records import FacetAssignment
+from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.model import FrozenModel
 from pipeline.model.pixels import as_bytes
-from pipeline.progress import progress
-from pipeline.records import FacetAssignment
 from pipeline.report import selection
 from pipeline.report.corpus import Corpus
 from pipeline.report.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
-from pipeline.seeding import numpy_generator, torch_generator
 
 N_BORDERLINE = 12
 N_UNUSUAL = 48

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt8
 
-from pipeline.datasets import ImageStore, labels_of_store
-from pipeline.errors import DataError
-from pipeline.parquet import read_columns
-from pipeline.records import FacetAssignment
+from pipeline.core.errors import DataError
+from pipeline.core.parquet import read_columns
+from pipeline.core.records import FacetAssignment
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.labels import labels_of_store
 
 _COLUMNS = [field.name for field in fields(FacetAssignment) if field.name != "resp"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.core.storage import read_json, write_json
 from pipeline.report.packing import unpack
 from pipeline.report.sprites import Sheet, blank_cells
-from pipeline.storage import read_json, write_json
 
 
 def erase_images(folder: Path, image_ids: Collection[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from pipeline.records import FacetAssignment
+from pipeline.core.records import FacetAssignment
 
 Chosen = Int[np.ndarray, " _"]
 ClusterIds = Int[np.ndarray, " image"]

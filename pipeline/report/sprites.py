@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pipeline.storage import atomic_file
+from pipeline.core.storage import atomic_file
 
 GUTTER = 1
 """Pixels around a cell that repeat its edge, so that a browser that scales a cell does not see its neighbours."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.storage import atomic_dir, write_json
 from pipeline.report.assets import SCHEMA
 from pipeline.report.sprites import Pictures, thumbnails, write_sheet
-from pipeline.storage import atomic_dir, write_json
 
 N_THUMBNAILS = 48
 """Pictures of a batch on the page."""

@@ -1,7 +1,5 @@
 """Published tables: Parquet parts, versions, identities of clusters, SQL."""
 
-from pipeline.tables.build import write_assignments as write_assignments
-from pipeline.tables.gate import unhealthy as unhealthy
 from pipeline.tables.history import History as History
 from pipeline.tables.query import paths as paths
 from pipeline.tables.query import read as read

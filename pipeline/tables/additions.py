@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.errors import PublishError
-from pipeline.parquet import read_columns
+from pipeline.core.errors import PublishError
+from pipeline.core.parquet import read_columns
 from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import common_ids

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.sealed import read_sealed
+from pipeline.core.errors import DataError
+from pipeline.core.sealed import read_sealed
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.versions import Entry
 

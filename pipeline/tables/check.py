@@ -4,14 +4,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import PipelineError
-from pipeline.folder_seal import folder_faults, is_folder_sealed
+from pipeline.core.errors import PipelineError
+from pipeline.core.folder_seal import folder_faults, is_folder_sealed
+from pipeline.table_format.schema import facet_table
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import repeated_ids
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.place import Place
-from pipeline.tables.schema import facet_table
 from pipeline.tables.summary import Tally
 from pipeline.tables.verified import fault_of
 from pipeline.tables.versions import Entry, Version, load_version

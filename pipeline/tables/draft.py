@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
-from pipeline.folder_seal import keep_copy
-from pipeline.sealed import file_digest, write_sealed
+from pipeline.core.errors import DataError
+from pipeline.core.folder_seal import keep_copy
+from pipeline.core.sealed import file_digest, write_sealed
+from pipeline.table_format.logical import combined_hash
+from pipeline.table_format.schema import table_schema
+from pipeline.table_format.writer import write_table
 from pipeline.tables.identity import Identity
-from pipeline.tables.logical import combined_hash
 from pipeline.tables.parts import PartWriter
 from pipeline.tables.place import Place
-from pipeline.tables.schema import table_schema
 from pipeline.tables.summary import sizes_of
 from pipeline.tables.transaction import plan
 from pipeline.tables.verified import require_sound
@@ -34,7 +35,6 @@ from pipeline.tables.versions import (
     parsed,
     write_version,
 )
-from pipeline.tables.writer import write_table
 
 Row = dict[str, Any]
 

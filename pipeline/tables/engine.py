@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
 
 if TYPE_CHECKING:
     import duckdb

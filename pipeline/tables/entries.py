@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PublishError
+from pipeline.core.errors import PublishError
+from pipeline.table_format.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.parts import (
     SHARED,
@@ -18,7 +19,6 @@ from pipeline.tables.parts import (
     quarantine_rows,
     revision_of,
 )
-from pipeline.tables.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.summary import Exemplars, Tally
 from pipeline.tables.versions import Entry, PartFile, Totals
 

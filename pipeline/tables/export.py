@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, ResourceError
-from pipeline.storage import atomic_file
+from pipeline.core.errors import ConfigError, ResourceError
+from pipeline.core.storage import atomic_file
 from pipeline.tables.formula import as_text
 
 _ROWS_AT_ONCE = 4096

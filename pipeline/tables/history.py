@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Shaped
 
-from pipeline.errors import ConfigError, PublishError
+from pipeline.core.errors import ConfigError, PublishError
+from pipeline.table_format.build import id_column
 from pipeline.tables import additions, check, publishing, removal, retention
-from pipeline.tables.build import id_column
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import common_ids
 from pipeline.tables.lists import load_entries

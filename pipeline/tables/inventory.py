@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.folder_seal import COPIES, copy_of, keep_copy
-from pipeline.sealed import copy_bytes, file_digest, is_sealed, write_sealed
+from pipeline.core.errors import DataError
+from pipeline.core.folder_seal import COPIES, copy_of, keep_copy
+from pipeline.core.sealed import copy_bytes, file_digest, is_sealed, write_sealed
 from pipeline.tables.draft import load_identity
 from pipeline.tables.lists import load_list, write_list
 from pipeline.tables.place import Place

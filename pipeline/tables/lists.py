@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.folder_seal import keep_copy
-from pipeline.sealed import write_sealed
-from pipeline.tables.logical import combined_hash
+from pipeline.core.errors import DataError
+from pipeline.core.folder_seal import keep_copy
+from pipeline.core.sealed import write_sealed
+from pipeline.table_format.logical import combined_hash
 from pipeline.tables.place import Place
 from pipeline.tables.versions import (
     SCHEMA,

@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PublishError
-from pipeline.storage import read_json
+from pipeline.core.errors import PublishError
+from pipeline.core.storage import read_json
 
 SOURCE_BATCHES = ("train", "test")
 """Batches that come from the source; all others were ingested."""

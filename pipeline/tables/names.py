@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.errors import ConfigError, DataError
-from pipeline.storage import atomic_file
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.storage import atomic_file
 from pipeline.tables.formula import as_text, from_text
 
 _HEADER = ["uid", "name", "note", "minted_by"]

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import PublishError
-from pipeline.parquet import open_parquet, require_columns
-from pipeline.sealed import file_digest
-from pipeline.tables.build import constant_column
-from pipeline.tables.schema import ROW_GROUP, facet_schema, table_schema
+from pipeline.core.errors import PublishError
+from pipeline.core.parquet import open_parquet, require_columns
+from pipeline.core.sealed import file_digest
+from pipeline.table_format.build import constant_column
+from pipeline.table_format.schema import ROW_GROUP, facet_schema, table_schema
+from pipeline.table_format.writer import write_table
 from pipeline.tables.versions import PartFile
-from pipeline.tables.writer import write_table
 
 SHARED = "shared"
 
@@ -107,7 +107,7 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
     """Yield the rows of an assignment file with their ``cluster_uid``, without those of removed images.
 
     Args:
-        path: ``facet_<j>.parquet`` as :func:`pipeline.tables.build.write_assignments` left it.
+        path: ``facet_<j>.parquet`` as :func:`pipeline.table_format.build.write_assignments` left it.
         batch_id: of the batch that it must hold.
         model_version: of the model that it must come from.
         uids: of the facet's components.

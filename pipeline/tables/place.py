@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.storage import read_json
+from pipeline.core.errors import DataError
+from pipeline.core.storage import read_json
 
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 

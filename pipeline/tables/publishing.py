@@ -6,8 +6,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import PublishError
-from pipeline.storage import disk_usage, require_free_space
+from pipeline.core.errors import PublishError
+from pipeline.core.storage import disk_usage, require_free_space
+from pipeline.table_format.schema import facet_table
 from pipeline.tables.batches import batches_on_disk, ingested, updated_rows
 from pipeline.tables.draft import Contents, Draft, Row
 from pipeline.tables.engine import overlap, repeated_ids
@@ -17,7 +18,6 @@ from pipeline.tables.lists import load_entries, write_lists
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.parts import require_assignment
 from pipeline.tables.place import Place
-from pipeline.tables.schema import facet_table
 from pipeline.tables.summary import add_totals, cluster_rows
 from pipeline.tables.transaction import step
 from pipeline.tables.versions import Entry, load_history

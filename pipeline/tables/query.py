@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, DataError
-from pipeline.naming import check_experiment_name
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.naming import check_experiment_name
+from pipeline.table_format.schema import facet_table, table_schema
 from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
-from pipeline.tables.schema import facet_table, table_schema
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import PartFile, Version, current_version, load_version
 

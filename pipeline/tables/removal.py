@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.folder_seal import rewriting
-from pipeline.storage import atomic_file
+from pipeline.core.folder_seal import rewriting
+from pipeline.core.storage import atomic_file
+from pipeline.table_format.schema import facet_schema, facet_table, table_schema
+from pipeline.table_format.writer import write_table
 from pipeline.tables.batches import Row, removed_row, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import files_with_ids
 from pipeline.tables.entries import Built
 from pipeline.tables.lists import load_list, replace_in_lists
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
-from pipeline.tables.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.summary import Exemplars, Tally, add_totals
 from pipeline.tables.transaction import step
 from pipeline.tables.versions import Entry, PartFile, Totals, Version, load_history
-from pipeline.tables.writer import write_table
 
 
 def withdraw_images(published: Path, removed: frozenset[str]) -> None:

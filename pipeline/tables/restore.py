@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.errors import PipelineError
-from pipeline.folder_seal import rewriting
-from pipeline.sealed import file_digest
-from pipeline.storage import atomic_file
+from pipeline.core.errors import PipelineError
+from pipeline.core.folder_seal import rewriting
+from pipeline.core.sealed import file_digest
+from pipeline.core.storage import atomic_file
+from pipeline.table_format.schema import facet_schema, table_schema
+from pipeline.table_format.writer import write_table
 from pipeline.tables.draft import load_identity
 from pipeline.tables.inventory import ListedPart, listed_parts, state_digests
 from pipeline.tables.model_folder import SOURCE_BATCHES, ModelFolder
@@ -24,10 +26,8 @@ from pipeline.tables.parts import (
     quarantine_rows,
 )
 from pipeline.tables.place import Place
-from pipeline.tables.schema import facet_schema, table_schema
 from pipeline.tables.verified import fault_of, is_sound
 from pipeline.tables.versions import PartFile
-from pipeline.tables.writer import write_table
 
 Assign = Callable[[str, str], Path]
 """From a batch and a model version to the folder of the batch's assignments, computed again."""

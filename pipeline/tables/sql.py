@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError, DataError, ResourceError
-from pipeline.memory import available_bytes
-from pipeline.naming import check_experiment_name
+from pipeline.core.errors import ConfigError, DataError, ResourceError
+from pipeline.core.memory import available_bytes
+from pipeline.core.naming import check_experiment_name
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import connect, fence, parquet
 from pipeline.tables.names import load_names

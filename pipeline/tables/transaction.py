@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.folder_seal import COPIES, copy_of, keep_copy
-from pipeline.sealed import read_sealed, write_sealed
-from pipeline.storage import atomic_dir, read_json, sync, write_json
+from pipeline.core.folder_seal import COPIES, copy_of, keep_copy
+from pipeline.core.sealed import read_sealed, write_sealed
+from pipeline.core.storage import atomic_dir, read_json, sync, write_json
 from pipeline.tables.versions import MANIFEST, SCHEMA, version_file
 
 _NEXT = ".next"

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.sealed import file_digest
+from pipeline.core.errors import DataError
+from pipeline.core.sealed import file_digest
+from pipeline.table_format.writer import measure
 from pipeline.tables.parts import Observer, observed, part_rows, part_schema
 from pipeline.tables.place import Place
 from pipeline.tables.versions import REPAIR, PartFile
-from pipeline.tables.writer import measure
 
 _MEMORY = "verified.txt"
 _MAX_LINES = 4

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, DataError
-from pipeline.folder_seal import COPIES, keep_copy
-from pipeline.sealed import require_intact, write_sealed
-from pipeline.tables.logical import combined_hash
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.folder_seal import COPIES, keep_copy
+from pipeline.core.sealed import require_intact, write_sealed
+from pipeline.table_format.logical import combined_hash
 from pipeline.tables.place import Place
 
 MANIFEST = "manifest.json"
@@ -175,6 +175,10 @@ def load_version(place: Place, version: int | None = None) -> Version:
         )
     record = read_version(place, number)
     if record.withdrawn is not None:
+        if version is None:
+            raise DataError(
+                f"{place.location} must not point at version {number}, which is withdrawn: {record.withdrawn}; {REPAIR}"
+            )
         raise ConfigError(f"version {number} must not be read any more: {record.withdrawn}; use version {newest}")
     return record
 

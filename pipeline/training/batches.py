@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pipeline.seeding import numpy_generator, torch_generator
+from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.training.schedule import Leg, ProgressiveSchedule
 
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float64, Int16
 from torch import Tensor
 
+from pipeline.core.seeding import torch_generator
+from pipeline.core.shapes import Inputs
 from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import encode_blocks, for_every_seed
-from pipeline.seeding import torch_generator
-from pipeline.shapes import Inputs
 
 _BLOCK = 2048
 # A latent dimension is active if the variance of its posterior mean exceeds this part of its mean posterior variance:

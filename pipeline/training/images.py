@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import ModelError
-from pipeline.seeding import numpy_generator
-from pipeline.shapes import Inputs
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import numpy_generator
+from pipeline.core.shapes import Inputs
+from pipeline.datasets.store.images import ImageStore
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point

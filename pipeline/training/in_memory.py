@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
+from pipeline.core.progress import progress, silence
+from pipeline.core.shapes import Inputs
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
-from pipeline.progress import progress, silence
-from pipeline.shapes import Inputs
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups

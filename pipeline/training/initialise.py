@@ -7,15 +7,15 @@ from dataclasses import asdict
 import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.progress import progress
+from pipeline.core.side_by_side import run_in_rounds
+from pipeline.core.storage import atomic_dir, write_json
 from pipeline.mixture import fits_at_once, init_mixtures
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.pixels import as_floats
-from pipeline.progress import progress
-from pipeline.side_by_side import run_in_rounds
-from pipeline.storage import atomic_dir, write_json
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain

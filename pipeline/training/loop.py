@@ -12,10 +12,10 @@ from jaxtyping import Int16
 from torch import Tensor
 
 from pipeline.config.sections import TrainParams
+from pipeline.core.progress import Progress
 from pipeline.mixture import REFIT_IMAGES, refit_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
-from pipeline.progress import Progress
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.health import facet_health, held_out_clusters, mean_bound
 from pipeline.training.history import Row, train_row, validation_row

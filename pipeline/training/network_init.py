@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.core.seeding import torch_generator
 from pipeline.model import MultiFacetVae
 from pipeline.model.convolution import BatchNorm, Convolution
 from pipeline.model.dense import Dense
-from pipeline.seeding import torch_generator
 
 _OUTPUT_STD = 0.1  # per channel, after a layer's data-dependent rescaling (authors' program)
 _EPS = 1e-5

@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import PretrainParams
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.model import MultiFacetVae
 from pipeline.model.dense import Dense
 from pipeline.model.dense_ladder import DenseLadder
 from pipeline.model.pixels import as_floats
-from pipeline.seeding import numpy_generator, torch_generator
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
 

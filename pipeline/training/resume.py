@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from pipeline.storage import atomic_file, file_sha256
+from pipeline.core.storage import atomic_file, file_sha256
 
 _PACKAGE = Path(__file__).parent.parent
 # What decides a training's numbers: what stage train depends on, without what only reads and writes files.
-_CODE = ("kernels", "mixture", "model", "training", "seeding.py", "side_by_side.py")
+_CODE = ("kernels", "mixture", "model", "training", "core/seeding.py", "core/side_by_side.py")
 # What a damaged archive or pickle may raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 

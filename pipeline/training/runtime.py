@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from pipeline.config.sections import TrainParams
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.model import MultiFacetVae
 from pipeline.model.precision import best_device, multiplies_bfloat16
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
 from pipeline.training.health import FacetHealth
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 # Seeds of very different length make processes wait; a lost one is noticed at once, by its closed connection.
 _PATIENCE = timedelta(days=7)

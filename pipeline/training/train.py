@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from pipeline.config.sections import ModelParams, TrainParams
-from pipeline.datasets import ImageStore
-from pipeline.errors import ModelError, ResourceError
-from pipeline.layout import Layout
-from pipeline.memory import keep_freed_memory
+from pipeline.core.errors import ModelError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.memory import keep_freed_memory
+from pipeline.core.progress import progress, silence
+from pipeline.core.side_by_side import run_in_rounds
+from pipeline.core.storage import atomic_dir, read_json, write_json
+from pipeline.datasets.store.images import ImageStore
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
-from pipeline.progress import progress, silence
-from pipeline.side_by_side import run_in_rounds
-from pipeline.storage import atomic_dir, read_json, write_json
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups

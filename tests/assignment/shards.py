@@ -7,9 +7,9 @@ import torch
 
 from pipeline.assignment import Shard
 from pipeline.config.sections import AssignParams
-from pipeline.datasets.store_writer import write_store
+from pipeline.core.storage import write_json
+from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
-from pipeline.storage import write_json
 from tests.model.builders import SHAPE, TINY, random_model
 from tests.tables.builders import make_ids
 

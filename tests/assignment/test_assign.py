@@ -8,9 +8,9 @@ import torch
 
 from pipeline.assignment import assign_shards, shards_of_store
 from pipeline.assignment.assign import _MOST_WAITING
-from pipeline.datasets import ImageStore
-from pipeline.datasets.store_writer import write_store
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.writer import write_store
 from pipeline.model import FrozenModel, load_model
 from tests.assignment.shards import PARAMS, read_files, write_model, write_shards
 from tests.model.builders import SHAPE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import _app
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from tests.cli.calling import Facets
 from tests.repository import PROJECT, Repository
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import storage
+from pipeline.core import storage
 from pipeline.operations.locks import repository_lock
 from tests.cli.calling import Facets
 from tests.operations.tiny import new_images

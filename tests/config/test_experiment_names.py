@@ -8,8 +8,8 @@ import yaml
 
 from pipeline import show
 from pipeline.config import load_params, load_sections
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.operations.check import check_experiments
 from pipeline.operations.new import add_experiment
 from pipeline.operations.paper import make_paper

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_params, load_sections
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from tests.repository import PROJECT
 
 REAL = yaml.safe_load((PROJECT / "params.yaml").read_text())

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from pipeline.config.parse import Range, parse
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
-from pipeline.datasets.decode_worker import DecodeJob, Item, decode_chunk
-from pipeline.datasets.decoded_file import DecodedFile
+from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.datasets.decoding.worker import DecodeJob, Item, decode_chunk
 
 _DIGITS = PreprocessParams(
     source="digits",

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.datasets import prepare_images, scan
-from pipeline.datasets.source import Block
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.build import prepare_images
+from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.readers.base import Block
 from tests.datasets.builders import preprocess
 from tests.datasets.fake_source import Fake, Prepare
 
@@ -16,8 +17,8 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
     def run(*blocks: Block, names: dict[str, list[str]] | None = None, **changes: Any) -> Path:
         layout, source = Layout(tmp_path, "fake"), Fake(blocks, names or {})
-        for module in ("prepare", "manifest"):
-            monkeypatch.setattr(f"pipeline.datasets.{module}.open_source", lambda params, layout: source)
+        for module in ("build", "manifest"):
+            monkeypatch.setattr(f"pipeline.datasets.prepare.{module}.open_source", lambda params, layout: source)
         params = preprocess(**changes)
         scan(layout, params)
         prepare_images(layout, params)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.identity import format_ids, hash_images
-from pipeline.datasets.source import Block, FileList
+from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.store.identity import format_ids, hash_images
 
 Prepare = Callable[..., Path]
 """Prepare blocks as experiment ``fake``; return the prepared folder."""

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-from pipeline.datasets.factors import factors_to_labels
+from pipeline.datasets.readers.factors import factors_to_labels
 
 
 def idx_bytes(values: np.ndarray) -> bytes:

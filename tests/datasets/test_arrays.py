@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.arrays import to_uint8
-from pipeline.datasets.manifest import FileHashes
-from pipeline.datasets.source import Source, open_source
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.manifest import FileHashes
+from pipeline.datasets.readers.arrays import to_uint8
+from pipeline.datasets.readers.base import Source, open_source
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import noise
 
@@ -73,7 +73,7 @@ def test_grey_and_colour_are_read_in_every_format_and_layout(tmp_path, name):
 
 
 def test_large_files_come_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.datasets.source.BLOCK_BYTES", 50)
+    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 50)
     for name in FORMATS:
         write(tmp_path / name, {"images": GREY})
         blocks = list(array_source(tmp_path, name).blocks())

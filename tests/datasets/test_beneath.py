@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import load_params
-from pipeline.datasets.beneath import Beneath, Entry, Root
-from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodeJob
-from pipeline.datasets.listing import Listing, list_folder
-from pipeline.datasets.manifest import FileHashes
-from pipeline.datasets.propose import propose_experiment
-from pipeline.datasets.source import open_source
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.pool import decode_files
+from pipeline.datasets.decoding.worker import DecodeJob
+from pipeline.datasets.files.beneath import Beneath, Entry, Root
+from pipeline.datasets.onboarding.propose import propose_experiment
+from pipeline.datasets.prepare.manifest import FileHashes
+from pipeline.datasets.readers.base import open_source
+from pipeline.datasets.readers.listing import Listing, list_folder
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 from tests.repository import PROJECT
@@ -191,7 +191,7 @@ def test_pipes_and_sockets_are_never_opened(
 
     monkeypatch.setattr(os, "open", note)
     layout = Layout(data.parent, "mine")
-    from pipeline.datasets.batch import open_delivery
+    from pipeline.datasets.delivery.delivery import open_delivery
 
     outcomes = open_delivery(layout, preprocess(), f"{prefix}{data}", 1).outcomes
     reasons = {file.name: file.reason for some in outcomes for file in some}
@@ -251,7 +251,7 @@ def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
 def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(
     tmp_path: Path, kind: str, spelling: str
 ) -> None:
-    from pipeline.datasets.batch import open_delivery
+    from pipeline.datasets.delivery.delivery import open_delivery
 
     layout, delivery = linked_delivery(tmp_path, kind)
     (tmp_path / "data" / "raw").mkdir()
@@ -289,7 +289,7 @@ def test_a_proposal_takes_no_labels_by_a_link_out_of_the_folder(data: Path, tmp_
 
 
 def test_a_file_that_somebody_names_may_be_a_link(tmp_path: Path) -> None:
-    from pipeline.datasets.batch import open_delivery
+    from pipeline.datasets.delivery.delivery import open_delivery
 
     np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
     (tmp_path / "link.npy").symlink_to("images.npy")

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets.bounds import most_file_bytes, most_seconds, require_count, require_unpacked, stored_bytes
-from pipeline.datasets.decode import decode_image
-from pipeline.datasets.decode_worker import DecodeJob, decode_chunk
-from pipeline.datasets.location import open_location
-from pipeline.datasets.source import open_source, rows_per_block
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decode import decode_image
+from pipeline.datasets.decoding.worker import DecodeJob, decode_chunk
+from pipeline.datasets.files.bounds import most_file_bytes, most_seconds, require_count, require_unpacked, stored_bytes
+from pipeline.datasets.files.location import open_location
+from pipeline.datasets.readers.base import open_source, rows_per_block
 from tests.datasets import hostile
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
@@ -31,10 +31,10 @@ from tests.datasets.pictures import encode, picture
 _READ = """
 import json, os, resource, sys
 from pathlib import Path
-from pipeline.datasets.batch import open_delivery
-from pipeline.datasets.source import open_source
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.readers.base import open_source
+from pipeline.core.errors import PipelineError
+from pipeline.core.layout import Layout
 from tests.datasets.builders import preprocess
 
 
@@ -173,7 +173,7 @@ def test_a_large_row_group_that_packs_like_nothing_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hostile.repeated_value(tmp_path / "x.parquet", 3 * hostile.MIB, 1)
-    monkeypatch.setattr("pipeline.datasets.parquet._GROUP_BYTES", hostile.MIB)
+    monkeypatch.setattr("pipeline.datasets.readers.parquet._GROUP_BYTES", hostile.MIB)
     with pytest.raises(
         DataError, match=r"must have row groups that unpack to at most 1048576 bytes a column, got 31457"
     ):

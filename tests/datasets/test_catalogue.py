@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.catalogue import TEST, TRAIN, Catalogue, split_by_content
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, split_by_content
 
 NONE = np.empty(0, np.uint64)
 

@@ -8,7 +8,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.identity import hash_images
+from pipeline.datasets.store.identity import hash_images
 
 
 def reference(image: np.ndarray) -> int:

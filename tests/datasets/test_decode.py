@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from pipeline.datasets.decode import decode_image, encode_png, without_warnings
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.decoding.decode import decode_image, encode_png, without_warnings
 from tests.datasets.pictures import BAD_FILES, bomb, encode, noise, picture, tiff
 
 # --- good images ------------------------------------------------------------------------------------------------------
@@ -227,8 +227,8 @@ def test_bombs_cost_little_memory(tmp_path):
     """The peak of a fresh process, before and after it meets every bomb."""
     program = """
 import resource, sys
-from pipeline.datasets.decode import decode_image, without_warnings
-from pipeline.errors import DataError
+from pipeline.datasets.decoding.decode import decode_image, without_warnings
+from pipeline.core.errors import DataError
 bombs = {name: open(name, "rb").read() for name in sys.argv[1:]}
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 2**20)
 before, refused = peak(), 0

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.datasets import decode_pool, decode_worker
-from pipeline.datasets.beneath import Beneath, Root
-from pipeline.datasets.decode_pool import decode_files
-from pipeline.datasets.decode_worker import DecodeJob, Item, decode_chunk, read_regular
-from pipeline.datasets.decoded_file import DecodedFile
-from pipeline.datasets.identity import hash_images
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.datasets.decoding import pool as decode_pool
+from pipeline.datasets.decoding import worker as decode_worker
+from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.datasets.decoding.pool import decode_files
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.decoding.worker import DecodeJob, Item, decode_chunk, read_regular
+from pipeline.datasets.files.beneath import Beneath, Root
+from pipeline.datasets.store.identity import hash_images
 from tests.datasets.builders import DecodeHere
 from tests.datasets.pictures import bomb, encode, picture
 
@@ -29,7 +30,7 @@ def running_workers() -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            ours = b"decode_worker" in process.read_bytes()
+            ours = b"decoding.worker" in process.read_bytes()
             parent = int(process.with_name("stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue
@@ -87,7 +88,7 @@ def test_failing_meanwhile_leaves_no_process():
 def test_file_that_crashes_the_decoder_is_refused_alone(monkeypatch, tmp_path):
     """The worker is replaced by one that kills itself at a certain name."""
     script = (
-        "import os, signal; from pipeline.datasets import decode_worker as w; decode = w._decode_one\n"
+        "import os, signal; from pipeline.datasets.decoding import worker as w; decode = w._decode_one\n"
         "def crash(job, root, name, data):\n"
         "    if name in ('70.png', '71.png'): os.kill(os.getpid(), signal.SIGSEGV)\n"
         "    return decode(job, root, name, data)\n"
@@ -107,7 +108,7 @@ def test_file_that_crashes_the_decoder_is_refused_alone(monkeypatch, tmp_path):
 def serve_with(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let workers do something else with the file ``70.png``."""
     script = (
-        "import os, signal; from pipeline.datasets import decode_worker as w; decode = w._decode_one\n"
+        "import os, signal; from pipeline.datasets.decoding import worker as w; decode = w._decode_one\n"
         f"def change(job, root, name, data):\n    if name == '70.png': {change}\n"
         "    return decode(job, root, name, data)\n"
         "w._decode_one = change; w.most_seconds = lambda max_pixels: 1; w.serve()"

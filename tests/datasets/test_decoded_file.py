@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 
-from pipeline.datasets.decoded_file import DecodedFile, pack, unpack
+from pipeline.datasets.decoding.decoded_file import DecodedFile, pack, unpack
 
 
 def test_outcomes_arrive_as_they_were_sent():

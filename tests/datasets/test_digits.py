@@ -5,8 +5,8 @@ import numpy as np
 import sklearn
 from sklearn.datasets import load_digits
 
-from pipeline.datasets.digits import Digits
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.datasets.readers.digits import Digits
 from tests.datasets.builders import preprocess
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets.download import RemoteFile, download
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.datasets.files.download import RemoteFile, download
 
 CONTENT = bytes(range(256)) * 1000
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

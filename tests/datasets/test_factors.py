@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets.factors import FACTORS, factors_to_labels, file_rows, labels_to_factors, select_factors
-from pipeline.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.datasets.readers.factors import FACTORS, factors_to_labels, file_rows, labels_to_factors, select_factors
 
 
 @pytest.mark.parametrize(

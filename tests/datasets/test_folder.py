@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.decode import decode_image, without_warnings
-from pipeline.datasets.identity import hash_images
-from pipeline.datasets.listing import list_folder
-from pipeline.datasets.manifest import FileHashes
-from pipeline.datasets.source import Block, Source, open_source
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decode import decode_image, without_warnings
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.prepare.manifest import FileHashes
+from pipeline.datasets.readers.base import Block, Source, open_source
+from pipeline.datasets.readers.listing import list_folder
+from pipeline.datasets.store.identity import hash_images
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import BAD_FILES, encode, picture, write_bad_entries, write_bad_files
 

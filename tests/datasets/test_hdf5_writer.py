@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.datasets import hdf5_writer
-from pipeline.datasets.hdf5_writer import write_hdf5
+from pipeline.datasets.store import hdf5_writer
+from pipeline.datasets.store.hdf5_writer import write_hdf5
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_errors_of_the_body_pass_through(tmp_path):
 
 def test_full_disk_is_an_error_of_the_operating_system_and_no_crash(tmp_path):
     body = """
-from pipeline.datasets.hdf5_writer import write_hdf5
+from pipeline.datasets.store.hdf5_writer import write_hdf5
 try:
     with write_hdf5(Path(sys.argv[1], "x.h5")) as (file, disk):
         data = file.create_dataset("x", (0, 1000), np.uint8, maxshape=(None, 1000), chunks=(100, 1000))
@@ -61,11 +61,11 @@ except OSError as error:
 
 def test_shard_on_a_full_disk_is_refused_cleanly(tmp_path):
     body = """
-from pipeline.datasets.batch import open_delivery
-from pipeline.datasets.shard import write_shard
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import ResourceError
-from pipeline.layout import Layout
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.delivery.shard import write_shard
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.core.errors import ResourceError
+from pipeline.core.layout import Layout
 from tests.datasets.builders import preprocess
 layout = Layout(Path(sys.argv[1]), "mine")
 delivery = open_delivery(layout, preprocess(), str(Path(sys.argv[1], "x.npy")), 1)

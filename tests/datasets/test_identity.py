@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.identity import (
+from pipeline.core.errors import DataError
+from pipeline.datasets.delivery.known import content_hashes
+from pipeline.datasets.store.identity import (
     batch_id,
     format_ids,
     hash_images,
@@ -12,8 +14,6 @@ from pipeline.datasets.identity import (
     parse_ids,
     repeated_pairs,
 )
-from pipeline.datasets.known import content_hashes
-from pipeline.errors import DataError
 
 
 def test_copies_are_numbered_in_order() -> None:

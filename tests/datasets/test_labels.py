@@ -3,9 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets import read_labels
-from pipeline.datasets.labels import write_labels
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.store.labels import read_labels, write_labels
 
 
 def test_unknown_labels_come_back_as_minus_one(tmp_path):

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets import scan
-from pipeline.datasets.manifest import FileHashes, require_pinned
-from pipeline.datasets.source import open_source
-from pipeline.errors import DataError
-from pipeline.layout import Layout
-from pipeline.storage import read_json
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
+from pipeline.datasets.prepare.manifest import FileHashes, require_pinned, scan
+from pipeline.datasets.readers.base import open_source
 from tests.datasets.builders import preprocess
 from tests.datasets.files import write_mnist
 
@@ -89,7 +88,9 @@ def test_settled_files_are_hashed_once(tmp_path: Path, folder: Path, monkeypatch
     first = open_hashes(tmp_path)
     value = first.folder(str(folder), with_parents=False)
     first.save()
-    monkeypatch.setattr("pipeline.datasets.manifest._hash_content", lambda path: pytest.fail(f"hashed {path} again"))
+    monkeypatch.setattr(
+        "pipeline.datasets.prepare.manifest._hash_content", lambda path: pytest.fail(f"hashed {path} again")
+    )
     assert open_hashes(tmp_path).folder(str(folder), with_parents=False) == value
 
 

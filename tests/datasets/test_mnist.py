@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.mnist import Mnist, read_idx
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.readers.mnist import Mnist, read_idx
 from tests.datasets.builders import preprocess
 from tests.datasets.files import idx_bytes, write_mnist
 
@@ -39,7 +39,7 @@ def test_images_labels_and_splits_come_back(tmp_path: Path, packed: bool) -> Non
 
 def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = write_mnist(tmp_path / "data/raw/mnist")
-    monkeypatch.setattr("pipeline.datasets.source.BLOCK_BYTES", 7 * 16)
+    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 7 * 16)
     blocks = list(open_mnist(tmp_path).blocks())
     assert [len(block.paths) for block in blocks] == [7, 7, 7, 7, 2, 7, 3]
     joined = np.concatenate([np.asarray(block.images) for block in blocks[:5]])
@@ -162,7 +162,7 @@ def test_missing_files_are_downloaded_with_the_known_checksums(tmp_path: Path, m
     write_mnist(tmp_path / "data/raw/mnist")
     (tmp_path / f"data/raw/mnist/{LABELS}.gz").unlink()
     asked = []
-    monkeypatch.setattr("pipeline.datasets.mnist.download", lambda file, folder: asked.append((file, folder)))
+    monkeypatch.setattr("pipeline.datasets.readers.mnist.download", lambda file, folder: asked.append((file, folder)))
     open_mnist(tmp_path).fetch()
     ((file, folder),) = asked
     assert file.name == f"{LABELS}.gz"

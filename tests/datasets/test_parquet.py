@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.manifest import FileHashes
-from pipeline.datasets.source import Block, Source, open_source
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.manifest import FileHashes
+from pipeline.datasets.readers.base import Block, Source, open_source
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets.parquet_pages import require_honest_pages
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.readers.parquet_pages import require_honest_pages
 
 VALUES = [bytes([k % 7]) * (200 * k) for k in range(60)] + [None]
 TABLE = pa.table({"image": pa.array(VALUES, pa.binary()), "kind": [str(k % 5) for k in range(61)]})

@@ -11,16 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import ImageStore, prepare_images, read_labels, scan
-from pipeline.datasets.catalogue import split_by_content
-from pipeline.datasets.decode import encode_png
-from pipeline.datasets.identity import batch_id, hash_images
-from pipeline.datasets.prepare import SPLITS, write_images_table
-from pipeline.datasets.source import Block, Split
-from pipeline.datasets.store_writer import write_store
-from pipeline.errors import DataError
-from pipeline.layout import Layout
-from pipeline.storage import write_json
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.datasets.decoding.decode import encode_png
+from pipeline.datasets.prepare.build import SPLITS, prepare_images
+from pipeline.datasets.prepare.catalogue import split_by_content
+from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.prepare.tables import write_images_table
+from pipeline.datasets.readers.base import Block
+from pipeline.datasets.store.identity import batch_id, hash_images
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.labels import read_labels
+from pipeline.datasets.store.spec import Split
+from pipeline.datasets.store.writer import write_store
 from tests.datasets.builders import preprocess
 from tests.datasets.fake_source import Fake, Prepare, contents, ids_of, make_block, make_images
 from tests.datasets.files import write_mnist
@@ -246,7 +250,7 @@ def test_every_image_is_in_exactly_one_place(
 
 
 def test_memory_does_not_grow_with_the_number_of_images(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.datasets.source.BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 2**20)
     images = make_images(256, (3, 32, 32))
 
     class Stream(Sequence[Block]):

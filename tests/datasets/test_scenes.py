@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.datasets.factors import factors_to_labels, select_factors
-from pipeline.datasets.scenes import render_scenes
-from pipeline.datasets.scenes.file import write_scenes
-from pipeline.datasets.scenes.geometry import FLOOR, OBJECT, SAMPLES, SIZE, SKY, WALL, cast_scene
-from pipeline.datasets.scenes.render import layers
-from pipeline.datasets.scenes.solids import SHAPES, meet_solid
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.datasets.readers.factors import factors_to_labels, select_factors
+from pipeline.datasets.readers.scenes import render_scenes
+from pipeline.datasets.readers.scenes.file import write_scenes
+from pipeline.datasets.readers.scenes.geometry import FLOOR, OBJECT, SAMPLES, SIZE, SKY, WALL, cast_scene
+from pipeline.datasets.readers.scenes.render import layers
+from pipeline.datasets.readers.scenes.solids import SHAPES, meet_solid
 
 FRONT = 7
 FOCAL, RADIUS = 68.7, 0.737

@@ -4,14 +4,14 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.datasets.factors import select_factors
-from pipeline.datasets.manifest import FileHashes
-from pipeline.datasets.scenes import render_scenes
-from pipeline.datasets.scenes.source import Scenes
-from pipeline.datasets.shapes3d import Shapes3dFile
-from pipeline.datasets.source import open_source
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.manifest import FileHashes
+from pipeline.datasets.readers.base import open_source
+from pipeline.datasets.readers.factors import select_factors
+from pipeline.datasets.readers.scenes import render_scenes
+from pipeline.datasets.readers.scenes.source import Scenes
+from pipeline.datasets.readers.shapes3d import Shapes3dFile
 from tests.datasets.builders import preprocess
 
 FACTORS = "wall_hue=5,object_hue=6,scale=1,orientation=3"

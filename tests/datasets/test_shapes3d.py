@@ -6,11 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import ImageStore, prepare_images, read_labels, scan
-from pipeline.datasets.factors import FACTORS, select_factors
-from pipeline.datasets.shapes3d import Shapes3d, Shapes3dFile
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.build import prepare_images
+from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.readers.factors import FACTORS, select_factors
+from pipeline.datasets.readers.shapes3d import Shapes3d, Shapes3dFile
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.labels import read_labels
 from tests.datasets.builders import preprocess
 from tests.datasets.files import write_shapes
 
@@ -48,7 +51,7 @@ def test_only_windows_with_chosen_rows_are_read(
     shapes_file: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, images = shapes_file
-    monkeypatch.setattr("pipeline.datasets.shapes3d._WINDOW", 10)
+    monkeypatch.setattr("pipeline.datasets.readers.shapes3d._WINDOW", 10)
     read: list[slice] = []
     original = h5py.Dataset.__getitem__
 
@@ -107,7 +110,9 @@ def test_an_absent_combination_is_named(shapes_file: tuple[Path, np.ndarray]) ->
 
 def test_the_file_is_downloaded_when_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("pipeline.datasets.shapes3d.download", lambda file, folder: asked.append((file, folder)))
+    monkeypatch.setattr(
+        "pipeline.datasets.readers.shapes3d.download", lambda file, folder: asked.append((file, folder))
+    )
     Shapes3d(preprocess(source="shapes3d", factors="configuration_1"), Layout(tmp_path, "s")).fetch()
     ((file, folder),) = asked
     assert (file.name, folder) == ("3dshapes.h5", tmp_path / "data/raw/shapes3d")

@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets import decode_pool
-from pipeline.datasets.batch import kind_of, open_delivery
-from pipeline.datasets.identity import format_ids, hash_images
-from pipeline.datasets.known import known_content
-from pipeline.datasets.shard import ShardResult, copy_shard, write_shard
-from pipeline.datasets.store import ImageStore
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError, ResourceError
-from pipeline.layout import Layout
-from pipeline.storage import read_json
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
+from pipeline.datasets.decoding import pool as decode_pool
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.delivery.delivery import kind_of, open_delivery
+from pipeline.datasets.delivery.known import known_content
+from pipeline.datasets.delivery.shard import ShardResult, copy_shard, write_shard
+from pipeline.datasets.store.identity import format_ids, hash_images
+from pipeline.datasets.store.images import ImageStore
 from tests.datasets.builders import DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, noise, picture, write_bad_entries, write_bad_files
 
@@ -203,7 +203,7 @@ def test_failure_leaves_nothing(layout, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     folder = put(tmp_path / "a", {"1.png": encode(picture(1))})
-    monkeypatch.setattr("pipeline.datasets.shard.write_json", fail)
+    monkeypatch.setattr("pipeline.datasets.delivery.shard.write_json", fail)
     with pytest.raises(ResourceError, match=r"batches/mine must be writable, but: No space left on device; mend that"):
         ingest(layout, folder)
     assert list(layout.batches.iterdir()) == []
@@ -290,10 +290,10 @@ def test_thousand_files_with_thirty_bad_ones_cost_little_memory(tmp_path):
 import resource, sys
 import numpy as np
 from pathlib import Path
-from pipeline.datasets.batch import open_delivery
-from pipeline.datasets.shard import write_shard
-from pipeline.datasets.transform import ImageTransform
-from pipeline.layout import Layout
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.delivery.shard import write_shard
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.core.layout import Layout
 from tests.datasets.builders import preprocess
 layout, nothing = Layout(Path(sys.argv[1], "repo"), "mine"), np.empty(0, np.uint64)
 delivery = open_delivery(layout, preprocess(), str(Path(sys.argv[1], "in")), 2)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets import spool as module
-from pipeline.datasets.spool import Spool
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.datasets.prepare import spool as module
+from pipeline.datasets.prepare.spool import Spool
 
 SHAPE = (1, 2, 3)
 

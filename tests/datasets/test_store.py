@@ -4,12 +4,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.datasets import ImageStore
-from pipeline.datasets.decode import encode_png
-from pipeline.datasets.identity import format_ids
-from pipeline.datasets.store_writer import write_store
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.decoding.decode import encode_png
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.store.identity import format_ids
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.writer import write_store
 
 SHAPE = (3, 5, 4)
 

@@ -7,10 +7,12 @@ import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import ImageStore, prepare_images, scan
-from pipeline.datasets.svhn import MatImages, Svhn
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.build import prepare_images
+from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.readers.svhn import MatImages, Svhn
+from pipeline.datasets.store.images import ImageStore
 from tests.datasets.builders import preprocess
 from tests.datasets.files import write_mat
 
@@ -47,7 +49,7 @@ def test_a_single_file_is_split_by_position(tmp_path: Path) -> None:
 def test_a_missing_half_of_the_pair_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mat(tmp_path / "data/raw/svhn/train_32x32.mat", 3)
     asked = []
-    monkeypatch.setattr("pipeline.datasets.svhn.download", lambda file, folder: asked.append(file))
+    monkeypatch.setattr("pipeline.datasets.readers.svhn.download", lambda file, folder: asked.append(file))
     open_svhn(tmp_path).fetch()
     (file,) = asked
     assert file.name == "test_32x32.mat"
@@ -56,7 +58,9 @@ def test_a_missing_half_of_the_pair_is_downloaded(tmp_path: Path, monkeypatch: p
 
 def test_a_fetched_single_file_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mat(tmp_path / "data/raw/svhn/some.mat", 3)
-    monkeypatch.setattr("pipeline.datasets.svhn.download", lambda file, folder: pytest.fail(f"asked for {file}"))
+    monkeypatch.setattr(
+        "pipeline.datasets.readers.svhn.download", lambda file, folder: pytest.fail(f"asked for {file}")
+    )
     open_svhn(tmp_path).fetch()
 
 
@@ -119,7 +123,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, do_compression: bool) -> No
 
 def test_blocks_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = write_mat(tmp_path / "a.mat", 11)
-    monkeypatch.setattr("pipeline.datasets.source.BLOCK_BYTES", 4 * 3072)
+    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 4 * 3072)
     blocks = list(MatImages(tmp_path / "a.mat").blocks(3, 10, "test"))
     assert [block.paths[0] for block in blocks] == ["a.mat[3]", "a.mat[4]", "a.mat[8]"]
     assert (np.concatenate([np.asarray(block.images) for block in blocks]) == images[3:10]).all()

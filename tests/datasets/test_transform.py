@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.datasets.transform import ImageTransform
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.decoding.transform import ImageTransform
 from tests.datasets.builders import preprocess
 
 

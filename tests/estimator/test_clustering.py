@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from pipeline import MultiFacetClustering
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
 
 # A few steps on sixty images leave facets that tell nothing apart; what is tested here does not need them.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from pipeline.config.sections import ModelParams
-from pipeline.datasets.store_writer import write_store
+from pipeline.datasets.store.writer import write_store
 from pipeline.model import DiagonalNormal, FrozenModel, MixtureView
 
 SHAPE = (1, 2, 3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from pipeline.datasets import ImageStore
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation import baselines as baselines_module
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
 from tests.evaluation.known import write_prepared

@@ -2,7 +2,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from pipeline.datasets import ImageStore
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation import clusters as clusters_module
 from pipeline.evaluation.clusters import cluster_split, image_blocks
 from tests.evaluation.known import KnownModel, known_images, write_prepared

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.evaluation.epochs import accuracy_by_epoch
 from pipeline.evaluation.labels import Factor
 

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.labels import read_factors
 from tests.evaluation.known import known_images, write_prepared
 

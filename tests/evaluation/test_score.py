@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.sections import ScoreParams
-from pipeline.errors import DataError, ModelError
+from pipeline.core.errors import DataError, ModelError
 from pipeline.evaluation import score as score_module
 from pipeline.evaluation import score_models, write_score
 from pipeline.evaluation.score import relative_entropy

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
 from stages.score import run
 from tests.evaluation.trained import SCORE, experiment
 

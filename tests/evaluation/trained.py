@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pipeline.config.sections import ScoreParams
+from pipeline.core.layout import Layout
 from pipeline.evaluation import score_models, write_score
-from pipeline.layout import Layout
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
 from tests.evaluation.known import known_params, write_epochs, write_prepared

@@ -16,16 +16,16 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from pipeline.core.layout import Layout
+from pipeline.core.supervision import supervised
 from pipeline.flows.access import read_secret
-from pipeline.layout import Layout
-from pipeline.supervision import supervised
 from pipeline.tables import History, read
 from tests.repository import EXPERIMENT, Repository
 
 PATIENCE = 180.0
 """Seconds after which something that should come has failed to, also on a slow machine under load."""
 
-_COMMAND = "from pipeline.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
+_COMMAND = "from pipeline.core.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
 _SECONDS_TO_STOP = 60.0
 _ANEW = httpx.Limits(max_keepalive_connections=0)  # servers die here; a client a request would read certificates anew
 _CSRF_CLIENT = "tests"

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.flows.access import (
     make_private_database,
     open_private,

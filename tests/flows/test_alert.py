@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.errors import ConfigError, PipelineError, PublishError
+from pipeline.core.errors import ConfigError, PipelineError, PublishError
 from pipeline.flows.access import read_secret
 from pipeline.flows.alert import ALERT_URL, check_alert_url, end_alerts, send_alert
 from tests.flows.conftest import Receiver

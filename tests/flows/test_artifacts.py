@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.layout import Layout
 from pipeline.evaluation import score_models, write_score
 from pipeline.flows import artifacts
-from pipeline.layout import Layout
 from pipeline.operations.repro import STAGES, StageRun
 from tests.evaluation.trained import SCORE, experiment
 

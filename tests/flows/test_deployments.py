@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Params, load_params
 from pipeline.config.when import interval_of, interval_text
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from tests.repository import PROJECT
 
 

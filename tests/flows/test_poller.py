@@ -13,12 +13,12 @@ import yaml
 from prefect.client.schemas.objects import State, StateType
 
 from pipeline.config import load_params
-from pipeline.errors import BusyError, ConfigError, DataError, PublishError, ResourceError
+from pipeline.core.errors import BusyError, ConfigError, DataError, PublishError, ResourceError
+from pipeline.core.layout import Layout
 from pipeline.flows import commands, poller
 from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
 from pipeline.flows.ingest import _finish, _reasons_to_reject, ingest
 from pipeline.flows.poller import InboxPoller
-from pipeline.layout import Layout
 from pipeline.operations.deliveries import MOST_CRASHES, troubles
 from tests.operations.tiny import Tiny
 from tests.repository import EXPERIMENT, tiny_experiment

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from pipeline.errors import PipelineError, ResourceError
+from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.flows import server
 from pipeline.flows.server import embedded_server
 from pipeline.flows.vital import VitalThreads

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from pipeline.config import load_params
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.flows import server_log
 from pipeline.flows.access import read_secret
 from pipeline.flows.alert import ALERT_URL

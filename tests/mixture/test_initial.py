@@ -7,10 +7,10 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from pipeline.config.sections import PretrainParams
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import derive_seed
 from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
-from pipeline.seeding import derive_seed
 from tests.model.builders import CONVOLUTIONAL, SHAPE, TINY
 from tests.training.builders import INIT, started_model, uint8_images
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import derive_seed, numpy_generator
 from pipeline.mixture import refit as refit_module
 from pipeline.mixture.fit import FitSettings, fit_mixture
 from pipeline.mixture.refit import refit_mixtures
 from pipeline.model import DiagonalNormal
 from pipeline.model.checkpoint import seed_state
-from pipeline.seeding import derive_seed, numpy_generator
 from pipeline.training.step import make_optimizer
 from tests.model.builders import TINY
 from tests.training.builders import TRAIN, started_model, uint8_images

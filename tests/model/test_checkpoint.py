@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from pipeline.errors import DataError, ModelError
+from pipeline.core.errors import DataError, ModelError
 from pipeline.model import load_model
 from pipeline.model.checkpoint import load_weights, model_version, restore_model, save_weights, seed_state, weights_path
 from tests.model.builders import SHAPE, TINY, random_images, random_model, solo

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import load_params
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError
+from pipeline.core.layout import Layout
 from pipeline.operations.check import check_experiments
 from pipeline.operations.ingest import ingest
 from pipeline.operations.name import name_cluster

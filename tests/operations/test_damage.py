@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks.machine import describe_machine
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import ModelError, PublishError
-from pipeline.layout import Layout
+from pipeline.core.errors import ModelError, PublishError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.model import load_model
 from pipeline.operations.check import check_experiments
 from pipeline.operations.consent import require_consent
@@ -18,7 +19,6 @@ from pipeline.operations.fingerprint import is_up_to_date, remember
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import remove
 from pipeline.operations.run_log import log_run, read_runs
-from pipeline.storage import write_json
 from tests.operations.damage import DAMAGES, UNMENDABLE, files, prepare, record, rows, trial
 from tests.operations.test_ingest import save
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images

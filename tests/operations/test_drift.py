@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
 from pipeline.config.sections import DriftParams
-from pipeline.operations.drift import (
+from pipeline.monitoring.drift import (
     MAX_SCORE,
     FacetSample,
     facet_p_value,
@@ -15,7 +15,7 @@ from pipeline.operations.drift import (
     occupancy_p_value,
     read_samples,
 )
-from pipeline.tables import write_assignments
+from pipeline.table_format.build import write_assignments
 from tests.tables.builders import cycle, make_facet, make_ids
 
 PARAMS = DriftParams(false_alarm_rate=0.05, min_images=50)

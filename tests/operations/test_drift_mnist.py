@@ -11,7 +11,7 @@ from scipy.ndimage import rotate
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.machine import describe_machine
-from pipeline.operations.drift import FacetSample, measure_drift, read_samples
+from pipeline.monitoring.drift import FacetSample, measure_drift, read_samples
 from pipeline.operations.ingest import ingest
 from pipeline.tables import read
 from tests.operations.tiny import Tiny

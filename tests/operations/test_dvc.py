@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from pipeline.errors import DataError, ResourceError
+from pipeline.core.errors import DataError, ResourceError
 from pipeline.operations import dvc as adapter
 from pipeline.operations.dvc import check_repository, query_dvc
 from pipeline.operations.dvc_locks import clear_stale_locks, restore_lock_file

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.assignment import assign_shards
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.operations.executors import open_executor
 from tests.assignment.shards import PARAMS, read_files, write_model, write_shards
 

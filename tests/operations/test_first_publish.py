@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PublishError
+from pipeline.core.errors import PublishError
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.publish import publish
 from pipeline.tables import read

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, ResourceError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.layout import Layout
 from pipeline.operations.deliveries import finish_delivery, note_trouble, require_delivery, troubles
 from pipeline.operations.inbox import InboxWatch
 

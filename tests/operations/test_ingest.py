@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import BusyError, ConfigError, DataError, PublishError
-from pipeline.layout import Layout
+from pipeline.core.errors import BusyError, ConfigError, DataError, PublishError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.store.images import ImageStore
 from pipeline.model import load_model
 from pipeline.model.precision import multiplies_bfloat16
 from pipeline.operations.ingest import ingest
 from pipeline.operations.locks import batches_lock
 from pipeline.operations.shards import unpublished
-from pipeline.storage import read_json, write_json
 from pipeline.tables import read
 from tests.cli.calling import Facets
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images

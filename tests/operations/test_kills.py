@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks.machine import describe_machine
-from pipeline.datasets.prepare import read_id_list
+from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations import retrain as retrain_module
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import remove

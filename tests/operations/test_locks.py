@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BusyError
-from pipeline.layout import Layout
+from pipeline.core.errors import BusyError
+from pipeline.core.layout import Layout
 from pipeline.operations import locks
 from pipeline.operations.locks import publish_lock, repository_lock
 

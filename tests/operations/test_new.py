@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from pipeline.config import load_params
-from pipeline.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.operations.new import add_experiment
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
-from pipeline.errors import ConfigError, DataError, PublishError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError, DataError, PublishError
+from pipeline.core.layout import Layout
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import page_fault
 from pipeline.operations.publish import (

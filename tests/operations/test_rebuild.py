@@ -8,11 +8,11 @@ import time
 import psutil
 import pytest
 
-from pipeline.errors import BusyError, ConfigError, DataError, ModelError, PublishError, ResourceError
+from pipeline.core.errors import BusyError, ConfigError, DataError, ModelError, PublishError, ResourceError
+from pipeline.core.storage import read_json
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import rebuild
 from pipeline.operations.repro import STAGES
-from pipeline.storage import read_json
 from pipeline.tables import History
 from tests.repository import EXPERIMENT, Repository
 

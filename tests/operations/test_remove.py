@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.datasets import ImageStore
-from pipeline.datasets.prepare import read_id_list
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
+from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.store.images import ImageStore
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import carry_out_removals, remove
-from pipeline.storage import read_json, write_json
 from tests.operations.test_ingest import save
 from tests.operations.tiny import Tiny, new_images
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.sections import ScheduleParams
-from pipeline.errors import ConfigError, PublishError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError, PublishError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import remove
 from pipeline.operations.retrain import plan_retrain, retrain
-from pipeline.storage import write_json
 from tests.operations.test_ingest import save
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 

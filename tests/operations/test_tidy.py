@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.tidy import collect_garbage, tidy
 from tests.operations.mini import dvc, mini_repository
@@ -71,7 +71,7 @@ def test_once_after_a_removal_everything_goes_that_may_hold_what_was_removed(tmp
 WRITER = """
 import sys, time
 from pathlib import Path
-from pipeline.storage import atomic_dir, atomic_file
+from pipeline.core.storage import atomic_dir, atomic_file
 with atomic_file(Path(sys.argv[1])) as file, atomic_dir(Path(sys.argv[2])) as folder:
     print("writing", flush=True)
     time.sleep(100)

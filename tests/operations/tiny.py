@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
 from pipeline.operations.publish import publish_staged
 from pipeline.operations.scan import scan_source
 from pipeline.operations.stage_model import stage_model

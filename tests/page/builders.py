@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.storage import write_json
 from pipeline.page import compose, rows
 from pipeline.report import write_assets, write_thumbnails
 from pipeline.report.showcase import Showcase
-from pipeline.storage import write_json
 from tests.report.builders import MODEL_VERSION
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.core.storage import read_json, write_json
 from pipeline.page import compose
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import dependence_rows, score_rows
 from pipeline.report import write_assets
-from pipeline.storage import read_json, write_json
 from tests.page.builders import history, metrics, publish, write_page
 from tests.report.builders import MODEL_VERSION, make_showcase
 
@@ -148,7 +148,7 @@ def test_any_number_of_facets_and_any_shape_composes(
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    from pipeline.errors import ResourceError
+    from pipeline.core.errors import ResourceError
 
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="must be writable"):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
+from pipeline.datasets.store.images import ImageStore
 from pipeline.paper.diversity import (
     consecutive_pairs,
     diversity,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.core.storage import write_json
 from pipeline.paper import write_paper_figures
 from pipeline.paper.charts import Curve, Spread, curve_chart, spread_chart
 from pipeline.paper.pictures import with_originals
-from pipeline.storage import write_json
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.datasets import ImageStore
+from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.labels import read_factors
 from pipeline.paper.probes import probe_accuracy, probe_table, sampled_latents
 from tests.evaluation.known import KnownModel, known_images, write_prepared

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.datasets import ImageStore
+from pipeline.datasets.store.images import ImageStore
 from pipeline.paper import swaps as swaps_module
 from pipeline.paper.swaps import SwapScore, differing_pairs, swap_score
 from tests.evaluation.known import KnownModel, known_images, write_prepared

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.core.storage import read_json
 from pipeline.report import erase_images, write_assets, write_thumbnails
 from pipeline.report.packing import unpack
 from pipeline.report.showcase import Showcase
 from pipeline.report.sprites import Sheet, read_sheet
-from pipeline.storage import read_json
 from tests.report.builders import make_showcase, two_facets
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from pipeline.config.sections import ReportParams
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.model.frozen import Assigner
 from pipeline.model.posterior import DiagonalNormal
 from pipeline.report import build_showcase, open_corpus
 from pipeline.report.corpus import Corpus
 from pipeline.report.showcase import Showcase
-from pipeline.tables import write_assignments
+from pipeline.table_format.build import write_assignments
 from tests.evaluation.known import KnownModel, known_images, write_prepared
 
 PARAMS = ReportParams(examples=4, generated=3, temperature=0.5, map_points=12, sprite_size=32)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.records import FacetAssignment
+from pipeline.core.records import FacetAssignment
 from pipeline.report import selection
 
 

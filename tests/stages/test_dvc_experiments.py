@@ -10,9 +10,9 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from pipeline.config import load_params
-from pipeline.layout import Layout
+from pipeline.core.layout import Layout
+from pipeline.core.storage import read_json
 from pipeline.operations.new import add_experiment
-from pipeline.storage import read_json
 from tests.datasets.test_propose import write_images
 from tests.repository import EXPERIMENT, PROJECT, Repository, tiny_experiment
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.layout import Layout
 from pipeline.operations.dvc import query_dvc
 from pipeline.operations.locks import repository_lock
-from pipeline.operations.repro import STAGES, stale_stages
+from pipeline.operations.repro import STAGES
 from tests.repository import EXPERIMENT, Repository, write_images
 
 Change = Callable[[dict[str, Any]], None]
@@ -72,12 +71,44 @@ def test_a_label_correction_runs_score_and_what_shows_it_and_then_nothing(reposi
     assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
 
 
-def test_a_change_of_the_model_code_makes_init_mog_stale_and_what_follows(repository: Repository) -> None:
-    repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
+AFTER_INIT = set(STAGES) - {"preprocess"}
+
+CODE: list[tuple[str, set[str]]] = [
+    ("pipeline/cli/query.py", set()),
+    ("pipeline/core/text.py", set()),
+    ("pipeline/tables/sql.py", set()),
+    ("pipeline/monitoring/gate.py", set()),
+    ("pipeline/page/compose.py", set()),
+    ("pipeline/datasets/delivery/sieve.py", set()),
+    ("pipeline/datasets/onboarding/propose.py", set()),
+    ("pipeline/datasets/readers/own_labels.py", {"preprocess"}),
+    ("pipeline/datasets/decoding/decode.py", {"preprocess"}),
+    ("pipeline/datasets/prepare/splits.py", {"preprocess"}),
+    ("pipeline/datasets/store/images.py", set(STAGES)),
+    ("pipeline/kernels/dense.py", AFTER_INIT),
+    ("pipeline/model/elbo.py", AFTER_INIT),
+    ("pipeline/mixture/fit.py", {"init_mog", "train"}),
+    ("pipeline/training/step.py", {"init_mog", "train"}),
+    ("pipeline/evaluation/score.py", {"score"}),
+    ("pipeline/assignment/assign.py", {"assign"}),
+    ("pipeline/table_format/writer.py", {"assign"}),
+    ("pipeline/report/build.py", {"report"}),
+]
+"""The list of CONTRIBUTING.md, file by file."""
+
+
+def test_a_change_of_code_makes_exactly_the_stages_stale_that_use_it(repository: Repository) -> None:
+    """All files are changed at once: of each stage DVC names the parts of the library that it is stale for."""
+    for path, _ in CODE:
+        repository.append(path, "\n# a remark that changes nothing\n")
     with repository_lock(repository.root, "test") as held:
-        stale = stale_stages(Layout(repository.root, EXPERIMENT), held)
-    assert set(stale) == set(STAGES) - {"preprocess"}
-    assert {reason.partition(";")[0] for reason in stale.values()} == {"input pipeline/model modified"}
+        status = query_dvc(repository.root, ["status", "--json"], held)
+    for stage in STAGES:
+        (change,) = status[f"{stage}@{EXPERIMENT}"]
+        parts = set(change["changed deps"])
+        of_stage = {path for path, stages in CODE if stage in stages}
+        assert {path for path, _ in CODE if any(path.startswith(part) for part in parts)} == of_stage, stage
+        assert all(any(path.startswith(part) for path in of_stage) for part in parts), stage
 
 
 @pytest.mark.soak

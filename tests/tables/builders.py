@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, settings
 
-from pipeline.records import FacetAssignment
-from pipeline.tables import History, write_assignments
+from pipeline.core.records import FacetAssignment
+from pipeline.table_format.build import write_assignments
+from pipeline.tables import History
 
 Clusters = Sequence[np.ndarray]
 """Component of each image, one array a facet."""

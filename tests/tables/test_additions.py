@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import DataError, PublishError
+from pipeline.core.errors import DataError, PublishError
 from pipeline.tables import paths, read
 from pipeline.tables.lists import LIST_LENGTH, load_entries
 from pipeline.tables.place import Place

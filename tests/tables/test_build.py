@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ResourceError
-from pipeline.records import FacetAssignment
-from pipeline.tables import write_assignments
-from pipeline.tables.build import id_column
-from pipeline.tables.schema import ROW_GROUP, facet_schema
+from pipeline.core.errors import ResourceError
+from pipeline.core.records import FacetAssignment
+from pipeline.table_format.build import id_column, write_assignments
+from pipeline.table_format.schema import ROW_GROUP, facet_schema
 from tests.tables.builders import cycle, make_facet, make_ids, patient
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tables import paths, query
 from pipeline.tables.draft import load_identity, write_identity
 from pipeline.tables.lists import load_entries, write_lists

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.tables import query
 from pipeline.tables.export import write_export
 from pipeline.tables.names import load_names, set_name

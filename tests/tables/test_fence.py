@@ -8,7 +8,7 @@ import duckdb
 import fsspec
 import pytest
 
-from pipeline.errors import ConfigError, ResourceError
+from pipeline.core.errors import ConfigError, ResourceError
 from pipeline.tables import paths, query, sql
 from pipeline.tables.engine import connect
 from tests.tables.builders import Bench, published_bench

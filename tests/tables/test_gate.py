@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.sections import GateParams
-from pipeline.tables import unhealthy
+from pipeline.monitoring.gate import unhealthy
 from tests.tables.builders import healthy_seed
 
 GATE = GateParams(min_occupied=0.5, max_share=0.6, min_entropy=0.5, min_active_units=1, min_confidence=0.4)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.logical import LogicalHash, schema_layout
+from pipeline.table_format.logical import LogicalHash, schema_layout
 from tests.tables.builders import patient
 
 SCHEMA = pa.schema(

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.tables.names import load_names, set_name
 
 MINTED = {"f0-c000": "m-a", "f0-c001": "m-a"}

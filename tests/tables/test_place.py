@@ -5,7 +5,7 @@ import threading
 import fsspec
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tables import paths, query, read
 from tests.tables.builders import published_bench
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DataError, PublishError
+from pipeline.core.errors import DataError, PublishError
 from pipeline.tables import paths, read
 from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError, DataError, PipelineError
-from pipeline.tables import paths, query, read, schema
+from pipeline.core.errors import ConfigError, DataError, PipelineError
+from pipeline.table_format import schema
+from pipeline.tables import paths, query, read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 MODEL = "m-aaaaaaaaaaaa"
@@ -204,7 +205,7 @@ def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
 
 
 def test_responsibilities_of_some_batches_read_together_with_none_of_others(tmp_path):
-    from pipeline.tables import write_assignments
+    from pipeline.table_format.build import write_assignments
     from tests.tables.builders import make_facet
 
     bench, _ = published_bench(tmp_path)

@@ -1,8 +1,9 @@
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.tables import paths, read
+from pipeline.tables.transaction import write_manifest
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 OLD, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
@@ -78,6 +79,13 @@ def test_only_versions_that_list_the_image_are_withdrawn(bench):
             ConfigError, match=f"version {version} must not be read any more: images in it were removed"
         ):
             rows(bench, "facet_0", version=version)
+
+
+def test_a_record_of_a_backup_that_points_at_a_withdrawn_version_is_damage(bench):
+    bench.history.withdraw(frozenset(make_ids(1, 100)))
+    write_manifest(bench.published, 3)
+    with pytest.raises(DataError, match=r"must not point at version 3, which is withdrawn: .*; run facets check"):
+        rows(bench, "facet_0")
 
 
 def test_a_whole_batch_goes(bench):

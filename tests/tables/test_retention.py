@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.tables import read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 

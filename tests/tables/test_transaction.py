@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.tables import read, transaction
 from pipeline.tables.transaction import plan, recover, step
 from tests.tables.builders import Bench, cycle, make_ids, published_bench

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.datasets.store_writer import write_store
+from pipeline.datasets.store.writer import write_store
 from tests.model.builders import SHAPE
 from tests.training.builders import uint8_images
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributions as td
 
-from pipeline.datasets.store_writer import write_store
+from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import seed_state
 from pipeline.training import engine as engine_module
 from pipeline.training import images as images_module

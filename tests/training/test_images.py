@@ -5,8 +5,8 @@ import psutil
 import pytest
 import torch
 
-from pipeline.datasets.store_writer import write_store
-from pipeline.errors import DataError, ModelError
+from pipeline.core.errors import DataError, ModelError
+from pipeline.datasets.store.writer import write_store
 from pipeline.training import images as images_module
 from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images
 from tests.training.builders import uint8_images

@@ -9,8 +9,8 @@ from importlib import import_module
 import pytest
 import torch
 
-from pipeline.errors import DataError, ModelError, ResourceError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError, ModelError, ResourceError
+from pipeline.core.layout import Layout
 from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import load_weights, seed_state, weights_path

@@ -9,10 +9,10 @@ from sklearn.mixture import GaussianMixture
 from torch.nn import functional
 
 from pipeline.config.sections import PretrainParams
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
+from pipeline.core.seeding import derive_seed, numpy_generator, torch_generator
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
-from pipeline.seeding import derive_seed, numpy_generator, torch_generator
 from pipeline.training.images import MemoryImages, TrainingImages
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.network_init import init_network

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.training import resume as resume_module
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from tests.model.builders import TINY
@@ -40,7 +40,7 @@ def test_a_change_of_any_code_that_decides_numbers_starts_anew(monkeypatch, tmp_
     shutil.copytree(resume_module._PACKAGE, package)
     monkeypatch.setattr(resume_module, "_PACKAGE", package)
     key = resume_key([], [])
-    for name in ("kernels/adam.py", "mixture/refit.py", "model/elbo.py", "training/step.py", "seeding.py"):
+    for name in ("kernels/adam.py", "mixture/refit.py", "model/elbo.py", "training/step.py", "core/seeding.py"):
         with (package / name).open("a") as file:
             file.write("# changed\n")
         assert resume_key([], []) != key, name
@@ -56,7 +56,7 @@ def test_a_change_of_any_code_that_decides_numbers_starts_anew(monkeypatch, tmp_
 def test_the_key_covers_the_code_that_stage_train_depends_on_except_what_only_moves_files():
     deps = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["train"]["deps"]
     parts = {dep.removeprefix("pipeline/") for dep in deps if dep.startswith("pipeline/")}
-    assert set(resume_module._CODE) == parts - {"datasets", "records.py", "storage.py"}
+    assert set(resume_module._CODE) == parts - {"datasets/store", "core/records.py", "core/storage.py"}
 
 
 def test_tensors_and_plain_values_survive(tmp_path):

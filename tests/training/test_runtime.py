@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.errors import ResourceError
+from pipeline.core.errors import ResourceError
 from pipeline.model import MultiFacetVae
 from pipeline.training import runtime as runtime_module
 from pipeline.training.runtime import limit_threads, resolve_runtime

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import pipeline.training
-from pipeline.errors import ModelError
+from pipeline.core.errors import ModelError
 from pipeline.training.health import FacetHealth
 from pipeline.training.selection import SeedOutcome, collapse_reason, select_seed
 
@@ -78,5 +78,7 @@ def test_training_cannot_read_labels():
             elif isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
     ours = {name for name in imported if name.startswith("pipeline.")}
-    assert {name for name in ours if name.startswith("pipeline.datasets")} == {"pipeline.datasets.ImageStore"}
+    assert {name for name in ours if name.startswith("pipeline.datasets")} == {
+        "pipeline.datasets.store.images.ImageStore"
+    }
     assert not [name for name in ours if name.split(".")[1] in ("evaluation", "tables", "assignment", "report")]

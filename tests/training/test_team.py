@@ -17,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.model.checkpoint import seed_state, weights_path
 from pipeline.training import health, initialise, train
 from pipeline.training.engine import TrainingEngine

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.datasets import ImageStore
-from pipeline.errors import DataError, ModelError, ResourceError
-from pipeline.layout import Layout
+from pipeline.core.errors import DataError, ModelError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.datasets.store.images import ImageStore
 from pipeline.model import load_model
 from pipeline.model.checkpoint import model_version, weights_path
 from pipeline.training import SeedOutcome, health, initialise, select_seed, train, train_in_memory

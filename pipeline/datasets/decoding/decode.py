@@ -1,0 +1,253 @@
+"""From the bytes of an image file to pixels, or to a reason why not.
+
+Read are PNG, JPEG, WebP, TIFF and BMP with one picture each. What comes out:
+
+* grey (also 1-bit and 16-bit) becomes one channel, colour (also every palette) three;
+* 16-bit grey is scaled, 65535 to 255, and rounded; 16-bit colour keeps its upper bytes;
+* transparency is laid on white;
+* the orientation that a camera noted is applied.
+
+Everything is checked on the header before a pixel is decoded, so that a small file cannot ask for much memory.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import IO, Any, cast
+
+import numpy as np
+import simplejpeg
+from jaxtyping import Shaped, UInt8
+from PIL import Image, ImageFile
+
+from pipeline.core.errors import DataError
+from pipeline.datasets.files.bounds import require_file_size
+from pipeline.datasets.files.location import ByteFile
+
+OneImage = UInt8[np.ndarray, "channel height width"]
+
+KINDS = "PNG, JPEG, WebP, TIFF and BMP"
+
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAY_HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
+"""How the colours of a JPEG's file are decoded; of others Pillow says what is wrong with them."""
+_JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
+"""Files with one of these may hold an orientation."""
+
+_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither stuffed, nor one that restarts the decoder
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
+_MOST_SCANS = 100
+"""A JPEG may hold any number of scans, each of a few bytes, each over all pixels; programs write about ten."""
+
+_GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_REFUSED_MODES = {
+    "CMYK": "is CMYK, whose colours depend on a printer; save it as RGB",
+    "I": "has 32-bit or signed samples; save it with 8 or 16 bits",
+    "F": "has floating-point samples; save it with 8 or 16 bits",
+    "LAB": "is in the Lab colour space; save it as RGB",
+}
+
+
+def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
+    """Decode one image file.
+
+    Args:
+        data: all bytes of the file.
+        max_pixels: images of more are refused before they are decoded; None for bytes that were checked before.
+
+    Returns:
+        Pixels, as a view whose memory has the order height, width, channel.
+
+    Raises:
+        DataError: with the reason alone, to be put behind the file's name.
+    """
+    if not data:
+        raise DataError("is empty (0 bytes); deliver it again")
+    if max_pixels is not None:
+        require_file_size(len(data), max_pixels)
+        if data.startswith(_JPEG_START):
+            _check_scans(data)
+    pixels = _plain_jpeg(data, max_pixels) if data.startswith(_JPEG_START) else None
+    if pixels is None:
+        pixels = _decode_with_pillow(data, max_pixels)
+    if pixels.dtype != np.uint8:  # 16-bit grey
+        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
+    """Parse an image's header, and refuse what must not be decoded; no pixel is decoded.
+
+    Raises:
+        DataError: the reason.
+    """
+    start = file.read(32)
+    file.seek(0)
+    stream = cast(IO[bytes], file)
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        # Pillow allocates a WebP's whole canvas when it opens the file, so its size is read here.
+        _check_size(*_webp_size(start), max_pixels)
+        kind = "WebP"
+    else:
+        kind = _kind(start)
+    image = _opener(kind)(stream)
+    if getattr(image, "is_animated", False):
+        raise DataError("is animated or has several pages; save each picture in a file of its own")
+    _check_size(*image.size, max_pixels)
+    if kind == "Tiff":
+        tags: Any = getattr(image, "tag_v2", {})
+        _check_size(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_HEIGHT, 1), max_pixels)
+    if image.mode in _REFUSED_MODES:
+        raise DataError(_REFUSED_MODES[image.mode])
+    return image
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence what Pillow says of odd metadata, as only pixels matter here; put it around many calls, it costs time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def encode_png(pixels: OneImage) -> bytes:
+    """Return the bytes of a PNG that :func:`decode_image` turns back into these pixels (1 or 3 channels)."""
+    target = io.BytesIO()
+    picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    Image.fromarray(picture).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def _kind(start: bytes) -> str:
+    """Return what a file is, as Pillow names its module for it.
+
+    Image.open would do, but tries foreign formats too, has a size limit of its own, and takes photographs with an
+    embedded preview or depth map for animations.
+    """
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "Png"
+    if start.startswith(_JPEG_START):
+        return "Jpeg"
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "Tiff"
+    if start.startswith(b"BM"):
+        return "Bmp"
+    foreign = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
+    if start[4:8] == b"ftyp":
+        foreign = "a HEIF or AVIF image, or a film"
+    raise DataError(f"is {foreign or 'no image'}; {KINDS} are read")
+
+
+def _opener(kind: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
+    """Load Pillow's module when the first such file comes: all of them take a tenth of a decoding process's start."""
+    return getattr(import_module(f"PIL.{kind}ImagePlugin"), f"{kind}ImageFile")
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    kind = start[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
+
+
+def _check_size(width: int, height: int, max_pixels: int | None) -> None:
+    if width < 1 or height < 1:
+        raise DataError(f"has no pixels ({width}×{height}); deliver it again")
+    if max_pixels is not None and width * height > max_pixels:
+        raise DataError(
+            f"has {width}×{height} pixels, more than max_pixels = {max_pixels}; "
+            "make it smaller or raise preprocess.max_pixels"
+        )
+
+
+def _check_scans(data: bytes) -> None:
+    if data.count(b"\xff\xda") <= _MOST_SCANS:  # also counts what metadata may hold
+        return
+    n_scans, place = 0, 2
+    while (marker := _JPEG_MARKER.search(data, place)) and marker[1] != _END_OF_IMAGE:
+        n_scans += marker[1] == _START_OF_SCAN
+        if n_scans > _MOST_SCANS:
+            raise DataError(f"is a JPEG of more than {_MOST_SCANS} scans; save it anew with another program")
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+
+
+def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "height width *channel"] | None:
+    """Decode a JPEG sooner than Pillow and to the same pixels; None where Pillow has to judge or to turn it."""
+    if any(mark in data for mark in _JPEG_METADATA) and _is_turned_or_odd(data):
+        return None
+    try:
+        height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
+        if kind not in _JPEG_COLOURS or (max_pixels is not None and int(height) * int(width) > max_pixels):
+            return None
+        pixels = simplejpeg.decode_jpeg(data, _JPEG_COLOURS[kind])
+    except ValueError:  # damaged, perhaps so little that Pillow takes it
+        return None
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
+    try:
+        with open_header(io.BytesIO(data), max_pixels) as image:
+            image.load()
+            return np.asarray(_plain(_turned(image)))
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
+        raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None
+
+
+def _is_turned_or_odd(data: bytes) -> bool:
+    try:
+        with open_header(io.BytesIO(data), None) as image:
+            return _turn(image) is not None
+    except Exception:  # noqa: BLE001 - whatever it is, decoding with Pillow meets it again and says so
+        return True
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Apply the camera's orientation (Pillow applies a TIFF's own while it loads)."""
+    turn = None if image.format == "TIFF" else _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    if _MAY_HOLD_ORIENTATION.isdisjoint(image.info):
+        return None
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - metadata that cannot be parsed says nothing about the picture
+        return None
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the image as grey, 16-bit grey or RGB, transparency laid on white."""
+    if image.mode in _GREY_16 or (image.mode in ("L", "RGB") and "transparency" not in image.info):
+        return image
+    grey = image.mode in ("1", "L", "LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__

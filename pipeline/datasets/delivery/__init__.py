@@ -1,0 +1,1 @@
+"""From a delivery of new images to an immutable shard."""

@@ -1,0 +1,1 @@
+"""Reaching files and URLs safely: below their folder, within bounds, downloaded once."""

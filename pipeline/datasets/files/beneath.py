@@ -1,0 +1,258 @@
+"""Opening what lies below a folder, so that nothing leads out of it, whoever exchanges what for what meanwhile.
+
+Every part of a name is looked up in the open folder before it and never followed as a link; where a link leads is
+walked in the same way. To check a path first and to open it then would leave a moment for putting a link in the place
+of a folder.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple
+
+from pipeline.core.errors import DataError
+
+SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What to call entries of a folder that are no files, by their kind."""
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO that takes a file's place must not block
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MOST_LINKS = 40  # as many as Linux follows
+_DEEPEST = 100
+
+
+class Root(NamedTuple):
+    """A local folder.
+
+    Attributes:
+        path: of it.
+        inode: device and number of the folder that was found there first; another one is refused.
+    """
+
+    path: str
+    inode: tuple[int, int] | None = None
+
+
+class Entry(NamedTuple):
+    """What was found below a folder.
+
+    Attributes:
+        name: path below the folder.
+        kind: as of ``stat.S_IFMT``; 0 where ``reason`` says why it is not known.
+        reason: why the entry, or what lies in it, cannot be read.
+    """
+
+    name: str
+    kind: int
+    reason: str | None = None
+
+
+class Beneath:
+    """An open folder and what lies in it, as a context.
+
+    Args:
+        root: the folder; its path itself may be or hold links.
+        follow: whether the folder may be a link.
+
+    Raises:
+        OSError: it cannot be opened.
+        DataError: another folder was put in its place.
+    """
+
+    def __init__(self, root: Root, *, follow: bool = True) -> None:
+        self._path = root.path
+        self._root = os.open(root.path, _FOLDER | (0 if follow else os.O_NOFOLLOW))
+        self._name, self._folder = "", self._root
+        if root.inode not in (None, self.inode):
+            self._close()
+            raise DataError("lies in a folder that was exchanged while it was read; deliver it again")
+
+    def __enter__(self) -> "Beneath":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        """Device and number of the folder."""
+        status = os.fstat(self._root)
+        return status.st_dev, status.st_ino
+
+    def open(self, name: str) -> int:
+        """Return the descriptor of a regular file; nothing else is ever opened.
+
+        Args:
+            name: path below the folder; links are followed as long as they stay below it.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+            DataError: the reason, to be put behind the name: it is no file, or leads out of the folder.
+        """
+        parent, _, last = name.rpartition("/")
+        if self._enter(parent):
+            kind = _kind_of(last, self._folder)
+            if kind != stat.S_IFLNK:
+                return _open_file(last, self._folder, kind)
+        return self._open_by_links(name)
+
+    def stat(self, name: str) -> os.stat_result:
+        """Return the status of a regular file; raises as :meth:`open`."""
+        parent, _, last = name.rpartition("/")
+        if self._enter(parent):
+            status = os.stat(last, dir_fd=self._folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return status
+        descriptor = self.open(name)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def walk(self) -> Iterator[Entry]:
+        """Yield all that lies below the folder, but hidden entries; links are not followed."""
+        pending = [""]
+        while pending:
+            below = pending.pop()
+            for entry in self._list(below):
+                if entry.kind == stat.S_IFDIR:
+                    pending.append(f"{entry.name}/")
+                else:
+                    yield entry
+
+    def leads_to_folder(self, name: str) -> bool:
+        """Tell whether a link leads to a folder, wherever that is."""
+        try:
+            parent, _, last = name.rpartition("/")
+            return self._enter(parent) and stat.S_ISDIR(os.stat(last, dir_fd=self._folder).st_mode)
+        except OSError:
+            return False
+
+    def _list(self, below: str) -> list[Entry]:
+        name = below.removesuffix("/")
+        if below.count("/") > _DEEPEST:
+            return [Entry(name, 0, f"lies more than {_DEEPEST} folders deep; move it up")]
+        try:
+            if not self._enter(name):
+                return [Entry(name, 0, "was exchanged for a link while it was read; deliver it again")]
+            with os.scandir(self._folder) as found:
+                return [_look_at(entry, below) for entry in found if not entry.name.startswith(".")]
+        except OSError as error:
+            reason = f"is a folder that cannot be read ({error.strerror}); mend its permissions"
+            return [Entry(name or ".", 0, reason)]
+
+    def _enter(self, name: str) -> bool:
+        """Open a folder and keep it for the next call; tell whether that went without links."""
+        if name == self._name:
+            return True
+        folder = os.dup(self._root)
+        try:
+            for part in filter(None, name.split("/")):
+                if part == ".." or _kind_of(part, folder) == stat.S_IFLNK:
+                    os.close(folder)
+                    return False
+                folder, above = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder), folder
+                os.close(above)
+        except OSError:
+            os.close(folder)
+            raise
+        if self._folder != self._root:
+            os.close(self._folder)
+        self._name, self._folder = name, folder
+        return True
+
+    def _open_by_links(self, name: str) -> int:
+        trail, pending, n_links = [os.dup(self._root)], name.split("/")[::-1], 0
+        try:
+            while pending:
+                part = pending.pop()
+                if part == "..":
+                    os.close(trail.pop())
+                    if not trail:
+                        raise _leads_out()
+                elif part not in ("", "."):
+                    kind = _kind_of(part, trail[-1])
+                    if kind == stat.S_IFLNK:
+                        n_links += 1
+                        if n_links > _MOST_LINKS:
+                            raise DataError("is a link that leads round in a circle; copy the file instead")
+                        target = os.readlink(part, dir_fd=trail[-1])
+                        if target.startswith("/"):
+                            target = self._below_root(target)
+                            trail = _back_to_first(trail)
+                        pending += target.split("/")[::-1]
+                    elif not pending:
+                        return _open_file(part, trail[-1], kind)
+                    else:
+                        trail.append(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=trail[-1]))
+            raise DataError("is a link to a folder, which is not followed; copy the folder instead")
+        finally:
+            for descriptor in trail:
+                os.close(descriptor)
+
+    def _below_root(self, target: str) -> str:
+        """Return an absolute path as one from the folder; it is walked from there, whatever it is by then."""
+        root, real = os.path.realpath(self._path), os.path.realpath(target)
+        if os.path.commonpath([root, real]) != root:
+            raise _leads_out()
+        return os.path.relpath(real, root)
+
+    def _close(self) -> None:
+        if self._folder != self._root:
+            os.close(self._folder)
+        os.close(self._root)
+
+
+def _look_at(entry: "os.DirEntry[str]", below: str) -> Entry:
+    name = below + entry.name
+    try:
+        # Most entries by far are files, and the system told so when it listed them.
+        kind = stat.S_IFREG if entry.is_file(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_mode
+    except OSError as error:
+        return Entry(name, 0, cannot_be_read(error))
+    return Entry(name, stat.S_IFMT(kind))
+
+
+def _kind_of(name: str, folder: int) -> int:
+    return stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _open_file(name: str, folder: int, kind: int) -> int:
+    if kind == stat.S_IFREG:
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind == stat.S_IFREG:
+            return descriptor
+        os.close(descriptor)  # it took the place of the file just now
+    raise DataError(not_a_file(kind))
+
+
+def not_a_file(kind: int) -> str:
+    """Return the reason why an entry of some kind is refused."""
+    return f"is {SPECIAL.get(kind, 'special')}, no file; remove it"
+
+
+def cannot_be_read(error: OSError) -> str:
+    """Return the reason why an entry that the system does not let us read is refused."""
+    if isinstance(error, FileNotFoundError):
+        return "leads nowhere or vanished while it was read; deliver it again"
+    return f"cannot be read ({error.strerror or error}); mend its permissions or deliver it again"
+
+
+def _leads_out() -> DataError:
+    return DataError("is a link that leads out of the folder; copy the file instead")
+
+
+def _back_to_first(trail: list[int]) -> list[int]:
+    for descriptor in trail[1:]:
+        os.close(descriptor)
+    return trail[:1]

@@ -1,0 +1,1 @@
+"""A first look at a folder, and the experiment that is proposed for it."""

@@ -1,0 +1,145 @@
+"""From a source and the joined batches to the prepared folder: ids, split, size, labels.
+
+Memory is bounded by one block of images and about a hundred bytes an image; the folder appears whole or not at all.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int32, UInt64
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.progress import Progress, progress
+from pipeline.core.storage import atomic_dir
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, Columns
+from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.prepare.manifest import require_pinned
+from pipeline.datasets.prepare.splits import Rows, write_splits
+from pipeline.datasets.prepare.spool import Spool
+from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table, write_quarantine_table
+from pipeline.datasets.readers.base import Block, Source, open_source
+from pipeline.datasets.store.identity import hash_images, parse_ids
+from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.labels import write_labels
+from pipeline.datasets.store.spec import Split
+
+SPLITS: dict[Split, int] = {"train": TRAIN, "test": TEST}
+
+
+def prepare_images(layout: Layout, params: PreprocessParams) -> None:
+    """Write ``data/prepared/<experiment>/`` from the pinned source, the joined batches and the list of removed images.
+
+    The rows of a store are sorted by batch and id, so neither the order nor the names of source files matter. Images
+    without a prescribed split are split by content (:func:`pipeline.datasets.prepare.catalogue.split_by_content`).
+
+    Raises:
+        DataError: the source is missing, damaged or not the pinned one, a split would be empty, or a list was changed
+            meanwhile.
+        ResourceError: the disk cannot hold the result; nothing is left behind.
+    """
+    source = open_source(params, layout)
+    source.fetch()
+    require_pinned(layout, params, source)
+    lists = _read_lists(layout)
+    joined, (removed, _) = lists[0], parse_ids(lists[1])
+    n_source, n_joined = source.n_images(), sum(_count_shard(layout, batch) for batch in joined)
+    with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
+        catalogue = Catalogue()
+        with progress(f"read {layout.experiment}", n_source) as bar:
+            rejected = _read_source(source, ImageTransform.from_params(params), catalogue, spool, bar)
+        for batch in joined:
+            _read_list(layout.batches / batch, catalogue)
+        columns = catalogue.finish(params.test_fraction, params.split_seed)
+        rows: Rows = {name: columns.rows(code, removed) for name, code in SPLITS.items()}
+        _require_images(rows, columns, params, len(rejected))
+        write_splits(folder, columns, rows, params, spool, [layout.batches / batch / "shard.h5" for batch in joined])
+        _write_labels(folder, columns, rows, source.class_names())
+        _write_images(folder, columns, rows, joined)
+        write_quarantine_table(folder / "quarantine.parquet", rejected)
+        if _read_lists(layout) != lists:  # DVC hashes them after the stage and would record what was not read
+            raise DataError(
+                f"{layout.joined} and {layout.removed} must stay as they are while images are prepared, "
+                "but one was changed meanwhile; run again"
+            )
+
+
+def _read_lists(layout: Layout) -> tuple[list[str], list[str]]:
+    return read_id_list(layout.joined), read_id_list(layout.removed)
+
+
+def _read_source(
+    source: Source, transform: ImageTransform, catalogue: Catalogue, spool: Spool, bar: Progress
+) -> list[tuple[str, str]]:
+    rejected: list[tuple[str, str]] = []
+    for block in source.blocks():
+        rejected += block.rejected
+        bar.advance(len(block.rejected))
+        if len(block.paths):
+            hashes, sizes = _identify(block)
+            catalogue.add(hashes, sizes, block.paths, block.labels, block.split)
+            spool.append(transform.apply(block.images), hashes)
+            bar.advance(len(block.paths))
+    return rejected
+
+
+def _identify(block: Block) -> tuple[UInt64[np.ndarray, " image"], Int32[np.ndarray, "image 2"]]:
+    hashes = hash_images(block.images) if block.hashes is None else block.hashes
+    if block.sizes is not None:
+        return hashes, block.sizes
+    if isinstance(block.images, np.ndarray):
+        return hashes, np.tile(np.array(block.images.shape[2:], np.int32), (len(hashes), 1))
+    return hashes, np.array([image.shape[1:] for image in block.images], np.int32)
+
+
+def _count_shard(layout: Layout, batch: str) -> int:
+    path = layout.batches / batch / "shard.h5"
+    if not path.exists():
+        raise DataError(
+            f"{layout.joined} names the batch {batch}, but {path} is missing; restore it or take the id off the list"
+        )
+    with ImageStore(path) as shard:
+        return shard.n_images
+
+
+def _read_list(folder: Path, catalogue: Catalogue) -> None:
+    """Take down the images of a joined batch; their pixels stay where they are until the stores are written."""
+    table = pq.read_table(folder / "images.parquet", schema=IMAGES_SCHEMA)
+    sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1).astype(np.int32)
+    with ImageStore(folder / "shard.h5") as shard:
+        catalogue.add_joined(shard.image_ids().tolist(), sizes, table["path"].to_pylist())
+
+
+def _require_images(rows: Rows, columns: Columns, params: PreprocessParams, n_rejected: int) -> None:
+    for name, places in rows.items():
+        if not len(places):
+            raise DataError(
+                f"the {name} split needs at least one image, got 0 of {len(columns.hashes)} read and {n_rejected} "
+                f"rejected (test_fraction {params.test_fraction}); provide more images or change test_fraction"
+            )
+
+
+def _write_images(folder: Path, columns: Columns, rows: Rows, joined: list[str]) -> None:
+    places = np.concatenate(list(rows.values()))
+    names = [np.array([name, *joined], "S14")[columns.batch[some]] for name, some in rows.items()]
+    write_images_table(
+        folder / "images.parquet",
+        columns.image_ids(places),
+        np.concatenate(names),
+        columns.position[places],
+        columns.path.take(pa.array(places)),
+        columns.size[places],
+    )
+
+
+def _write_labels(folder: Path, columns: Columns, rows: Rows, class_names: dict[str, list[str]]) -> None:
+    ids: Rows = {}
+    labels: dict[Split, dict[str, np.ndarray]] = {}
+    for name, places in rows.items():
+        ids[name] = columns.image_ids(places)
+        labels[name] = {factor: values[places] for factor, values in columns.labels.items()}
+    write_labels(folder, ids, labels, class_names)

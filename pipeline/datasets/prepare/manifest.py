@@ -1,0 +1,214 @@
+"""``data/sources/<experiment>.json``: what pins the content of a source, so that DVC need not hash the source."""
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import atomic_file, read_json, write_json
+from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
+from pipeline.datasets.files.location import ByteFile, is_url, open_location, storable, unreadable
+from pipeline.datasets.readers.base import Source, open_source
+
+_LIST_SCHEMA = pa.schema([("path", pa.string()), ("stamp", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+_SETTLED_SECONDS = 2.0
+"""A file changed more recently may change again within one tick of its clock; its hash is not remembered."""
+
+_BLOCK = 2**20
+
+
+def scan(layout: Layout, params: PreprocessParams) -> dict[str, Any]:
+    """Look at the source as it is now and pin it; the JSON is rewritten only where the content has changed.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        DataError: the source is missing or cannot be fetched.
+    """
+    source = open_source(params, layout)
+    source.fetch()
+    value = _describe(layout, params, source)
+    with suppress(DataError):  # missing, or damaged and written anew
+        if read_json(layout.source_manifest) == value:
+            return value
+    write_json(layout.source_manifest, value)
+    return value
+
+
+def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> None:
+    """Check that a fetched source is the one that its JSON pins.
+
+    Raises:
+        DataError: it differs; the message names the first difference.
+    """
+    pinned = read_json(layout.source_manifest)
+    if not isinstance(pinned, dict):
+        raise DataError(
+            f"{layout.source_manifest} must be a JSON object, got {str(pinned)[:80]}; "
+            f"run facets check --repair, or facets scan {layout.experiment}"
+        )
+    found = _describe(layout, params, source)
+    if not isinstance(pinned, dict):
+        raise DataError(f"{layout.source_manifest} must hold a JSON object; run facets scan {layout.experiment}")
+    if pinned != found:
+        key = next(key for key in sorted({*pinned, *found}) if pinned.get(key) != found.get(key))
+        raise DataError(
+            f"the source must be as {layout.source_manifest} pins it, but {key} is {found.get(key)} instead of "
+            f"{pinned.get(key)}; restore the files, or run facets scan {layout.experiment} to accept the new content"
+        )
+
+
+def _describe(layout: Layout, params: PreprocessParams, source: Source) -> dict[str, Any]:
+    files = FileHashes(layout.source_manifest.with_suffix(".files.parquet"))
+    value = {"source": params.source, **source.fingerprint(files)}
+    files.save()
+    return value
+
+
+class FileHashes:
+    """Size and SHA-256 of files, remembered beside the JSON by path, size, time of change and inode.
+
+    Args:
+        path: of the list (untracked); it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = _read_list(path)
+        self._used: dict[str, tuple[str, int, str]] = {}
+        self._n_hashed = 0
+
+    def file(self, path: str, within: str | None = None) -> dict[str, Any]:
+        """Return ``{"size", "sha256"}`` of a file's content, of a ``.gz`` after unpacking; URLs are streamed.
+
+        Args:
+            path: local path or URL.
+            within: a folder above it that no link may lead out of.
+
+        Raises:
+            DataError: the file is missing, leads out or its gzip is damaged.
+        """
+        _, size, sha256 = self._remembered(path, *_stamp(path, within), lambda: _hash_file(path, within))
+        return {"size": size, "sha256": sha256}
+
+    def folder(self, path: str, *, with_parents: bool) -> dict[str, Any]:
+        """Return ``{"count", "bytes", "root"}`` of all files below a folder.
+
+        Args:
+            path: a local folder.
+            with_parents: whether the name of the folder that holds a file counts, as where it is a label. Otherwise
+                moving and renaming files changes nothing.
+
+        Raises:
+            DataError: there is no such folder.
+        """
+        lines: list[str] = []
+        total = 0
+        try:
+            with Beneath(Root(path)) as root:
+                for entry in root.walk():
+                    # What cannot be read does not count: whoever reads the images says why, and finds it once it can.
+                    with suppress(OSError, DataError):
+                        _, size, sha256 = self._entry_below(root, path, entry)
+                        total += size
+                        parent = f"{path.rstrip('/')}/{entry.name}".split("/")[-2]
+                        lines.append(f"{sha256} {parent}" if with_parents else sha256)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(f"{path} must be a folder of images; mount it or correct preprocess.path") from None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape"))
+        return {"count": len(lines), "bytes": total, "root": digest.hexdigest()}
+
+    def save(self) -> None:
+        """Write the list of the files that were asked for, if any had to be hashed."""
+        if not self._n_hashed:
+            return
+        rows = [{"path": p, "stamp": e[0], "size": e[1], "sha256": e[2]} for p, e in sorted(self._used.items())]
+        with atomic_file(self._path) as temporary:
+            pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary, write_page_checksum=True)
+
+    def _entry_below(self, root: Beneath, path: str, entry: Entry) -> tuple[str, int, str]:
+        def hash_it() -> tuple[int, str]:
+            with io.FileIO(root.open(entry.name)) as file:
+                return _hash_content(file, entry.name)
+
+        if entry.kind not in (stat.S_IFREG, stat.S_IFLNK):
+            raise DataError(entry.reason or not_a_file(entry.kind))
+        return self._remembered(f"{path.rstrip('/')}/{entry.name}", *_stamp_of(root.stat(entry.name)), hash_it)
+
+    def _remembered(
+        self, path: str, stamp: str, settled: bool, hash_it: Callable[[], tuple[int, str]]
+    ) -> tuple[str, int, str]:
+        path = storable(path)
+        entry = self._known.get(path)
+        if entry is None or entry[0] != stamp:
+            entry = (stamp, *hash_it())
+            self._n_hashed += 1
+        self._used[path] = entry if settled else ("", *entry[1:])
+        return entry
+
+
+def _stamp(path: str, within: str | None) -> tuple[str, bool]:
+    if is_url(path):
+        info = _url_info(path)
+        marks = [str(info[key]) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime") if info.get(key)]
+        return "/".join([str(info.get("size")), *marks]), bool(marks)
+    with open_location(path, within) as file:
+        return _stamp_of(os.fstat(cast(Any, file).fileno()))
+
+
+def _stamp_of(status: os.stat_result) -> tuple[str, bool]:
+    settled = time.time() - status.st_mtime > _SETTLED_SECONDS
+    return f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}", settled
+
+
+def _url_info(url: str) -> dict[str, Any]:
+    from fsspec.core import url_to_fs
+
+    try:
+        filesystem, path = url_to_fs(url)
+        return filesystem.info(path)
+    except (OSError, ImportError, ValueError) as error:
+        raise DataError(f"{url} must be readable, but {error}; correct preprocess.path or the access to it") from error
+
+
+def _hash_file(path: str, within: str | None) -> tuple[int, str]:
+    with open_location(path, within) as file:
+        return _hash_content(file, path)
+
+
+def _hash_content(file: ByteFile, path: str) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    try:
+        content = gzip.GzipFile(fileobj=cast(Any, file)) if path.endswith(".gz") and not is_url(path) else file
+        while block := content.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} must be a complete gzip file, but {error}; fetch it again") from None
+    return size, digest.hexdigest()
+
+
+def _read_list(path: Path) -> dict[str, tuple[str, int, str]]:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # read_table would import pandas, a second
+            columns = file.read(_LIST_SCHEMA.names).to_pydict()
+        stamps = zip(columns["stamp"], columns["size"], columns["sha256"], strict=True)
+    except (FileNotFoundError, pa.ArrowException, OSError, KeyError, ValueError):
+        return {}  # only a memory of hashes: without it they are computed again
+    return dict(zip(columns["path"], stamps, strict=True))

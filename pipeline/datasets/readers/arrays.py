@@ -1,0 +1,199 @@
+"""Sources ``npy`` and ``hdf5``: one array of images in a file."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.files.bounds import IMAGE_BYTES
+from pipeline.datasets.files.location import beside, boundary, locate
+from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
+from pipeline.datasets.readers.base import Block, FileList, rows_per_block
+from pipeline.datasets.readers.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
+
+_CHANNELS = ((1, 3), (2, 4))
+"""Likely numbers of channels, and others; the likely ones are looked for first."""
+
+
+_PIECE = 2**20  # numbers
+
+_LABELS_AT_ONCE = 256  # they may lie in the file once and be as long as it
+_LABEL_BYTES = 2**28
+_LONGEST_LABEL = 2**16
+
+
+class ArrayFile:
+    """Images in an NPY, NPZ or HDF5 file.
+
+    Shapes: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis, whichever
+    has a length of 1 or 3, else of 2 or 4. Values: uint8 as
+    they are; bool as 0 and 255; uint16 scaled, 65535 to 255; floats from 0 to 1, times 255; other whole numbers if all
+    lie within 0 and 255. Labels come from a CSV with one line an image, or (``inside``) from one-dimensional arrays of
+    whole numbers or texts beside the images.
+    """
+
+    def __init__(self, params: PreprocessParams, layout: Layout) -> None:
+        self._params = params
+        self._location = locate(layout, params.path or "")
+        self._within = boundary(layout, self._location)
+        if params.labels == FOLDER:
+            raise DataError("labels: folder needs source folder, got an array file; use a CSV, inside or null")
+
+    def fetch(self) -> None:
+        """Check that the file holds images.
+
+        Raises:
+            DataError: it is missing, damaged or says not which array holds the images.
+        """
+        self.n_images()
+
+    def fingerprint(self, files: FileList) -> dict[str, Any]:
+        """Return size and hash of the file, and of the CSV."""
+        value = {"file": files.file(self._location, self._within)}
+        return value if self._csv is None else {**value, "labels": files.file(self._csv)}
+
+    def n_images(self) -> int:
+        """Return the length of the array."""
+        with open_arrays(self._location, self._within) as (images, _):
+            image_layout(images, self._params.max_pixels)
+            return images.shape[0]
+
+    def class_names(self) -> dict[str, list[str]]:
+        """Return the classes' names where labels are texts."""
+        with open_arrays(self._location, self._within) as (images, others):
+            return self._read_labels(images.shape[0], others).class_names
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all images in order.
+
+        Raises:
+            DataError: a value lies outside its range.
+        """
+        name = self._location.rpartition("/")[2]
+        with open_arrays(self._location, self._within) as (images, others):
+            labels = self._read_labels(images.shape[0], others)
+            channel_axis = image_layout(images, self._params.max_pixels)
+            step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
+            for start in range(0, images.shape[0], step):
+                stop = min(start + step, images.shape[0])
+                pixels = to_uint8(images.read(stop - start), images.name)
+                yield Block(
+                    images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
+                    paths=[f"{name}[{row}]" for row in range(start, stop)],
+                    labels=labels.rows(slice(start, stop)),
+                )
+
+    def _read_labels(self, n_images: int, others: Mapping[str, ArrayRows]) -> Labels:
+        if self._csv is not None:
+            return labels_of_rows(self._csv, n_images)
+        if self._params.labels != INSIDE:
+            return Labels()
+        if not others:
+            raise DataError(
+                f"{self._location} must hold arrays of {n_images} whole numbers or texts beside the images for "
+                "labels: inside, got none; use a CSV or null"
+            )
+        return encode_labels({key: _read_texts(array, n_images) for key, array in others.items()}, self._location)
+
+    @property
+    def _csv(self) -> str | None:
+        name = self._params.labels
+        return None if name in (None, INSIDE) else beside(self._location, name)
+
+
+def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
+    """Return the axis of the channels, None for grey images without one.
+
+    Raises:
+        DataError: the shape or the numbers' type is not one of images.
+    """
+    shape = images.shape
+    axis = None
+    if len(shape) == 4:
+        axis = next((axis for counts in _CHANNELS for axis in (3, 1) if shape[axis] in counts), 0)
+    if len(shape) not in (3, 4) or axis == 0:
+        raise DataError(
+            f"{images.name} must have shape (n, height, width), (n, height, width, channels) or "
+            f"(n, channels, height, width) with 1 to 4 channels, got {shape}; reshape the array"
+        )
+    if 0 in shape:
+        raise DataError(f"{images.name} must hold at least one image of at least one pixel, got shape {shape}")
+    n_pixels = math.prod(shape[1:]) // (1 if axis is None else shape[axis])
+    if n_pixels > max_pixels:
+        raise DataError(
+            f"{images.name} must have images of at most max_pixels = {max_pixels} pixels, got {n_pixels}; "
+            "make them smaller or raise preprocess.max_pixels"
+        )
+    n_bytes = math.prod(shape[1:]) * images.dtype.itemsize
+    if n_bytes > IMAGE_BYTES:
+        raise DataError(
+            f"{images.name} must have images of at most {IMAGE_BYTES} bytes, got {n_bytes} of {images.dtype}; "
+            "make them smaller or convert the array to uint8"
+        )
+    if images.dtype.kind not in "uifb":
+        raise DataError(f"{images.name} must hold numbers as images, got {images.dtype}; convert the array to uint8")
+    return axis
+
+
+def to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, "..."]:
+    """Return values as whole numbers from 0 to 255 by the rules of :class:`ArrayFile`.
+
+    Raises:
+        DataError: a value lies outside the range of its type.
+    """
+    if values.dtype == np.uint8:
+        return values
+    pixels = np.empty(values.shape, np.uint8)
+    source, target = values.reshape(-1), pixels.reshape(-1)
+    for start in range(0, len(source), _PIECE):  # the steps between take up to eight times the room
+        target[start : start + _PIECE] = _some_to_uint8(source[start : start + _PIECE], name)
+    return pixels
+
+
+def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]:
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind == "f":
+        if not ((values >= 0) & (values <= 1)).all():  # also refuses NaN
+            worst = values[~((values >= 0) & (values <= 1))].flat[0]
+            raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; rescale the array")
+        return np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if ((values < 0) | (values > 255)).any():
+        worst = values[(values < 0) | (values > 255)].flat[0]
+        raise DataError(f"{name}: pixels of type {values.dtype} must lie within 0 and 255, got {worst}; use uint8")
+    return values.astype(np.uint8)
+
+
+def _read_texts(array: ArrayRows, n_rows: int) -> list[str]:
+    if n_rows * array.dtype.itemsize > _LABEL_BYTES:
+        raise _labels_too_long(array.name)
+    array.require_bounded()
+    if array.dtype.kind != "O":
+        return _as_texts(array.read(n_rows))
+    texts: list[str] = []
+    n_bytes = 0
+    for start in range(0, n_rows, _LABELS_AT_ONCE):
+        some = _as_texts(array.read(min(_LABELS_AT_ONCE, n_rows - start)))
+        n_bytes += sum(map(len, some))
+        if n_bytes > _LABEL_BYTES or max(map(len, some)) > _LONGEST_LABEL:
+            raise _labels_too_long(array.name)
+        texts += some
+    return texts
+
+
+def _labels_too_long(name: str) -> DataError:
+    return DataError(
+        f"{name} must hold labels of at most {_LONGEST_LABEL} characters and {_LABEL_BYTES} bytes in all, got more; "
+        "use short names, a CSV or null"
+    )
+
+
+def _as_texts(values: np.ndarray) -> list[str]:
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]

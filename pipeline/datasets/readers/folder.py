@@ -1,0 +1,142 @@
+"""Source ``folder``: image files below a folder or URL, decoded in several processes."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.sections import PreprocessParams
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.datasets.decoding.pool import decode_files
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.decoding.worker import DecodeJob
+from pipeline.datasets.files.location import beside, is_url, locate, storable
+from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.listing import Listing, list_folder
+from pipeline.datasets.readers.own_labels import FOLDER, Labels, labels_of_files, labels_of_folders
+from pipeline.datasets.store.spec import describe_shape
+
+
+class Folder:
+    """Images of any size below a folder; files that are no usable images are rejected with a reason.
+
+    Labels come from the folders' names (factor ``folder``) or from a CSV in the folder: file, factor, factor, …
+    Images are transformed to model size where they are decoded, so pixels at source size never leave those processes.
+    """
+
+    def __init__(self, params: PreprocessParams, layout: Layout) -> None:
+        self._params = params
+        self._location = locate(layout, params.path or "")
+
+    def fetch(self) -> None:
+        """Check that the folder is there.
+
+        Raises:
+            DataError: it is missing or cannot be listed.
+        """
+        list_folder(self._location)
+
+    def fingerprint(self, files: FileList) -> dict[str, Any]:
+        """Return count, bytes and hash of all files; folders' names count where they are labels, and so does a CSV."""
+        by_folder = self._params.labels == FOLDER
+        if is_url(self._location):
+            value = _fingerprint_remote(self._listing, files, with_parents=by_folder)
+        else:
+            value = files.folder(self._location, with_parents=by_folder)
+        return value if self._csv is None else {**value, "labels": files.file(self._csv)}
+
+    def n_images(self) -> int:
+        """Return the number of files that should be images."""
+        return len(self._listing.names) + len(self._listing.rejected)
+
+    def class_names(self) -> dict[str, list[str]]:
+        """Return the classes' names: folders, or texts of the CSV."""
+        return self._labels.class_names
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all images in the order of their paths, at model size, with hashes of the pixels at source size.
+
+        Raises:
+            DataError: images differ in shape where ``size`` or ``channels`` leaves the source's.
+        """
+        listing, params = self._listing, self._params
+        transform = ImageTransform.from_params(params)
+        job = DecodeJob(listing.root, params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
+        outcomes = decode_files(job, listing.items(), workers=0)
+        yield from blocks_of_files(outcomes, transform, self._labels, listing.rejected)
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_folder(self._location)
+
+    @cached_property
+    def _labels(self) -> Labels:
+        names = [storable(name) for name in self._listing.names]
+        if self._csv is not None:
+            return labels_of_files(self._csv, names)
+        return labels_of_folders(names) if self._params.labels == FOLDER else Labels()
+
+    @property
+    def _csv(self) -> str | None:
+        name = self._params.labels
+        return None if name in (None, FOLDER) else beside(f"{self._location.rstrip('/')}/", name)
+
+
+def blocks_of_files(
+    outcomes: Iterable[list[DecodedFile]],
+    transform: ImageTransform,
+    labels: Labels,
+    rejected: list[tuple[str, str]],
+) -> Iterator[Block]:
+    """Turn decoded files into blocks.
+
+    Args:
+        outcomes: of all files in order, with transformed pixels.
+        transform: that was applied.
+        labels: of all files in order.
+        rejected: entries that were refused before; they come with the first block.
+
+    Raises:
+        DataError: two images differ in shape after the transform.
+    """
+    start, first = 0, None
+    for some in outcomes:
+        kept = [(row, file) for row, file in enumerate(some, start) if file.reason is None]
+        start += len(some)
+        for _, file in kept:
+            first = first or file
+            _require_same_shape(transform, first, file)
+        yield Block(
+            images=[file.pixels for _, file in kept if file.pixels is not None],
+            paths=[storable(file.name) for _, file in kept],
+            labels=labels.rows([row for row, _ in kept]),
+            rejected=rejected + [(storable(file.name), file.reason) for file in some if file.reason is not None],
+            hashes=np.array([file.hash for _, file in kept], np.uint64),
+            sizes=np.array([file.shape[1:] for _, file in kept], np.int32).reshape(-1, 2),
+        )
+        rejected = []
+
+
+def _fingerprint_remote(listing: Listing, files: FileList, *, with_parents: bool) -> dict[str, Any]:
+    entries = [(name, files.file(f"{listing.location.rstrip('/')}/{name}")) for name in listing.names]
+    parents = [f" {name.split('/')[-2]}" if with_parents and "/" in name else "" for name in listing.names]
+    lines = sorted(entry["sha256"] + parent for (_, entry), parent in zip(entries, parents, strict=True))
+    return {
+        "count": len(entries),
+        "bytes": sum(entry["size"] for _, entry in entries),
+        "root": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+    }
+
+
+def _require_same_shape(transform: ImageTransform, first: DecodedFile, file: DecodedFile) -> None:
+    expected, found = transform.output_shape(first.shape), transform.output_shape(file.shape)
+    if found != expected:
+        raise DataError(
+            f"images must agree in size and channels after preprocessing, but {first.name} is "
+            f"{describe_shape(expected)} and {file.name} {describe_shape(found)}; "
+            "set preprocess.size and preprocess.channels"
+        )

@@ -1,0 +1,117 @@
+"""Which files of a folder are meant to be images."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from pipeline.core.errors import DataError
+from pipeline.datasets.decoding.worker import Item
+from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
+from pipeline.datasets.files.location import is_url, open_filesystem, storable, unreadable
+
+SIDECARS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db"}
+"""Endings of files that accompany images; they are passed over. Every other file should be an image."""
+
+_FETCHED_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files below a folder or URL.
+
+    Attributes:
+        location: the folder.
+        names: paths below it, in alphabetical order.
+        rejected: (path, reason) of entries that are no files.
+        root: the folder, if it is local.
+    """
+
+    location: str
+    names: list[str]
+    rejected: list[tuple[str, str]]
+    root: Root | None
+
+    def items(self) -> Iterator[Item]:
+        """Yield names, with their bytes where the files are remote.
+
+        Raises:
+            DataError: a remote file cannot be fetched.
+        """
+        if self.root is not None:
+            yield from ((name, None) for name in self.names)
+            return
+        filesystem, base = open_filesystem(self.location)
+        names = iter(self.names)
+        while some := list(islice(names, _FETCHED_TOGETHER)):
+            paths = {f"{base.rstrip('/')}/{name}": name for name in some}
+            try:
+                contents = filesystem.cat(list(paths))
+            except Exception as error:  # every driver of fsspec has classes of its own
+                raise unreadable(self.location, error) from error
+            if isinstance(contents, bytes):  # one path gives its bytes alone
+                contents = {next(iter(paths)): contents}
+            yield from ((name, contents[path]) for path, name in paths.items())
+
+
+def list_folder(location: str, *, follow: bool = True) -> Listing:
+    """List a folder with all folders below it, without hidden entries and sidecars; links to folders are not followed.
+
+    Args:
+        location: path or URL.
+        follow: whether the path itself may be a link.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if is_url(location):
+        return _list_remote(location)
+    names: list[str] = []
+    rejected: list[tuple[str, str]] = []
+    try:
+        with Beneath(Root(location), follow=follow) as folder:
+            for entry in folder.walk():
+                if entry.reason is None and not _is_meant(entry.name):
+                    continue
+                reason = entry.reason or _not_meant(folder, entry)
+                if reason:
+                    rejected.append((storable(entry.name), reason))
+                else:
+                    names.append(entry.name)
+            return Listing(location, sorted(names), sorted(rejected), Root(location, folder.inode))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{location} must be a folder of images; mount it or correct the path") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
+
+
+def _is_meant(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() not in SIDECARS  # noqa: PTH122 - names of URLs too
+
+
+def _not_meant(folder: Beneath, entry: Entry) -> str | None:
+    if entry.kind == stat.S_IFREG:
+        return None
+    if entry.kind == stat.S_IFLNK:  # one to a file is followed when it is read, as far as it stays in the folder
+        is_folder = folder.leads_to_folder(entry.name)
+        return "is a link to a folder, which is not followed; copy the folder instead" if is_folder else None
+    return not_a_file(entry.kind)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _list_remote(location: str) -> Listing:
+    filesystem, base = open_filesystem(location)
+    try:
+        found = filesystem.find(base)
+    except Exception as error:  # every driver of fsspec has classes of its own
+        raise unreadable(location, error) from error
+    prefix = base.rstrip("/") + "/"
+    names = [path.removeprefix(prefix) for path in found if path.startswith(prefix)]
+    names = [name for name in names if _is_meant(name) and not _is_hidden(name)]
+    if not names:
+        raise DataError(f"{location} must be a folder with images, got nothing there; correct the path")
+    return Listing(location, sorted(names), [], None)

@@ -1,4 +1,0 @@
-"""A renderer for scenes like those of 3DShapes, where every factor behind an image is known."""
-
-from pipeline.datasets.scenes.render import render_scenes as render_scenes
-from pipeline.datasets.scenes.source import Scenes as Scenes

@@ -1,0 +1,1 @@
+"""What training, scoring and assignment see of images: the HDF5 store, ids and labels."""

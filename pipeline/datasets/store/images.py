@@ -1,0 +1,211 @@
+"""Images on disk: one HDF5 file a split or a batch, written as a stream (see :mod:`pipeline.datasets.store.writer`).
+
+Layout (schema 1). Dataset ``images``: uint8, ``image channel height width``, chunked by rows, about 1 MiB a chunk,
+uncompressed so that a row can be read on its own. Batches whose images differ in size hold ``encoded`` instead, the
+undecoded bytes of all images one after the other, and ``encoded_stop``, where those of each end. Beside them
+``image_id`` and ``batch_id`` (fixed-length ASCII). Attributes: ``schema``, ``source``, ``split_rule``.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from pipeline.core.errors import DataError
+from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed
+
+SCHEMA = 1
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """From images as they are stored to images at another size (:mod:`pipeline.datasets.decoding.transform`)."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return channel, height and width of what becomes of an image of ``shape``."""
+        ...
+
+    def apply(self, images: ImageBlock) -> Transformed:
+        """Return transformed images."""
+        ...
+
+    def apply_encoded(self, encoded: Sequence[bytes]) -> Transformed:
+        """Return images from undecoded bytes."""
+        ...
+
+
+class ImageStore:
+    """Read access to a store; use it as a context manager.
+
+    Args:
+        path: of the HDF5 file.
+        transform: applied to every image that is read; None returns images as stored, which must be pixels.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a store of this schema.
+    """
+
+    def __init__(self, path: Path, transform: Transform | None = None) -> None:
+        self.path = path
+        self._transform = transform
+        self._file = _open(path)
+        try:
+            self.n_images = _checked_rows(self._file, path)
+        except DataError:
+            self._file.close()
+            raise
+        self.is_encoded = "encoded" in self._file
+        self._images: Any = self._file["encoded" if self.is_encoded else "images"]
+
+    def __enter__(self) -> "ImageStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; reading is impossible afterwards."""
+        self._file.close()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """``schema``, ``source`` and ``split_rule``."""
+        return dict(self._file.attrs)
+
+    @property
+    def image_shape(self) -> Shape:
+        """Channel, height and width of the images that :meth:`read` returns."""
+        if self.is_encoded:
+            return self._needed_transform().output_shape((3, 1, 1))
+        _, n_channels, height, width = map(int, self._images.shape)
+        shape = n_channels, height, width
+        return shape if self._transform is None else self._transform.output_shape(shape)
+
+    def read(self, start: int, stop: int) -> Transformed:
+        """Return the images of rows ``start`` to ``stop`` (exclusive)."""
+        if not 0 <= start <= stop <= self.n_images:
+            raise ValueError(f"rows must lie within 0 and {self.n_images}, got {start} to {stop}")
+        if self.is_encoded:
+            return self._needed_transform().apply_encoded(self.encoded(start, stop))
+        return self._finish(self._images[start:stop])
+
+    def take(self, rows: Int64[np.ndarray, " image"]) -> Transformed:
+        """Return the images of strictly increasing rows: a random mini-batch, read row by row from the disk."""
+        if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_images or (np.diff(rows) <= 0).any()):
+            raise ValueError(f"rows must be strictly increasing within 0 and {self.n_images}, got {rows}")
+        if self.is_encoded:
+            return self._needed_transform().apply_encoded([self.encoded(row, row + 1)[0] for row in rows.tolist()])
+        return self._finish(self._read_rows(rows))
+
+    def image_ids(self, start: int = 0, stop: int | None = None) -> Shaped[np.ndarray, " image"]:
+        """Return the image ids of a range of rows as text."""
+        return self._column("image_id", start, stop)
+
+    def batch_ids(self, start: int = 0, stop: int | None = None) -> Shaped[np.ndarray, " image"]:
+        """Return the batch ids of a range of rows as text."""
+        return self._column("batch_id", start, stop)
+
+    def encoded(self, start: int, stop: int) -> list[bytes]:
+        """Return the undecoded bytes of images of a store whose images differ in size."""
+        if start == stop:
+            return []
+        edges = self._encoded_edges[start : stop + 1]
+        data = self._images[edges[0] : edges[-1]].data
+        return [bytes(data[first - edges[0] : last - edges[0]]) for first, last in pairwise(edges.tolist())]
+
+    def _needed_transform(self) -> Transform:
+        if self._transform is None:
+            raise ValueError(f"{self.path} holds images of differing sizes; open it with a transform")
+        return self._transform
+
+    def _finish(self, images: ImageBlock) -> Transformed:
+        return images if self._transform is None else self._transform.apply(images)
+
+    def _column(self, name: str, start: int, stop: int | None) -> Shaped[np.ndarray, " image"]:
+        column: Any = self._file[name]
+        return column[start : self.n_images if stop is None else stop].astype(str)
+
+    @cached_property
+    def _encoded_edges(self) -> np.ndarray:
+        column: Any = self._file["encoded_stop"]
+        return np.concatenate([np.zeros(1, np.int64), column[:]])
+
+    @cached_property
+    def _chunk_offsets(self) -> np.ndarray:
+        # The chunks are uncompressed, so a row can be read at its place in the file: hundreds of times faster than
+        # HDF5's selection of single rows.
+        offsets = np.zeros(-(-self.n_images // self._images.chunks[0]), np.int64)
+
+        def note(chunk: Any) -> None:
+            offsets[chunk.chunk_offset[0] // self._images.chunks[0]] = chunk.byte_offset
+
+        self._images.id.chunk_iter(note)
+        return offsets
+
+    def _read_rows(self, rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *self._images.shape[1:]), np.uint8)
+        if not len(rows):
+            return images
+        row_bytes = images[0].nbytes
+        buffer = images.reshape(-1).data
+        chunks, within = np.divmod(rows, self._images.chunks[0])
+        offsets = (self._chunk_offsets[chunks] + within * row_bytes).tolist()
+        with self.path.open("rb", buffering=0) as file:
+            for place, offset in enumerate(offsets):
+                part = buffer[place * row_bytes : (place + 1) * row_bytes]
+                if os.preadv(file.fileno(), [part], offset) != row_bytes:
+                    raise DataError(f"{self.path} ends within row {rows[place]}; run stage preprocess again")
+        return images
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run stage preprocess") from None
+    except OSError as error:
+        raise DataError(f"{path} must be a complete HDF5 file, but {error}; rebuild it") from None
+
+
+def _checked_rows(file: h5py.File, path: Path) -> int:
+    schema = file.attrs.get("schema")
+    if schema != SCHEMA:
+        raise DataError(f"{path} must be an image store of schema {SCHEMA}, got schema {schema}; rebuild it")
+    is_encoded = "encoded" in file
+    names = [*(["encoded", "encoded_stop"] if is_encoded else ["images"]), "image_id", "batch_id"]
+    columns: dict[str, Any] = {name: file.get(name) for name in names}
+    for name, column in columns.items():
+        if not isinstance(column, h5py.Dataset):
+            raise DataError(f"{path} must hold the dataset {name}, got {sorted(file)}; rebuild it")
+    if is_encoded:
+        _check_encoded(columns.pop("encoded"), columns["encoded_stop"], path)
+    else:
+        _check_pixels(columns["images"], path)
+    if len({len(column) for column in columns.values()}) != 1:
+        lengths = {name: len(column) for name, column in columns.items()}
+        raise DataError(f"{path} must hold one id an image, got lengths {lengths}; rebuild it")
+    return len(columns["image_id"])
+
+
+def _check_pixels(images: Any, path: Path) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.chunks is None:
+        raise DataError(
+            f"{path} must hold images as chunked uint8 N×C×H×W, got {images.dtype} of shape {images.shape}; rebuild it"
+        )
+
+
+def _check_encoded(encoded: Any, stop: Any, path: Path) -> None:
+    n_bytes = int(stop[-1]) if len(stop) else 0
+    if encoded.dtype != np.uint8 or encoded.shape != (n_bytes,):
+        raise DataError(
+            f"{path} must hold {n_bytes} bytes of images, got {encoded.dtype} of shape {encoded.shape}; rebuild it"
+        )

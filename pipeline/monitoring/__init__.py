@@ -1,0 +1,1 @@
+"""Judging without labels: whether a model may be published, and whether new images are like the old ones."""
