@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +134,15 @@ class Repository:
             file.write(text)
 
 
+@cache
+def shipped_params() -> dict[str, Any]:
+    """Return the project's ``params.yaml``; not to be changed."""
+    return yaml.safe_load((PROJECT / "params.yaml").read_text())
+
+
 def tiny_experiment() -> dict[str, Any]:
     """Return the sections of an experiment that trains in a moment: the project's own, made small."""
-    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"]["digits"]
+    sections = deepcopy(shipped_params()["experiments"]["digits"])
     sections["seeds"] = [0, 1]
     for name, changes in _CHANGES.items():
         sections[name] = {**sections[name], **changes}
