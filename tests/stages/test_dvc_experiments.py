@@ -80,6 +80,7 @@ def stages_that_ran(output: str) -> list[str]:
     return [line.split("'")[1].partition("@")[0] for line in lines]
 
 
+@pytest.mark.soak
 def test_an_experiment_runs_in_a_copy_from_a_plain_shell(repository: Repository) -> None:
     before = (repository.root / "params.yaml").read_bytes()
     output = exp_run(
