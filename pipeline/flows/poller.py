@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,6 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
-from prefect.states import Scheduled
 
 from pipeline.config import Params
 from pipeline.core.layout import Layout
@@ -27,9 +25,6 @@ from pipeline.operations.inbox import InboxWatch
 
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0
-
-_MOST_AHEAD = timedelta(seconds=10)
-"""A run was due when it was asked for. One that is due later than this from now has seen the clock being set back."""
 
 _AT_ONCE = 2
 """Runs of one experiment that are asked for at a time: they take turns, but one can start while another works."""
@@ -102,8 +97,6 @@ class InboxPoller:
             elif path.parent == layout.inbox and not request.is_over:
                 state = None if request.run_id is None else _state_of(request.run_id)
                 request.is_over = state is None or state.is_final()
-                if request.run_id is not None and state is not None and is_put_off(state):
-                    make_due(request.run_id)
                 if state is not None and state.is_crashed():
                     note_trouble(layout, path, f"its run crashed: {state.message}")
 
@@ -139,18 +132,6 @@ def _state_of(run_id: UUID) -> State | None:
             return client.read_flow_run(run_id).state
         except ObjectNotFound:
             return None
-
-
-def is_put_off(state: State) -> bool:
-    """Tell whether a run waits for a time that is still to come, as the clock was set back after it was asked for."""
-    due = state.state_details.scheduled_time
-    return state.is_scheduled() and due is not None and due > datetime.now(UTC) + _MOST_AHEAD
-
-
-def make_due(run_id: UUID) -> None:
-    """Let a run start at once that would otherwise wait until the clock has come to where it was before."""
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run_id, Scheduled(), force=True)
 
 
 @contextmanager

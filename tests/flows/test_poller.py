@@ -3,7 +3,6 @@
 import logging
 import os
 import subprocess
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.client.schemas.objects import State, StateDetails, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from pipeline.config import load_params
 from pipeline.core.errors import BusyError, ConfigError, DataError, PublishError, ResourceError
@@ -72,21 +71,6 @@ def deliver(layout: Layout, *names: str) -> None:
         (layout.inbox / name).mkdir(parents=True)
         (layout.inbox / name / "1.png").write_bytes(b"x")
         (layout.inbox / name / ".complete").touch()
-
-
-def test_a_run_that_a_clock_set_back_has_put_off_takes_no_slot(
-    watching: InboxPoller, asked: Asked, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deliver(tiny.layout, "a")
-    watching.poll(0.0)
-    (run_id,) = asked.states
-    due = datetime.now(UTC) + timedelta(hours=1)
-    put_off = State(type=StateType.SCHEDULED, state_details=StateDetails(scheduled_time=due))
-    made_due: list[object] = []
-    monkeypatch.setattr(poller, "_state_of", lambda _: put_off)
-    monkeypatch.setattr(poller, "make_due", made_due.append)
-    watching.poll(1.0)
-    assert made_due == [run_id]
 
 
 def test_poison_takes_no_slot(watching: InboxPoller, asked: Asked, tiny: Tiny) -> None:

@@ -5,7 +5,6 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -79,40 +78,11 @@ def test_the_server_marks_late_runs_forgets_old_ones_and_ends_tasks_of_cancelled
     service.remove(f"/deployments/{nobody['id']}")
 
 
-@pytest.fixture
-def _client_of_the_server(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make this process a client of the service's server."""
+def test_of_missed_runs_the_newest_is_left_and_none_that_a_person_asked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from prefect.context import refresh_global_settings_context
 
-    monkeypatch.setenv("PREFECT_API_URL", service.api)
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", read_secret(service.root))
-    refresh_global_settings_context()
-    yield
-    monkeypatch.undo()
-    refresh_global_settings_context()
-
-
-@pytest.mark.usefixtures("_client_of_the_server")
-def test_a_run_that_a_clock_set_back_has_put_off_is_due_at_once(service: Service) -> None:
-    from pipeline.flows.poller import _state_of, is_put_off, make_due
-
-    flow_id = service.ask("/flows/", name="put off")["id"]
-    deployment_id = service.ask("/deployments/", name="put off", flow_id=flow_id)["id"]
-    run_id = UUID(ask_for_run(service, deployment_id, -60, is_planned=False))
-    before = _state_of(run_id)
-    assert before is not None
-    assert is_put_off(before)
-    assert asyncio.run(runs_to_execute([deployment_id])) == set()
-    make_due(run_id)
-    after = _state_of(run_id)
-    assert after is not None
-    assert not is_put_off(after)
-    assert asyncio.run(runs_to_execute([deployment_id])) == {str(run_id)}
-    service.remove(f"/deployments/{deployment_id}")
-
-
-@pytest.mark.usefixtures("_client_of_the_server")
-def test_of_missed_runs_the_newest_is_left_and_none_that_a_person_asked_for(service: Service) -> None:
     flow_id = service.ask("/flows/", name="missed by everybody")["id"]
     first, second = (service.ask("/deployments/", name=name, flow_id=flow_id)["id"] for name in ("first", "second"))
     needless = {ask_for_run(service, first, minutes, is_planned=True) for minutes in (2, 3, 4, 5)}
@@ -124,7 +94,14 @@ def test_of_missed_runs_the_newest_is_left_and_none_that_a_person_asked_for(serv
         ask_for_run(service, first, 3, is_planned=False),
         ask_for_run(service, first, 4, is_planned=False),
     }
-    assert asyncio.run(runs_to_execute([first, second])) == needed
+    monkeypatch.setenv("PREFECT_API_URL", service.api)
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", read_secret(service.root))
+    refresh_global_settings_context()
+    try:
+        assert asyncio.run(runs_to_execute([first, second])) == needed
+    finally:
+        monkeypatch.undo()
+        refresh_global_settings_context()
     assert {(state["name"], state["type"]) for state in (service.run(run_id)["state"] for run_id in needless)} == {
         ("Skipped", "CANCELLED")
     }
