@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,10 @@ from pipeline.operations.inbox import InboxWatch
 
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0
+
+_LARGEST_STEP = timedelta(days=1)
+"""By so much the clock may be set back just after a run was asked for. Due right then, as Prefect has it by default, the
+run would be put off until the clock has come to where it was, and with it all deliveries behind it."""
 
 _AT_ONCE = 2
 """Runs of one experiment that are asked for at a time: they take turns, but one can start while another works."""
@@ -114,6 +119,7 @@ class InboxPoller:
                 parameters={"experiment": experiment, "delivery": delivery.name},
                 # A service that was started anew finds the run that it asked for before, instead of asking for another.
                 idempotency_key=f"{delivery} {delivery.lstat().st_ctime_ns} {n_tries}",
+                scheduled_time=datetime.now(UTC) - _LARGEST_STEP,
                 timeout=0,
                 as_subflow=False,
                 _sync=True,  # pyright: ignore[reportCallIssue]

@@ -3,6 +3,7 @@
 import logging
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +30,14 @@ class Asked:
 
     def __init__(self) -> None:
         self.deliveries: list[str] = []
+        self.times: list[datetime] = []
         self.states: dict[object, StateType] = {}
 
-    def run_deployment(self, _name: str, *, parameters: dict[str, str], **_: Any) -> Any:
+    def run_deployment(self, _name: str, *, parameters: dict[str, str], scheduled_time: datetime, **_: Any) -> Any:
         if "refused" in parameters["delivery"]:
             raise ValueError("the server does not take this name")
         self.deliveries.append(parameters["delivery"])
+        self.times.append(scheduled_time)
         run = SimpleNamespace(id=uuid4(), state=State(type=StateType.SCHEDULED))
         self.states[run.id] = StateType.RUNNING
         return run
@@ -71,6 +74,14 @@ def deliver(layout: Layout, *names: str) -> None:
         (layout.inbox / name).mkdir(parents=True)
         (layout.inbox / name / "1.png").write_bytes(b"x")
         (layout.inbox / name / ".complete").touch()
+
+
+def test_a_run_stays_due_where_the_clock_is_set_back(watching: InboxPoller, asked: Asked, tiny: Tiny) -> None:
+    """Prefect lets neither a runner start a run, nor a started one begin, before the time that it is due."""
+    deliver(tiny.layout, "a")
+    watching.poll(0.0)
+    (due,) = asked.times
+    assert due < datetime.now(UTC) - timedelta(hours=12)
 
 
 def test_poison_takes_no_slot(watching: InboxPoller, asked: Asked, tiny: Tiny) -> None:
