@@ -28,8 +28,8 @@ _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0
 
 _LARGEST_STEP = timedelta(days=1)
-"""By so much the clock may be set back just after a run was asked for. Due right then, as Prefect has it by default, the
-run would be put off until the clock has come to where it was, and with it all deliveries behind it."""
+"""By so much the clock may be set back just after a run was asked for. Due right then, as Prefect has it by default,
+the run would be put off until the clock has come to where it was, and with it all deliveries behind it."""
 
 _AT_ONCE = 2
 """Runs of one experiment that are asked for at a time: they take turns, but one can start while another works."""
