@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -61,6 +62,7 @@ app = _build()
 def main() -> NoReturn:
     """Run the command line; a deliberate error is one line on standard error and its exit code."""
     signal.signal(signal.SIGTERM, _exit_cleanly)
+    warnings.showwarning = _show_warning
     try:
         code = _run()
         sys.stdout.flush()
@@ -88,6 +90,10 @@ def _run() -> int:
             print("facets: interrupted; nothing is half-written, run it again to go on", file=sys.stderr, flush=True)
         return int(end.code or 0)
     return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **_more: object) -> None:
+    print(f"facets: warning: {message}", file=sys.stderr, flush=True)  # without the line of code that Python adds
 
 
 def _exit_cleanly(_signal: int, _frame: FrameType | None) -> NoReturn:

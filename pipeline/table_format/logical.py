@@ -51,7 +51,7 @@ class LogicalHash:
         elif pa.types.is_list(kind):
             self._feed(f"{name}/length", np.diff(column.offsets.to_numpy()))
             self._feed_column(f"{name}/item", column.flatten())
-        elif pa.types.is_string(kind):
+        elif pa.types.is_string(kind) or pa.types.is_binary(kind):  # none is written, but damage may call a text so
             lengths, characters = _text(column)
             self._feed(f"{name}/length", lengths)
             self._feed(name, characters)
@@ -83,11 +83,13 @@ def _type_name(kind: pa.DataType) -> str:
 
 def _value_digests(values: pa.Array) -> np.ndarray:
     """Return 8 bytes for each text, so that a column of few texts is hashed through its dictionary's indices."""
-    digests = [hashlib.sha256(text.encode()).digest()[:8] for text in values.to_pylist()]
+    if not pa.types.is_binary(values.type):
+        values = values.cast(pa.string()).cast(pa.binary())
+    digests = [hashlib.sha256(text).digest()[:8] for text in values.to_pylist()]
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _text(column: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+def _text(column: pa.StringArray | pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     """Return the lengths of texts in bytes, and their bytes, one text after the other."""
     _, offsets, data = column.buffers()
     if offsets is None or data is None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.cli import _app
 from pipeline.core.errors import PipelineError
 from tests.cli.calling import Facets
-from tests.repository import PROJECT, Repository
+from tests.repository import EXPERIMENT, PROJECT, Repository
 
 COMMANDS = sorted(path.stem for path in (PROJECT / "pipeline" / "cli").glob("[a-z]*.py"))
 
@@ -89,6 +89,15 @@ def test_an_unexpected_error_keeps_its_traceback(facets: Facets, monkeypatch: py
     monkeypatch.setattr(_app, "app", fail)
     with pytest.raises(ZeroDivisionError):
         facets("anything")
+
+
+def test_a_warning_is_one_line(inside: Repository) -> None:
+    names = inside.root / "names" / f"{EXPERIMENT}.csv"
+    names.parent.mkdir(exist_ok=True)
+    names.write_text("uid,name,note,minted_by\nf1-c000,owls,,m-000000000000\n")
+    shown = inside.facets("query", EXPERIMENT, "select name from clusters")
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith(f"facets: warning: {names} names clusters that were made in another history")
 
 
 def test_an_interrupt_ends_with_the_shells_code_and_a_word(

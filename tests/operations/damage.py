@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,7 +170,9 @@ def _bare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _attempt(case: Case, what: str, use: Callable[[], Any]) -> Any:
     try:
-        return use()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a warning is no traceback, and the rest goes on
+            return use()
     except PipelineError as error:
         if "\n" in str(error):
             case.tracebacks.append(f"{what}: more than one line: {error}")

@@ -66,6 +66,13 @@ def test_hash_does_not_depend_on_the_file(tmp_path, options):
     assert schema_layout(found.schema) == schema_layout(SCHEMA)
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.int64()])
+@pytest.mark.parametrize("column", ["text", "status"])
+def test_a_damaged_file_may_call_a_text_something_else(column, kind):
+    text, other = pa.table({column: ["7"]}), pa.table({column: pa.array([b"7"] if kind == pa.binary() else [7], kind)})
+    assert hash_of(text) != hash_of(other)
+
+
 def test_boundaries_between_texts_count():
     first, second = (pa.table({"text": texts}) for texts in (["ab", "c"], ["a", "bc"]))
     assert hash_of(first) != hash_of(second)
