@@ -33,6 +33,7 @@ EXEMPT = {
     ".work/imports": "written by the tests' own tracing",
     ".work/tiny/verified.txt": "a memory of which files were found right: made anew",
     ".work/tiny/fingerprint.json": "a memory of the last rebuild: made anew",
+    ".work/dvc.run.json": "which DVC process ran last, to tell its locks after a kill: the next one writes it anew",
     ".work/dvc.lock.kept": "a copy of dvc.lock: made anew by the next DVC command",
     ".work/tiny/tracked": "second copies of tracked files: made anew from those by a repair",
     ".files.parquet": "a memory of hashes of the source's files: made anew",
