@@ -139,8 +139,8 @@ def _model(params: ModelParams, images: Tensor) -> MultiFacetVae:
 
 def _our_step(model: MultiFacetVae, images: Tensor, params: TrainParams, precision: torch.dtype) -> Step:
     engine = TrainingEngine(model, [0], divide_images(MemoryImages(images), len(images), 0.0), params, precision)
-    leg = next(leg for leg in engine.schedule.legs() if leg.first_facet == 0)
-    one = replace(leg, n_steps=1)
+    chunk = next(chunk for chunk in engine.schedule.chunks() if chunk.first_facet == 0)
+    one = replace(chunk, n_steps=1)
     return lambda: engine.run(one)
 
 

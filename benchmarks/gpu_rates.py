@@ -34,13 +34,13 @@ def launch_floor(params: Experiment, image_shape: tuple[int, int, int], runtime:
     model.to(runtime.device)
     images = divide_images(MemoryImages(pixels.to(runtime.device)), _N_IMAGES, 0.0)
     engine = TrainingEngine(model, params.seeds, images, params.train, runtime.precision)
-    *_, leg = engine.schedule.legs()
-    engine.run(leg)
-    few = replace(leg, n_steps=min(leg.n_steps, _TRACED_STEPS), ends_epoch=False)
+    *_, chunk = engine.schedule.chunks()
+    engine.run(chunk)
+    few = replace(chunk, n_steps=min(chunk.n_steps, _TRACED_STEPS), ends_epoch=False)
     with profile(activities=[ProfilerActivity.CUDA]) as trace:
         engine.run(few)
     n_kernels = sum(event.device_type.name == "CUDA" for event in trace.events() or ()) / few.n_steps
-    seconds = median(_timed(lambda: engine.run(leg)) for _ in range(3)) / leg.n_steps
+    seconds = median(_timed(lambda: engine.run(chunk)) for _ in range(3)) / chunk.n_steps
     floor = _empty_kernels(round(n_kernels))
     return {
         "engine": engine.engine,

@@ -66,8 +66,8 @@ def _our_steps(
     model: MultiFacetVae, images: Tensor, params: TrainParams, precision: torch.dtype
 ) -> Callable[[], object]:
     engine = TrainingEngine(model, [0], divide_images(MemoryImages(images), len(images), 0.0), params, precision)
-    leg = next(leg for leg in engine.schedule.legs() if leg.first_facet == 0)
-    few = replace(leg, n_steps=_STEPS)
+    chunk = next(chunk for chunk in engine.schedule.chunks() if chunk.first_facet == 0)
+    few = replace(chunk, n_steps=_STEPS)
     return lambda: engine.run(few)
 
 

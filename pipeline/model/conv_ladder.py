@@ -79,7 +79,7 @@ class ConvLadder(AbstractArchitecture):
         self.output = self._up(2 * channels[0], image_shape[0], sizes[1], sizes[0])
 
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
-        """See the interface."""
+        """Climb the convolutional blocks; a rung and a head at every one from ``first`` on."""
         posteriors = []
         x = channels_last(x)
         for j, (block, rung, head) in enumerate(zip(self.encoder_blocks, self.encoder_rungs, self.heads, strict=True)):
@@ -91,7 +91,7 @@ class ConvLadder(AbstractArchitecture):
     def decode(
         self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"]
     ) -> Float[Tensor, "seed batch pixel"]:
-        """See the interface."""
+        """Descend from the deepest latent; each rung below appends its latent's feature maps, faded in."""
         deepest = len(self.decoder_rungs) - 1
         first = len(self.decoder_rungs) - len(latents)
         h = channels_last(self.decoder_rungs[deepest](latents[-1]).unflatten(2, self._rung_shapes[deepest]))

@@ -88,28 +88,28 @@ class DiagonalCovariance(AbstractCovariance):
         return positive(self.raw_variance).sqrt()
 
     def whiten(self, difference: Float[Tensor, "seed batch component latent"]) -> Tensor:
-        """See the interface."""
+        """Divide each coordinate by its standard deviation."""
         return difference * self.scale.reciprocal()[:, None]
 
     def half_log_det(self) -> Float[Tensor, "seed component"]:
-        """See the interface."""
+        """Return the sum of the logarithms of the standard deviations."""
         return self.scale.log().sum(-1)
 
     def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
-        """See the interface."""
+        """Return the sums of the variances over those of the components."""
         return variance @ positive(self.raw_variance).reciprocal().mT
 
     def log_mixture(self, z: _Latents, means: _Means, log_weights: _Weights) -> Float[Tensor, "seed batch"]:
-        """See the interface."""
+        """Evaluate all components in one kernel, with a gradient of its own."""
         return diagonal_log_mixture(z, means, positive(self.raw_variance), log_weights)
 
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
-        """See the interface."""
+        """Return the variances on diagonals."""
         return torch.diag_embed(positive(self.raw_variance))
 
     @torch.no_grad()
     def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
-        """See the interface."""
+        """Take the diagonals; what lies beside them is dropped."""
         self.raw_variance[index].copy_(_raw_of_positive_tensor(covariances.diagonal(dim1=-2, dim2=-1)))
 
 
@@ -134,26 +134,26 @@ class FullCovariance(AbstractCovariance):
         return torch.linalg.solve_triangular(factor, identity, upper=False)
 
     def whiten(self, difference: Float[Tensor, "seed batch component latent"]) -> Tensor:
-        """See the interface."""
+        """Multiply with the inverse of the Cholesky factor."""
         # One product per component, batched over components: (batch, latent) @ (latent, latent).
         return (difference.transpose(1, 2) @ self._inverse().mT).transpose(1, 2)
 
     def half_log_det(self) -> Float[Tensor, "seed component"]:
-        """See the interface."""
+        """Return the sum of the logarithms of the factor's diagonal."""
         return positive(self.raw_scale_tril.diagonal(dim1=-2, dim2=-1)).log().sum(-1)
 
     def trace_with(self, variance: Float[Tensor, "seed batch latent"]) -> Float[Tensor, "seed batch component"]:
-        """See the interface."""
+        """Return tr(Σ⁻¹ diag(variance)), from the squared columns of the inverse factor."""
         return variance @ self._inverse().square().sum(-2).mT
 
     def matrices(self) -> Float[Tensor, "seed component latent latent"]:
-        """See the interface."""
+        """Return L Lᵀ."""
         factor = self.scale_tril
         return factor @ factor.mT
 
     @torch.no_grad()
     def place(self, index: int, covariances: Float[Tensor, "component latent latent"]) -> None:
-        """See the interface."""
+        """Take the Cholesky factors."""
         factor = torch.linalg.cholesky(covariances)
         raw = _raw_of_positive_tensor(factor.diagonal(dim1=-2, dim2=-1))
         self.raw_scale_tril[index].copy_(factor.tril(-1) + torch.diag_embed(raw))

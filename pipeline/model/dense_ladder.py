@@ -63,7 +63,7 @@ class DenseLadder(AbstractArchitecture):
         self._rung_gate = params.rung_gate
 
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
-        """See the interface."""
+        """Climb the trunk; a head at every rung from ``first`` on."""
         h = x.flatten(2)
         posteriors = []
         for j, (block, head) in enumerate(zip(self.encoder_blocks, self.heads, strict=True)):
@@ -75,7 +75,7 @@ class DenseLadder(AbstractArchitecture):
     def decode(
         self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"]
     ) -> Float[Tensor, "seed batch pixel"]:
-        """See the interface."""
+        """Descend from the deepest latent; each rung below adds what its latent says, gated and faded in."""
         deepest = len(self.rungs) - 1
         first = len(self.rungs) - len(latents)
         h = self.decoder_blocks[deepest](self.rungs[deepest](latents[-1]))

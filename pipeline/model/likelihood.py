@@ -30,13 +30,13 @@ class BernoulliLikelihood(AbstractLikelihood):
     """Independent Bernoulli pixels; grey values are used as they are. The raw output holds logits."""
 
     def log_prob(self, raw: Float[Tensor, "*batch pixel"], x: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch"]:
-        """See the interface."""
+        """Return the negative cross-entropy of the pixels, in one kernel."""
         output = _BernoulliLogProb.apply(raw, x)
         assert isinstance(output, Tensor)
         return output
 
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """See the interface."""
+        """Return the probabilities."""
         return _at_least_single(raw).sigmoid()
 
 
@@ -52,13 +52,13 @@ class GaussianLikelihood(AbstractLikelihood):
         self._sigma, self._is_squashed = sigma, is_squashed
 
     def log_prob(self, raw: Float[Tensor, "*batch pixel"], x: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch"]:
-        """See the interface."""
+        """Return the log density of independent pixels of one standard deviation."""
         error = (_at_least_single(x) - self._mean(raw)).square().sum(-1)
         constant = x.shape[-1] * (math.log(self._sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 * error / self._sigma**2 - constant
 
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """See the interface."""
+        """Return the mean, clipped where it is linear."""
         return self._mean(raw).clamp(0.0, 1.0)
 
     def _mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:

@@ -32,14 +32,14 @@ class SharedTrunk(AbstractArchitecture):
         self._latent_dims = params.latent_dims
 
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
-        """See the interface."""
+        """Run the trunk once; all heads read its last layer."""
         h = self.trunk(x.flatten(2))
         return [bounded_posterior(head(h)) for head in self.heads[first:]]
 
     def decode(
         self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"]
     ) -> Float[Tensor, "seed batch pixel"]:
-        """See the interface."""
+        """Decode all latents side by side; waiting ones are zeros, new ones are scaled by their fade-in."""
         first = len(self._latent_dims) - len(latents)
         waiting = [latents[-1].new_zeros(*latents[-1].shape[:2], dim) for dim in self._latent_dims[:first]]
         active = [fade_in[first + i].to(z.dtype) * z for i, z in enumerate(latents)]

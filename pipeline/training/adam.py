@@ -58,21 +58,23 @@ class Adam:
             for parameter in group:
                 parameter.grad = None
 
-    def move_with(self, copies: Mapping[nn.Parameter, nn.Parameter]) -> None:
-        """Move some parameters from now on as soon as the gradients of their copies are there, and the copies too.
+    def move_with(self, compute_weights: Mapping[nn.Parameter, nn.Parameter]) -> None:
+        """Move some parameters from now on as soon as the gradients of their compute weights are there, and those too.
 
         Updates are bound by memory, gradients by products: on a GPU they go on side by side. Rates must be set before
         gradients are computed; :meth:`step` waits for the updates.
 
         Args:
-            copies: by parameter, the one in lower precision that gradients are computed for (see ``kernels.adam``).
+            compute_weights: by parameter, the one in lower precision that gradients are computed for
+                (see ``kernels.adam``).
         """
-        if any(parameter.is_cuda for parameter in copies):
+        if any(parameter.is_cuda for parameter in compute_weights):
             self._stream = torch.cuda.Stream()
         for group, rate in zip(self.groups, self.rates, strict=True):
             for parameter in group:
-                if parameter in copies:
-                    copies[parameter].register_post_accumulate_grad_hook(partial(self._move_with, parameter, rate))
+                if parameter in compute_weights:
+                    hook = partial(self._move_with, parameter, rate)
+                    compute_weights[parameter].register_post_accumulate_grad_hook(hook)
 
     @torch.no_grad()
     def step(self) -> None:

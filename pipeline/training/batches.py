@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.core.seeding import numpy_generator, torch_generator
-from pipeline.training.schedule import Leg, ProgressiveSchedule
+from pipeline.training.schedule import Chunk, ProgressiveSchedule
 
 
 def epoch_order(seed: int, epoch: int, schedule: ProgressiveSchedule, n_images: int) -> Int64[np.ndarray, "step batch"]:
@@ -22,17 +22,17 @@ def epoch_order(seed: int, epoch: int, schedule: ProgressiveSchedule, n_images: 
     return np.resize(order, n_needed).reshape(schedule.steps_per_epoch, schedule.batch_size)
 
 
-def leg_noise(
-    seed: int, leg: Leg, shape: Sequence[int], device: torch.device, dtype: torch.dtype
+def chunk_noise(
+    seed: int, chunk: Chunk, shape: Sequence[int], device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "step sample batch latent"]:
-    """Return standard normal noise for the steps of a leg.
+    """Return standard normal noise for the steps of a chunk.
 
     Args:
         seed: the model's seed.
-        leg: which steps.
+        chunk: which steps.
         shape: samples, batch size, latent dimensions of all facets together.
         device: where it is drawn; other devices give other numbers.
         dtype: precision of the numbers.
     """
-    generator = torch_generator(seed, "train", "noise", leg.start, device=device)
-    return torch.randn(leg.n_steps, *shape, generator=generator, device=device, dtype=dtype)
+    generator = torch_generator(seed, "train", "noise", chunk.start, device=device)
+    return torch.randn(chunk.n_steps, *shape, generator=generator, device=device, dtype=dtype)

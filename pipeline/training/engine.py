@@ -1,4 +1,4 @@
-"""Runs the legs of a schedule: eagerly, or on CUDA as replays of one captured graph a phase."""
+"""Runs the chunks of a schedule: eagerly, or on CUDA as replays of one captured graph a phase."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ from pipeline import kernels
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
 from pipeline.training.adam import Adam
-from pipeline.training.batches import epoch_order, leg_noise
-from pipeline.training.branches import Branches, seeds_a_branch
+from pipeline.training.batches import chunk_noise, epoch_order
 from pipeline.training.images import DiskImages, TrainingImages
-from pipeline.training.schedule import Leg, ProgressiveSchedule
+from pipeline.training.process_group import ALONE, ProcessGroup
+from pipeline.training.replicas import Replicas, seeds_a_replica
+from pipeline.training.schedule import Chunk, ProgressiveSchedule
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
-from pipeline.training.team import ALONE, Team
 
 _WARM_UP_STEPS = 3  # eager steps on a side stream before a capture, as CUDA graphs need
 _log = logging.getLogger(__name__)
 
 
 class TrainingEngine:
-    """Trains all models of a seed axis through a schedule, leg by leg.
+    """Trains all models of a seed axis through a schedule, chunk by chunk.
 
     Args:
         model: initialised models, on the device to train on.
@@ -33,7 +33,7 @@ class TrainingEngine:
         images: the prepared split; only its training rows are seen.
         params: the train section.
         precision: type of the network's products.
-        team: the processes that share every batch.
+        processes: the processes that share every batch.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class TrainingEngine:
         images: TrainingImages,
         params: TrainParams,
         precision: torch.dtype,
-        team: Team = ALONE,
+        processes: ProcessGroup = ALONE,
     ) -> None:
         self.model, self._seeds, self._images = model, tuple(seeds), images
-        self._params, self._precision, self._team = params, precision, team
+        self._params, self._precision, self._processes = params, precision, processes
         self.schedule = ProgressiveSchedule(params, model.params.n_facets, len(images.train_rows))
-        self.optimizer = make_optimizer(model, params, team)
-        moves_copies = team.size == 1 and kernels.run_on(model.prior(0).means)
-        self._branches = Branches(model, precision, seeds_a_branch(model), moves_copies)
-        self.optimizer.move_with(self._branches.copies)
-        self._part = team.part(self.schedule.batch_size)
-        longest = max(leg.n_steps for leg in self.schedule.legs())
+        self.optimizer = make_optimizer(model, params, processes)
+        moves_compute_weights = processes.size == 1 and kernels.run_on(model.prior(0).means)
+        self._replicas = Replicas(model, precision, seeds_a_replica(model), moves_compute_weights)
+        self.optimizer.move_with(self._replicas.compute_weights)
+        self._part = processes.part(self.schedule.batch_size)
+        longest = max(chunk.n_steps for chunk in self.schedule.chunks())
         n_own = self._part.stop - self._part.start
         self._buffers = allocate_buffers(model, longest, params.n_samples, n_own)
         self._run_step: Callable[[], None] = lambda: None
@@ -61,27 +61,27 @@ class TrainingEngine:
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
         self.engine = "eager"
 
-    def run(self, leg: Leg) -> Float64[np.ndarray, "step seed term"]:
-        """Train one leg and return what its steps measured (see ``LegBuffers.record``)."""
+    def run(self, chunk: Chunk) -> Float64[np.ndarray, "step seed term"]:
+        """Train one chunk and return what its steps measured (see ``ChunkBuffers.record``)."""
         self.model.train()
-        self._fill(leg)
-        if leg.phase != self._prepared_phase:
-            self._prepare(leg)
-        self._branches.refresh()  # the master may have been loaded, or put back after a capture
-        for _ in range(leg.n_steps):
+        self._fill(chunk)
+        if chunk.phase != self._prepared_phase:
+            self._prepare(chunk)
+        self._replicas.refresh()  # the master may have been loaded, or put back after a capture
+        for _ in range(chunk.n_steps):
             self._run_step()
-        if leg.ends_epoch and leg.epoch + 1 < self.schedule.n_epochs:
-            self._order = self._order_of(leg.epoch + 1)  # while a GPU is still at its steps
-        self._team.average([self._buffers.record[: leg.n_steps], *self.model.buffers()])
-        return self._buffers.record[: leg.n_steps].to("cpu", torch.float64, copy=True).numpy()
+        if chunk.ends_epoch and chunk.epoch + 1 < self.schedule.n_epochs:
+            self._order = self._order_of(chunk.epoch + 1)  # while a GPU is still at its steps
+        self._processes.average([self._buffers.record[: chunk.n_steps], *self.model.buffers()])
+        return self._buffers.record[: chunk.n_steps].to("cpu", torch.float64, copy=True).numpy()
 
-    def _fill(self, leg: Leg) -> None:
-        buffers, n = self._buffers, leg.n_steps
-        if self._order[0] != leg.epoch:
-            self._order = self._order_of(leg.epoch)
-        coefficients = self.schedule.at(leg.start, n)
+    def _fill(self, chunk: Chunk) -> None:
+        buffers, n = self._buffers, chunk.n_steps
+        if self._order[0] != chunk.epoch:
+            self._order = self._order_of(chunk.epoch)
+        coefficients = self.schedule.at(chunk.start, n)
         buffers.position.zero_()
-        buffers.index[:n].copy_(torch.from_numpy(self._order[1][leg.offset : leg.offset + n, :, self._part]))
+        buffers.index[:n].copy_(torch.from_numpy(self._order[1][chunk.offset : chunk.offset + n, :, self._part]))
         for column, values in (
             (buffers.rate, coefficients.rate),
             (buffers.kl_weight, coefficients.kl_weight),
@@ -90,7 +90,7 @@ class TrainingEngine:
             column[:n].copy_(torch.from_numpy(values))
         shape = (self._params.n_samples, self.schedule.batch_size, buffers.noise.shape[-1])
         for index, seed in enumerate(self._seeds):
-            noise = leg_noise(seed, leg, shape, buffers.noise.device, buffers.noise.dtype)
+            noise = chunk_noise(seed, chunk, shape, buffers.noise.device, buffers.noise.dtype)
             buffers.noise[:n, :, index] = noise[:, :, self._part]
 
     def _order_of(self, epoch: int) -> tuple[int, Int64[np.ndarray, "step seed batch"]]:
@@ -98,15 +98,15 @@ class TrainingEngine:
         orders = [rows[epoch_order(seed, epoch, self.schedule, len(rows))] for seed in self._seeds]
         return epoch, np.stack(orders, axis=1)
 
-    def _prepare(self, leg: Leg) -> None:
-        self._prepared_phase = leg.phase
-        self._team.align(self.model)
+    def _prepare(self, chunk: Chunk) -> None:
+        self._prepared_phase = chunk.phase
+        self._processes.align(self.model)
         step = TrainingStep(
-            self._branches,
+            self._replicas,
             self.optimizer,
             self._images.source,
             self._buffers,
-            leg.first_facet,
+            chunk.first_facet,
             self._params.mixture_rate,
             self._precision,
         )
@@ -117,10 +117,10 @@ class TrainingEngine:
                 self.engine = "captured"
             except RuntimeError as error:
                 self.engine = "eager"
-                _log.warning("phase %d runs eagerly: the step could not be captured (%s)", leg.phase, error)
+                _log.warning("phase %d runs eagerly: the step could not be captured (%s)", chunk.phase, error)
 
     def _can_capture(self) -> bool:
-        if self._buffers.position.device.type != "cuda" or self._team.size > 1:
+        if self._buffers.position.device.type != "cuda" or self._processes.size > 1:
             return False
         if isinstance(self._images.source, DiskImages):
             _log.warning("training runs eagerly: the images exceed the device's memory and are read from the disk")

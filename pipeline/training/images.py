@@ -49,12 +49,12 @@ class MemoryImages(AbstractImages):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """See the interface."""
+        """Channel, height and width."""
         channels, height, width = self._images.shape[1:]
         return channels, height, width
 
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
-        """See the interface."""
+        """Return rows of the array."""
         return self._images.index_select(0, rows.to(self._images.device))
 
     def to(self, device: torch.device) -> "MemoryImages":
@@ -70,11 +70,11 @@ class DiskImages(AbstractImages):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """See the interface."""
+        """Channel, height and width."""
         return self._store.image_shape
 
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
-        """See the interface."""
+        """Read the distinct rows once, in the order of the disk."""
         distinct, where = np.unique(rows.cpu().numpy(), return_inverse=True)
         return torch.from_numpy(self._store.take(distinct)[where]).to(rows.device)
 

@@ -53,7 +53,7 @@ def train_in_memory(
             stacked.to(runtime.device)
             training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
             label = f"train seed {', '.join(map(str, group))}"
-            with progress(label, training.n_legs, "leg") if is_verbose else silence() as bar:
+            with progress(label, training.n_chunks, "chunk") if is_verbose else silence() as bar:
                 trained += training.run(bar)
     return trained
 

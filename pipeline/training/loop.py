@@ -1,4 +1,4 @@
-"""Training of one group of seeds from start to end: legs, history, resume, and seeds that fail alone."""
+"""Training of one group of seeds from start to end: chunks, history, resume, and seeds that fail alone."""
 
 import logging
 import time
@@ -20,11 +20,11 @@ from pipeline.training.engine import TrainingEngine
 from pipeline.training.health import facet_health, held_out_clusters, mean_bound
 from pipeline.training.history import Row, train_row, validation_row
 from pipeline.training.images import TrainingImages
+from pipeline.training.process_group import ALONE, ProcessGroup
 from pipeline.training.resume import load_resume, save_resume
 from pipeline.training.runtime import Runtime
-from pipeline.training.schedule import Leg
+from pipeline.training.schedule import Chunk
 from pipeline.training.selection import SeedOutcome, collapse_reason
-from pipeline.training.team import ALONE, Team
 
 _MOST_HEALTH_IMAGES = 20_000
 
@@ -52,7 +52,7 @@ class TrainedSeed:
 class _Course:
     """What a resume file holds beside model and optimiser."""
 
-    next_leg: int
+    next_chunk: int
     epoch_sum: np.ndarray
     history: list[list[Row]]
     clusters: list[Int16[Tensor, "_ facet watched"]]  # a seed that failed has fewer epochs
@@ -70,7 +70,7 @@ class GroupTraining:
         params: the train section.
         runtime: device and precision.
         resume_path: where the resume file lies; ``None`` keeps none.
-        team: the processes that train this model.
+        processes: the processes that train this model.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class GroupTraining:
         params: TrainParams,
         runtime: Runtime,
         resume_path: Path | None,
-        team: Team = ALONE,
+        processes: ProcessGroup = ALONE,
     ) -> None:
         self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
-        self._runtime, self._resume_path, self._team = runtime, resume_path, team
-        self._engine = TrainingEngine(model, seeds, images, params, runtime.precision, team)
+        self._runtime, self._resume_path, self._processes = runtime, resume_path, processes
+        self._engine = TrainingEngine(model, seeds, images, params, runtime.precision, processes)
         self._validation, self._watched = images.some(images.validation_rows), images.some(images.watched_rows)
         n_facets = model.params.n_facets
         none = torch.empty(0, n_facets, len(self._watched), dtype=torch.int16)
@@ -94,45 +94,45 @@ class GroupTraining:
         )
 
     @property
-    def n_legs(self) -> int:
-        """How many legs the whole run has."""
-        return sum(1 for _ in self._engine.schedule.legs())
+    def n_chunks(self) -> int:
+        """How many chunks the whole run has."""
+        return sum(1 for _ in self._engine.schedule.chunks())
 
     def run(self, progress: Progress) -> list[TrainedSeed]:
         """Train to the end, from the resume file if there is one."""
         self._load()
         self._keep_good()
-        progress.advance(self._course.next_leg)
+        progress.advance(self._course.next_chunk)
         saved_at = time.monotonic()
-        for number, leg in enumerate(self._engine.schedule.legs()):
-            if number < self._course.next_leg:
+        for number, chunk in enumerate(self._engine.schedule.chunks()):
+            if number < self._course.next_chunk:
                 continue
             if len(self._course.failures) == len(self._seeds):
                 break
-            self._run_leg(leg)
-            self._course.next_leg = number + 1
-            progress.advance(1, self._note(leg))
+            self._run_chunk(chunk)
+            self._course.next_chunk = number + 1
+            progress.advance(1, self._note(chunk))
             if time.monotonic() - saved_at >= self._params.checkpoint_seconds:
                 self._save()
                 saved_at = time.monotonic()
         return self._finish()
 
-    def _run_leg(self, leg: Leg) -> None:
-        record = self._engine.run(leg)
-        self._note_failures(leg, record)
+    def _run_chunk(self, chunk: Chunk) -> None:
+        record = self._engine.run(chunk)
+        self._note_failures(chunk, record)
         self._course.epoch_sum += record.sum(0)
-        if leg.ends_epoch:
-            self._end_epoch(leg)
-        if leg.refits:
+        if chunk.ends_epoch:
+            self._end_epoch(chunk)
+        if chunk.refits:
             images = self._subset(REFIT_IMAGES)
-            refitted = refit_mixtures(self._model, self._seeds, images, leg.first_facet, leg.epoch)
+            refitted = refit_mixtures(self._model, self._seeds, images, chunk.first_facet, chunk.epoch)
             self._engine.optimizer.forget(refitted)
 
     def _subset(self, n_most: int) -> Tensor:
         rows = self._images.train_rows
         return self._images.some(rows[:: max(1, -(-len(rows) // n_most))])
 
-    def _note_failures(self, leg: Leg, record: np.ndarray) -> None:
+    def _note_failures(self, chunk: Chunk, record: np.ndarray) -> None:
         for index, seed in enumerate(self._seeds):
             bad = np.argwhere(~np.isfinite(record[:, index]))
             if seed in self._course.failures or not len(bad):
@@ -140,39 +140,39 @@ class GroupTraining:
             step, term = bad[0]
             what = "log p(x | z)" if term == 0 else f"the KL terms of facet {term - 1}"
             self._course.failures[seed] = (
-                f"{what} was not finite in phase {leg.phase}, step {leg.start + step}; kept the last good weights"
+                f"{what} was not finite in phase {chunk.phase}, step {chunk.start + step}; kept the last good weights"
             )
 
-    def _end_epoch(self, leg: Leg) -> None:
+    def _end_epoch(self, chunk: Chunk) -> None:
         n_steps = self._engine.schedule.steps_per_epoch
         means = self._course.epoch_sum / n_steps
         self._course.epoch_sum = np.zeros_like(means)
-        held_out = self._held_out(leg) if len(self._validation) else None
+        held_out = self._held_out(chunk) if len(self._validation) else None
         clusters = held_out_clusters(self._model, self._watched) if len(self._watched) else None
         for index, seed in enumerate(self._seeds):
             if seed in self._course.failures:
                 continue
             rows = self._course.history[index]
-            rows.append(train_row(seed, leg.epoch, leg.phase, means[index]))
+            rows.append(train_row(seed, chunk.epoch, chunk.phase, means[index]))
             if held_out is not None:
-                rows.append(validation_row(seed, leg.epoch, leg.phase, held_out[index]))
+                rows.append(validation_row(seed, chunk.epoch, chunk.phase, held_out[index]))
             if clusters is not None:
                 self._course.clusters[index] = torch.cat([self._course.clusters[index], clusters[index][None]])
 
-    def _held_out(self, leg: Leg) -> np.ndarray:
-        last = leg.start + leg.n_steps - 1
+    def _held_out(self, chunk: Chunk) -> np.ndarray:
+        last = chunk.start + chunk.n_steps - 1
         fade_in = self._engine.schedule.at(last, 1).fade_in[0]
-        return mean_bound(self._model, self._validation, leg.first_facet, fade_in.tolist(), self._runtime.precision)
+        return mean_bound(self._model, self._validation, chunk.first_facet, fade_in.tolist(), self._runtime.precision)
 
-    def _note(self, leg: Leg) -> str:
+    def _note(self, chunk: Chunk) -> str:
         rows = [rows[-1] for rows in self._course.history if rows]
         if not rows:
-            return f"epoch {leg.epoch + 1} of {self._engine.schedule.n_epochs}"
+            return f"epoch {chunk.epoch + 1} of {self._engine.schedule.n_epochs}"
         mean = float(np.mean([float(row["elbo"]) for row in rows]))
         kls = " ".join(
             f"KL{j} {np.mean([float(row[f'kl_{j}']) for row in rows]):.1f}" for j in range(self._model.params.n_facets)
         )
-        return f"epoch {leg.epoch + 1} of {self._engine.schedule.n_epochs}, ELBO {mean:.1f} nats, {kls}"
+        return f"epoch {chunk.epoch + 1} of {self._engine.schedule.n_epochs}, ELBO {mean:.1f} nats, {kls}"
 
     def _keep_good(self) -> None:
         """Remember the weights of every seed that has not failed; one whose weights are not finite fails."""
@@ -186,22 +186,22 @@ class GroupTraining:
                 self._course.failures[seed] = f"weights were not finite {self._where()}; kept the last good ones"
 
     def _where(self) -> str:
-        if self._course.next_leg == 0:
+        if self._course.next_chunk == 0:
             return "at the start"
-        leg = list(self._engine.schedule.legs())[self._course.next_leg - 1]
-        return f"after phase {leg.phase}, step {leg.start + leg.n_steps - 1}"
+        chunk = list(self._engine.schedule.chunks())[self._course.next_chunk - 1]
+        return f"after phase {chunk.phase}, step {chunk.start + chunk.n_steps - 1}"
 
     def _save(self) -> None:
         course = self._course
         self._keep_good()
-        if self._resume_path is None or not self._team.leads:
+        if self._resume_path is None or not self._processes.leads:
             return
         save_resume(
             self._resume_path,
             {
                 "model": self._model.state_dict(),
                 "optimizer": self._engine.optimizer.state(),
-                "next_leg": course.next_leg,
+                "next_chunk": course.next_chunk,
                 "epoch_sum": torch.from_numpy(course.epoch_sum),
                 "history": course.history,
                 "clusters": course.clusters,
@@ -217,15 +217,15 @@ class GroupTraining:
         self._model.load_state_dict(state["model"])
         self._engine.optimizer.load_state(state["optimizer"])
         self._course = _Course(
-            state["next_leg"],
+            state["next_chunk"],
             state["epoch_sum"].cpu().numpy(),
             state["history"],
             [clusters.cpu() for clusters in state["clusters"]],
             state["failures"],
             state["last_good"],
         )
-        done, seeds = self._course.next_leg, ", ".join(map(str, self._seeds))
-        _log.warning("the training of seed %s goes on after %d of %d legs", seeds, done, self.n_legs)
+        done, seeds = self._course.next_chunk, ", ".join(map(str, self._seeds))
+        _log.warning("the training of seed %s goes on after %d of %d chunks", seeds, done, self.n_chunks)
 
     def _finish(self) -> list[TrainedSeed]:
         self._keep_good()

@@ -1,4 +1,4 @@
-"""What training minimises: the negative bound, networks branch by branch and mixtures for all seeds at once.
+"""What training minimises: the negative bound, networks replica by replica and mixtures for all seeds at once.
 
 Training steps, the tests against enumeration and the two forms of the paper's Fig. 7 all compute it here.
 """
@@ -10,29 +10,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.model import DiagonalNormal, MultiFacetVae
-from pipeline.training.branches import Branch, Branches
+from pipeline.training.replicas import Replica, Replicas
 
 Bound = tuple[Float[Tensor, "seed batch"], list[Float[Tensor, "seed batch"]]]
 """Log p(x | z), and KL_z,j + KL_c,j of the facets that take part, in nats an image."""
 
 
 def encode(
-    branches: Branches, x: Float[Tensor, "seed batch channel height width"], first_facet: int
-) -> dict[Branch, list[DiagonalNormal]]:
-    """Encode branch by branch, from facet ``first_facet`` on.
+    replicas: Replicas, x: Float[Tensor, "seed batch channel height width"], first_facet: int
+) -> dict[Replica, list[DiagonalNormal]]:
+    """Encode replica by replica, from facet ``first_facet`` on.
 
-    On a GPU the result must live until the step has ended: the mixtures' stream reads what the branches' streams
+    On a GPU the result must live until the step has ended: the mixtures' stream reads what the replicas' streams
     return, and memory that is free again is its own stream's to write to, whoever else is still reading.
     """
-    encoded = branches.start(lambda branch: branch.model.encode(x[branch.seeds], first_facet))
-    branches.join()
+    encoded = replicas.start(lambda replica: replica.model.encode(x[replica.seeds], first_facet))
+    replicas.join()
     return encoded
 
 
 def bound(
-    branches: Branches,
+    replicas: Replicas,
     x: Float[Tensor, "seed batch channel height width"],
-    posteriors: dict[Branch, list[DiagonalNormal]],
+    posteriors: dict[Replica, list[DiagonalNormal]],
     noise: Sequence[Float[Tensor, "sample seed batch _"]],
     fade_in: Float[Tensor, " facet"],
     precision: torch.dtype,
@@ -40,7 +40,7 @@ def bound(
     """Return log p(x | z) and the KL terms of the facets that take part, in nats an image.
 
     Args:
-        branches: all seeds' models.
+        replicas: all seeds' models.
         x: what the likelihood scores: pixels in [0, 1], or floats as they are.
         posteriors: from :func:`encode`.
         noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
@@ -48,13 +48,13 @@ def bound(
         precision: type of the network's products; densities keep the type of ``x``.
     """
 
-    def decode(branch: Branch) -> Float[Tensor, "own_seed batch"]:
-        own_noise = [of_facet[:, branch.seeds] for of_facet in noise]
-        return branch.model.log_px(x[branch.seeds], posteriors[branch], own_noise, fade_in, precision)
+    def decode(replica: Replica) -> Float[Tensor, "own_seed batch"]:
+        own_noise = [of_facet[:, replica.seeds] for of_facet in noise]
+        return replica.model.log_px(x[replica.seeds], posteriors[replica], own_noise, fade_in, precision)
 
-    log_px = branches.start(decode)
-    kls = branches.model.kls(_of_all_seeds(list(posteriors.values())), noise)
-    branches.join()
+    log_px = replicas.start(decode)
+    kls = replicas.model.kls(_of_all_seeds(list(posteriors.values())), noise)
+    replicas.join()
     return _joined(list(log_px.values())), kls
 
 
@@ -67,9 +67,9 @@ def bound_of_model(
 ) -> Bound:
     """Return :func:`bound` of a model that computes as one; its products have the type of ``x`` by default."""
     precision = precision or x.dtype
-    branches = Branches(model, precision, None)
-    posteriors = encode(branches, x.to(precision), model.params.n_facets - len(noise))
-    return bound(branches, x, posteriors, noise, fade_in, precision)
+    replicas = Replicas(model, precision, None)
+    posteriors = encode(replicas, x.to(precision), model.params.n_facets - len(noise))
+    return bound(replicas, x, posteriors, noise, fade_in, precision)
 
 
 def loss(
@@ -85,9 +85,9 @@ def loss(
     return (torch.stack(list(kls), -1) @ weights - log_px).mean(1).sum()
 
 
-def _of_all_seeds(by_branch: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
+def _of_all_seeds(by_replica: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
     """Return the posteriors of every facet for all seeds."""
-    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_branch, strict=True)]
+    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_replica, strict=True)]
     return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
 
 

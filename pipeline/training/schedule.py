@@ -12,11 +12,11 @@ from jaxtyping import Float64
 
 from pipeline.config.sections import TrainParams
 
-_MAX_LEG = 256  # steps: bounds the memory of one leg's indices and noise, and the work lost by a kill
+_MAX_CHUNK = 256  # steps: bounds the memory of one chunk's indices and noise, and the work lost by a kill
 
 
 @dataclass(frozen=True)
-class Leg:
+class Chunk:
     """A run of steps within one epoch: the unit of work between two looks at the clock and at the losses.
 
     Attributes:
@@ -73,15 +73,15 @@ class ProgressiveSchedule:
         self._phase_starts = epochs * self.steps_per_epoch
         self.n_steps = int(self._phase_starts[-1])
 
-    def legs(self) -> Iterator[Leg]:
-        """Yield all legs in order."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all chunks in order."""
         refits = self._refit_epochs()
         for epoch in range(self.n_epochs):
             phase = self._phase_of(epoch * self.steps_per_epoch)
-            for offset in range(0, self.steps_per_epoch, _MAX_LEG):
-                n_steps = min(_MAX_LEG, self.steps_per_epoch - offset)
+            for offset in range(0, self.steps_per_epoch, _MAX_CHUNK):
+                n_steps = min(_MAX_CHUNK, self.steps_per_epoch - offset)
                 ends_epoch = offset + n_steps == self.steps_per_epoch
-                yield Leg(
+                yield Chunk(
                     epoch=epoch,
                     phase=phase,
                     first_facet=self.first_facet(phase),

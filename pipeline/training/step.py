@@ -16,17 +16,17 @@ from pipeline.model import MultiFacetVae
 from pipeline.model.pixels import as_floats
 from pipeline.training import objective
 from pipeline.training.adam import Adam
-from pipeline.training.branches import Branches
 from pipeline.training.images import AbstractImages
-from pipeline.training.team import ALONE, Team
+from pipeline.training.process_group import ALONE, ProcessGroup
+from pipeline.training.replicas import Replicas
 
 
 @dataclass(frozen=True)
-class LegBuffers:
-    """What the steps of a leg read and write; allocated once and refilled before each leg.
+class ChunkBuffers:
+    """What the steps of a chunk read and write; allocated once and refilled before each chunk.
 
     Attributes:
-        position: the step about to run, counted within the leg.
+        position: the step about to run, counted within the chunk.
         index: images of every step.
         noise: standard normal numbers, the facets' latents side by side.
         rate: learning rate of the network.
@@ -44,11 +44,11 @@ class LegBuffers:
     record: Float[Tensor, "step seed term"]
 
 
-def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int) -> LegBuffers:
-    """Return buffers for legs of at most ``n_steps`` steps, on the model's device and in its precision."""
+def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int) -> ChunkBuffers:
+    """Return buffers for chunks of at most ``n_steps`` steps, on the model's device and in its precision."""
     like = model.prior(0).means
     n_facets, n_seeds = model.params.n_facets, model.n_seeds
-    return LegBuffers(
+    return ChunkBuffers(
         position=torch.zeros(1, dtype=torch.int64, device=like.device),
         index=torch.zeros(n_steps, n_seeds, batch_size, dtype=torch.int64, device=like.device),
         noise=like.new_zeros(n_steps, n_samples, n_seeds, batch_size, sum(model.params.latent_dims)),
@@ -59,17 +59,17 @@ def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_s
     )
 
 
-def make_optimizer(model: MultiFacetVae, params: TrainParams, team: Team = ALONE) -> Adam:
+def make_optimizer(model: MultiFacetVae, params: TrainParams, processes: ProcessGroup = ALONE) -> Adam:
     """Return Adam with two groups, the network and the mixtures, whose rates every step sets."""
     beta1, beta2 = params.betas
-    return Adam([list(model.network.parameters()), model.mixture_parameters()], (beta1, beta2), team.average)
+    return Adam([list(model.network.parameters()), model.mixture_parameters()], (beta1, beta2), processes.average)
 
 
 class TrainingStep:
     """Forward, bound, backward and update for one batch of every seed.
 
     Args:
-        branches: all seeds' models, and how they are divided.
+        replicas: all seeds' models, and how they are divided.
         optimizer: from :func:`make_optimizer`.
         images: where batches come from.
         buffers: what the steps read and write.
@@ -80,17 +80,17 @@ class TrainingStep:
 
     def __init__(
         self,
-        branches: Branches,
+        replicas: Replicas,
         optimizer: Adam,
         images: AbstractImages,
-        buffers: LegBuffers,
+        buffers: ChunkBuffers,
         first_facet: int,
         mixture_rate: float,
         precision: torch.dtype,
     ) -> None:
-        self._branches, self._optimizer, self._images, self._buffers = branches, optimizer, images, buffers
+        self._replicas, self._optimizer, self._images, self._buffers = replicas, optimizer, images, buffers
         self._first_facet, self._mixture_rate, self._precision = first_facet, mixture_rate, precision
-        self._latent_dims = branches.model.params.latent_dims
+        self._latent_dims = replicas.model.params.latent_dims
 
     def __call__(self) -> None:
         """Run the step at the buffers' position and move the position on."""
@@ -98,19 +98,19 @@ class TrainingStep:
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         (x, low), noise = self._batch(at), self._noise(at)
-        posteriors = objective.encode(self._branches, low, self._first_facet)
-        log_px, kls = objective.bound(self._branches, x, posteriors, noise, fade_in, self._precision)
+        posteriors = objective.encode(self._replicas, low, self._first_facet)
+        log_px, kls = objective.bound(self._replicas, x, posteriors, noise, fade_in, self._precision)
         loss = objective.loss(log_px, kls, weights)
         self._optimizer.zero_grad()
-        self._branches.zero_grad()
+        self._replicas.zero_grad()
         self._set_rates(at)
         with self._optimizer.aside():
             self._record(at, log_px, kls)
         loss.backward()
-        self._branches.collect()
+        self._replicas.collect()
         self._optimizer.step()
-        if not self._branches.copies:
-            self._branches.refresh()
+        if not self._replicas.compute_weights:
+            self._replicas.refresh()
         at.add_(1)
 
     def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,10 +22,10 @@ from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
+from pipeline.training.process_group import ALONE, ProcessGroup, is_lost_process, join_process_group
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import KEPT_MEMORY, Runtime, limit_threads, resolve_runtime
 from pipeline.training.selection import SeedOutcome, select_seed
-from pipeline.training.team import ALONE, Team, is_lost_process, joined_team
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class _Job:
     images: TrainingImages
     runtime: Runtime
     work: Path
-    team: Team
+    processes: ProcessGroup
 
 
 def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
@@ -48,8 +48,8 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
     they follow labels by then: ``rows`` of the training split, and ``seed_<n>`` (epoch, facet, row).
 
     On a CPU as many seeds run at once as there are threads, on CUDA all; under ``torchrun`` processes share them (see
-    :mod:`pipeline.training.team`). A killed run goes on from ``.work/`` and gives the same bits as an undisturbed one
-    (on one machine, thread count and number of processes).
+    :mod:`pipeline.training.process_group`). A killed run goes on from ``.work/`` and gives the same bits as an
+    undisturbed one (on one machine, thread count and number of processes).
 
     Raises:
         ConfigError: a batch cannot be divided evenly between processes.
@@ -57,39 +57,40 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         ModelError: ``init/`` belongs to another model, or too few seeds are healthy.
         ResourceError: the device asked for is absent, its memory too small, the disk is full, or a process was lost.
     """
-    with joined_team() as team:
+    with join_process_group() as processes:
         runtime = resolve_runtime(params)
         prepared = layout.prepared / "train.h5"
         _check_init(layout, seeds)
         keep_freed_memory(KEPT_MEMORY)
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
-        key = resume_key([model, params, runtime.describe(), *([team.size] if team.size > 1 else [])], [prepared])
-        job = _Job(layout, model, params, images, runtime, layout.work("train", key), team)
+        shared_by = [processes.size] if processes.size > 1 else []
+        key = resume_key([model, params, runtime.describe(), *shared_by], [prepared])
+        job = _Job(layout, model, params, images, runtime, layout.work("train", key), processes)
         trained = _train_all(job, tuple(seeds))
-        if team.leads:
+        if processes.leads:
             selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
             _write(job, trained, selected)
             remove_resume(job.work)
 
 
 def _train_all(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
-    team = job.team
-    if len(seeds) < team.size or team.size == 1:
+    processes = job.processes
+    if len(seeds) < processes.size or processes.size == 1:
         groups = seed_groups(seeds, job.runtime)
         # Images on the disk are read by one thread: there is one reader.
-        at_once = torch.get_num_threads() if team.size == 1 and isinstance(job.images.source, MemoryImages) else 1
+        at_once = torch.get_num_threads() if processes.size == 1 and isinstance(job.images.source, MemoryImages) else 1
         done = run_in_rounds(lambda group: _train_group(job, group), groups, at_once)
         trained = [one for group in done for one in group]
     else:
-        alone = replace(job, team=ALONE)
-        groups = [seed_groups(seeds[rank :: team.size], job.runtime) for rank in range(team.size)]
-        for group in groups[team.rank]:
+        alone = replace(job, processes=ALONE)
+        groups = [seed_groups(seeds[rank :: processes.size], job.runtime) for rank in range(processes.size)]
+        for group in groups[processes.rank]:
             _train_group(alone, group)
-        team.wait()
+        processes.wait()
         # Everything is done by now: this reads it back.
         trained = [one for own in groups for group in own for one in _train_group(alone, group)]
         trained.sort(key=lambda one: seeds.index(one.outcome.seed))
-    team.wait()  # nobody reads any more when the first process removes what is done with
+    processes.wait()  # nobody reads any more when the first process removes what is done with
     return trained
 
 
@@ -111,10 +112,10 @@ def _train_group(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     try:
         return _train_together(job, seeds)
     except (MemoryError, RuntimeError) as error:
-        if job.team.size > 1 and is_lost_process(error):
+        if job.processes.size > 1 and is_lost_process(error):
             raise ResourceError(
-                f"all {job.team.size} processes that train {job.layout.experiment} must live to the end, but one was "
-                f"lost ({_first_line(error)}); run the same command again, it goes on at the last checkpoint"
+                f"all {job.processes.size} processes that train {job.layout.experiment} must live to the end, but one "
+                f"was lost ({_first_line(error)}); run the same command again, it goes on at the last checkpoint"
             ) from error
         if not _is_out_of_memory(error):
             raise
@@ -150,11 +151,11 @@ def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     limit_threads(model, job.params.batch_size)
     # Another number of threads rounds differently.
     running = job.work / f"running-{name}-{torch.get_num_threads()}.pt"
-    training = GroupTraining(model, seeds, job.images, job.params, job.runtime, running, job.team)
+    training = GroupTraining(model, seeds, job.images, job.params, job.runtime, running, job.processes)
     label = f"train {job.layout.experiment} seed {', '.join(map(str, seeds))}"
-    with progress(label, training.n_legs, "leg") if job.team.leads else silence() as bar:
+    with progress(label, training.n_chunks, "chunk") if job.processes.leads else silence() as bar:
         trained = training.run(bar)
-    if job.team.leads:
+    if job.processes.leads:
         save_resume(job.work / f"done-{name}.pt", {"seeds": [_plain(one) for one in trained]})
         running.unlink(missing_ok=True)
     return trained

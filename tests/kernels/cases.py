@@ -165,14 +165,14 @@ def test_a_training_with_kernels_is_one_without(family, likelihood, seeds, monke
 
     def train(use):
         monkeypatch.setattr(kernels, "run_on", lambda x: use and x.device.type == DEVICE)
-        monkeypatch.setattr(engine_module, "seeds_a_branch", lambda _: 1 if family == "convolutional" else len(seeds))
+        monkeypatch.setattr(engine_module, "seeds_a_replica", lambda _: 1 if family == "convolutional" else len(seeds))
         schedule = replace(TRAIN, phases=(phase(1), phase(2, 0.5))[: params.n_facets])
         model = started_model(params, seeds).to(DEVICE)
         images = training_images(params=params)
         if DEVICE == "cuda":
             images = replace(images, source=images.source.to(torch.device("cuda")))
         engine = TrainingEngine(model, seeds, images, schedule, torch.float32)
-        record = torch.cat([torch.from_numpy(engine.run(leg)) for leg in engine.schedule.legs()])
+        record = torch.cat([torch.from_numpy(engine.run(chunk)) for chunk in engine.schedule.chunks()])
         return record, model.state_dict()
 
     expected, whole = train(False)

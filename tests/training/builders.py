@@ -75,7 +75,7 @@ def started_model(params=TINY, seeds=(0,), dtype=torch.float32) -> Any:
 
 
 class Bar:
-    """Counts legs and may interfere with the training after one of them."""
+    """Counts chunks and may interfere with the training after one of them."""
 
     def __init__(self, at=None, what=lambda: None):
         self.done, self._at, self._what = 0, at, what

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.batches import epoch_order, leg_noise
+from pipeline.training.batches import chunk_noise, epoch_order
 from pipeline.training.schedule import ProgressiveSchedule
 from tests.training.builders import TRAIN
 
@@ -28,19 +28,19 @@ def test_order_is_a_pure_function_of_seed_and_epoch():
 
 
 def test_noise_is_a_pure_function_of_seed_and_leg():
-    first, second, *_ = ProgressiveSchedule(TRAIN, 2, 24).legs()
+    first, second, *_ = ProgressiveSchedule(TRAIN, 2, 24).chunks()
     shape = (2, 8, 5)
-    noise = leg_noise(0, first, shape, CPU, torch.float32)
+    noise = chunk_noise(0, first, shape, CPU, torch.float32)
     assert noise.shape == (3, *shape)
-    assert torch.equal(noise, leg_noise(0, first, shape, CPU, torch.float32))
-    others = [leg_noise(0, second, shape, CPU, torch.float32), leg_noise(1, first, shape, CPU, torch.float32)]
+    assert torch.equal(noise, chunk_noise(0, first, shape, CPU, torch.float32))
+    others = [chunk_noise(0, second, shape, CPU, torch.float32), chunk_noise(1, first, shape, CPU, torch.float32)]
     assert all((noise - other).abs().min() > 0 for other in others)
     assert noise.unique().numel() == noise.numel()
 
 
 def test_noise_is_standard_normal():
-    (leg,) = (leg for leg in ProgressiveSchedule(TRAIN, 2, 24).legs() if leg.epoch == 4)
-    noise = leg_noise(0, leg, (1, 4000, 5), CPU, torch.float64)
+    (chunk,) = (chunk for chunk in ProgressiveSchedule(TRAIN, 2, 24).chunks() if chunk.epoch == 4)
+    noise = chunk_noise(0, chunk, (1, 4000, 5), CPU, torch.float64)
     n = noise.numel()
     assert abs(noise.mean()) < 5 / n**0.5
     assert abs(noise.var() - 1) < 5 * (2 / n) ** 0.5

@@ -1,4 +1,4 @@
-"""Legs of a schedule against a plain program, side by side and alone, from memory and from the disk."""
+"""Chunks of a schedule against a plain program, side by side and alone, from memory and from the disk."""
 
 import logging
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import seed_state
 from pipeline.training import engine as engine_module
 from pipeline.training import images as images_module
-from pipeline.training.batches import epoch_order, leg_noise
+from pipeline.training.batches import chunk_noise, epoch_order
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import DiskImages, load_training_images
 from tests import oracles
@@ -28,7 +28,7 @@ def make_engine(params=TINY, seeds=(0,), train=TRAIN, dtype=torch.float64, image
 
 
 def run_all(engine):
-    return np.concatenate([engine.run(leg) for leg in engine.schedule.legs()])
+    return np.concatenate([engine.run(chunk) for chunk in engine.schedule.chunks()])
 
 
 def test_two_epochs_against_a_plain_program():
@@ -43,16 +43,16 @@ def test_two_epochs_against_a_plain_program():
         state = {name: value.requires_grad_() for name, value in start[seed].items()}
         groups = [{"params": [v for n, v in state.items() if n.startswith(p)]} for p in ("network", "priors")]
         adam = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.95))
-        for leg in engine.schedule.legs():
-            order = rows[epoch_order(seed, leg.epoch, engine.schedule, len(rows))]
-            noise = leg_noise(seed, leg, (1, 8, 5), torch.device("cpu"), torch.float64)
-            for i in range(leg.n_steps):
-                step = leg.start + i
+        for chunk in engine.schedule.chunks():
+            order = rows[epoch_order(seed, chunk.epoch, engine.schedule, len(rows))]
+            noise = chunk_noise(seed, chunk, (1, 8, 5), torch.device("cpu"), torch.float64)
+            for i in range(chunk.n_steps):
+                step = chunk.start + i
                 rate = 1e-2 * min(1, (step + 1) / 3) * (1 + np.cos(np.pi * step / 6)) / 2
                 for group, times in zip(adam.param_groups, (1.0, 5.0), strict=True):
                     group["lr"] = rate * times
                 facets = [part[0] for part in noise[i].split((2, 3), -1)]
-                weight = 0.3 if leg.epoch == 0 else 1.0
+                weight = 0.3 if chunk.epoch == 0 else 1.0
                 bound = oracles.two_facet_dense_bound(
                     state,
                     images[order[i]],
@@ -91,7 +91,7 @@ def test_a_seed_among_others_trains_as_in_its_solo_run(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_facets_wait_for_their_phase_and_then_start_with_fresh_moments(family):
     engine = make_engine(FAMILIES[family], dtype=torch.float32)
-    legs = list(engine.schedule.legs())
+    chunks = list(engine.schedule.chunks())
     names = {id(parameter): name for name, parameter in engine.model.named_parameters()}
     parts = {
         "dense": ("heads", "rungs"),
@@ -104,14 +104,14 @@ def test_facets_wait_for_their_phase_and_then_start_with_fresh_moments(family):
     def steps():
         return {names[id(p)]: int(moments.n_steps) for p, moments in engine.optimizer.moments.items()}
 
-    for leg in (leg for leg in legs if leg.phase == 0):
-        engine.run(leg)
+    for chunk in (chunk for chunk in chunks if chunk.phase == 0):
+        engine.run(chunk)
     waiting = {name for name in before if name.startswith(own)}
     assert steps().keys() == before.keys() - waiting
     assert {n for n, p in engine.model.named_parameters() if torch.equal(p.detach(), before[n])} >= waiting
     moved = {n for n, p in engine.model.named_parameters() if not torch.equal(p.detach(), before[n])}
     assert {name for name in before if "encoder_blocks" in name or "trunk" in name} <= moved
-    first = next(leg for leg in legs if leg.phase == 1)
+    first = next(chunk for chunk in chunks if chunk.phase == 1)
     engine.run(first)
     done = steps()
     assert {done[name] for name in waiting} == {first.n_steps}

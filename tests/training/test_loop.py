@@ -43,8 +43,8 @@ def _few_starts(monkeypatch):
 
 @pytest.fixture
 def short_legs(monkeypatch):
-    """Two legs an epoch: of two steps and of one."""
-    monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
+    """Two chunks an epoch: of two steps and of one."""
+    monkeypatch.setattr(schedule_module, "_MAX_CHUNK", 2)
 
 
 def train_in_one_go(folder, **settings) -> Any:
@@ -62,7 +62,7 @@ def assert_same_seeds(one, other):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Returns what a run to the end gives, for settings that every test of this module takes with the same legs."""
+    """Returns what a run to the end gives, for settings that every test of this module takes with the same chunks."""
 
     @cache
     def train(key):
@@ -74,14 +74,14 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.no_cover  # again and again what other tests cover
 @pytest.mark.parametrize("killed_at", range(1, 9))
 def test_killed_and_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, short_legs, undisturbed, tmp_path):
-    """At every leg: within epochs, across the phase boundary, before and after the refit at its end.
+    """At every chunk: within epochs, across the phase boundary, before and after the refit at its end.
 
-    The file of leg ``killed_at`` is not written yet when the kill comes, so the leg runs twice.
+    The file of chunk ``killed_at`` is not written yet when the kill comes, so the chunk runs twice.
     """
     settings = SETTINGS["two facets"]
     whole = undisturbed("two facets")
     group, _ = group_training(tmp_path, **settings)
-    assert group.n_legs == 8
+    assert group.n_chunks == 8
     with pytest.raises(Killed):
         group.run(Bar(killed_at, kill))
     again, _ = group_training(tmp_path, **settings)
@@ -98,29 +98,29 @@ def test_three_facets_are_resumed_across_each_phase_boundary_and_refit(killed_at
     settings = SETTINGS["three facets"]
     whole = undisturbed("three facets")
     group, _ = group_training(tmp_path, **settings)
-    assert group.n_legs == 3
+    assert group.n_chunks == 3
     with pytest.raises(Killed):
         group.run(Bar(killed_at, kill))
     assert_same_seeds(train_in_one_go(tmp_path, **settings), whole)
 
 
 class KillAfter(Bar):
-    """Kills after so many legs of this life, not of the whole run."""
+    """Kills after so many chunks of this life, not of the whole run."""
 
-    def __init__(self, legs, before=None):
+    def __init__(self, chunks, before=None):
         super().__init__()
-        self._legs, self._before = legs, before or {}
+        self._chunks, self._before = chunks, before or {}
 
     def advance(self, n=1, note=""):
         super().advance(n, note)
         self._before.get(self.done, lambda: None)()
-        if len(self.notes) > self._legs:
+        if len(self.notes) > self._chunks:
             raise Killed
 
 
 @pytest.mark.no_cover  # again and again what other tests cover
 def test_killed_again_and_again(short_legs, tmp_path):
-    """A run that never lives longer than two legs, of which one is kept, still ends, with the same bits."""
+    """A run that never lives longer than two chunks, of which one is kept, still ends, with the same bits."""
     settings = {"train": EACH_LEG, "params": CONVOLUTIONAL}
     whole = train_in_one_go(tmp_path / "whole", **settings)
     for life in range(9):
@@ -165,11 +165,11 @@ def test_history_has_a_row_an_epoch_and_split(tmp_path):
 
 
 def test_the_train_row_is_the_mean_over_the_epochs_steps(short_legs, tmp_path):
-    """Whether its epoch had one leg or two."""
+    """Whether its epoch had one chunk or two."""
     (cut,) = train_in_one_go(tmp_path / "cut")
     row = next(row for row in cut.history if row["split"] == "train")
     group, _ = group_training(tmp_path)
-    records = [group._engine.run(leg) for leg in group._engine.schedule.legs() if leg.epoch == 0]
+    records = [group._engine.run(chunk) for chunk in group._engine.schedule.chunks() if chunk.epoch == 0]
     mean = np.concatenate(records)[:, 0].mean(0)
     assert len(records) == 2
     assert row["log_px"] == pytest.approx(mean[0], rel=1e-12)
@@ -192,7 +192,7 @@ def test_progress_names_the_bounds_terms(tmp_path):
     group, _ = group_training(tmp_path)
     bar = Bar()
     group.run(bar)
-    assert bar.done == group.n_legs == 5
+    assert bar.done == group.n_chunks == 5
     assert bar.notes[-1].startswith("epoch 5 of 5, ELBO -")
     assert "KL0" in bar.notes[-1]
     assert "KL1" in bar.notes[-1]
@@ -224,8 +224,8 @@ def test_a_non_finite_seed_stops_alone_and_says_where(name, term, tmp_path, monk
 
     group, model = group_training(tmp_path, EACH_LEG, seeds=(0, 1, 2))
     save = group._save
-    # No checkpoint after leg 3: the last good state is that of leg 2, and the losses of leg 4 show the failure.
-    monkeypatch.setattr(group, "_save", lambda: group._course.next_leg != 3 and save())
+    # No checkpoint after chunk 3: the last good state is that of chunk 2, and the losses of chunk 4 show the failure.
+    monkeypatch.setattr(group, "_save", lambda: group._course.next_chunk != 3 and save())
     trained = group.run(Bar(3, spoil(model, 1, name=name)))
     assert_same_seeds((trained[0], trained[2]), (undisturbed[0], undisturbed[2]))
     failed = trained[1]

@@ -71,7 +71,7 @@ def test_without_a_fade_the_newcomer_counts_in_full_from_its_first_step():
 def test_a_single_phase_trains_all_facets_in_full():
     schedule = three(phases=(phase(4, 0.5),))
     assert (schedule.at(0, 20).fade_in == 1).all()
-    assert {leg.first_facet for leg in schedule.legs()} == {0}
+    assert {chunk.first_facet for chunk in schedule.chunks()} == {0}
 
 
 def test_the_papers_mnist_schedule():
@@ -86,8 +86,8 @@ def test_the_papers_mnist_schedule():
 
 
 def test_legs_cover_every_step_once_and_phases_begin_with_an_epoch():
-    legs = list(three().legs())
-    assert [(leg.epoch, leg.phase, leg.first_facet, leg.start) for leg in legs] == [
+    chunks = list(three().chunks())
+    assert [(chunk.epoch, chunk.phase, chunk.first_facet, chunk.start) for chunk in chunks] == [
         (0, 0, 2, 0),
         (1, 0, 2, 5),
         (2, 1, 1, 10),
@@ -98,8 +98,8 @@ def test_legs_cover_every_step_once_and_phases_begin_with_an_epoch():
         (7, 2, 0, 35),
         (8, 2, 0, 40),
     ]
-    assert {(leg.offset, leg.n_steps, leg.ends_epoch) for leg in legs} == {(0, 5, True)}
-    assert [leg.epoch for leg in legs if leg.refits] == []
+    assert {(chunk.offset, chunk.n_steps, chunk.ends_epoch) for chunk in chunks} == {(0, 5, True)}
+    assert [chunk.epoch for chunk in chunks if chunk.refits] == []
 
 
 @pytest.mark.parametrize(
@@ -107,17 +107,17 @@ def test_legs_cover_every_step_once_and_phases_begin_with_an_epoch():
     [((0.0, 0.0, 0.0), []), ((1.0, 1.0, 1.0), [1, 4, 8]), ((1.0, 0.0, 0.5), [1, 6]), ((0.01, 0.4, 0.01), [0, 2, 5])],
 )
 def test_mixtures_are_fitted_anew_after_whole_epochs_of_a_phase(refits_at, expected, monkeypatch):
-    monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
+    monkeypatch.setattr(schedule_module, "_MAX_CHUNK", 2)
     phases = tuple(replace(one, refit_at=part) for one, part in zip(THREE.phases, refits_at, strict=True))
-    legs = [leg for leg in three(phases=phases).legs() if leg.refits]
-    assert [leg.epoch for leg in legs] == expected
-    assert all(leg.ends_epoch for leg in legs)
+    chunks = [chunk for chunk in three(phases=phases).chunks() if chunk.refits]
+    assert [chunk.epoch for chunk in chunks] == expected
+    assert all(chunk.ends_epoch for chunk in chunks)
 
 
 def test_long_epochs_are_cut_into_legs(monkeypatch):
-    monkeypatch.setattr(schedule_module, "_MAX_LEG", 2)
-    legs = list(three().legs())
-    assert [(leg.start, leg.offset, leg.n_steps, leg.ends_epoch) for leg in legs[:6]] == [
+    monkeypatch.setattr(schedule_module, "_MAX_CHUNK", 2)
+    chunks = list(three().chunks())
+    assert [(chunk.start, chunk.offset, chunk.n_steps, chunk.ends_epoch) for chunk in chunks[:6]] == [
         (0, 0, 2, False),
         (2, 2, 2, False),
         (4, 4, 1, True),
@@ -125,7 +125,7 @@ def test_long_epochs_are_cut_into_legs(monkeypatch):
         (7, 2, 2, False),
         (9, 4, 1, True),
     ]
-    assert [step for leg in legs for step in range(leg.start, leg.start + leg.n_steps)] == list(range(45))
+    assert [step for chunk in chunks for step in range(chunk.start, chunk.start + chunk.n_steps)] == list(range(45))
 
 
 def test_rate_table():

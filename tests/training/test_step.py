@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pipeline.model import MultiFacetVae
-from pipeline.training.branches import Branches
 from pipeline.training.images import MemoryImages
 from pipeline.training.objective import bound_of_model
+from pipeline.training.replicas import Replicas
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
 from tests.model.builders import SHAPE, TINY
 from tests.training.builders import TRAIN, started_model, uint8_images
@@ -21,7 +21,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: 
 class Setting:
     """A model, buffers filled at random, and the step that reads them."""
 
-    def __init__(self, first_facet=0, device="cpu", seeds=(0,), seeds_a_branch=None):
+    def __init__(self, first_facet=0, device="cpu", seeds=(0,), seeds_a_replica=None):
         generator = torch.Generator().manual_seed(1)
         self.model = started_model(SMOOTH, seeds).to(device)
         self.optimizer = make_optimizer(self.model, TRAIN)
@@ -34,7 +34,7 @@ class Setting:
         self.buffers = buffers
         images = MemoryImages(uint8_images(20)).to(torch.device(device))
         self.step = TrainingStep(
-            Branches(self.model, torch.float32, seeds_a_branch),
+            Replicas(self.model, torch.float32, seeds_a_replica),
             self.optimizer,
             images,
             buffers,
@@ -129,9 +129,9 @@ def test_a_coefficient_of_zero_takes_a_facet_out_of_the_loss():
     assert still == {name for name in setting.before if name.startswith(parts)}
 
 
-@pytest.mark.parametrize("seeds_a_branch", [None, 1])
-def test_a_waiting_facet_does_not_move_and_has_no_moments_while_the_backbone_trains(seeds_a_branch):
-    setting = Setting(first_facet=1, seeds=(0, 1), seeds_a_branch=seeds_a_branch)
+@pytest.mark.parametrize("seeds_a_replica", [None, 1])
+def test_a_waiting_facet_does_not_move_and_has_no_moments_while_the_backbone_trains(seeds_a_replica):
+    setting = Setting(first_facet=1, seeds=(0, 1), seeds_a_replica=seeds_a_replica)
     setting.step()
     parts = ("network.heads.0.", "network.rungs.0.", "priors.0.")
     for name, parameter in setting.model.named_parameters():

@@ -134,25 +134,25 @@ def test_trained_in_memory_is_the_same(trained, initialised):
     assert torch.get_num_threads() == before
 
 
-class Legs:
-    """Counts the engine's legs and raises an error after so many."""
+class Chunks:
+    """Counts the engine's chunks and raises an error after so many."""
 
     def __init__(self, patch, most=-1, error=None):
         self.ran, self._most, self._error = 0, most, error
         run = TrainingEngine.run
 
-        def counted(engine, leg):
+        def counted(engine, chunk):
             if self.ran == self._most:
                 raise self._error
             self.ran += 1
-            return run(engine, leg)
+            return run(engine, chunk)
 
         patch.setattr(TrainingEngine, "run", counted)
 
 
-def train_interrupted(layout, seeds, legs, error):
+def train_interrupted(layout, seeds, chunks, error):
     with pytest.MonkeyPatch.context() as patch:
-        Legs(patch, legs, error)
+        Chunks(patch, chunks, error)
         train(layout, seeds, TINY, SHORT)
 
 
@@ -161,27 +161,27 @@ def test_a_killed_stage_goes_on_and_gives_the_same_files(layout, trained, monkey
     with pytest.raises(Killed):
         train_interrupted(layout, SEEDS, 4, Killed())
     assert not layout.artifact("model").exists()
-    legs = Legs(monkeypatch)
+    chunks = Chunks(monkeypatch)
     train(layout, SEEDS, TINY, SHORT)
-    assert legs.ran == 2 * 3
+    assert chunks.ran == 2 * 3
     assert files_of(layout) == files_of(trained)
 
 
 def test_a_new_seed_keeps_the_work_on_the_others(layout, monkeypatch):
     with pytest.raises(Killed):
         train_interrupted(layout, (0, 1, 2), 2 * 3, Killed())
-    legs = Legs(monkeypatch)
+    chunks = Chunks(monkeypatch)
     train(layout, (0, 1, 3), TINY, SHORT)
-    assert legs.ran == 3
+    assert chunks.ran == 3
 
 
 def test_work_on_another_start_is_not_used(layout, monkeypatch):
     with pytest.raises(Killed):
         train_interrupted(layout, (0, 1), 3, Killed())
     initialise(layout, (0, 1), TINY, replace(INIT, reg_covar=1e-3), "cpu")
-    legs = Legs(monkeypatch)
+    chunks = Chunks(monkeypatch)
     train(layout, (0, 1), TINY, SHORT)
-    assert legs.ran == 2 * 3
+    assert chunks.ran == 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_seed_out_of_memory_keeps_the_finished_ones(layout, trained, error, mo
     message = r"seed 1 of tiny must fit into memory, but cpu ran out of it; finished seeds are kept, lower"
     with pytest.raises(ResourceError, match=message):
         train_interrupted(layout, SEEDS, 4, error)
-    legs = Legs(monkeypatch)
+    chunks = Chunks(monkeypatch)
     train(layout, SEEDS, TINY, SHORT)
-    assert legs.ran == 2 * 3
+    assert chunks.ran == 2 * 3
     assert files_of(layout) == files_of(trained)
 
 
@@ -209,10 +209,10 @@ def test_seeds_that_do_not_fit_side_by_side_are_halved(layout, trained, monkeypa
     monkeypatch.setattr(train_module, "seed_groups", lambda seeds, _: [tuple(seeds)])
     run = TrainingEngine.run
 
-    def crowded(engine, leg):
+    def crowded(engine, chunk):
         if engine.model.n_seeds > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return run(engine, leg)
+        return run(engine, chunk)
 
     monkeypatch.setattr(TrainingEngine, "run", crowded)
     with caplog.at_level(logging.WARNING):
@@ -230,11 +230,11 @@ def test_one_failed_seed_among_healthy_ones(layout, monkeypatch):
     """Its weights are the last good ones, the stage succeeds and says what happened."""
     run = TrainingEngine.run
 
-    def spoiled(engine, leg):
-        if leg.epoch == 1 and engine._seeds == (1,):
+    def spoiled(engine, chunk):
+        if chunk.epoch == 1 and engine._seeds == (1,):
             with torch.no_grad():
                 engine.model.prior(1).means.fill_(float("nan"))
-        return run(engine, leg)
+        return run(engine, chunk)
 
     monkeypatch.setattr(TrainingEngine, "run", spoiled)
     train(layout, SEEDS, TINY, SHORT)
@@ -296,9 +296,9 @@ def test_seeds_beside_each_other_end_as_one_after_the_other(layout, trained, mon
     at_once = set()
     run = TrainingEngine.run
 
-    def watched(engine, leg):
+    def watched(engine, chunk):
         at_once.add(threading.current_thread().name)
-        return run(engine, leg)
+        return run(engine, chunk)
 
     monkeypatch.setattr(TrainingEngine, "run", watched)
     torch.set_num_threads(2)

@@ -22,7 +22,7 @@ from pipeline.core.layout import Layout
 from pipeline.model.checkpoint import seed_state, weights_path
 from pipeline.training import health, initialise, train
 from pipeline.training.engine import TrainingEngine
-from pipeline.training.team import ALONE, Team, joined_team
+from pipeline.training.process_group import ALONE, ProcessGroup, join_process_group
 from tests.model.builders import TINY
 from tests.repository import Repository
 from tests.training.builders import INIT, TRAIN, assert_same_state, phase, started_model, training_images
@@ -64,17 +64,17 @@ def _join(rank, port, work, *arguments):
     os._exit(0)
 
 
-def run_steps(team, path):
-    engine = TrainingEngine(started_model(dtype=torch.float64), (0,), training_images(), LONG, torch.float64, team)
-    record = [torch.from_numpy(engine.run(leg)) for leg in engine.schedule.legs()]
-    if team.leads:
+def run_steps(processes, path):
+    engine = TrainingEngine(started_model(dtype=torch.float64), (0,), training_images(), LONG, torch.float64, processes)
+    record = [torch.from_numpy(engine.run(chunk)) for chunk in engine.schedule.chunks()]
+    if processes.leads:
         torch.save({"record": torch.cat(record), **seed_state(engine.model, 0)}, path)
 
 
 def run_steps_together(path):
-    with joined_team() as team:
-        assert team.size == 2
-        run_steps(team, path)
+    with join_process_group() as processes:
+        assert processes.size == 2
+        run_steps(processes, path)
 
 
 def test_two_processes_give_the_parameters_of_one(tmp_path):
@@ -90,8 +90,8 @@ def test_two_processes_give_the_parameters_of_one(tmp_path):
 
 def test_a_batch_that_cannot_be_divided():
     with pytest.raises(ConfigError, match="a batch must be a multiple of the 3 processes that share it, got 8"):
-        Team(1, 3).part(8)
-    assert [Team(rank, 4).part(8) for rank in range(4)] == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
+        ProcessGroup(1, 3).part(8)
+    assert [ProcessGroup(rank, 4).part(8) for rank in range(4)] == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
 
 
 def train_tiny(root, seeds):

@@ -22,7 +22,7 @@ _PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process's place among those that train together.
 
     Attributes:
@@ -74,11 +74,11 @@ class Team:
             distributed.barrier()
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
 @contextmanager
-def joined_team() -> Iterator[Team]:
+def join_process_group() -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` started; without it this process is alone.
 
     Processes talk by NCCL where each has a GPU of its own, else by gloo.
@@ -92,12 +92,12 @@ def joined_team() -> Iterator[Team]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if has_gpu else "gloo", timeout=_PATIENCE)
     try:
-        yield Team(distributed.get_rank(), size)
+        yield ProcessGroup(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Tell whether an error means that another process of the team is gone."""
+    """Tell whether an error means that another process of the group is gone."""
     text = str(error).lower()
     return isinstance(error, distributed.DistError) or "gloo" in text or "connection closed by peer" in text

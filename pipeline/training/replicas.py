@@ -1,8 +1,8 @@
 """The seeds of a step in groups that a GPU works on at the same time, each with weights as its products want them.
 
 A batched product over all seeds fills a GPU, convolutions over all seeds do not: cuDNN takes them one after another. So
-seeds are divided into branches that run side by side on streams of their own. A branch of a GPU has its own copy of the
-weights of all products: in the precision of the products, and with widths that its matrix units can load.
+seeds are divided into replicas that run side by side on streams of their own. On a GPU a replica has compute weights
+of its own for all products: in their precision, and with widths that the matrix units can load.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from pipeline.model.dense import Dense, make_room
 
 Result = TypeVar("Result")
 
-_SEEDS_A_BRANCH = {"convolutional": 1}  # measured on an H200; dense products of all seeds are one
+_SEEDS_A_REPLICA = {"convolutional": 1}  # measured on an H200; dense products of all seeds are one
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class Replica:
     """Some seeds and the model whose network computes for them.
 
     Attributes:
@@ -36,60 +36,62 @@ class Branch:
     seeds: slice
 
 
-class Branches:
-    """A model with a seed axis, and the branches that compute its networks' gradients.
+class Replicas:
+    """A model with a seed axis, and the replicas that compute its networks' gradients.
 
     Args:
         model: the master; its parameters are what an optimiser moves.
         precision: type of the network's products.
-        n_seeds: seeds of a branch; ``None`` makes one branch of the master itself.
-        moves_copies: whether the optimiser is to take the gradients of :attr:`copies` and to keep them up to date.
+        n_seeds: seeds of a replica; ``None`` makes one replica of the master itself.
+        moves_compute_weights: whether the optimiser is to take the gradients of :attr:`compute_weights` and to keep
+            these up to date.
 
     Attributes:
         model: the master.
-        copies: the weights of a single branch for all seeds, by the master's parameter, if the optimiser moves them.
+        compute_weights: those of a single replica for all seeds, by the master's parameter, if the optimiser moves
+            them.
     """
 
     def __init__(
-        self, model: MultiFacetVae, precision: torch.dtype, n_seeds: int | None, moves_copies: bool = False
+        self, model: MultiFacetVae, precision: torch.dtype, n_seeds: int | None, moves_compute_weights: bool = False
     ) -> None:
         self.model = model
-        self.copies: dict[nn.Parameter, nn.Parameter] = {}
+        self.compute_weights: dict[nn.Parameter, nn.Parameter] = {}
         self._streams: list[torch.cuda.Stream] = []
         self._own: list[Tensor] = []
         self._masters: list[Tensor] = []
         if n_seeds is None:
-            self._branches = [Branch(model, slice(0, model.n_seeds))]
+            self._replicas = [Replica(model, slice(0, model.n_seeds))]
             return
         parts = [slice(i, min(i + n_seeds, model.n_seeds)) for i in range(0, model.n_seeds, n_seeds)]
-        self._branches = [Branch(self._copy(part, precision), part) for part in parts]
+        self._replicas = [Replica(self._copy(part, precision), part) for part in parts]
         self.refresh()
-        if moves_copies and len(parts) == 1:
-            own = dict(self._branches[0].model.network.named_parameters())
+        if moves_compute_weights and len(parts) == 1:
+            own = dict(self._replicas[0].model.network.named_parameters())
             products = _product_parameters(model.network)
-            self.copies = {p: own[name] for name, p in model.network.named_parameters() if name in products}
+            self.compute_weights = {p: own[name] for name, p in model.network.named_parameters() if name in products}
         if model.prior(0).means.is_cuda:
             # Before what runs aside: updates take what the products leave.
             self._streams = [torch.cuda.Stream(priority=-1) for _ in parts]
 
     def zero_grad(self) -> None:
-        """Forget all gradients of the branches' networks."""
-        for branch in self._branches:
-            for parameter in branch.model.network.parameters():
+        """Forget all gradients of the replicas' networks."""
+        for replica in self._replicas:
+            for parameter in replica.model.network.parameters():
                 parameter.grad = None
 
-    def start(self, work: Callable[[Branch], Result]) -> dict[Branch, Result]:
-        """Do some work for every branch: on streams of their own on a GPU, one after another elsewhere.
+    def start(self, work: Callable[[Replica], Result]) -> dict[Replica, Result]:
+        """Do some work for every replica: on streams of their own on a GPU, one after another elsewhere.
 
         On a GPU the results may be used after :meth:`join` only.
         """
         if not self._streams:
-            return {branch: work(branch) for branch in self._branches}
+            return {replica: work(replica) for replica in self._replicas}
         results, main = {}, torch.cuda.current_stream()
-        for branch, stream in zip(self._branches, self._streams, strict=True):
+        for replica, stream in zip(self._replicas, self._streams, strict=True):
             stream.wait_stream(main)
             with torch.cuda.stream(stream):
-                results[branch] = work(branch)
+                results[replica] = work(replica)
         return results
 
     def join(self) -> None:
@@ -99,24 +101,24 @@ class Branches:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Bring the branches' weights up to the master's."""
+        """Bring the replicas' weights up to the master's."""
         _copy_all(self._own, self._masters)
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Bring the branches' gradients to the master, except those that the optimiser takes from the copies."""
-        if self._branches[0].model is self.model:
+        """Bring the replicas' gradients to the master, except those that the optimiser takes by itself."""
+        if self._replicas[0].model is self.model:
             return
-        found = [dict(branch.model.network.named_parameters()) for branch in self._branches]
+        found = [dict(replica.model.network.named_parameters()) for replica in self._replicas]
         targets, sources = [], []
         for name, master in self.model.network.named_parameters():
-            if master in self.copies:
+            if master in self.compute_weights:
                 continue
             gradients = [parameters[name].grad for parameters in found]
             master.grad = None if gradients[0] is None else torch.empty_like(master)
-            for branch, gradient in zip(self._branches, gradients, strict=True):
+            for replica, gradient in zip(self._replicas, gradients, strict=True):
                 if master.grad is not None and gradient is not None:
-                    targets.append(master.grad[branch.seeds])
+                    targets.append(master.grad[replica.seeds])
                     sources.append(_corner(gradient, targets[-1]))
         _copy_all(targets, sources)
 
@@ -139,11 +141,11 @@ class Branches:
         return model.train()
 
 
-def seeds_a_branch(model: MultiFacetVae) -> int | None:
-    """Return how many seeds one branch takes: on a processor, where seeds train alone, the master does the work."""
+def seeds_a_replica(model: MultiFacetVae) -> int | None:
+    """Return how many seeds one replica takes: on a processor, where seeds train alone, the master does the work."""
     if not model.prior(0).means.is_cuda:
         return None
-    return _SEEDS_A_BRANCH.get(model.params.family, model.n_seeds)
+    return _SEEDS_A_REPLICA.get(model.params.family, model.n_seeds)
 
 
 def _product_parameters(network: nn.Module) -> set[str]:
