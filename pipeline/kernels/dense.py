@@ -69,7 +69,7 @@ def _bias_activation(
     of_seed = (rows // rows_a_seed)[:, None] * bias_stride
     x += tl.load(bias + of_seed + columns[None, :], mask=inside).to(tl.float32)
     if code == 1:
-        x = tl.where(x <= 0, 0.0, x)  # no number stays no number
+        x = tl.where(x <= 0, 0.0, x)  # NaN propagates
     elif code == 2:
         x = tl.where(x > 0, x, tl.exp(tl.minimum(x, 0.0)) - 1.0)
     tl.store(result + rows[:, None] * (n_columns * unit) + columns[None, :], x.to(result.dtype.element_ty), mask=inside)

@@ -94,7 +94,7 @@ def _split_head(raw, mean, log_variance, n, n_latents, least, most, tile: tl.con
     raw_at = at // n_latents * 2 * n_latents + at % n_latents
     tl.store(mean + at, tl.load(raw + raw_at, mask=inside).to(tl.float32), mask=inside)
     x = tl.load(raw + raw_at + n_latents, mask=inside).to(tl.float32)
-    x = tl.where(x < least, least, tl.where(x > most, most, x))  # no number stays no number
+    x = tl.where(x < least, least, tl.where(x > most, most, x))  # NaN propagates
     tl.store(log_variance + at, x, mask=inside)
 
 

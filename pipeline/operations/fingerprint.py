@@ -42,7 +42,7 @@ def fingerprint(layout: Layout) -> str:
 
 def is_up_to_date(layout: Layout) -> bool:
     """Tell whether nothing has changed since :func:`remember` was called last."""
-    # A damaged one is as good as none: the next rebuild keeps another.
+    # A damaged fingerprint counts as missing; the next rebuild writes a new one.
     with suppress(DataError):
         return read_json(_kept(layout)) == fingerprint(layout)
     return False

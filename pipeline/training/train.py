@@ -90,7 +90,7 @@ def _train_all(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
         # Everything is done by now: this reads it back.
         trained = [one for own in groups for group in own for one in _train_group(alone, group)]
         trained.sort(key=lambda one: seeds.index(one.outcome.seed))
-    processes.wait()  # nobody reads any more when the first process removes what is done with
+    processes.wait()  # the first process removes working files next: no other may still read them
     return trained
 
 
