@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 _Location = Annotated[
     str,
-    typer.Argument(
-        metavar="PATH", help="Folder of images, or .npy, .npz, .h5, .hdf5, .parquet; path or URL.", show_default=False
-    ),
+    typer.Argument(metavar="PATH", help="Folder or file of images; a path or a URL.", show_default=False),
 ]
 _SHOWN = 5
 

@@ -9,7 +9,7 @@ from pipeline.cli._shared import AsJson, find_root, show
 _Name = Annotated[str, typer.Argument(metavar="EXP", help="Name of the new experiment.", show_default=False)]
 _Location = Annotated[
     str,
-    typer.Argument(metavar="PATH", help="Folder, .npy, .npz, .h5 or .parquet; a path or a URL.", show_default=False),
+    typer.Argument(metavar="PATH", help="Folder or file of images; a path or a URL.", show_default=False),
 ]
 
 

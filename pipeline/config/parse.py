@@ -30,12 +30,19 @@ class Range:
         return f"{left}{self.minimum:g}, {self.maximum:g}{right}"
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """Legal texts that a table lists, written as metadata of an ``Annotated`` field; else a ``Literal`` says them."""
+
+    choices: tuple[str, ...]
+
+
 def parse(kind: Any, value: Any, where: str) -> Any:
     """Return ``value`` as an instance of ``kind``, or say what is wrong with it.
 
     Args:
         kind: a dataclass, ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``tuple[T, ...]``, ``X | None`` or one of
-            these ``Annotated`` with a :class:`Range`.
+            these ``Annotated`` with a :class:`Range` or :class:`OneOf`.
         value: what the YAML file holds.
         where: dotted path of the key, for the message.
 
@@ -45,7 +52,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *rules = get_args(kind)
-        return _in_range(parse(inner, value, where), rules, where)
+        return _by_rules(inner, value, rules, where)
     if origin in (Union, types.UnionType):
         return _parse_union(get_args(kind), value, where)
     if origin is Literal:
@@ -104,7 +111,11 @@ def _parse_scalar(kind: type, value: Any, where: str) -> Any:
     return value
 
 
-def _in_range(value: Any, rules: list[Any], where: str) -> Any:
+def _by_rules(kind: Any, value: Any, rules: list[Any], where: str) -> Any:
+    for rule in rules:
+        if isinstance(rule, OneOf):
+            return _parse_choice(rule.choices, value, where)
+    value = parse(kind, value, where)
     for rule in rules:
         if isinstance(rule, Range) and value is not None and not rule.contains(value):
             raise ConfigError(f"{where} must lie in {rule}, got {value!r}")

@@ -6,7 +6,8 @@ Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pipeline.config.parse import Range
+from pipeline.config.parse import OneOf, Range
+from pipeline.config.sources import SOURCES
 from pipeline.config.when import check_time_zone, interval_of
 
 Count = Annotated[int, Range(1)]
@@ -20,7 +21,7 @@ OpenFraction = Annotated[float, Range(0, 1, open_maximum=True)]
 class PreprocessParams:
     """Where images come from and how they become one array."""
 
-    source: Literal["digits", "mnist", "svhn", "shapes3d", "scenes", "folder", "npy", "hdf5", "parquet"]
+    source: Annotated[str, OneOf(tuple(SOURCES))]
     path: str | None  # folder, file or URL of one's own data; null for the named datasets
     factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
     labels: str | None  # one's own data: "folder" (their names), "inside" (beside the images), a CSV, or null
@@ -34,9 +35,9 @@ class PreprocessParams:
     def __post_init__(self) -> None:
         if self.size is not None and len(self.size) != 2:
             raise ValueError(f"size must be [height, width] or null, got {list(self.size)}")
-        own = self.source in ("folder", "npy", "hdf5", "parquet")
-        if own != (self.path is not None):
-            rule = "needs a path" if own else "takes no path (use null)"
+        takes_path = SOURCES[self.source].takes_path
+        if takes_path != (self.path is not None):
+            rule = "needs a path" if takes_path else "takes no path (use null)"
             raise ValueError(f"source {self.source} {rule}, got path {self.path!r}")
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config.sources import suffix_of
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
@@ -140,7 +141,8 @@ def rename_plainly(delivery: Path) -> Path:
     plain = printable(delivery.name)
     if plain == delivery.name:
         return delivery
-    suffix = delivery.suffix if printable(delivery.suffix) == delivery.suffix else ""
+    suffix = suffix_of(delivery.name) or delivery.suffix  # tells which reader opens it
+    suffix = suffix if printable(suffix) == suffix else ""
     target = delivery.with_name(_fitting(plain))
     if os.path.lexists(target) or target.name != plain:
         target = delivery.with_name(f"{_fitting(plain.removesuffix(suffix), 160)}-{_stamp()}{suffix}")

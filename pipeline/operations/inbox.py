@@ -1,10 +1,11 @@
 """Watching the drop folder ``data/inbox/<exp>/``: which deliveries are complete.
 
-Every folder and every array file in it is a delivery; loose image files make one together. A delivery is complete at
-its marker (``.complete`` in a folder, ``NAME.complete`` beside a file) or once nothing about it has changed for
-``ingest.quiet_seconds``. Names that start with a dot, or end as browsers and copy programs name unfinished files, are
-not looked at, and a folder that holds such a file is not complete. Links, pipes and the like are rejected at once, and
-so is what is named as a marker but no file; a marker whose delivery does not come is rejected after an hour.
+Every folder and every file that is a source by its ending is a delivery; loose image files make one together. A
+delivery is complete at its marker (``.complete`` in a folder, ``NAME.complete`` beside a file) or once nothing about it
+has changed for ``ingest.quiet_seconds``. Names that start with a dot, or end as browsers and copy programs name
+unfinished files, are not looked at, and a folder that holds such a file is not complete. Links, pipes and the like are
+rejected at once, and so is what is named as a marker but no file; a marker whose delivery does not come is rejected
+after an hour.
 
 Whatever is wrong with one entry is that entry's: the others are watched, and asked for, as if it were not there.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config.sources import source_of_file
 from pipeline.core.errors import DataError, PipelineError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.operations.deliveries import (
@@ -36,7 +38,6 @@ from pipeline.operations.deliveries import (
 
 __all__ = ["DONE", "REJECTED", "InboxWatch"]
 
-_ARRAYS = {".npy", ".npz", ".h5", ".hdf5", ".parquet"}
 _DEEPEST = 200
 _PATIENCE = 30.0
 """Seconds after which loose files that are quiet do not wait any longer for those that still change."""
@@ -88,7 +89,7 @@ class InboxWatch:
             elif is_marker:
                 if marked_by(path) is None and self._is_quiet(path, now, max(_LONELY, self.quiet_seconds)):
                     self._reject(path, "marks as complete what is not there; deliver that", now)
-            elif kind == stat.S_IFREG and path.suffix.lower() not in _ARRAYS:
+            elif kind == stat.S_IFREG and source_of_file(path.name) is None:
                 loose.append(path)
             elif self._is_ready(path, now) and (renamed := self._rename(path, kind, now)) is not None:
                 ready.append(renamed)

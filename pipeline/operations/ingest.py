@@ -85,7 +85,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     Args:
         layout: of the experiment.
         experiment: its parameters.
-        location: folder of images, .npy, .npz, .h5, .hdf5 or .parquet; path or URL.
+        location: folder or file of images; path or URL.
         wait_seconds: how long to wait for another ingestion or removal.
 
     Raises:

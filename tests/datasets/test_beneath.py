@@ -236,6 +236,7 @@ def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
             delivery = layout.inbox / f"delivery.{kind}"
             delivery.symlink_to(outside / f"secret.{kind}")
         case "folder of parquet":
+            (outside / "secret.npy").unlink()
             delivery = layout.inbox / "delivery"
             delivery.symlink_to(outside)
         case _:

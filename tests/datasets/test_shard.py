@@ -16,9 +16,10 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
-from pipeline.datasets.delivery.delivery import kind_of, open_delivery
+from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, copy_shard, write_shard
+from pipeline.datasets.readers.base import recognise
 from pipeline.datasets.store.identity import format_ids, hash_images
 from pipeline.datasets.store.images import ImageStore
 from tests.datasets.builders import DecodeHere, preprocess
@@ -213,7 +214,7 @@ def test_failure_leaves_nothing(layout, tmp_path, monkeypatch):
     ("location", "message"),
     [
         ("nowhere", r"nowhere is missing; correct the path"),
-        ("note.txt", r"note.txt must be a folder of images or end in .npy, .npz, .h5, .hdf5, .parquet; put images"),
+        ("note.txt", r"note.txt must be a folder of images or end in .npy, .npz, .h5, .hdf5, .parquet, .tar, .*; put"),
         ("bad.npy", r"bad.npy must be a NumPy array file, got other content"),
         ("bad.parquet", r"bad.parquet must be a complete Parquet file, but"),
     ],
@@ -226,9 +227,9 @@ def test_deliveries_that_are_none_are_refused(layout, tmp_path, location, messag
 
 
 def test_urls_are_told_apart_by_their_ending():
-    assert kind_of("s3://bucket/images") == "folder"
-    assert kind_of("s3://bucket/x.npz") == "npy"
-    assert kind_of("https://host/x.parquet") == "parquet"
+    assert recognise("s3://bucket/images") == "folder"
+    assert recognise("s3://bucket/x.npz") == "npy"
+    assert recognise("https://host/x.parquet") == "parquet"
 
 
 def test_known_content_needs_its_tables(tmp_path):

@@ -53,7 +53,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
         layout: of the new experiment, which gives its name.
         like_name: name of an experiment that is there.
         like: its parameters, taken for what images do not decide: seeds, and what follows training.
-        location: folder, array file or Parquet file; a path from the repository's root, or a URL.
+        location: folder or file of images; a path from the repository's root, or a URL.
 
     Raises:
         DataError: there is nothing there, no image is usable, or there are too few.
@@ -70,7 +70,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
     preprocess: dict[str, Choice] = {
-        "source": (sample.kind, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
+        "source": (sample.source, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels or "null", "only scoring sees labels" if sample.labels else "none were found"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,24 @@ from jaxtyping import UInt8
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.datasets.decoding.worker import DecodeJob
+from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import IMAGE_BYTES
 from pipeline.datasets.files.location import beside, boundary, locate
 from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
 from pipeline.datasets.readers.base import Block, FileList, rows_per_block
-from pipeline.datasets.readers.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
+from pipeline.datasets.readers.own_labels import (
+    FOLDER,
+    INSIDE,
+    LABEL_BYTES,
+    LONGEST_LABEL,
+    Labels,
+    encode_labels,
+    labels_of_rows,
+    labels_too_long,
+)
+from pipeline.datasets.store.identity import hash_images
 
 _CHANNELS = ((1, 3), (2, 4))
 """Likely numbers of channels, and others; the likely ones are looked for first."""
@@ -23,8 +37,6 @@ _CHANNELS = ((1, 3), (2, 4))
 _PIECE = 2**20  # numbers
 
 _LABELS_AT_ONCE = 256  # they may lie in the file once and be as long as it
-_LABEL_BYTES = 2**28
-_LONGEST_LABEL = 2**16
 
 
 class ArrayFile:
@@ -87,6 +99,34 @@ class ArrayFile:
                     paths=[f"{name}[{row}]" for row in range(start, stop)],
                     labels=labels.rows(slice(start, stop)),
                 )
+
+    def root(self) -> Root | None:
+        """Return None: images come as pixels."""
+        return None
+
+    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
+        """Yield all images in order; there is nothing to decode.
+
+        Raises:
+            DataError: a value lies outside its range.
+        """
+        for block in self.blocks():
+            hashes = hash_images(block.images).tolist()
+            n_channels, height, width = block.images[0].shape
+            yield [
+                DecodedFile(name, None, content, (n_channels, height, width), pixels)
+                for name, content, pixels in zip(block.paths, hashes, block.images, strict=True)
+            ]
+
+    def sample(self, most: int) -> Iterator[DecodedFile]:
+        """Yield the first images."""
+        job = DecodeJob(None, self._params.max_pixels, None, pixel_bytes=None, with_encoded=False)
+        return islice(chain.from_iterable(self.outcomes(job, workers=1)), most)
+
+    def possible_labels(self) -> str | None:
+        """Return that there are arrays beside the images."""
+        with open_arrays(self._location, self._within) as (_, others):
+            return INSIDE if others else None
 
     def _read_labels(self, n_images: int, others: Mapping[str, ArrayRows]) -> Labels:
         if self._csv is not None:
@@ -172,8 +212,8 @@ def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]
 
 
 def _read_texts(array: ArrayRows, n_rows: int) -> list[str]:
-    if n_rows * array.dtype.itemsize > _LABEL_BYTES:
-        raise _labels_too_long(array.name)
+    if n_rows * array.dtype.itemsize > LABEL_BYTES:
+        raise labels_too_long(array.name)
     array.require_bounded()
     if array.dtype.kind != "O":
         return _as_texts(array.read(n_rows))
@@ -182,17 +222,10 @@ def _read_texts(array: ArrayRows, n_rows: int) -> list[str]:
     for start in range(0, n_rows, _LABELS_AT_ONCE):
         some = _as_texts(array.read(min(_LABELS_AT_ONCE, n_rows - start)))
         n_bytes += sum(map(len, some))
-        if n_bytes > _LABEL_BYTES or max(map(len, some)) > _LONGEST_LABEL:
-            raise _labels_too_long(array.name)
+        if n_bytes > LABEL_BYTES or max(map(len, some)) > LONGEST_LABEL:
+            raise labels_too_long(array.name)
         texts += some
     return texts
-
-
-def _labels_too_long(name: str) -> DataError:
-    return DataError(
-        f"{name} must hold labels of at most {_LONGEST_LABEL} characters and {_LABEL_BYTES} bytes in all, got more; "
-        "use short names, a CSV or null"
-    )
 
 
 def _as_texts(values: np.ndarray) -> list[str]:

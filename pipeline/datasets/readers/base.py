@@ -1,20 +1,34 @@
-"""What a source of images is, and the registry of sources.
+"""What a source of images is, and how one is found: by its name in the parameters, or by what lies at a path.
 
 A source streams: it yields blocks of some hundreds of images and never holds all of them. Everything else (identity,
 split, resizing, writing) is the business of :mod:`pipeline.datasets.prepare.build`, so a reader only reads.
+:mod:`pipeline.config.sources` lists the readers.
 """
 
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8, UInt64
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.config.sources import FILE_SUFFIXES, SOURCES, source_of_file
+from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.datasets.decoding.worker import DecodeJob, Item
+from pipeline.datasets.files.beneath import Root
+from pipeline.datasets.files.location import is_url, locate, unreadable
+from pipeline.datasets.readers.listing import is_meant
+from pipeline.datasets.readers.shards import is_pattern
 from pipeline.datasets.store.spec import Split
+
+_FOLDER = next(source for source, kind in SOURCES.items() if kind.is_folder)
 
 BLOCK_BYTES = 16 * 2**20
 """About how many bytes of pixels a block holds; readers choose the number of images by it."""
@@ -100,23 +114,94 @@ class Source(Protocol):
         ...
 
 
-_READERS = {
-    "digits": ("digits", "Digits"),
-    "mnist": ("mnist", "Mnist"),
-    "svhn": ("svhn", "Svhn"),
-    "shapes3d": ("shapes3d", "Shapes3d"),
-    "scenes": ("scenes", "Scenes"),
-    "folder": ("folder", "Folder"),
-    "npy": ("arrays", "ArrayFile"),
-    "hdf5": ("arrays", "ArrayFile"),
-    "parquet": ("parquet", "Parquet"),
-}
+@runtime_checkable
+class OwnSource(Source, Protocol):
+    """A reader of a person's own images: these are delivered, and looked at for a first proposal, as well."""
+
+    def root(self) -> Root | None:
+        """Return the folder that files of :meth:`sample` without bytes lie in; None where all come with their bytes."""
+        ...
+
+    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
+        """Yield all images in order, decoded or refused.
+
+        Args:
+            job: what is wanted of every image; its root does not count.
+            workers: decoding processes; 0 means one a processor.
+
+        Raises:
+            DataError: the source as a whole is damaged.
+        """
+        ...
+
+    def sample(self, most: int) -> Iterator[Item | DecodedFile]:
+        """Yield some images, from all over the source where that costs nothing: files, or pixels where it has these."""
+        ...
+
+    def possible_labels(self) -> str | None:
+        """Return what ``preprocess.labels`` could be; None where there seem to be none."""
+        ...
 
 
 def open_source(params: PreprocessParams, layout: Layout) -> Source:
     """Return the reader that ``preprocess.source`` names; a reader's module is imported only when it is used."""
-    module, name = _READERS[params.source]
-    return getattr(import_module(f"pipeline.datasets.readers.{module}"), name)(params, layout)
+    return _reader(params.source)(params, layout)
+
+
+def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSource:
+    """Return the reader of what lies at a path or URL, without labels.
+
+    Args:
+        params: of any experiment; only ``max_pixels`` counts.
+        layout: relative paths start at its root.
+        location: path or URL.
+
+    Raises:
+        DataError: see :func:`recognise`.
+    """
+    source = recognise(locate(layout, location))
+    own = replace(params, source=source, path=location, labels=None, factors=None)
+    return _reader(source)(own, layout)
+
+
+def recognise(location: str) -> str:
+    """Return which source a path or URL is: by the ending of a file, by what a folder holds.
+
+    A folder is of shards where all its files are of one such source, but for sidecars and names that start with . or _.
+
+    Raises:
+        DataError: a local path is missing or cannot be looked at, or is a file of no known kind.
+    """
+    source = source_of_file(location)
+    if is_url(location) or (source is not None and is_pattern(location)):
+        return source or _FOLDER
+    try:
+        mode = Path(location).stat().st_mode
+        if stat.S_ISDIR(mode):
+            return _source_of_folder(location)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{location} is missing; correct the path") from None
+    except OSError as error:
+        raise unreadable(location, error) from None
+    if source is None or not stat.S_ISREG(mode):
+        raise DataError(
+            f"{location} must be a folder of images or end in {', '.join(FILE_SUFFIXES)}; "
+            "put images into a folder and pass that"
+        )
+    return source
+
+
+def _source_of_folder(folder: str) -> str:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    found = {source_of_file(name) for name in names if is_meant(name) and not name.startswith("_")}
+    source = found.pop() if len(found) == 1 else None
+    return source if source is not None and SOURCES[source].in_folders else _FOLDER
+
+
+def _reader(source: str) -> Any:
+    module, name = SOURCES[source].reader.split(".")
+    return getattr(import_module(f"pipeline.datasets.readers.{module}"), name)
 
 
 def rows_per_block(image_bytes: int) -> int:

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +15,15 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.transform import ImageTransform
-from pipeline.datasets.decoding.worker import DecodeJob
-from pipeline.datasets.files.location import beside, is_url, locate, storable
+from pipeline.datasets.decoding.worker import DecodeJob, Item
+from pipeline.datasets.files.beneath import Root
+from pipeline.datasets.files.location import beside, is_in_inbox, is_url, locate, storable
 from pipeline.datasets.readers.base import Block, FileList
 from pipeline.datasets.readers.listing import Listing, list_folder
-from pipeline.datasets.readers.own_labels import FOLDER, Labels, labels_of_files, labels_of_folders
+from pipeline.datasets.readers.own_labels import FOLDER, Labels, could_be_classes, labels_of_files, labels_of_folders
 from pipeline.datasets.store.spec import describe_shape
+
+_CSV = "labels.csv"
 
 
 class Folder:
@@ -31,6 +36,7 @@ class Folder:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._follow = not is_in_inbox(layout, self._location)
 
     def fetch(self) -> None:
         """Check that the folder is there.
@@ -38,7 +44,7 @@ class Folder:
         Raises:
             DataError: it is missing or cannot be listed.
         """
-        list_folder(self._location)
+        list_folder(self._location, follow=self._follow)
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return count, bytes and hash of all files; folders' names count where they are labels, and so does a CSV."""
@@ -69,9 +75,39 @@ class Folder:
         outcomes = decode_files(job, listing.items(), workers=0)
         yield from blocks_of_files(outcomes, transform, self._labels, listing.rejected)
 
+    def root(self) -> Root | None:
+        """Return the folder, if it is local."""
+        return self._listing.root
+
+    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
+        """Yield what is no file, refused, and all files in the order of their paths, decoded.
+
+        Raises:
+            DataError: a remote file cannot be fetched.
+        """
+        listing = self._listing
+        if listing.rejected:
+            yield [DecodedFile(name, reason) for name, reason in listing.rejected]
+        yield from decode_files(replace(job, root=listing.root), listing.items(), workers)
+
+    def sample(self, most: int) -> Iterator[Item]:
+        """Yield files from all over the folder."""
+        names = self._listing.names
+        return replace(self._listing, names=names[:: -(-len(names) // most) or 1]).items()
+
+    def possible_labels(self) -> str | None:
+        """Return the CSV that is there, or that folders could be classes."""
+        listing = self._listing
+        names = list(map(storable, listing.names))
+        if listing.root is not None:
+            with suppress(DataError):  # none is there, or a table of something else
+                labels_of_files(f"{listing.location}/{_CSV}", names, within=listing.location)
+                return _CSV
+        return FOLDER if could_be_classes(names) else None
+
     @cached_property
     def _listing(self) -> Listing:
-        return list_folder(self._location)
+        return list_folder(self._location, follow=self._follow)
 
     @cached_property
     def _labels(self) -> Labels:

@@ -11,7 +11,9 @@ from pipeline.datasets.decoding.worker import Item
 from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
 from pipeline.datasets.files.location import is_url, open_filesystem, storable, unreadable
 
-SIDECARS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db"}
+SIDECARS = {
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db", ".cls")
+}
 """Endings of files that accompany images; they are passed over. Every other file should be an image."""
 
 _FETCHED_TOGETHER = 32
@@ -72,7 +74,7 @@ def list_folder(location: str, *, follow: bool = True) -> Listing:
     try:
         with Beneath(Root(location), follow=follow) as folder:
             for entry in folder.walk():
-                if entry.reason is None and not _is_meant(entry.name):
+                if entry.reason is None and not is_meant(entry.name):
                     continue
                 reason = entry.reason or _not_meant(folder, entry)
                 if reason:
@@ -86,8 +88,10 @@ def list_folder(location: str, *, follow: bool = True) -> Listing:
         raise unreadable(location, error) from None
 
 
-def _is_meant(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() not in SIDECARS  # noqa: PTH122 - names of URLs too
+def is_meant(name: str) -> bool:
+    """Tell whether a file should be an image by its name: neither it nor a folder above is hidden, it is no sidecar."""
+    is_sidecar = os.path.splitext(name)[1].lower() in SIDECARS  # noqa: PTH122 - names of URLs too
+    return not is_sidecar and not any(part.startswith(".") for part in name.split("/"))
 
 
 def _not_meant(folder: Beneath, entry: Entry) -> str | None:
@@ -99,10 +103,6 @@ def _not_meant(folder: Beneath, entry: Entry) -> str | None:
     return not_a_file(entry.kind)
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
 def _list_remote(location: str) -> Listing:
     filesystem, base = open_filesystem(location)
     try:
@@ -111,7 +111,7 @@ def _list_remote(location: str) -> Listing:
         raise unreadable(location, error) from error
     prefix = base.rstrip("/") + "/"
     names = [path.removeprefix(prefix) for path in found if path.startswith(prefix)]
-    names = [name for name in names if _is_meant(name) and not _is_hidden(name)]
+    names = list(filter(is_meant, names))
     if not names:
         raise DataError(f"{location} must be a folder with images, got nothing there; correct the path")
     return Listing(location, sorted(names), [], None)

@@ -18,6 +18,8 @@ INSIDE = "inside"
 FOLDER = "folder"
 """Value of ``preprocess.labels``: the name of the folder that holds an image is its class."""
 
+LONGEST_LABEL, LABEL_BYTES = 2**16, 2**28
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TAKEN = ("image_id", "split", "occupied", "confidence")  # by labels.parquet and score/summary.json
 _MOST = 2**31 - 1
@@ -125,6 +127,19 @@ def labels_of_rows(location: str, n_images: int) -> Labels:
 def labels_of_folders(names: Sequence[str]) -> Labels:
     """Return factor ``folder``: the name of the folder that holds each file; -1 directly below the root."""
     return encode_labels({"folder": [name.rpartition("/")[0].rpartition("/")[2] for name in names]}, "folders")
+
+
+def could_be_classes(names: Sequence[str]) -> bool:
+    """Tell whether the folders of files could be classes: there are several, of two files and more on average."""
+    return 1 < len({name.rpartition("/")[0] for name in names}) <= len(names) // 2
+
+
+def labels_too_long(name: str) -> DataError:
+    """Return the error for labels of more than :data:`LONGEST_LABEL` characters or :data:`LABEL_BYTES`."""
+    return DataError(
+        f"{name} must hold labels of at most {LONGEST_LABEL} characters and {LABEL_BYTES} bytes in all, got more; "
+        "use short names, a CSV or null"
+    )
 
 
 def _read_csv(location: str, within: str | None = None) -> tuple[list[str], list[list[str]]]:

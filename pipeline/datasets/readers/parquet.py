@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -18,17 +18,18 @@ from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob, Item
+from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import require_count, require_file_size, require_unpacked
 from pipeline.datasets.files.location import beside, boundary, is_url, locate, open_location
 from pipeline.datasets.readers.base import Block, FileList
 from pipeline.datasets.readers.folder import blocks_of_files
-from pipeline.datasets.readers.own_labels import FOLDER, INSIDE, Labels, encode_labels, labels_of_rows
+from pipeline.datasets.readers.own_labels import FOLDER, INSIDE, LONGEST_LABEL, Labels, encode_labels, labels_of_rows
 from pipeline.datasets.readers.parquet_pages import require_honest_pages
+from pipeline.datasets.readers.shards import list_shards
 
 _IMAGE = "image"
 _ROWS = 64
 _GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
-_LONGEST_LABEL = 2**16
 
 
 class Parquet:
@@ -118,15 +119,23 @@ class Parquet:
         job = DecodeJob(None, self._params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
         yield from blocks_of_files(self.outcomes(job, workers=0), transform, self._labels, [])
 
+    def root(self) -> Root | None:
+        """Return None: images come as bytes."""
+        return None
+
+    def sample(self, most: int) -> Iterator[Item]:
+        """Yield the first rows."""
+        return islice(self.items(), most)
+
+    def possible_labels(self) -> str | None:
+        """Return that there are columns beside the images."""
+        with open_parquet(self.parts[0], self._within) as file:
+            return INSIDE if label_columns(file) else None
+
     @cached_property
     def parts(self) -> list[str]:
         """The files, in the order of their names."""
-        if is_url(self._location) or not Path(self._location).is_dir():
-            return [self._location]
-        parts = sorted(str(path) for path in Path(self._location).glob("*.parquet"))
-        if not parts:
-            raise DataError(f"{self._location} must hold files that end in .parquet, got none; correct the path")
-        return parts
+        return list_shards(self._location, "parquet")
 
     @cached_property
     def _labels(self) -> Labels:
@@ -267,9 +276,9 @@ def _texts(column: Any, name: str, location: str) -> list[str | None]:
             texts += [None if value is None else str(value) for value in chunk.to_pylist()]
             continue
         known = chunk.dictionary.to_pylist()
-        if any(text is not None and len(text) > _LONGEST_LABEL for text in known):
+        if any(text is not None and len(text) > LONGEST_LABEL for text in known):
             raise DataError(
-                f"{location} must hold labels of at most {_LONGEST_LABEL} characters, got a longer one in {name}; "
+                f"{location} must hold labels of at most {LONGEST_LABEL} characters, got a longer one in {name}; "
                 "use short names, a CSV or null"
             )
         texts += [None if place is None else known[place] for place in chunk.indices.to_pylist()]
