@@ -150,7 +150,7 @@ def test_csv_has_a_line_an_image(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("folder", r"labels: folder needs source folder, got an array file; use a CSV, inside or null"),
+        ("folder", r"labels: folder needs source folder, tar or zip, got an array file; use a CSV, inside or null"),
         ("inside", r"must hold arrays of 11 whole numbers or texts beside the images for labels: inside, got none"),
     ],
 )

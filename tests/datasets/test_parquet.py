@@ -95,7 +95,11 @@ def test_csv_has_a_line_a_row(tmp_path):
         ({"a": IMAGES, "b": IMAGES}, {}, r"got bytes in \['a', 'b'\] of \['a', 'b'\]; rename the column"),
         ({"image": IMAGES}, {"labels": "inside"}, r"must have the same columns of whole numbers or texts .* got \[\]"),
         ({"image": IMAGES, "split": ["a"] * 5}, {"labels": "inside"}, r"a factor's name must be .* got 'split'"),
-        ({"image": IMAGES}, {"labels": "folder"}, r"labels: folder needs source folder, got a Parquet file"),
+        (
+            {"image": IMAGES},
+            {"labels": "folder"},
+            r"labels: folder needs source folder, tar or zip, got a Parquet file",
+        ),
         ({"image": IMAGES}, {"path": "y.parquet"}, r"y.parquet is missing; put the file there"),
         ({"image": IMAGES}, {"path": "."}, None),
     ],

@@ -54,7 +54,9 @@ class ArrayFile:
         self._location = locate(layout, params.path or "")
         self._within = boundary(layout, self._location)
         if params.labels == FOLDER:
-            raise DataError("labels: folder needs source folder, got an array file; use a CSV, inside or null")
+            raise DataError(
+                "labels: folder needs source folder, tar or zip, got an array file; use a CSV, inside or null"
+            )
 
     def fetch(self) -> None:
         """Check that the file holds images.

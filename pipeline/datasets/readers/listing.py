@@ -91,7 +91,7 @@ def list_folder(location: str, *, follow: bool = True) -> Listing:
 def is_meant(name: str) -> bool:
     """Tell whether a file should be an image by its name: neither it nor a folder above is hidden, it is no sidecar."""
     is_sidecar = os.path.splitext(name)[1].lower() in SIDECARS  # noqa: PTH122 - names of URLs too
-    return not is_sidecar and not any(part.startswith(".") for part in name.split("/"))
+    return not is_sidecar and not any(part.startswith(".") and part != ".." for part in name.split("/"))
 
 
 def _not_meant(folder: Beneath, entry: Entry) -> str | None:

@@ -45,7 +45,9 @@ class Parquet:
         self._within = boundary(layout, self._location)
         self._n_bytes: dict[str, int] = {}
         if params.labels == FOLDER:
-            raise DataError("labels: folder needs source folder, got a Parquet file; use a CSV, inside or null")
+            raise DataError(
+                "labels: folder needs source folder, tar or zip, got a Parquet file; use a CSV, inside or null"
+            )
 
     def fetch(self) -> None:
         """Check that the files hold images.

@@ -15,8 +15,8 @@ _MOST_SHARDS = 100_000
 
 
 def is_pattern(location: str) -> bool:
-    """Tell whether a path or URL stands for several, as ``shards-{0000..0099}.tar`` does."""
-    return _RANGE.search(location) is not None
+    """Tell whether the last name of a path or URL stands for several, as ``shards-{0000..0099}.tar`` does."""
+    return _RANGE.search(location.rpartition("/")[2]) is not None
 
 
 def list_shards(location: str, source: str) -> list[str]:
@@ -42,7 +42,8 @@ def list_shards(location: str, source: str) -> list[str]:
 
 
 def _expand(pattern: str) -> list[str]:
-    pieces = _RANGE.split(pattern)  # text, first, last, text, first, last, …, text
+    folder, slash, name = pattern.rpartition("/")
+    pieces = _RANGE.split(name)  # text, first, last, text, first, last, …, text
     ranges = [(int(first), int(last), len(first)) for first, last in zip(pieces[1::3], pieces[2::3], strict=True)]
     n_shards = math.prod(max(0, last - first + 1) for first, last, _ in ranges)
     if not 1 <= n_shards <= _MOST_SHARDS:
@@ -52,6 +53,6 @@ def _expand(pattern: str) -> list[str]:
     texts = ([f"{number:0{width}}" for number in range(first, last + 1)] for first, last, width in ranges)
     plain = pieces[::3]
     return [
-        plain[0] + "".join(number + text for number, text in zip(numbers, plain[1:], strict=True))
+        folder + slash + plain[0] + "".join(number + text for number, text in zip(numbers, plain[1:], strict=True))
         for numbers in product(*texts)
     ]
