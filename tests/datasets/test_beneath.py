@@ -21,6 +21,7 @@ from pipeline.datasets.onboarding.propose import propose_experiment
 from pipeline.datasets.prepare.manifest import FileHashes
 from pipeline.datasets.readers.base import open_source
 from pipeline.datasets.readers.listing import Listing, list_folder
+from tests.datasets.archives import write_archive
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 from tests.repository import PROJECT
@@ -220,7 +221,7 @@ def test_every_descriptor_is_closed(data: Path) -> None:
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-KINDS = ["npy", "parquet", "folder of parquet", "part that is a link"]
+KINDS = ["npy", "parquet", "tar", "folder of parquet", "part that is a link"]
 
 
 def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
@@ -231,12 +232,14 @@ def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
     outside.mkdir()
     pq.write_table(pa.table({"image": [encode(picture(1))]}), outside / "secret.parquet")
     np.save(outside / "secret.npy", np.zeros((2, 8, 8), np.uint8))
+    write_archive(outside / "secret.tar", {"1.png": encode(picture(1))})
     match kind:
-        case "npy" | "parquet":  # as if it took the delivery's place after that was looked at
+        case "npy" | "parquet" | "tar":  # as if it took the delivery's place after that was looked at
             delivery = layout.inbox / f"delivery.{kind}"
             delivery.symlink_to(outside / f"secret.{kind}")
         case "folder of parquet":
             (outside / "secret.npy").unlink()
+            (outside / "secret.tar").unlink()
             delivery = layout.inbox / "delivery"
             delivery.symlink_to(outside)
         case _:
@@ -266,7 +269,7 @@ def test_neither_a_scan_nor_a_proposal_reads_by_such_a_link(tmp_path: Path, kind
     layout, delivery = linked_delivery(tmp_path, kind)
     for path in (tmp_path / "outside").iterdir():
         path.write_bytes(b"nobody may know what it holds")
-    own = preprocess(source="npy" if kind == "npy" else "parquet", path=str(delivery))
+    own = preprocess(source=kind if kind in ("npy", "tar") else "parquet", path=str(delivery))
     with pytest.raises(DataError, match="is a link that leads out of the folder"):
         open_source(own, layout).fingerprint(FileHashes(tmp_path / "list"))
     if kind == "part that is a link":

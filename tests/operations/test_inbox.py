@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.sources import FILE_SUFFIXES, suffix_of
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.operations.deliveries import finish_delivery, note_trouble, require_delivery, troubles
@@ -38,6 +39,16 @@ def test_a_delivery_is_complete_once_nothing_has_changed_for_long_enough(layout:
     assert watch.complete(105.0) == []
     assert watch.complete(109.0) == []
     assert watch.complete(110.0) == [layout.inbox / "a"]
+
+
+def test_every_file_of_a_source_is_a_delivery_and_others_come_together(layout: Layout) -> None:
+    names = [f"x{suffix}" for suffix in FILE_SUFFIXES] + ["y.TAR.GZ"]
+    deliver(layout, *names, "1.png", "2.png", "note.gz")
+    watch = InboxWatch(layout, 5.0)
+    assert watch.complete(0.0) == []
+    together, *files = sorted(watch.complete(5.0), key=lambda path: not path.is_dir())
+    assert sorted(path.name for path in files) == sorted(names)
+    assert sorted(path.name for path in together.iterdir()) == [".complete", "1.png", "2.png", "note.gz"]
 
 
 def test_a_file_rewritten_with_an_old_time_still_counts_as_changed(layout: Layout) -> None:
@@ -224,6 +235,7 @@ NAMES = {
     "240 letters": ("n" * 240, "n" * 240),
     "255 bytes": ("ü" * 127 + "x", "ü" * 127 + "x"),
     "255 bytes that are no UTF-8": (os.fsdecode(b"\xff" * 251 + b".npy"), None),
+    "two endings": (os.fsdecode(b"\xff" * 248 + b".tar.gz"), None),
 }
 
 
@@ -234,7 +246,7 @@ def test_whatever_the_name_a_delivery_comes_in_and_leaves_under_one_that_fits(
 ) -> None:
     name, plain = NAMES[kind]
     path = layout.inbox / name
-    if name.endswith(".npy"):
+    if suffix_of(name):
         path.write_bytes(b"x")
     else:
         deliver(layout, f"{name}/1.png")
@@ -244,7 +256,7 @@ def test_whatever_the_name_a_delivery_comes_in_and_leaves_under_one_that_fits(
     assert watch.complete(5.1) == [ready]
     assert plain is None or ready.name == plain
     assert ready.name.isprintable()
-    assert ready.suffix == path.suffix
+    assert suffix_of(ready.name) == suffix_of(name), "which tells its reader"
     assert require_delivery(layout, ready.name) == ready
     target = finish_delivery(layout, ready, reasons)
     names = [os.fsencode(path.name) for path in target.parent.iterdir()]
