@@ -62,6 +62,8 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.seeds", [1, 1], r"experiments\.digits: seeds .* no number twice, got \[1, 1\]"),
         ("experiments.digits.seeds", [-1], r"experiments\.digits\.seeds\[0\] must .*got -1"),
         ("experiments.digits.preprocess.source", "cifar", r"preprocess\.source must be one of digits, mnist.*'cifar'"),
+        ("experiments.digits.preprocess.source", 5, r"preprocess\.source must be one of digits, .*, zip, got 5"),
+        ("experiments.digits.preprocess.source", "tar", r"preprocess: source tar needs a path"),
         ("experiments.digits.preprocess.path", "x", r"preprocess: source digits takes no path"),
         ("experiments.digits.preprocess.source", "npy", r"preprocess: source npy needs a path"),
         ("experiments.digits.preprocess.size", [8], r"preprocess: size must be \[height, width\] or null, got \[8\]"),

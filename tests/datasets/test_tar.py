@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import h5py
 import numpy as np
 import pyarrow.parquet as pq
@@ -125,6 +126,18 @@ def test_shards_are_read_as_one_source(tmp_path: Path) -> None:
     assert ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "shards").n_images == 18
     assert ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "shards" / "s-{01..02}.tar").n_images == 12
     assert take_sample(Layout(tmp_path, "mine"), preprocess(), f"{tmp_path}/shards/s-{{00..01}}.tar").n_images == 12
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_archives_are_read_from_urls(tmp_path: Path, suffix: str) -> None:
+    files = FILES | {"a/00.cls": b"4"}
+    fsspec.filesystem("memory").pipe(f"/archives/x{suffix}", archive_bytes(suffix, files))
+    source = source_of(tmp_path, f"memory://archives/x{suffix}", labels="inside")
+    paths, labels, rejected = read(source)
+    assert (paths, rejected) == (list(FILES), {})
+    assert labels == {"class": [4] + [-1] * 17}
+    with pytest.raises(DataError, match=r"memory://archives/y.tar is missing"):
+        source_of(tmp_path, "memory://archives/y.tar").fetch()
 
 
 def test_what_a_path_holds_is_told_by_endings(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ class _TarStream:
 
 def _tar_members(file: ByteFile, location: str) -> Iterator[Member]:
     stream = _TarStream(file, location)
-    archive = tarfile.TarFile(fileobj=cast(Any, stream), encoding="utf-8", errors="surrogateescape")
+    archive: Any = tarfile.TarFile(fileobj=cast(Any, stream), encoding="utf-8", errors="surrogateescape")
     n_members = 0
     while (info := archive.next()) is not None:
         n_members += 1
@@ -194,7 +194,7 @@ def _tar_members(file: ByteFile, location: str) -> Iterator[Member]:
             name = _plain_name(info.name)
             fault = _fault_of_name(name) or _tar_fault(info)
             yield Member(name, info.size, fault, partial(stream.content, info.offset_data, info.size))
-        archive.members.clear()  # tarfile keeps all of them, and what a global header says
+        archive.members.clear()  # tarfile keeps all of them, and whatever global headers say
         archive.pax_headers.clear()
         stream.begin_member()
     stream.finish()

@@ -1,7 +1,7 @@
 """Sources ``npy`` and ``hdf5``: one array of images in a file."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -112,18 +112,11 @@ class ArrayFile:
         Raises:
             DataError: a value lies outside its range.
         """
-        for block in self.blocks():
-            hashes = hash_images(block.images).tolist()
-            n_channels, height, width = block.images[0].shape
-            yield [
-                DecodedFile(name, None, content, (n_channels, height, width), pixels)
-                for name, content, pixels in zip(block.paths, hashes, block.images, strict=True)
-            ]
+        return outcomes_of_blocks(self.blocks())
 
     def sample(self, most: int) -> Iterator[DecodedFile]:
         """Yield the first images."""
-        job = DecodeJob(None, self._params.max_pixels, None, pixel_bytes=None, with_encoded=False)
-        return islice(chain.from_iterable(self.outcomes(job, workers=1)), most)
+        return islice(chain.from_iterable(outcomes_of_blocks(self.blocks())), most)
 
     def possible_labels(self) -> str | None:
         """Return that there are arrays beside the images."""
@@ -146,6 +139,17 @@ class ArrayFile:
     def _csv(self) -> str | None:
         name = self._params.labels
         return None if name in (None, INSIDE) else beside(self._location, name)
+
+
+def outcomes_of_blocks(blocks: Iterable[Block]) -> Iterator[list[DecodedFile]]:
+    """Turn blocks at source size, of a source that has pixels, into what is delivered."""
+    for block in blocks:
+        hashes = hash_images(block.images).tolist()
+        n_channels, height, width = block.images[0].shape
+        yield [
+            DecodedFile(name, None, content, (n_channels, height, width), pixels)
+            for name, content, pixels in zip(block.paths, hashes, block.images, strict=True)
+        ]
 
 
 def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
