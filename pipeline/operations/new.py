@@ -37,7 +37,7 @@ def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
     Args:
         root: the repository.
         name: of the new experiment.
-        location: folder, array file or Parquet file; a path, or a URL.
+        location: folder or file of images; a path, or a URL.
 
     Raises:
         ConfigError: the name is taken or not a name, or ``params.yaml`` has no place to add it.

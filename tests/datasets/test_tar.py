@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -471,3 +472,16 @@ def test_fuzzed_archives_give_an_error_or_images(tmp_path: Path, data: st.DataOb
     except DataError as error:
         message = str(error)
     assert message.startswith(str(tmp_path))
+
+
+def test_files_that_were_passed_are_forgotten(tmp_path: Path) -> None:
+    """Of each, tarfile alone would keep a kilobyte, and of a global header what it says."""
+    said = (tarfile.TarInfo.create_pax_global_header({f"comment.{number}": "x" * 600}) for number in range(2000))
+    (tmp_path / "x.tar").write_bytes(b"".join(header + raw_header("1.txt", b"%011o\0" % 0) for header in said) + END)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in archive_members.archive_members(str(tmp_path / "x.tar"))) == 2000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
