@@ -16,7 +16,7 @@ from jaxtyping import Int, Shaped, UInt8
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import PICTURES, SCORES, read_record
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import score_rows
 from pipeline.report.mosaic import mosaic
@@ -124,7 +124,11 @@ def scores(experiment: str, metric: str = "accuracy", root: Path | str | None = 
         PublishError: nothing is published yet.
     """
     shown = _Published.of(experiment, root)
-    rows = [row for row in score_rows(read_json(shown.model / "score" / "metrics.json")) if metric in row["scores"]]
+    rows = [
+        row
+        for row in score_rows(read_record(shown.model / "score" / "metrics.json", SCORES))
+        if metric in row["scores"]
+    ]
     labels = [f"facet {row['facet']}, {row['factor']}" for row in rows]
     found = [row["scores"][metric] for row in rows]
     figure = go.Figure()
@@ -152,7 +156,7 @@ class _Published:
         sql = "SELECT facet, cluster_id, coalesce(name, cluster_uid) AS title FROM clusters"
         named = query(experiment, sql, root=place, engine="arrow").to_pylist()
         titles = {(row["facet"], row["cluster_id"]): row["title"] for row in named}
-        return cls(model, read_json(model / "report" / "page.json"), titles)
+        return cls(model, read_record(model / "report" / "page.json", PICTURES), titles)
 
     @cached_property
     def image_ids(self) -> Shaped[np.ndarray, " pool"]:

@@ -81,6 +81,17 @@ class Repository:
         repository.commit("start")
         return repository
 
+    @classmethod
+    def adopt(cls, root: Path) -> "Repository":
+        """Put the library of today into the repository of an earlier release, which is not in git; nothing is run."""
+        for name in _COPIED:
+            _copy(PROJECT / name, root / name)
+        (root / ".venv").symlink_to(sys.prefix)
+        repository = cls(root)
+        repository.run("git", "init", "--quiet", "--initial-branch=main")
+        repository.commit("updated")
+        return repository
+
     def copy(self, root: Path) -> "Repository":
         """Return a copy that lies elsewhere."""
         shutil.copytree(self.root, root, symlinks=True, ignore=shutil.ignore_patterns("site-cache", "locks"))
@@ -187,6 +198,6 @@ def build_template(root: Path) -> Repository:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"), dirs_exist_ok=True)
     elif source.exists():
         shutil.copy2(source, target)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.core.errors import DataError
 from pipeline.core.sealed import copy_bytes, file_digest, is_sealed, read_sealed, write_sealed
+from pipeline.core.upgrades import SEAL as FORM
 
 SEAL = "files.json"
 COPIES = "copies"
@@ -185,9 +186,12 @@ def _load(path: Path) -> _Seal | None:
         record = read_sealed(path)
     except DataError:
         return None
-    return _Seal(record["files"], tuple(record["copied"])) if is_sealed(record) else None
+    if not is_sealed(record):
+        return None
+    record = FORM.upgrade(record, str(path))
+    return _Seal(record["files"], tuple(record["copied"]))
 
 
 def _write(folder: Path, seal: _Seal) -> None:
-    write_sealed(folder / SEAL, {"files": dict(seal.files), "copied": list(seal.copied)})
+    write_sealed(folder / SEAL, FORM.stamp({"files": dict(seal.files), "copied": list(seal.copied)}))
     keep_copy(folder, SEAL)

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from pipeline.config.sections import ScoreParams
 from pipeline.core.errors import DataError, ModelError
 from pipeline.core.progress import progress
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import SCORES, read_model_file
 from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.accuracy import entropy
 from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
@@ -24,8 +24,6 @@ from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import load_model
 from pipeline.model.precision import best_device
-
-SCHEMA = 1
 
 Factors = Mapping[str, Factor]
 Tree = dict[str, Any]
@@ -58,7 +56,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
         DataError: prepared images or labels are missing, damaged or empty.
         ModelError: the model is missing, damaged, or of another image shape.
     """
-    description = read_json(model_dir / "model.json")
+    description = read_model_file(model_dir)
     with ImageStore(prepared / "train.h5") as train, ImageStore(prepared / "test.h5") as test:
         _check_stores(train, test)
         factors = read_factors(prepared, train, test)
@@ -66,7 +64,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
         baselines = _score_baselines(selected, train, test, factors, params) if params.baselines and factors else {}
     chosen = trees[str(description["selected_seed"])]
     metrics = {
-        "schema": SCHEMA,
+        "schema": SCORES.schema,
         "experiment": description["experiment"],
         "model_version": description["model_version"],
         "selected_seed": description["selected_seed"],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from pipeline.config.parse import parse
 from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ConfigError, ModelError
 from pipeline.core.storage import atomic_file, read_json
+from pipeline.core.upgrades import upgrade_model
 from pipeline.model.mfcvae import MultiFacetVae
 
-SCHEMA = 1
+INIT_SCHEMA = 1
+"""Of ``init.json``, which stage init_mog leaves for stage train alone."""
 
 
 def weights_path(folder: Path, seed: int) -> Path:
@@ -41,14 +44,17 @@ def save_weights(path: Path, state: dict[str, Tensor]) -> None:
         temporary.write_bytes(save(state))
 
 
-def load_weights(model: MultiFacetVae, index: int, path: Path, version: str | None = None) -> None:
+def load_weights(
+    model: MultiFacetVae, index: int, path: Path, identity: tuple[str, Mapping[str, Any]] | None = None
+) -> None:
     """Copy a weights file into one model of the seed axis.
 
     Args:
         model: to fill.
         index: of the seed axis.
         path: of the file.
-        version: of the model that the file must hold, as :func:`model_version` names it; None takes any.
+        identity: version of the model that the file must hold, and the model section that it was named by; None takes
+            any.
 
     Raises:
         ModelError: the file is missing, damaged, or of another architecture or model.
@@ -69,40 +75,29 @@ def load_weights(model: MultiFacetVae, index: int, path: Path, version: str | No
             "it was trained with other parameters, rebuild the experiment"
         )
     # One flipped bit leaves a file that loads, and a model that assigns otherwise.
-    if version is not None and model_version(state, model.params) != version:
+    if identity is not None and model_version(state, identity[1]) != identity[0]:
         raise ModelError(
-            f"{path} must hold the weights of model {version}, but they or its model section were changed or damaged; "
-            "run facets check --repair"
+            f"{path} must hold the weights of model {identity[0]}, but they or its model section were changed or "
+            "damaged; run facets check --repair"
         )
     with torch.no_grad():
         for name, value in own.items():
             value[index].copy_(state[name])
 
 
-def model_version(state: dict[str, Tensor], params: ModelParams) -> str:
-    """Return ``m-`` and 12 hex digits of the weights and the model section."""
-    digest = hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode())
+def model_version(state: dict[str, Tensor], section: ModelParams | Mapping[str, Any]) -> str:
+    """Return ``m-`` and 12 hex digits of the weights and the model section.
+
+    Args:
+        state: of the selected seed.
+        section: as the release that trained the model had it: in a later form it would give another name.
+    """
+    stated = asdict(section) if isinstance(section, ModelParams) else section
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
     for name in sorted(state):
         digest.update(name.encode())
         digest.update(state[name].numpy().tobytes())
     return "m-" + digest.hexdigest()[:12]
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Return ``model.json`` of a model folder.
-
-    Raises:
-        DataError: it is missing or no JSON.
-        ModelError: it has another schema version.
-    """
-    description = read_json(folder / "model.json")
-    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
-        found = description.get("schema") if isinstance(description, dict) else description
-        raise ModelError(
-            f"{folder / 'model.json'} must have schema {SCHEMA}, got {found!r}; "
-            "rebuild the experiment with this version"
-        )
-    return description
 
 
 def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[str, Any]]:
@@ -113,10 +108,12 @@ def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[s
         seed: which seed; ``None`` takes the selected one.
 
     Raises:
-        DataError: ``model.json`` is missing or no JSON.
-        ModelError: wrong schema, unknown seed, damaged or foreign weights.
+        DataError: ``model.json`` is missing or damaged.
+        ModelError: unknown seed, damaged or foreign weights.
+        ResourceError: a newer release wrote ``model.json``.
     """
-    description = read_description(folder)
+    stored = read_json(folder / "model.json")
+    description = upgrade_model(stored, str(folder / "model.json"))
     seeds = [record["seed"] for record in description["seeds"]]
     chosen: int = description["selected_seed"] if seed is None else seed
     if chosen not in seeds:
@@ -127,6 +124,7 @@ def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[s
         raise ModelError(f"{folder / 'model.json'} holds no model section of this version: {error}") from None
     channels, height, width = description["image_shape"]
     model = MultiFacetVae(params, (channels, height, width))
-    version = description["model_version"] if chosen == description["selected_seed"] else None
-    load_weights(model, 0, weights_path(folder, chosen), version)
+    identity = description["model_version"], stored["model"]
+    is_selected = chosen == description["selected_seed"]
+    load_weights(model, 0, weights_path(folder, chosen), identity if is_selected else None)
     return model, description

@@ -241,8 +241,9 @@ def load_model(folder: Path, seed: int | None = None, precision: torch.dtype = t
         precision: type of the network's products.
 
     Raises:
-        DataError: ``model.json`` is missing or no JSON.
-        ModelError: wrong schema, unknown seed, damaged or foreign weights.
+        DataError: ``model.json`` is missing or damaged.
+        ModelError: unknown seed, damaged or foreign weights.
+        ResourceError: a newer release wrote ``model.json``.
     """
     model, description = restore_model(folder, seed)
     version: Any = description["model_version"]

@@ -10,7 +10,7 @@ from pipeline.config.sections import Experiment
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import PARAMETERS, read_model_file, read_record
 from pipeline.operations.executors import open_executor
 
 if TYPE_CHECKING:
@@ -48,16 +48,14 @@ def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str])
 
 
 def model_section(model: Path, name: str) -> Any:
-    """Return one section of the parameters that a published model was made with.
-
-    Other sections are not looked at: an earlier release may have had other keys there.
+    """Return one section of the parameters that a published model was made with, in the form of today.
 
     Raises:
         ConfigError: this section is missing or has other keys.
+        ResourceError: a newer release published the model.
     """
     require_sealed(model, ["params.json"])
-    params = read_json(model / "params.json")
-    section = params.get(name) if isinstance(params, dict) else None
+    section = read_record(model / "params.json", PARAMETERS).get(name)
     return parse(get_type_hints(Experiment)[name], section, f"{model.name}/params.json: {name}")
 
 
@@ -66,7 +64,7 @@ def model_transform(model: Path) -> "ImageTransform":
     from pipeline.datasets.decoding.transform import ImageTransform
 
     require_sealed(model, ["model.json"])
-    image_shape = tuple(read_json(model / "model.json")["image_shape"])
+    image_shape = tuple(read_model_file(model)["image_shape"])
     return ImageTransform.for_model(model_section(model, "preprocess"), image_shape)
 
 

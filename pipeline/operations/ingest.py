@@ -17,7 +17,7 @@ from pipeline.core.errors import BusyError, DataError, PipelineError, PublishErr
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import BATCH, read_model_file, read_record
 from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
@@ -112,7 +112,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     with _afterwards("looking up what became of it", faults):
         version = history.served().version
         if shard.batch_id is not None:
-            drift = read_json(layout.batches / shard.batch_id / "batch.json").get("drift")
+            drift = read_record(layout.batches / shard.batch_id / "batch.json", BATCH).get("drift")
     result = IngestResult(
         experiment=layout.experiment,
         source=storable(location),
@@ -219,7 +219,7 @@ def _drop_unwanted(layout: Layout, folder: Path) -> bool:
 def _measure(folder: Path, assigned: Path, model: Path, params: DriftParams) -> None:
     if "drift" not in read_sealed(folder / "batch.json"):
         require_sealed(model, ["model.json", "assignments/test/"])
-        n_facets = len(read_json(model / "model.json")["model"]["latent_dims"])
+        n_facets = len(read_model_file(model)["model"]["latent_dims"])
         reference = read_samples(model / "assignments" / "test", n_facets)
         found = measure_drift(reference, read_samples(assigned, n_facets), params)
         update_record(folder, drift=None if found is None else {"scores": list(found.scores), "drifted": found.drifted})

@@ -8,7 +8,7 @@ from pipeline.config.sections import Experiment
 from pipeline.core.errors import PublishError, ResourceError
 from pipeline.core.folder_seal import close_seal, require_sealed
 from pipeline.core.layout import Layout
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.gate import unhealthy
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
@@ -134,11 +134,11 @@ def refused_model(layout: Layout, experiment: Experiment) -> dict[str, Any] | No
 
     None where it is in service or would be let in, where nobody has tried to publish it yet, or while one is trained.
     """
-    trained = layout.artifact("model") / "model.json"
-    if not trained.exists():
+    trained = layout.artifact("model")
+    if not (trained / "model.json").exists():
         return None
     history = History(layout.published)
-    model_version, current = read_json(trained)["model_version"], history.current()
+    model_version, current = read_model_file(trained)["model_version"], history.current()
     is_staged = (history.model_folder(model_version) / "model.json").exists()
     if not is_staged or (current is not None and current.model_version == model_version):
         return None
@@ -147,7 +147,7 @@ def refused_model(layout: Layout, experiment: Experiment) -> dict[str, Any] | No
 
 
 def _gate_reasons(history: History, experiment: Experiment, model_version: str) -> list[str]:
-    model = read_json(history.model_folder(model_version) / "model.json")
+    model = read_model_file(history.model_folder(model_version))
     return unhealthy(model, experiment.publish.gate, experiment.train.min_healthy_seeds)
 
 

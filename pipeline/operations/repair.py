@@ -20,7 +20,7 @@ from pipeline.core.folder_seal import (
 )
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import copy_bytes, file_digest
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.assign_batch import assigner, forget_assignments
 from pipeline.operations.locks import batches_lock, publish_lock, repository_lock
@@ -79,7 +79,7 @@ def _mend_outputs(layout: Layout) -> None:
 def _stage_again(layout: Layout, experiment: Experiment) -> None:
     """Take the files of a damaged model from the outputs of its stages, if those are of this model."""
     with suppress(PipelineError, KeyError, TypeError):
-        staged = layout.published / "models" / read_json(layout.artifact("model") / "model.json")["model_version"]
+        staged = layout.published / "models" / read_model_file(layout.artifact("model"))["model_version"]
         if staged.is_dir() and (not is_folder_sealed(staged) or folder_faults(staged)):
             stage_model(layout, experiment)
 

@@ -7,7 +7,8 @@ from typing import Any
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.storage import read_json, write_json
+from pipeline.core.storage import write_json
+from pipeline.core.upgrades import SOURCE, read_record
 from pipeline.operations.tracked import remember_tracked, require_lists
 
 
@@ -31,7 +32,7 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
 
     before = None
     with suppress(DataError):  # a damaged one is written anew
-        before = read_json(layout.source_manifest)
+        before = read_record(layout.source_manifest, SOURCE)
     require_lists(layout)
     pinned = scan(layout, params)
     for path in (layout.joined, layout.removed):

@@ -16,6 +16,7 @@ from pipeline.core.folder_seal import add_to_seal, is_folder_sealed, rewriting, 
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import sync
+from pipeline.core.upgrades import BATCH
 from pipeline.datasets.delivery.shard import copy_shard
 from pipeline.datasets.store.images import ImageStore
 from pipeline.operations.assign_batch import model_section, model_transform
@@ -62,7 +63,7 @@ def update_record(folder: Path, **changes: Any) -> None:
     """Change entries of a batch's ``batch.json``."""
     path = folder / "batch.json"
     with rewriting(folder, ["batch.json"]):
-        write_sealed(path, {**read_sealed(path), **changes})
+        write_sealed(path, {**BATCH.upgrade(read_sealed(path), str(path)), **changes})
 
 
 def seal_shard(folder: Path) -> None:

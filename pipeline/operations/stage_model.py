@@ -15,6 +15,7 @@ from pipeline.core.folder_seal import COPIES, SEAL, add_to_seal, close_seal, is_
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import copy_bytes
 from pipeline.core.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
+from pipeline.core.upgrades import PARAMETERS, read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.outputs import require_locked
 from pipeline.operations.page import erase_pictures
@@ -38,7 +39,7 @@ def stage_model(layout: Layout, experiment: Experiment) -> str:
         ResourceError: the disk is full.
     """
     files = _files(layout)
-    model = read_json(files["model.json"])
+    model = read_model_file(layout.artifact("model"))
     if model["experiment"] != layout.experiment:
         raise PublishError(
             f"a model is published under its own experiment {layout.experiment}, got one of {model['experiment']} in "
@@ -48,10 +49,10 @@ def stage_model(layout: Layout, experiment: Experiment) -> str:
     target = layout.published / "models" / model["model_version"]
     if target.exists():
         close_seal(target)  # of a run that was cut off
-        _bring_up_to_date(layout, target, files, asdict(experiment))
+        _bring_up_to_date(layout, target, files, PARAMETERS.stamp(asdict(experiment)))
     else:
         with atomic_dir(target) as folder:
-            _bring_up_to_date(layout, folder, files, asdict(experiment))
+            _bring_up_to_date(layout, folder, files, PARAMETERS.stamp(asdict(experiment)))
             seal_model(folder)
     if not is_folder_sealed(target):  # an earlier release staged it
         seal_model(target)
@@ -71,7 +72,7 @@ def seal_model(folder: Path) -> None:
 def _files(layout: Layout) -> dict[str, Path]:
     """Return what to stage: path below the model's folder to the file now."""
     model, prepared = layout.artifact("model"), layout.prepared
-    selected = read_json(model / "model.json")["selected_seed"]
+    selected = read_model_file(model)["selected_seed"]
     files = {name: model / name for name in ("model.json", "clusters.json", "history.csv")}
     files[f"seed-{selected}.safetensors"] = model / f"seed-{selected}.safetensors"
     files |= {f"prepared/{name}": prepared / name for name in ("images.parquet", "quarantine.parquet")}

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.config import load_params
 from pipeline.core.layout import Layout
 from pipeline.core.storage import disk_usage, read_json, remove_leftovers, write_json
+from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.dvc import run_dvc
 from pipeline.operations.locks import HeldLock, publish_lock, repository_lock
@@ -95,8 +96,8 @@ def collect_garbage(root: Path, held: HeldLock) -> bool:
 
 def _trained(layout: Layout) -> str | None:
     """Return the model that was trained last; none while a training is under way."""
-    path = layout.artifact("model") / "model.json"
-    return read_json(path)["model_version"] if path.exists() else None
+    trained = layout.artifact("model")
+    return read_model_file(trained)["model_version"] if (trained / "model.json").exists() else None
 
 
 def _forget_leftovers(layout: Layout) -> tuple[str, ...]:

@@ -11,12 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import DataError
-from pipeline.core.storage import atomic_file, read_json
+from pipeline.core.storage import atomic_file
+from pipeline.core.upgrades import PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
 from pipeline.page.rows import BatchRow, PageInput
 from pipeline.page.scores import dependence_rows, score_rows
-from pipeline.report.assets import SCHEMA
 
 _PACKAGE = files("pipeline.page")
 
@@ -54,16 +53,12 @@ def compose(published: Path, page: PageInput) -> Path:
         The file written.
 
     Raises:
-        DataError: one of these files is missing or of another schema.
-        ResourceError: the disk is full or the folder cannot be written.
+        DataError: one of these files is missing or damaged.
+        ResourceError: the disk is full, the folder cannot be written, or a newer release wrote one of these files.
     """
     model_dir = published / "models" / page.model_version
     report = model_dir / "report"
-    shown = read_json(report / "page.json")
-    if shown.get("schema") != SCHEMA:
-        raise DataError(
-            f"{report / 'page.json'} must have schema {SCHEMA}, got {shown.get('schema')!r}; run stage report again"
-        )
+    shown = read_record(report / "page.json", PICTURES)
     sprites = {file: report / file for sheet in shown["sheets"].values() for file in sheet["files"]}
     batches = [_batch(batch, shown, sprites) for batch in page.batches]
     data = {
@@ -103,7 +98,7 @@ def _batch(batch: BatchRow, shown: dict[str, Any], sprites: dict[str, Path]) -> 
     record = asdict(batch) | {"thumbnails": None}
     if batch.thumbnails is None:
         return record
-    page = read_json(batch.thumbnails / "page.json")
+    page = read_record(batch.thumbnails / "page.json", PICTURES)
     name = f"batch-{batch.batch_id}"
     sheet = page["sheets"]["images"]
     named = {f"{name}-{file}": batch.thumbnails / file for file in sheet["files"]}
@@ -113,9 +108,9 @@ def _batch(batch: BatchRow, shown: dict[str, Any], sprites: dict[str, Path]) -> 
 
 
 def _model_files(model_dir: Path) -> dict[str, Any]:
-    metrics = read_json(model_dir / "score" / "metrics.json")
+    metrics = read_record(model_dir / "score" / "metrics.json", SCORES)
     return {
-        "model": read_json(model_dir / "model.json"),
+        "model": read_model_file(model_dir),
         "scores": score_rows(metrics),
         "dependence": dependence_rows(metrics),
         # Absent from models that were published before it was measured.

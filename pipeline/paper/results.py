@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from pipeline.core.errors import ResourceError
 from pipeline.core.layout import Layout
 from pipeline.core.progress import Progress, progress
-from pipeline.core.storage import read_json
+from pipeline.core.upgrades import SCORES, read_record
 from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import FacetClusters, cluster_split, take_images
 from pipeline.evaluation.keys import facet_key
@@ -69,7 +69,7 @@ def paper_results(layout: Layout, temperature: float) -> PaperResults:
         DataError: an output of a stage is missing or damaged.
         ModelError: the model is damaged.
     """
-    metrics = read_json(layout.artifact("score") / "metrics.json")
+    metrics = read_record(layout.artifact("score") / "metrics.json", SCORES)
     model = load_model(layout.artifact("model"))
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
         factors = read_factors(layout.prepared, train, test)

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pipeline.core.storage import atomic_dir, write_json
+from pipeline.core.upgrades import PICTURES
 from pipeline.report.packing import pack, pack_coordinates, pack_fraction
 from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
 from pipeline.report.sprites import Pictures, thumbnails, write_sheet
-
-SCHEMA = 1
 
 # Together below what a page of 15 MB leaves for sprites, beside base64's third, the data and the plotting library.
 _BUDGETS = {"images": 5_500_000, "generated": 900_000, "imagined": 1_100_000, "swaps": 500_000}
@@ -54,7 +53,7 @@ def _joined(parts: list[UInt8[np.ndarray, "_ channel height width"]], shape: tup
 
 def _page(showcase: Showcase) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        "schema": PICTURES.schema,
         "experiment": showcase.experiment,
         "model_version": showcase.model_version,
         "image_shape": list(showcase.pool.images.shape[1:]),

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import DataError
-from pipeline.core.storage import read_json, write_json
+from pipeline.core.storage import write_json
+from pipeline.core.upgrades import PICTURES, read_record
 from pipeline.report.packing import unpack
 from pipeline.report.sprites import Sheet, blank_cells
 
@@ -22,7 +23,7 @@ def erase_images(folder: Path, image_ids: Collection[str]) -> int:
         How many pictures of the data were blanked. The page leaves out what has no id.
     """
     path = folder / "page.json"
-    page = read_json(path)
+    page = read_record(path, PICTURES)
     gone = set(image_ids)
     ids = page["images"]["ids"]
     indices = [index for index, image_id in enumerate(ids) if image_id in gone]
@@ -44,7 +45,7 @@ def shows_any(folder: Path, image_ids: Collection[str]) -> bool:
     """
     path = folder / "page.json"
     try:
-        return not set(image_ids).isdisjoint(read_json(path)["images"]["ids"])
+        return not set(image_ids).isdisjoint(read_record(path, PICTURES)["images"]["ids"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} must describe a page, but {error!r}; run facets check --repair") from None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.storage import atomic_dir, write_json
-from pipeline.report.assets import SCHEMA
+from pipeline.core.upgrades import PICTURES
 from pipeline.report.sprites import Pictures, thumbnails, write_sheet
 
 N_THUMBNAILS = 48
@@ -31,5 +31,5 @@ def write_thumbnails(folder: Path, images: Pictures, image_ids: Sequence[str], l
     with atomic_dir(folder) as temporary:
         sheet = write_sheet(temporary, "images", chosen, _BUDGET)
         ids = [str(image_id) for image_id in image_ids[:N_THUMBNAILS]]
-        page = {"schema": SCHEMA, "images": {"ids": ids}, "sheets": {"images": sheet.to_json()}}
+        page = PICTURES.stamp({"images": {"ids": ids}, "sheets": {"images": sheet.to_json()}})
         write_json(temporary / "page.json", page)

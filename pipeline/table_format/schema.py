@@ -1,7 +1,8 @@
 """Arrow schemas of all published tables, and the one way in which their files are written.
 
-A higher :data:`SCHEMA_VERSION` may add nullable columns at the end of a table; none is ever renamed, retyped or
-dropped, so that parts of several schema versions read together.
+A higher :data:`SCHEMA_VERSION` may add columns at the end of a table (:func:`_added`); none is ever renamed, retyped or
+dropped, so that parts of several schema versions read together. Rows of an earlier release have nulls in what was added
+since; parts of a newer one are read, but nothing is made of them here, which would lose what only that release knows.
 """
 
 from pathlib import Path
@@ -17,11 +18,17 @@ ROW_GROUP = 131_072
 
 _VERSION_KEY = b"schema_version"
 _TABLE_KEY = b"table"
+_SINCE_KEY = b"since"
 _RESP = pa.field("resp", pa.list_(pa.float32()), nullable=False)
 
 
 def _must(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
+
+
+def _added(version: int, name: str, kind: pa.DataType) -> pa.Field:
+    """Return a column that a schema version added, for the end of its table; :data:`SCHEMA_VERSION` rises with it."""
+    return pa.field(name, kind, metadata={_SINCE_KEY: str(version)})
 
 
 _FACET = [
@@ -127,8 +134,31 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def schema_version(metadata: dict[bytes, bytes] | None) -> int:
-    """Return the schema version that a file's metadata states; 0 where they state none."""
-    return int((metadata or {}).get(_VERSION_KEY, b"0"))
+    """Return the schema version that a file's metadata states; 1, the first, where they state none."""
+    return int((metadata or {}).get(_VERSION_KEY, b"1"))
+
+
+def columns_of(schema: pa.Schema, version: int) -> pa.Schema:
+    """Return the columns that a table had in a schema version, and that version."""
+    metadata = {**(schema.metadata or {}), _VERSION_KEY: str(version).encode()}
+    return pa.schema([column for column in schema if _since(column) <= version], metadata=metadata)
+
+
+def completed(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the columns of a table in order, with nulls in those that were added since the rows were written.
+
+    Args:
+        rows: with all columns of the first schema version, in any order; others are left out.
+        schema: of the table.
+    """
+    if rows.schema.names == schema.names:
+        return rows
+    known = set(rows.schema.names)
+    columns = [
+        pa.nulls(rows.num_rows, column.type) if _since(column) > 1 and column.name not in known else rows[column.name]
+        for column in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema.names)
 
 
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -142,6 +172,10 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     writer = pq.ParquetWriter(path, stored_schema(schema), bloom_filter_options=bloom, **_WRITER)
     writer.add_key_value_metadata(schema.metadata)
     return writer
+
+
+def _since(column: pa.Field) -> int:
+    return int((column.metadata or {}).get(_SINCE_KEY, b"1"))
 
 
 def _schema(table: str, columns: list[pa.Field]) -> pa.Schema:

@@ -8,7 +8,7 @@ from types import TracebackType
 import pyarrow as pa
 
 from pipeline.table_format.logical import LogicalHash, schema_layout
-from pipeline.table_format.schema import ROW_GROUP, open_writer, stored_schema
+from pipeline.table_format.schema import ROW_GROUP, completed, open_writer, stored_schema
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class TableWriter:
 
     Args:
         path: of the new file; a caller that needs it whole or not at all passes a temporary one.
-        schema: of the table; columns of few values may come in as text or as dictionaries.
+        schema: of the table; columns of few values may come in as text or as dictionaries, those that a later release
+            added not at all.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -73,7 +74,7 @@ class TableWriter:
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Append rows."""
-        rows = rows.cast(self._stored)
+        rows = completed(rows, self._stored).cast(self._stored)
         self._meter.add(rows)
         self._waiting.append(rows)
         self._n_waiting += rows.num_rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.core.errors import DataError
 from pipeline.core.sealed import read_sealed
+from pipeline.core.upgrades import BATCH
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.versions import Entry
 
@@ -35,8 +36,9 @@ def read_batch(folder: Path) -> Row:
 
     Raises:
         DataError: the file is missing or lacks a key.
+        ResourceError: a newer release wrote it.
     """
-    record = read_sealed(folder / "batch.json")
+    record = BATCH.upgrade(read_sealed(folder / "batch.json"), str(folder / "batch.json"))
     try:
         drift = record.get("drift") or {}
         return {

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import keep_copy
-from pipeline.core.sealed import file_digest, write_sealed
+from pipeline.core.sealed import file_digest, require_intact, write_sealed
+from pipeline.core.upgrades import IDENTITY
 from pipeline.table_format.logical import combined_hash
 from pipeline.table_format.schema import table_schema
 from pipeline.table_format.writer import write_table
@@ -24,12 +25,10 @@ from pipeline.tables.transaction import plan
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import (
     REPAIR,
-    SCHEMA,
     ListRef,
     PartFile,
     Totals,
     Version,
-    checked,
     current_version,
     load_version,
     parsed,
@@ -155,9 +154,10 @@ def load_identity(place: Place, version: Version) -> Identity:
         DataError: the file is missing, damaged, or says something else than its name.
     """
     name = place.file(version.identity)
-    record = checked(place.json(version.identity), name)
+    stored = require_intact(place.json(version.identity), name)
+    record = IDENTITY.upgrade(stored, name)
     with parsed(name):
-        said = {key: record[key] for key in ("schema", "next_number", "maps", "minted_by")}
+        said = {key: value for key, value in stored.items() if key != "checksum"}
         if _identity_name(said) != Path(version.identity).stem:
             raise DataError(f"{name} must say what its name stands for, but was changed; {REPAIR}")
         maps = {model: tuple(map(tuple, facets)) for model, facets in record["maps"].items()}
@@ -173,7 +173,7 @@ def write_identity(folder: Path, identity: Identity) -> str:
 
 
 def _identity_record(identity: Identity) -> dict[str, Any]:
-    return {"schema": SCHEMA, **asdict(identity)}
+    return IDENTITY.stamp(asdict(identity))
 
 
 def _identity_file(identity: Identity) -> str:

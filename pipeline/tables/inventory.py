@@ -13,7 +13,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import COPIES, copy_of, keep_copy
 from pipeline.core.sealed import copy_bytes, file_digest, is_sealed, write_sealed
 from pipeline.tables.draft import load_identity
-from pipeline.tables.lists import load_list, write_list
+from pipeline.tables.lists import load_list, state_digests
 from pipeline.tables.place import Place
 from pipeline.tables.verified import fault_of, is_sound
 from pipeline.tables.versions import (
@@ -111,15 +111,6 @@ def listed_parts(published: Path) -> Iterator[ListedPart]:
 def part_faults(published: Path) -> list[str]:
     """Return what is wrong with the parts of all versions."""
     return [fault for listed in listed_parts(published) if (fault := fault_of(published, listed.part))]
-
-
-def state_digests(published: Path, ref: ListRef, digests: dict[str, str]) -> None:
-    """Let a list state other digests for some of its parts, whose rows are the same."""
-    entries = [
-        replace(entry, parts={table: _with_digest(part, digests) for table, part in entry.parts.items()})
-        for entry in load_list(Place(published), ref)
-    ]
-    write_list(published, entries)
 
 
 def _with_digest(part: PartFile, digests: dict[str, str]) -> PartFile:

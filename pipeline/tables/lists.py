@@ -12,21 +12,23 @@ from typing import Any
 
 from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import keep_copy
-from pipeline.core.sealed import write_sealed
+from pipeline.core.sealed import require_intact, write_sealed
+from pipeline.core.upgrades import LIST
 from pipeline.table_format.logical import combined_hash
 from pipeline.tables.place import Place
 from pipeline.tables.versions import (
-    SCHEMA,
     Entry,
     ListRef,
     Version,
     bare_part,
-    checked,
     parse_part,
     parsed,
 )
 
 LIST_LENGTH = 256
+
+_NOT_NAMED = ("checksum", "digests")
+"""Keys that a list's name does not depend on."""
 
 
 def load_entries(place: Place, version: Version) -> list[Entry]:
@@ -41,9 +43,10 @@ def load_list(place: Place, ref: ListRef) -> list[Entry]:
         DataError: it is missing, damaged, or says something else than its name.
     """
     name = place.file(ref.file)
-    record = checked(place.json(ref.file), name)
+    stored = require_intact(place.json(ref.file), name)
+    record = LIST.upgrade(stored, name)
     with parsed(name):
-        said = {"schema": record["schema"], "entries": record["entries"]}
+        said = {key: value for key, value in stored.items() if key not in _NOT_NAMED}
         if _name(said) != Path(ref.file).stem:
             raise DataError(f"{name} must say what its name stands for, but was changed; run facets check --repair")
         digests: Mapping[str, str] = record.get("digests", {})
@@ -85,12 +88,19 @@ def replace_in_lists(
 
 def write_list(folder: Path, entries: Sequence[Entry]) -> ListRef:
     """Write one list below ``folder``, with its second copy."""
-    said = {"schema": SCHEMA, "entries": [_bare_entry(entry) for entry in entries]}
+    said = LIST.stamp({"entries": [_bare_entry(entry) for entry in entries]})
     ref = ListRef(f"lists/{_name(said)}.json", len(entries), sum(entry.rows for entry in entries))
     digests = {part.file: part.digest for entry in entries for part in entry.parts.values() if part.digest}
     write_sealed(folder / ref.file, {**said, "digests": digests})
     keep_copy(folder, ref.file)
     return ref
+
+
+def state_digests(published: Path, ref: ListRef, digests: Mapping[str, str]) -> None:
+    """Let a list state other digests for some of its parts, whose rows are the same; its name and its form stay."""
+    stored = Place(published).json(ref.file)
+    write_sealed(published / ref.file, {**stored, "digests": {**stored.get("digests", {}), **digests}})
+    keep_copy(published, ref.file)
 
 
 def files_of(place: Place, versions: Iterable[Version]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.core.errors import PublishError
 from pipeline.core.storage import read_json
+from pipeline.core.upgrades import read_model_file
 
 SOURCE_BATCHES = ("train", "test")
 """Batches that come from the source; all others were ingested."""
@@ -41,13 +42,13 @@ class ModelFolder:
 
     @cached_property
     def model(self) -> dict[str, Any]:
-        """Content of ``model.json``.
+        """Content of ``model.json``, in the form of today.
 
         Raises:
             PublishError: the model is not staged here.
         """
         self._require()
-        return read_json(self.path / "model.json")
+        return read_model_file(self.path)
 
     @property
     def n_components(self) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """Human names for clusters: a small tracked CSV beside the parameters, ``names/<experiment>.csv``.
 
-Columns: ``uid``, ``name``, ``note``, ``minted_by`` (the model version that the uid was made for). A uid names a cluster
+Columns: ``uid``, ``name``, ``note``, ``minted_by`` (the model version that the uid was made for). The header is the
+schema: a column that a later release adds to the end of :data:`_HEADER` is empty in files that lack it, and columns of
+newer releases, or of people's own, stay as they are. A uid names a cluster
 of one particular history; if the published tables were made anew, the same uid may mean something else, so a row whose
 ``minted_by`` differs from the tables' is ignored.
 
@@ -19,6 +21,7 @@ from pipeline.core.storage import atomic_file
 from pipeline.tables.formula import as_text, from_text
 
 _HEADER = ["uid", "name", "note", "minted_by"]
+_REQUIRED = tuple(_HEADER[:4])  # those of the first release
 _TEXTS = ("name", "note")
 _CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # marks that reorder the text after them
@@ -67,11 +70,12 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
         if _has_control(text):
             raise ConfigError(f"a {what} is one line of text without control characters, got {text!r}; leave them out")
     rows = {row["uid"]: row for row in read_names(path)}
-    rows.pop(uid, None)
+    columns = list(dict.fromkeys([*_HEADER, *(column for row in rows.values() for column in row)]))
+    old = rows.pop(uid, {})
     if name:
-        rows[uid] = {"uid": uid, "name": name, "note": note, "minted_by": minted_by[uid]}
+        rows[uid] = {**old, "uid": uid, "name": name, "note": note, "minted_by": minted_by[uid]}
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _HEADER, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({**rows[key], **{text: as_text(rows[key][text]) for text in _TEXTS}} for key in sorted(rows))
 
@@ -91,10 +95,11 @@ def read_names(path: Path) -> list[dict[str, str]]:
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be a CSV in UTF-8, but {error}; mend it, or run facets check --repair") from None
-    missing = [column for column in _HEADER if column not in columns]
+    missing = [column for column in _REQUIRED if column not in columns]
     if missing:
-        raise DataError(f"{path} must have the columns {', '.join(_HEADER)}, got no {', '.join(missing)}; add them")
-    found = [{column: " ".join((row[column] or "").split()) for column in _HEADER} for row in rows]
+        raise DataError(f"{path} must have the columns {', '.join(_REQUIRED)}, got no {', '.join(missing)}; add them")
+    every = dict.fromkeys([*_HEADER, *columns])
+    found = [{column: " ".join((row.get(column) or "").split()) for column in every} for row in rows]
     for row in found:
         if _has_control("".join(row.values())):
             raise DataError(f"{path} must be text without control characters, got {row!r}; mend it")

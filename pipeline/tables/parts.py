@@ -7,6 +7,7 @@ revision ``r``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,17 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import PublishError
 from pipeline.core.parquet import open_parquet, require_columns
 from pipeline.core.sealed import file_digest
+from pipeline.core.upgrades import require_known
 from pipeline.table_format.build import constant_column
-from pipeline.table_format.schema import ROW_GROUP, facet_schema, table_schema
+from pipeline.table_format.schema import (
+    ROW_GROUP,
+    SCHEMA_VERSION,
+    columns_of,
+    completed,
+    facet_schema,
+    schema_version,
+    table_schema,
+)
 from pipeline.table_format.writer import write_table
 from pipeline.tables.versions import PartFile
 
@@ -96,8 +106,8 @@ def require_assignment(path: Path, batch_id: str, model_version: str, n_componen
         DataError: no readable assignment file.
         PublishError: it holds another batch or model, or a component that the model does not have.
     """
-    with open_parquet(path) as file:
-        require_columns(file, path, facet_schema(0, uid=False).names)
+    with _opened(path) as file:
+        _require_table(file, path, facet_schema(0, uid=False))
         _require_range(file, path, "batch_id", batch_id, batch_id)
         _require_range(file, path, "model_version", model_version, model_version)
         _require_range(file, path, "cluster_id", 0, n_components - 1)
@@ -118,7 +128,7 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
         PublishError: another batch or model, or a component that the model does not have.
     """
     require_assignment(path, batch_id, model_version, len(uids))
-    with open_parquet(path) as file:
+    with _opened(path) as file:
         names = [name for name in file.schema_arrow.names if name not in ("batch_id", "model_version")]
         for rows in without(file.iter_batches(ROW_GROUP, columns=names), removed):
             yield _with_uids(rows, batch_id, model_version, uids, path)
@@ -126,7 +136,7 @@ def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str
 
 def part_schema(path: Path) -> pa.Schema:
     """Return the columns that a file has."""
-    with open_parquet(path) as file:
+    with _opened(path) as file:
         return file.schema_arrow
 
 
@@ -137,25 +147,25 @@ def has_responsibilities(path: Path) -> bool:
 
 def part_rows(path: Path) -> Rows:
     """Yield the rows of a published part, or of an assignment file as it is."""
-    with open_parquet(path) as file:
+    with _opened(path) as file:
         yield from file.iter_batches(ROW_GROUP)
 
 
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
     """Yield the rows of one batch from an ``images.parquet``, without those of removed images."""
     schema = table_schema("images")
-    with open_parquet(path) as file:
-        require_columns(file, path, schema.names)
+    with _opened(path) as file:
+        _require_table(file, path, schema)
         groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, "batch_id", batch_id)]
         for rows in without(file.iter_batches(ROW_GROUP, row_groups=groups, columns=schema.names), removed):
             chosen = rows.filter(pc.call_function("equal", [rows.column("batch_id"), batch_id]))
-            yield chosen.select(schema.names).cast(schema)
+            yield completed(chosen, schema).cast(schema)
 
 
 def quarantine_rows(path: Path, batch_id: str) -> Rows:
     """Yield the files that a ``quarantine.parquet`` lists, as belonging to a batch."""
     schema = table_schema("quarantine")
-    with open_parquet(path) as file:
+    with _opened(path) as file:
         require_columns(file, path, ["file", "reason"])
         for rows in file.iter_batches(ROW_GROUP, columns=["file", "reason"]):
             columns = [constant_column(batch_id, rows.num_rows), rows.column("file"), rows.column("reason")]
@@ -179,6 +189,18 @@ def without(rows: Iterable[pa.RecordBatch], removed: Collection[str]) -> Rows:
             is_gone = pc.call_function("is_in", [batch.column("image_id")], pc.SetLookupOptions(gone))
             batch = batch.filter(pc.call_function("invert", [is_gone]))
         yield batch
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    with open_parquet(path) as file:
+        require_known(schema_version(file.metadata.metadata), SCHEMA_VERSION, str(path))
+        yield file
+
+
+def _require_table(file: pq.ParquetFile, path: Path, schema: pa.Schema) -> None:
+    """Insist on the columns that the table had in the schema version that a file states."""
+    require_columns(file, path, columns_of(schema, schema_version(file.metadata.metadata)).names)
 
 
 def _require_range(file: pq.ParquetFile, path: Path, column: str, smallest: Any, largest: Any) -> None:
@@ -210,5 +232,5 @@ def _with_uids(
     columns["batch_id"] = constant_column(batch_id, rows.num_rows)
     columns["model_version"] = constant_column(model_version, rows.num_rows)
     columns["cluster_uid"] = pa.DictionaryArray.from_arrays(columns["cluster_id"], pa.array(uids, pa.string()))
-    names = facet_schema(0, responsibilities="resp" in columns).names
-    return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return completed(rows, facet_schema(0, responsibilities="resp" in columns))

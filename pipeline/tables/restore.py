@@ -11,10 +11,12 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.folder_seal import rewriting
 from pipeline.core.sealed import file_digest
 from pipeline.core.storage import atomic_file
-from pipeline.table_format.schema import facet_schema, table_schema
+from pipeline.table_format.logical import schema_layout
+from pipeline.table_format.schema import SCHEMA_VERSION, columns_of, facet_schema, table_schema
 from pipeline.table_format.writer import write_table
 from pipeline.tables.draft import load_identity
-from pipeline.tables.inventory import ListedPart, listed_parts, state_digests
+from pipeline.tables.inventory import ListedPart, listed_parts
+from pipeline.tables.lists import state_digests
 from pipeline.tables.model_folder import SOURCE_BATCHES, ModelFolder
 from pipeline.tables.parts import (
     Rows,
@@ -100,7 +102,7 @@ def _write_same(published: Path, listed: ListedPart, rows: Rows, schema: pa.Sche
     """Write a part if the rows are those that it had."""
     path = published / listed.part.file
     with suppress(PipelineError, _OtherRows), atomic_file(path) as temporary:
-        content = write_table(temporary, schema, rows)
+        content = write_table(temporary, _as_laid_out(schema, listed.part.layout), rows)
         if PartFile(listed.part.file, **asdict(content)) != listed.part:
             raise _OtherRows
     if fault_of(published, replace(listed.part, digest="")):
@@ -110,6 +112,12 @@ def _write_same(published: Path, listed: ListedPart, rows: Rows, schema: pa.Sche
     if digest != listed.part.digest:
         state_digests(published, listed.list, {listed.part.file: digest})
     return True
+
+
+def _as_laid_out(schema: pa.Schema, layout: str) -> pa.Schema:
+    """Return the columns that a part has, which an earlier release may have written; all where none such had these."""
+    earlier = (columns_of(schema, version) for version in range(SCHEMA_VERSION, 0, -1))
+    return next((some for some in earlier if schema_layout(some) == layout), schema)
 
 
 class _OtherRows(Exception):
@@ -124,7 +132,7 @@ def _rows_of(published: Path, model_version: str, name: Path) -> tuple[Rows, pa.
             return None
         path = published / found[0].part.file
         schema = facet_schema(int(name.stem.removeprefix("facet_")), uid=False, responsibilities="resp" in _names(path))
-        return _chosen(part_rows(path), schema.names), schema
+        return part_rows(path), schema
     if name.parts[0] != "prepared":
         return None
     model = ModelFolder(published, model_version)
@@ -136,12 +144,7 @@ def _rows_of(published: Path, model_version: str, name: Path) -> tuple[Rows, pa.
     some = [parts[batch_id] for batch_id in dict.fromkeys(wanted) if batch_id in parts]
     if not all(is_sound(published, part) for part in some) or (name.stem == "images" and "train" not in parts):
         return None
-    return (rows for part in some for rows in _chosen(part_rows(published / part.file), schema.names)), schema
-
-
-def _chosen(rows: Rows, names: list[str]) -> Rows:
-    for batch in rows:
-        yield batch.select(names)
+    return (rows for part in some for rows in part_rows(published / part.file)), schema
 
 
 def _names(path: Path) -> list[str]:

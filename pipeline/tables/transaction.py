@@ -8,12 +8,16 @@ the publish lock.
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.core.folder_seal import COPIES, copy_of, keep_copy
-from pipeline.core.sealed import read_sealed, write_sealed
-from pipeline.core.storage import atomic_dir, read_json, sync, write_json
-from pipeline.tables.versions import MANIFEST, SCHEMA, version_file
+from pipeline.core.sealed import write_sealed
+from pipeline.core.storage import atomic_dir, sync, write_json
+from pipeline.core.upgrades import MANIFEST as MANIFEST_FORM
+from pipeline.core.upgrades import PLAN, read_record
+from pipeline.tables.place import Place
+from pipeline.tables.versions import MANIFEST, read_version, version_file, write_version
 
 _NEXT = ".next"
 _PLAN = "plan.json"
@@ -48,7 +52,7 @@ def plan(
         withdrawn: versions that can no longer be read, and why.
     """
     reasons = {str(number): reason for number, reason in (withdrawn or {}).items()}
-    write_json(folder / _PLAN, {"version": version, "obsolete": sorted(obsolete), "withdrawn": reasons})
+    write_json(folder / _PLAN, PLAN.stamp({"version": version, "obsolete": sorted(obsolete), "withdrawn": reasons}))
 
 
 def recover(published: Path) -> None:
@@ -63,7 +67,7 @@ def recover(published: Path) -> None:
 
 def write_manifest(published: Path, version: int) -> None:
     """Make a version the current one."""
-    write_sealed(published / MANIFEST, {"schema": SCHEMA, "version": version, "file": version_file(version)})
+    write_sealed(published / MANIFEST, MANIFEST_FORM.stamp({"version": version, "file": version_file(version)}))
     keep_copy(published, MANIFEST)
 
 
@@ -72,12 +76,12 @@ class _NothingPlanned(Exception):
 
 
 def _apply(published: Path, folder: Path) -> None:
-    decided = read_json(folder / _PLAN)
+    decided = read_record(folder / _PLAN, PLAN)
     _move_files(folder, published)
     version = decided["version"]
     write_manifest(published, version)
     for number, reason in decided["withdrawn"].items():
-        _withdraw(published, version_file(int(number)), reason)
+        _withdraw(published, int(number), reason)
     for name in decided["obsolete"]:
         _delete(published, published / name)
         _delete(published, copy_of(published, name))
@@ -95,10 +99,9 @@ def _move_files(source: Path, target: Path) -> None:
         sync(parent)
 
 
-def _withdraw(published: Path, file: str, reason: str) -> None:
+def _withdraw(published: Path, number: int, reason: str) -> None:
     # The record keeps its lists: retention finds by them which files nobody needs any more.
-    write_sealed(published / file, {**read_sealed(published / file), "withdrawn": reason})
-    keep_copy(published, file)
+    write_version(published, replace(read_version(Place(published), number), withdrawn=reason))
 
 
 def _delete(published: Path, path: Path) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.folder_seal import COPIES, keep_copy
 from pipeline.core.sealed import require_intact, write_sealed
+from pipeline.core.upgrades import MANIFEST as MANIFEST_FORM
+from pipeline.core.upgrades import VERSION, Form
 from pipeline.table_format.logical import combined_hash
 from pipeline.tables.place import Place
 
 MANIFEST = "manifest.json"
-
-SCHEMA = 1
 
 REPAIR = "run facets check --repair"
 
@@ -112,7 +112,7 @@ class Version:
     tables: Mapping[str, PartFile]
     totals: tuple[Totals, ...]
     withdrawn: str | None = None
-    schema: int = field(default=SCHEMA)
+    schema: int = field(default=VERSION.schema)
 
     @property
     def n_facets(self) -> int:
@@ -147,7 +147,7 @@ def current_version(place: Place) -> int | None:
         if place.exists(f"{COPIES}/{MANIFEST}") and not place.exists(".next"):
             raise DataError(f"{place.file(MANIFEST)} must name the current version, but is missing; {REPAIR}")
         return None
-    record = checked(place.json(MANIFEST), place.file(MANIFEST))
+    record = checked(place.json(MANIFEST), MANIFEST_FORM, place.file(MANIFEST))
     with parsed(place.file(MANIFEST)):
         return int(record["version"])
 
@@ -190,7 +190,7 @@ def read_version(place: Place, number: int) -> Version:
         DataError: it is missing or damaged.
     """
     name = place.file(version_file(number))
-    record = checked(place.json(version_file(number)), name)
+    record = checked(place.json(version_file(number)), VERSION, name)
     with parsed(name):
         return _parse_version(record)
 
@@ -225,16 +225,14 @@ def parse_part(record: Mapping[str, Any], digests: Mapping[str, str]) -> PartFil
     return PartFile(**{key: record[key] for key in _PART_KEYS}, digest=digests.get(record["file"], ""))
 
 
-def checked(record: Any, name: str) -> dict[str, Any]:
-    """Return a record that is intact and of this schema.
+def checked(record: Any, form: Form, name: str) -> dict[str, Any]:
+    """Return a record that is intact, in the form of today.
 
     Raises:
-        DataError: it is damaged, or of another schema.
+        DataError: it is damaged.
+        ResourceError: a newer release wrote it.
     """
-    intact = require_intact(record, name)
-    if intact.get("schema") != SCHEMA:
-        raise DataError(f"{name} must be a record of schema {SCHEMA}, got {intact.get('schema')}; {REPAIR}")
-    return intact
+    return form.upgrade(require_intact(record, name), name)
 
 
 @contextmanager

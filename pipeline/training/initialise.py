@@ -14,7 +14,7 @@ from pipeline.core.storage import atomic_dir, write_json
 from pipeline.mixture import fits_at_once, init_mixtures
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
-from pipeline.model.checkpoint import SCHEMA, save_weights, seed_state, weights_path
+from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.pixels import as_floats
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
@@ -61,7 +61,7 @@ def initialise(
         write_json(
             out / "init.json",
             {
-                "schema": SCHEMA,
+                "schema": INIT_SCHEMA,
                 "experiment": layout.experiment,
                 "image_shape": list(images.source.image_shape),
                 "seeds": records,

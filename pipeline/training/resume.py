@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ import torch
 
 from pipeline.core.storage import atomic_file, file_sha256
 
+_log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parent.parent
 # What decides a training's numbers: what stage train depends on, without what only reads and writes files.
 _CODE = ("kernels", "mixture", "model", "training", "core/seeding.py", "core/side_by_side.py")
+_SCHEMA = 1  # of the files; the key covers this module, so that one of another schema is never met by itself
 # What a damaged archive or pickle may raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 
@@ -49,18 +52,23 @@ def save_resume(path: Path, state: dict[str, Any]) -> None:
     """
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         try:
-            torch.save(state, file)
+            torch.save({"schema": _SCHEMA, **state}, file)
         except RuntimeError as error:
             # torch's writer hides the fault of the disk behind one of its own.
             raise _first_os_error(error) from error
 
 
 def load_resume(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return what :func:`save_resume` wrote, or ``None`` where there is no readable file."""
+    """Return what :func:`save_resume` wrote, or ``None`` where there is no readable file of this schema."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True)
     except _UNREADABLE:
         return None
+    found = state.pop("schema", None)
+    if found != _SCHEMA:
+        _log.warning("%s must be of schema %d, got %s: the training starts anew", path, _SCHEMA, found)
+        return None
+    return state
 
 
 def _first_os_error(error: BaseException) -> BaseException:

@@ -16,9 +16,10 @@ from pipeline.core.memory import keep_freed_memory
 from pipeline.core.progress import progress, silence
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, read_json, write_json
+from pipeline.core.upgrades import MODEL, PARAMETERS
 from pipeline.datasets.store.images import ImageStore
 from pipeline.model import MultiFacetVae
-from pipeline.model.checkpoint import SCHEMA, load_weights, model_version, save_weights, weights_path
+from pipeline.model.checkpoint import INIT_SCHEMA, load_weights, model_version, save_weights, weights_path
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
@@ -98,10 +99,10 @@ def _check_init(layout: Layout, seeds: Sequence[int]) -> None:
     path = layout.artifact("init") / "init.json"
     description = read_json(path)
     known = [record["seed"] for record in description.get("seeds", [])]
-    if description.get("schema") != SCHEMA or description.get("experiment") != layout.experiment:
+    if description.get("schema") != INIT_SCHEMA or description.get("experiment") != layout.experiment:
         raise ModelError(
-            f"{path} must have schema {SCHEMA} and experiment {layout.experiment}, got {description.get('schema')!r} "
-            f"and {description.get('experiment')!r}; run stage init_mog"
+            f"{path} must have schema {INIT_SCHEMA} and experiment {layout.experiment}, got "
+            f"{description.get('schema')!r} and {description.get('experiment')!r}; run stage init_mog"
         )
     missing = sorted(set(seeds) - set(known))
     if missing:
@@ -191,7 +192,8 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
         write_json(
             out / "model.json",
             {
-                "schema": SCHEMA,
+                "schema": MODEL.schema,
+                "parameters": PARAMETERS.schema,
                 "experiment": job.layout.experiment,
                 "model_version": model_version(states[selected.seed], job.model),
                 "selected_seed": selected.seed,

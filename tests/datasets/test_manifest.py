@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.storage import read_json
+from pipeline.core.storage import read_json, write_json
 from pipeline.datasets.prepare.manifest import FileHashes, require_pinned, scan
 from pipeline.datasets.readers.base import open_source
 from tests.datasets.builders import preprocess
@@ -52,9 +52,15 @@ def test_a_scan_pins_the_unpacked_content(tmp_path: Path) -> None:
     assert scan(layout, params) == value
 
 
-def test_an_unchanged_source_leaves_the_json_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_number", [True, False])
+def test_an_unchanged_source_leaves_the_json_alone(tmp_path: Path, has_number: bool) -> None:
+    """That of an earlier release too, which had no number: a rewritten one would make all stages run again."""
     layout, params = Layout(tmp_path, "digits"), preprocess()
-    scan(layout, params)
+    pinned = scan(layout, params)
+    assert pinned.pop("schema") == 1
+    if not has_number:
+        write_json(layout.source_manifest, pinned)
+    require_pinned(layout, params, open_source(params, layout))
     settle(layout.source_manifest)
     before = layout.source_manifest.stat().st_mtime_ns
     scan(layout, params)
@@ -166,8 +172,6 @@ def test_a_pin_that_is_no_object_is_said_in_one_line(tmp_path: Path, text: str) 
     layout, params = Layout(tmp_path, "digits"), preprocess()
     scan(layout, params)
     layout.source_manifest.write_text(text)
-    with pytest.raises(
-        DataError, match=r"digits.json must be a JSON object, got .*; run facets check --repair, or facets"
-    ):
+    with pytest.raises(DataError, match=r"digits.json must hold a JSON object, got .*; run facets check --repair"):
         require_pinned(layout, params, open_source(params, layout))
     assert isinstance(scan(layout, params), dict)

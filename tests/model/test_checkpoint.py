@@ -1,11 +1,14 @@
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 import torch
 
-from pipeline.core.errors import DataError, ModelError
-from pipeline.model import load_model
+from pipeline.config.sections import ModelParams
+from pipeline.core import upgrades
+from pipeline.core.errors import DataError, ModelError, ResourceError
+from pipeline.core.upgrades import PARAMETERS
+from pipeline.model import checkpoint, load_model
 from pipeline.model.checkpoint import load_weights, model_version, restore_model, save_weights, seed_state, weights_path
 from tests.model.builders import SHAPE, TINY, random_images, random_model, solo
 
@@ -71,7 +74,6 @@ def test_the_version_follows_weights_and_parameters():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, r"model\.json must have schema 1, got 2; rebuild the experiment"),
         ({"model": {**asdict(TINY), "depth": 3}}, r"no model section of this version: model\.depth is unknown"),
         ({"model": {**asdict(TINY), "sigma": -1.0}}, r"model\.sigma must lie in \(0, inf\), got -1\.0"),
         ({"image_shape": [1, 4, 4]}, r"weight is \(7, 12\) instead of \(7, 16\); it was trained with other parameters"),
@@ -126,8 +128,40 @@ def test_missing_and_broken_descriptions(folder, text, message):
 @pytest.mark.parametrize("text", ["[]", '"model"', "{}"])
 def test_a_description_of_another_kind(folder, text):
     (folder / "model.json").write_text(text)
-    with pytest.raises(ModelError, match=r"model\.json must have schema 1, got"):
+    with pytest.raises(DataError, match=r"model\.json must (hold a JSON object|state its schema), .*got"):
         restore_model(folder, None)
+
+
+def test_a_description_of_a_newer_release_is_refused_with_what_to_do(folder):
+    describe(folder, schema=99)
+    with pytest.raises(ResourceError, match=r"model\.json must be of schema \d or an older one, got 99, which a newer"):
+        load_model(folder)
+
+
+@dataclass(frozen=True)
+class LaterParams(ModelParams):
+    """The model section of a later release, with one key more."""
+
+    gain: float = field(kw_only=True)
+
+
+def test_a_later_release_with_a_key_more_loads_the_same_model_under_the_same_name(folder, monkeypatch):
+    before = load_model(folder)
+    monkeypatch.setattr(checkpoint, "ModelParams", LaterParams)
+    with pytest.raises(ModelError, match=r"no model section of this version: model\.gain is missing"):
+        load_model(folder)
+
+    def with_gain(params):
+        return upgrades._with_changed(params, "model", lambda model: {**model, "gain": 1.0})
+
+    monkeypatch.setattr(upgrades, "PARAMETERS", replace(PARAMETERS, steps=(*PARAMETERS.steps, with_gain)))
+    after = load_model(folder)
+    images = (random_images(n=20, dtype=torch.float32)[0] * 255).byte()
+    for mine, theirs in zip(before.assign(images), after.assign(images), strict=True):
+        assert (mine.cluster_id == theirs.cluster_id).all()
+        assert (mine.typicality == theirs.typicality).all()
+    assert after.params == LaterParams(**asdict(TINY), gain=1.0)
+    assert after.model_version == before.model_version
 
 
 def test_a_refused_file_leaves_the_model_as_it_was(folder):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.storage import read_json, write_json
 from pipeline.page import compose
 from pipeline.page.curves import read_curves
@@ -71,12 +71,12 @@ def test_composing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert compose(tmp_path, given).read_bytes() == first
 
 
-def test_a_foreign_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> None:
     given = publish(tmp_path, make_showcase())
     before = compose(tmp_path, given).read_bytes()
     path = tmp_path / "models" / MODEL_VERSION / "report/page.json"
     write_json(path, read_json(path) | {"schema": 99})
-    with pytest.raises(DataError, match=r"schema 1, got 99; run stage report"):
+    with pytest.raises(ResourceError, match=r"page\.json must be of schema 1 or an older one, got 99"):
         compose(tmp_path, given)
     assert (tmp_path / "report.html").read_bytes() == before
 
@@ -148,8 +148,6 @@ def test_any_number_of_facets_and_any_shape_composes(
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    from pipeline.core.errors import ResourceError
-
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="must be writable"):
         write_assets(tmp_path / "file" / "report", make_showcase(n_images=40), 32)

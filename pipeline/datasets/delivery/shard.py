@@ -15,6 +15,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import as_resource_error, atomic_dir, temporary_dir, write_json
+from pipeline.core.upgrades import BATCH
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.delivery.growing_store import GrowingStore, new_ids
@@ -117,7 +118,8 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
         shape = None if store.is_encoded else store.image_shape
         with atomic_dir(target) as folder:
             shutil.copyfile(source / "quarantine.parquet", folder / "quarantine.parquet")
-            write_sealed(folder / "batch.json", {**read_sealed(source / "batch.json"), "n_images": len(kept)})
+            record = BATCH.upgrade(read_sealed(source / "batch.json"), str(source / "batch.json"))
+            write_sealed(folder / "batch.json", {**record, "n_images": len(kept)})
             with create_store(folder / "shard.h5", shape, **_attributes(store)) as writer:
                 for start in range(0, store.n_images, _BLOCK):
                     some = kept[(kept >= start) & (kept < start + _BLOCK)]
@@ -163,11 +165,13 @@ def _write_tables(folder: Path, rows: _Rows, sieve: Sieve) -> str:
 
 
 def _describe(result: ShardResult, location: str, created: str) -> dict[str, Any]:
-    return {
-        "id": result.batch_id,
-        "created": created,
-        "source": location,
-        "n_images": result.n_images,
-        "quarantined": len(result.quarantined),
-        "duplicates": result.duplicates,
-    }
+    return BATCH.stamp(
+        {
+            "id": result.batch_id,
+            "created": created,
+            "source": location,
+            "n_images": result.n_images,
+            "quarantined": len(result.quarantined),
+            "duplicates": result.duplicates,
+        }
+    )

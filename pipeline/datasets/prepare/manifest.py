@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.storage import atomic_file, read_json, write_json
+from pipeline.core.storage import atomic_file, write_json
+from pipeline.core.upgrades import SOURCE, read_record
 from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
 from pipeline.datasets.files.location import ByteFile, is_url, open_location, storable, unreadable
 from pipeline.datasets.readers.base import Source, open_source
@@ -43,7 +44,7 @@ def scan(layout: Layout, params: PreprocessParams) -> dict[str, Any]:
     source.fetch()
     value = _describe(layout, params, source)
     with suppress(DataError):  # missing, or damaged and written anew
-        if read_json(layout.source_manifest) == value:
+        if read_record(layout.source_manifest, SOURCE) == value:
             return value
     write_json(layout.source_manifest, value)
     return value
@@ -53,17 +54,11 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
     """Check that a fetched source is the one that its JSON pins.
 
     Raises:
-        DataError: it differs; the message names the first difference.
+        DataError: it differs, and the message names the first difference; or the JSON is damaged.
+        ResourceError: a newer release wrote the JSON.
     """
-    pinned = read_json(layout.source_manifest)
-    if not isinstance(pinned, dict):
-        raise DataError(
-            f"{layout.source_manifest} must be a JSON object, got {str(pinned)[:80]}; "
-            f"run facets check --repair, or facets scan {layout.experiment}"
-        )
+    pinned = read_record(layout.source_manifest, SOURCE)
     found = _describe(layout, params, source)
-    if not isinstance(pinned, dict):
-        raise DataError(f"{layout.source_manifest} must hold a JSON object; run facets scan {layout.experiment}")
     if pinned != found:
         key = next(key for key in sorted({*pinned, *found}) if pinned.get(key) != found.get(key))
         raise DataError(
@@ -74,7 +69,7 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
 
 def _describe(layout: Layout, params: PreprocessParams, source: Source) -> dict[str, Any]:
     files = FileHashes(layout.source_manifest.with_suffix(".files.parquet"))
-    value = {"source": params.source, **source.fingerprint(files)}
+    value = SOURCE.stamp({"source": params.source, **source.fingerprint(files)})
     files.save()
     return value
 

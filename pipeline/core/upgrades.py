@@ -1,0 +1,173 @@
+"""Records of earlier releases in the form of today: every kind of record, and the steps from each schema to the next.
+
+What a release has written stays readable for good. Whoever adds, renames or drops a key writes a step, a function from
+the old record to the new one, and appends it to the steps of its form; the schema is their number plus one. A step
+gives a new key the value that says what the old record meant without it, so that no model and no table changes by being
+read. What a newer release wrote is refused, as nobody can know here what it means.
+
+These records outlive a release; what a stage leaves for the next one alone is not among them, and neither are the
+tables themselves, which only ever gain columns (:mod:`pipeline.table_format.schema`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.storage import read_json
+
+Record = dict[str, Any]
+Step = Callable[[Record], Record]
+
+_KEY = "schema"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of record.
+
+    Attributes:
+        steps: the first leads from schema 1 to 2, the next from 2 to 3, and so on.
+        unnumbered: a record without a number is of schema 1: the first release that wrote it gave it none.
+    """
+
+    steps: tuple[Step, ...] = ()
+    unnumbered: bool = False
+
+    @property
+    def schema(self) -> int:
+        """The number of today's form."""
+        return 1 + len(self.steps)
+
+    def stamp(self, content: Record) -> Record:
+        """Return a record of today with its number."""
+        return {_KEY: self.schema, **content}
+
+    def upgrade(self, record: Any, name: str) -> Record:
+        """Return a record of any release in the form of today; a checksum that it has is that of the old form.
+
+        Args:
+            record: as parsed from JSON; it is left as it is.
+            name: of its file.
+
+        Raises:
+            DataError: it is no object, or states no number that a release could have written.
+            ResourceError: a newer release wrote it.
+        """
+        if not isinstance(record, dict):
+            raise DataError(f"{name} must hold a JSON object, got {type(record).__name__}; run facets check --repair")
+        found = record.get(_KEY, 1 if self.unnumbered else None)
+        if type(found) is not int or found < 1:
+            raise DataError(
+                f"{name} must state its schema, a number from 1 to {self.schema}, got {found!r}; "
+                "run facets check --repair"
+            )
+        require_known(found, self.schema, name)
+        for step in self.steps[found - 1 :]:
+            record = step(record)
+        return {**record, _KEY: self.schema}
+
+
+def require_known(found: int, newest: int, name: str) -> None:
+    """Refuse the schema of a newer release: no damage, so nothing tries to repair it.
+
+    Raises:
+        ResourceError: this release knows no such schema.
+    """
+    if found > newest:
+        raise ResourceError(
+            f"{name} must be of schema {newest} or an older one, got {found}, which a newer release wrote; "
+            "install that release here, or a later one"
+        )
+
+
+def read_record(path: Path, form: Form) -> Record:
+    """Read a record of any release in the form of today.
+
+    Raises:
+        DataError: it is missing or damaged.
+        ResourceError: a newer release wrote it.
+    """
+    return form.upgrade(read_json(path), str(path))
+
+
+def read_model_file(folder: Path) -> Record:
+    """Read ``model.json`` of a model folder in the form of today, its model section too.
+
+    Raises:
+        DataError: it is missing or damaged.
+        ResourceError: a newer release wrote it.
+    """
+    return upgrade_model(read_json(folder / "model.json"), str(folder / "model.json"))
+
+
+def upgrade_model(record: Any, name: str) -> Record:
+    """Return the content of ``model.json`` in the form of today; its model section has the schema of parameters."""
+    found = MODEL.upgrade(record, name)
+    section = PARAMETERS.upgrade({_KEY: found.get("parameters"), "model": found.get("model")}, f"{name}: model")
+    return {**found, "parameters": section[_KEY], "model": section["model"]}
+
+
+def _with_changed(params: Record, section: str, change: Step) -> Record:
+    """Return parameters with one section changed; a section that is not there is left out of it."""
+    found = params.get(section)
+    return {**params, section: change(found)} if isinstance(found, dict) else params
+
+
+def _without_unused_options(params: Record) -> Record:
+    """Drop the one-valued ``train.criterion``, and options that decide nothing about a trained model any more.
+
+    ``glorot`` began a training that is over; ``sample`` drew assignments without a seed, for which ``exact`` stands in.
+    """
+    params = _with_changed(params, "train", lambda train: {k: v for k, v in train.items() if k != "criterion"})
+    for section, key, dropped, kept in (
+        ("model", "network_init", "glorot", "default"),
+        ("assign", "assigner", "sample", "exact"),
+    ):
+        params = _with_changed(
+            params, section, lambda one, k=key, d=dropped, v=kept: one | {k: v} if one.get(k) == d else one
+        )
+    return params
+
+
+def _with_schema_of_parameters(model: Record) -> Record:
+    """Say that the model section is of the first schema of parameters."""
+    return {**model, "parameters": 1}
+
+
+PARAMETERS = Form((_without_unused_options,), unnumbered=True)
+"""``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
+
+MODEL = Form((_with_schema_of_parameters,))
+"""``model.json``; see :func:`upgrade_model`."""
+
+SCORES = Form()
+"""``score/metrics.json``, kept with a model."""
+
+PICTURES = Form()
+"""``page.json`` of a report and of the thumbnails of a batch."""
+
+SOURCE = Form(unnumbered=True)
+"""``data/sources/<experiment>.json``: the pinned content of a source."""
+
+BATCH = Form(unnumbered=True)
+"""``batch.json`` of an ingested batch."""
+
+SEAL = Form(unnumbered=True)
+"""``files.json``: digests of the files beside it."""
+
+MANIFEST = Form()
+"""``manifest.json`` of published tables: which version is the current one."""
+
+VERSION = Form()
+"""``versions/<n>.json``."""
+
+LIST = Form()
+"""``lists/<hash>.json``: the parts of batches."""
+
+IDENTITY = Form()
+"""``identity/<hash>.json``: all cluster uids."""
+
+PLAN = Form(unnumbered=True)
+"""``plan.json`` of a decided step, which a later release may have to complete."""

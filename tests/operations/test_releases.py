@@ -1,0 +1,137 @@
+"""What an earlier release published is queried, added to, rolled back to, mended and rebuilt by this one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline.core.errors import ResourceError
+from pipeline.core.sealed import write_sealed
+from pipeline.core.storage import read_json
+from pipeline.operations.check import check_experiments
+from pipeline.operations.ingest import ingest
+from pipeline.operations.page import refresh_page
+from pipeline.operations.publish import rollback
+from pipeline.operations.remove import remove
+from pipeline.tables import query, read
+from tests.operations.releases import RELEASES, unpack
+from tests.operations.tiny import EXPERIMENT, Tiny, new_images
+from tests.repository import Repository
+
+TABLES = ("facet_0", "facet_1", "images", "clusters", "batches", "lineage", "quarantine")
+
+
+@pytest.fixture(params=RELEASES)
+def released(request: pytest.FixtureRequest, tmp_path: Path) -> Tiny:
+    """A repository as a release left it."""
+    return unpack(request.param, tmp_path / "released")
+
+
+def rows(released: Tiny, sql: str, version: int | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a query."""
+    return query(EXPERIMENT, sql, version=version, root=released.root, engine="arrow").to_pylist()
+
+
+def deliver(released: Tiny, n_images: int) -> str:
+    """Write new images, and one that the release had ingested already."""
+    folder = released.root / "later"
+    folder.mkdir()
+    for number, pixels in enumerate(new_images(n_images)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "again.png").write_bytes((released.root / "delivery" / "new-0.png").read_bytes())
+    return str(folder)
+
+
+def uids(released: Tiny) -> dict[str, tuple[str, ...]]:
+    """Return the cluster uids of the images, by image id."""
+    tables = [rows(released, f"SELECT image_id, cluster_uid FROM facet_{facet} ORDER BY 1") for facet in (0, 1)]
+    return {a["image_id"]: (a["cluster_uid"], b["cluster_uid"]) for a, b in zip(*tables, strict=True)}
+
+
+def test_its_tables_are_read(released: Tiny) -> None:
+    assert len(released.image_ids()) == 125  # 119 of the source, one of them was removed, and six of the batch
+    for table in TABLES:
+        assert len(read(EXPERIMENT, table, root=released.root)) == len(rows(released, f"FROM {table}"))
+    (batch,) = rows(released, "FROM batches WHERE status = 'live'")
+    assert (batch["n_images"], batch["quarantined"], batch["drift"]) == (6, 1, None)
+    assert released.image_ids(batch["batch_id"]) == sorted(
+        row["image_id"] for row in rows(released, "FROM images WHERE path LIKE 'new-%'")
+    )
+    assert rows(released, "SELECT facet, name, note FROM clusters WHERE name IS NOT NULL") == [
+        {"facet": 0, "name": "bars", "note": "upright ones"}
+    ]
+    assert {row["model_version"] for row in rows(released, "FROM clusters")} != {
+        row["model_version"] for row in rows(released, "FROM clusters", version=3)
+    }
+
+
+def test_new_images_join_it_and_an_older_model_comes_back(released: Tiny) -> None:
+    before = uids(released)
+    result = ingest(released.layout, released.params, deliver(released, 5))
+    assert (result.version, result.n_images, result.duplicates, result.faults) == (5, 5, 1, ())
+    after = uids(released)
+    assert len(after) == 130
+    assert {image_id: after[image_id] for image_id in before} == before
+    first_model = {row["cluster_uid"] for row in rows(released, "FROM clusters", version=3)}
+    assert rollback(released.layout, released.params, 3) == (6, True)
+    assert sorted(uids(released)) == sorted(after) == released.image_ids()
+    assert {row["cluster_uid"] for row in rows(released, "FROM clusters")} == first_model
+    assert rollback(released.layout, released.params, 4) == (7, True)
+    assert uids(released) == after
+    assert rows(released, "SELECT cluster_uid AS uid FROM clusters WHERE name = 'bars'") == [{"uid": "f0-c003"}]
+
+
+def test_images_are_removed_from_it(released: Tiny) -> None:
+    (batch,) = rows(released, "FROM batches WHERE status = 'live'")
+    gone = released.image_ids(batch["batch_id"])[:2]
+    assert remove(released.layout, [], gone).version == 5
+    assert len(released.image_ids()) == 123
+    assert len(rows(released, f"FROM images WHERE batch_id = '{batch['batch_id']}'")) == 4
+
+
+def test_its_page_is_composed_and_its_records_get_checksums_and_copies(released: Tiny) -> None:
+    before = uids(released)
+    refresh_page(released.layout)
+    page = (released.layout.published / "report.html").read_text()
+    assert all(uid in page for pair in before.values() for uid in pair)
+    assert check_experiments(released.root, [EXPERIMENT])[EXPERIMENT].problems == ()
+    found = check_experiments(released.root, [EXPERIMENT], mend=True)[EXPERIMENT]
+    assert found.problems == ()
+    assert found.mended
+    assert check_experiments(released.root, [EXPERIMENT], deep=True)[EXPERIMENT].problems == ()
+    assert uids(released) == before
+
+
+def test_what_is_newer_than_this_release_is_refused_and_left_as_it_is(released: Tiny) -> None:
+    layout = released.layout
+    check_experiments(released.root, [EXPERIMENT], mend=True)
+    for path in (layout.published / "manifest.json", layout.published / "versions" / "4.json"):
+        stated = read_json(path)
+        write_sealed(path, {**stated, "schema": 99})
+        newer = path.read_bytes()
+        with pytest.raises(ResourceError, match=rf"{path.name} must be of schema \d or an older one, got 99"):
+            read(EXPERIMENT, "images", root=released.root)
+        with pytest.raises(ResourceError, match="which a newer release wrote; install that release here, or a later"):
+            check_experiments(released.root, [EXPERIMENT], mend=True)
+        assert path.read_bytes() == newer
+        write_sealed(path, stated)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("release", RELEASES)
+def test_it_is_rebuilt_under_the_dag_of_today(release: str, tmp_path: Path) -> None:
+    released = unpack(release, tmp_path / "released")
+    before = uids(released)
+    repository = Repository.adopt(released.root)
+    result = repository.rebuild()
+    assert [stage["action"] for stage in result["stages"]] == ["ran"] * 6
+    assert result["version"] in (4, 5)  # a new one unless this machine trains the same bits
+    assert sorted(uids(released)) == sorted(before) == released.image_ids()
+    (name,) = rows(released, "SELECT DISTINCT minted_by FROM clusters WHERE cluster_uid = 'f0-c003'")
+    assert (
+        name["minted_by"]
+        == json.loads((released.layout.published / "versions" / "3.json").read_text())["model_version"]
+    )
+    assert repository.stages_run() == []
