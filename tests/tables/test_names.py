@@ -1,6 +1,7 @@
 import pytest
 
 from pipeline.core.errors import ConfigError, DataError
+from pipeline.tables import names
 from pipeline.tables.names import load_names, set_name
 
 MINTED = {"f0-c000": "m-a", "f0-c001": "m-a"}
@@ -42,6 +43,27 @@ def test_missing_column_is_named(tmp_path):
     path.write_text("uid,name\nf0-c000,zero\n")
     with pytest.raises(DataError, match="must have the columns uid, name, note, minted_by, got no note, minted_by"):
         load_names(path, MINTED)
+
+
+def test_columns_of_people_or_of_newer_releases_stay(tmp_path):
+    path = tmp_path / "toy.csv"
+    path.write_text("uid,owner,name,note,minted_by\nf0-c000,Ada,zero,,m-a\n")
+    set_name(path, "f0-c001", "one", MINTED)
+    set_name(path, "f0-c000", "nought", MINTED)
+    assert path.read_text().splitlines() == [
+        "uid,name,note,minted_by,owner",
+        "f0-c000,nought,,m-a,Ada",
+        "f0-c001,one,,m-a,",
+    ]
+
+
+def test_a_column_that_a_later_release_adds_is_empty_in_files_without_it(tmp_path, monkeypatch):
+    path = tmp_path / "toy.csv"
+    set_name(path, "f0-c000", "zero", MINTED)
+    monkeypatch.setattr(names, "_HEADER", [*names._HEADER, "colour"])
+    assert names.read_names(path)[0]["colour"] == ""
+    set_name(path, "f0-c001", "one", MINTED)
+    assert path.read_text().splitlines()[:2] == ["uid,name,note,minted_by,colour", "f0-c000,zero,,m-a,"]
 
 
 def test_file_must_be_text(tmp_path):
