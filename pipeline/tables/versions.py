@@ -99,7 +99,6 @@ class Version:
         tables: small tables (``clusters``, ``batches``, ``lineage``) to their files.
         totals: one a facet.
         withdrawn: why it can no longer be read; None for a version that can.
-        schema: of this record.
     """
 
     version: int
@@ -112,7 +111,6 @@ class Version:
     tables: Mapping[str, PartFile]
     totals: tuple[Totals, ...]
     withdrawn: str | None = None
-    schema: int = field(default=VERSION.schema)
 
     @property
     def n_facets(self) -> int:
@@ -211,7 +209,7 @@ def write_version(folder: Path, version: Version) -> None:
     """Write the record of a version below ``folder``, with its second copy."""
     tables = {name: bare_part(part) for name, part in version.tables.items()}
     digests = {part.file: part.digest for part in version.tables.values() if part.digest}
-    write_sealed(folder / version.file, {**asdict(version), "tables": tables, "digests": digests})
+    write_sealed(folder / version.file, VERSION.stamp({**asdict(version), "tables": tables, "digests": digests}))
     keep_copy(folder, version.file)
 
 

@@ -14,6 +14,7 @@ import pytest
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json
+from pipeline.core.upgrades import BATCH
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
@@ -83,6 +84,7 @@ def test_equal_sizes_are_kept_as_pixels(layout, tmp_path):
     assert table["position"] == list(range(70))
     assert {*table["height"], *table["width"]} == {12, 16}
     assert read_json(shard / "batch.json") == {
+        "schema": BATCH.schema,
         "id": result.batch_id,
         "created": NOW,
         "source": str(folder),

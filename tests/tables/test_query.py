@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError, DataError, PipelineError, ResourceError
 from pipeline.table_format import schema
-from pipeline.tables import parts, paths, query, read, restore
+from pipeline.tables import paths, query, read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 MODEL = "m-aaaaaaaaaaaa"
@@ -181,66 +181,6 @@ def test_a_reader_whose_version_is_withdrawn_starts_again(tmp_path, monkeypatch)
     assert gone not in set(frame["image_id"])
     assert len(frame) == 79
     assert original is schema.table_schema
-
-
-def later_release(monkeypatch):
-    """Become the next release, which adds a column to images."""
-    monkeypatch.setitem(schema._TABLES, "images", [*schema._TABLES["images"], schema._added(2, "camera", pa.string())])
-    for module in (schema, parts, restore):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
-
-
-def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
-    bench, _ = published_bench(tmp_path)
-    later_release(monkeypatch)
-    ids = make_ids(5, 100)
-    bench.write_batch("b-2", ids)
-    images = bench.batches / "b-2" / "images.parquet"
-    pq.write_table(pq.read_table(images).append_column("camera", pa.array(["left"] * 5)), images)
-    folder = bench.assign("b-2", MODEL, ids, [cycle(5, 4), cycle(5, 3)])
-    bench.history.add_batches({"b-2": folder}, bench.batches)
-    versions = {schema.schema_version(pq.read_schema(path).metadata) for path in paths("toy", "images", root=tmp_path)}
-    assert versions == {1, 2}
-    table = read("toy", "images", root=tmp_path, engine="arrow")
-    assert table["camera"].to_pylist() == [None] * 80 + ["left"] * 5
-    assert sql(bench, "SELECT camera, count(*) AS n FROM images GROUP BY ALL ORDER BY n") == [
-        {"camera": "left", "n": 5},
-        {"camera": None, "n": 80},
-    ]
-    assert bench.history.check() == []
-
-
-def test_a_later_release_goes_on_with_parts_that_lack_its_columns(tmp_path, monkeypatch):
-    bench, _ = published_bench(tmp_path)
-    later_release(monkeypatch)
-    monkeypatch.setattr(schema, "_FACET", [*schema._FACET, schema._added(2, "surprise", pa.float32())])
-    lost = Path(paths("toy", "facet_0", root=tmp_path)[0])
-    lost.unlink()
-    restore.restore_parts(bench.published, bench.batches, frozenset(), lambda *_: pytest.fail("nothing to assign"))
-    assert bench.history.check() == []
-    assert "surprise" not in pq.read_schema(lost).names  # the very rows that were published
-    assert schema.schema_version(pq.read_schema(lost).metadata) == 1
-    gone = sql(bench, "FROM images")[0]["image_id"]
-    bench.history.withdraw(frozenset([gone]))
-    bench.history.purge_models(frozenset([gone]))
-    assert bench.history.check() == []
-    for table, column in (("images", "camera"), ("facet_0", "surprise")):
-        rows = sql(bench, f"FROM {table}")
-        assert len(rows) == 79
-        assert {row[column] for row in rows} == {None}
-        assert gone not in {row["image_id"] for row in rows}
-
-
-def test_nothing_is_made_of_parts_of_a_newer_release(tmp_path, monkeypatch):
-    with monkeypatch.context() as later:
-        later_release(later)
-        bench, _ = published_bench(tmp_path)
-    assert len(read("toy", "images", root=tmp_path)) == 80
-    gone = sql(bench, "SELECT image_id FROM images")[0]["image_id"]
-    with pytest.raises(
-        ResourceError, match=r"\.parquet must be of schema 1 or an older one, got 2, which a newer rele"
-    ):
-        bench.history.withdraw(frozenset([gone]))
 
 
 def test_responsibilities_of_some_batches_read_together_with_none_of_others(tmp_path):

@@ -95,3 +95,12 @@ def test_a_finished_stage_leaves_nothing_and_other_stages_alone(tmp_path):
         (tmp_path / name / "running.pt").touch()
     remove_resume(tmp_path / "train-4567")
     assert [path.name for path in tmp_path.iterdir()] == ["assign-0123"]
+
+
+def test_a_file_of_another_schema_is_said_and_begun_anew(tmp_path, caplog):
+    path = tmp_path / "running.pt"
+    save_resume(path, {"epoch": 3})
+    assert load_resume(path, CPU) == {"epoch": 3}
+    torch.save({"schema": 99, "epoch": 3}, path)
+    assert load_resume(path, CPU) is None
+    assert f"{path} must be of schema 1, got 99: the training starts anew" in caplog.text
