@@ -110,9 +110,14 @@ def upgrade_model(record: Any, name: str) -> Record:
 
 
 def _with_changed(params: Record, section: str, change: Step) -> Record:
-    """Return parameters with one section changed; a section that is not there is left out of it."""
+    """Return parameters with one section changed, where they have it: ``model.json`` holds the model section alone."""
     found = params.get(section)
     return {**params, section: change(found)} if isinstance(found, dict) else params
+
+
+def _replaced(key: str, dropped: str, kept: str) -> Step:
+    """Return a step that gives a key another value in place of one that is not legal any more."""
+    return lambda section: {**section, key: kept} if section.get(key) == dropped else section
 
 
 def _without_unused_options(params: Record) -> Record:
@@ -121,14 +126,8 @@ def _without_unused_options(params: Record) -> Record:
     ``glorot`` began a training that is over; ``sample`` drew assignments without a seed, for which ``exact`` stands in.
     """
     params = _with_changed(params, "train", lambda train: {k: v for k, v in train.items() if k != "criterion"})
-    for section, key, dropped, kept in (
-        ("model", "network_init", "glorot", "default"),
-        ("assign", "assigner", "sample", "exact"),
-    ):
-        params = _with_changed(
-            params, section, lambda one, k=key, d=dropped, v=kept: one | {k: v} if one.get(k) == d else one
-        )
-    return params
+    params = _with_changed(params, "model", _replaced("network_init", "glorot", "default"))
+    return _with_changed(params, "assign", _replaced("assigner", "sample", "exact"))
 
 
 def _with_schema_of_parameters(model: Record) -> Record:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, ResourceError
 from pipeline.datasets.decoding.decode import encode_png
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.store.identity import format_ids
@@ -129,10 +129,10 @@ def test_a_truncated_store_is_refused(store_path: Path) -> None:
         ImageStore(store_path)
 
 
-def test_another_schema_is_refused(store_path: Path) -> None:
+def test_a_newer_schema_is_refused(store_path: Path) -> None:
     with h5py.File(store_path, "r+") as file:
         file.attrs["schema"] = 9
-    with pytest.raises(DataError, match="must be an image store of schema 1, got schema 9"):
+    with pytest.raises(ResourceError, match="must be of schema 1 or an older one, got 9, which a newer release wrote"):
         ImageStore(store_path)
 
 

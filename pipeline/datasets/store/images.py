@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Shaped
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, PipelineError
+from pipeline.core.upgrades import require_known
 from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed
 
 SCHEMA = 1
@@ -49,7 +50,8 @@ class ImageStore:
         transform: applied to every image that is read; None returns images as stored, which must be pixels.
 
     Raises:
-        DataError: the file is missing, damaged, or not a store of this schema.
+        DataError: the file is missing, damaged, or no store.
+        ResourceError: a newer release wrote it.
     """
 
     def __init__(self, path: Path, transform: Transform | None = None) -> None:
@@ -58,7 +60,7 @@ class ImageStore:
         self._file = _open(path)
         try:
             self.n_images = _checked_rows(self._file, path)
-        except DataError:
+        except PipelineError:
             self._file.close()
             raise
         self.is_encoded = "encoded" in self._file
@@ -178,6 +180,8 @@ def _open(path: Path) -> h5py.File:
 
 def _checked_rows(file: h5py.File, path: Path) -> int:
     schema = file.attrs.get("schema")
+    if isinstance(schema, np.integer):
+        require_known(int(schema), SCHEMA, str(path))
     if schema != SCHEMA:
         raise DataError(f"{path} must be an image store of schema {SCHEMA}, got schema {schema}; rebuild it")
     is_encoded = "encoded" in file
