@@ -135,3 +135,7 @@ def test_it_is_rebuilt_under_the_dag_of_today(release: str, tmp_path: Path) -> N
         == json.loads((released.layout.published / "versions" / "3.json").read_text())["model_version"]
     )
     assert repository.stages_run() == []
+    repository.commit("rebuilt")
+    repository.facets("retrain", EXPERIMENT, "--force")
+    assert sorted(uids(released)) == sorted(before) == released.image_ids()
+    assert [row["status"] for row in rows(released, "FROM batches")] == ["source", "source", "joined"]
