@@ -402,7 +402,7 @@ def test_pictures_of_removed_images_are_blanked(site, monkeypatch):
     add_batches(site.layout, [site.arrive(0)], site.assign)
     for folder in (site.history.model_folder() / "report", site.layout.batches / "b-0" / "thumbnails"):
         folder.mkdir(exist_ok=True)
-        (folder / "page.json").write_text(json.dumps({"images": {"ids": make_ids(2).tolist()}}))
+        (folder / "page.json").write_text(json.dumps({"schema": 1, "images": {"ids": make_ids(2).tolist()}}))
     gone = set(make_ids(1).tolist())
     site.remove(gone)
     withdraw(site.layout)
