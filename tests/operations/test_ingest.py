@@ -237,7 +237,7 @@ def _fail(*_: object) -> None:
         ("refresh_page", DataError("damaged")),
         ("draw_thumbnails", OSError(28, "No space left on device")),
         ("log_run", OSError(28, "No space left on device")),
-        ("read_json", KeyError("version")),
+        ("read_record", KeyError("version")),
     ],
 )
 def test_once_the_rows_are_in_no_fault_says_otherwise(
@@ -250,7 +250,7 @@ def test_once_the_rows_are_in_no_fault_says_otherwise(
     work = getattr(place, step)
 
     def fail(*arguments: Any, **options: Any) -> Any:
-        if step != "read_json" or tiny.history.served().version == 2:
+        if step != "read_record" or tiny.history.served().version == 2:
             raise error
         return work(*arguments, **options)
 
