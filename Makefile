@@ -18,7 +18,7 @@ help: ## list these targets
 repro: .venv/.ready ## build the active experiments and publish their tables and page
 	@$(BIN)/facets rebuild
 
-test: .venv/.ready ## run the test suite with coverage (about 6 minutes on 2 cores)
+test: .venv/.ready ## run the test suite with coverage (about 8 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term:skip-covered
 
 soak: .venv/.ready ## run the long tests: kills, full disks, a simulated month; results in benchmarks/results/

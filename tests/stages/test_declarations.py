@@ -17,11 +17,19 @@ WITH_ROOMS = {"core", "datasets"}
 """Packages of which a stage depends on the rooms, or modules, that it loads."""
 
 NO_RESULTS = {
-    f"pipeline/core/{name}.py"
-    for name in (
-        "errors folder_seal layout memory naming progress sealed shapes supervision text upgrades".split()  # noqa: SIM905
-    )
-} | {"pipeline/config"}
+    "pipeline/config",
+    "pipeline/core/errors.py",
+    "pipeline/core/folder_seal.py",
+    "pipeline/core/layout.py",
+    "pipeline/core/memory.py",
+    "pipeline/core/naming.py",
+    "pipeline/core/progress.py",
+    "pipeline/core/sealed.py",
+    "pipeline/core/shapes.py",
+    "pipeline/core/supervision.py",
+    "pipeline/core/text.py",
+    "pipeline/core/upgrades.py",
+}
 """Leaves that cannot alter an output: parameters arrive as declared values; others are words, paths, types, buffers,
 who ends with whom, checksums of what is published, what earlier releases called it."""
 
