@@ -12,7 +12,10 @@ from tests.page.browser import Browser
 from tests.page.builders import publish, write_page
 from tests.report.builders import MODEL_VERSION, make_showcase, two_facets
 
-pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+pytestmark = [
+    pytest.mark.xdist_group("browser"),  # one of it, and the same page stays open from test to test
+    pytest.mark.no_cover,  # the page runs in the browser; what makes it is covered by other tests
+]
 
 PIXELS = """
 const cell = document.querySelector(".cluster [data-image]"), style = getComputedStyle(cell), image = new Image();

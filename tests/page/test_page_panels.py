@@ -11,7 +11,10 @@ from tests.page.browser import Browser
 from tests.page.builders import publish, write_page
 from tests.report.builders import make_showcase, two_facets
 
-pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+pytestmark = [
+    pytest.mark.xdist_group("browser"),  # one of it, and the same page stays open from test to test
+    pytest.mark.no_cover,  # the page runs in the browser; what makes it is covered by other tests
+]
 
 PANELS = [
     "overview",
@@ -105,6 +108,17 @@ def test_the_overview_counts_clusters_in_use(browser: Browser, page: Path) -> No
     assert "accuracy 0.80, where chance gives 0.20" in browser.text("main article")
     assert "Seed 0 was selected" in browser.text("main")
     assert "phase 1, step 20: kl_1 is not finite" in browser.text("main")
+    assert "These two facets sort the images in different ways." in browser.text("main")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_table_or_card_of_the_overview_is_cut_off(browser: Browser, page: Path, width: int) -> None:
+    browser.open(page, width=width)
+    cut = browser.run(
+        "return [...document.querySelectorAll('main .card, main .scroll')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)"
+    )
+    assert cut == []
 
 
 def test_training_draws_every_seed_and_gaps(browser: Browser, page: Path) -> None:

@@ -9,7 +9,10 @@ from tests.page.browser import Browser
 from tests.page.builders import write_page
 from tests.report.builders import make_showcase
 
-pytestmark = pytest.mark.no_cover  # the page runs in the browser; what makes it is covered by other tests
+pytestmark = [
+    pytest.mark.xdist_group("browser"),  # one of it, and the same page stays open from test to test
+    pytest.mark.no_cover,  # the page runs in the browser; what makes it is covered by other tests
+]
 
 ROUTES = [
     "overview",

@@ -1,7 +1,11 @@
 """The page that publishing a real, tiny experiment leaves behind."""
 
+import pytest
+
 from tests.page.browser import Browser
 from tests.repository import EXPERIMENT, Repository
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def test_the_published_page_opens_and_shows_real_clusters(browser: Browser, template: Repository) -> None:

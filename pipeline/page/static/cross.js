@@ -42,7 +42,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const notes = ["Pale cells hold no image: the picture there is what the model imagines."];
-  if (pair) notes.unshift(`The two facets share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance.`);
+  if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}: they share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
   return notes.join(" ");
 }

@@ -84,6 +84,12 @@ function chanceShare(pair) {
   return pair.mutual_information > 0 ? pair.normalised * Math.min(1, pair.chance / pair.mutual_information) : 0;
 }
 
+// What the shared part means, adjusted for chance as an adjusted index is.
+function dependenceWords(pair) {
+  const chance = chanceShare(pair), beyond = (pair.normalised - chance) / Math.max(1 - chance, 1e-9);
+  return beyond > 0.5 ? "mostly repeat each other" : beyond > 0.2 ? "partly repeat each other" : "sort the images in different ways";
+}
+
 function dependenceCard() {
   if (facets.length === 1) {
     return h("article", { class: "card stack" }, h("h2", {}, "One facet"), h("p", { class: "note" },
@@ -93,7 +99,8 @@ function dependenceCard() {
     h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. The fewer images a cell has, the more comes by chance."),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
       h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second]),
-        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised))),
+        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised),
+      h("p", { class: "note" }, `These two facets ${dependenceWords(pair)}.`))),
     exchangeTable());
 }
 
@@ -121,10 +128,11 @@ function modelCard() {
   const place = (value) => (high > low ? (value - low) / (high - low) : 1);
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
     h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. The bound (ELBO) is measured on images held out of training; higher is better.`),
-    sortTable([["Seed"], ["Bound, nats", "number"], ["", ""], ["Health"]], D.model.seeds.map((seed) => [
+    sortTable([["Seed"], ["Bound, nats", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
-      fixed(seed.validation_elbo, 2),
-      seed.healthy ? h("div", { style: { width: "60px" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : "",
-      seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", {}, h("span", { class: "pill bad" }, "unhealthy"), h("br"), h("span", { class: "small reason" }, seed.reason ?? "")),
-    ])));
+      h("span", {}, fixed(seed.validation_elbo, 2), seed.healthy ? h("div", { style: { width: "60px", "margin-left": "auto" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : null),
+      seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", { class: "pill bad" }, "unhealthy"),
+    ])),
+    // Below the table, whose cells do not wrap: a card is narrower than a reason is long.
+    D.model.seeds.filter((seed) => !seed.healthy && seed.reason).map((seed) => h("p", { class: "note" }, h("b", {}, `Seed ${seed.seed}`), ` is unhealthy: ${seed.reason}`)));
 }
