@@ -65,7 +65,7 @@ def service_status(root: Path) -> ServiceStatus:
     except PipelineError as error:
         return ServiceStatus(f"{says}; schedules are not shown: {error}", health)
     except Exception as error:  # noqa: BLE001 - whatever a server answers, the rest of the status must be shown
-        return ServiceStatus(f"{says}; the server at {server} does not answer ({type(error).__name__})", health)
+        return ServiceStatus(f"{says}; the server at {server} does not answer ({why_silent(error)})", health)
     late = [f"{state['flow']} of {state['experiment']}: {state['fault']}" for state in schedules if state["fault"]]
     return ServiceStatus(f"{says}; Prefect at {server.removesuffix('/api')}", health or late, schedules)
 
@@ -92,6 +92,11 @@ def _ask_server(root: Path, server: str, needs_secret: bool) -> list[dict[str, A
 
     with impatient_client(_SECONDS_TO_ANSWER) as client:
         return [asdict(state) for state in schedule_states(client, repository_name(root))]
+
+
+def why_silent(error: Exception) -> str:
+    """Return what to call a failed question to the server: the status of its answer, or what went wrong."""
+    return f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
 
 
 def _path(root: Path) -> Path:

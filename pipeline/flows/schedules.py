@@ -45,8 +45,11 @@ class ScheduleState:
 
 @contextmanager
 def impatient_client(seconds: float) -> Iterator[SyncPrefectClient]:
-    """Yield a client that gives up soon and tries nothing again, for those who only want to look."""
-    settings: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: seconds}
+    """Yield a client that gives up soon, for those who only want to look.
+
+    It asks again twice: a server whose database is locked for a moment answers "service unavailable".
+    """
+    settings: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 2, PREFECT_API_REQUEST_TIMEOUT: seconds}
     with temporary_settings(settings), get_client(sync_client=True) as client:
         yield client
 

@@ -22,6 +22,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.flows.alert import end_alerts, send_alert
 from pipeline.flows.deployments import change_schedule, deployments_of
+from pipeline.flows.health import why_silent
 from pipeline.flows.repository import repository_name
 from pipeline.flows.schedules import impatient_client, schedule_states
 from pipeline.flows.server_log import ServerLog
@@ -110,7 +111,7 @@ class Watch:
                 self._apply_changes(client)
                 states = schedule_states(client, repository_name(self.root))
         except httpx.HTTPError as error:
-            yield "server", f"the Prefect server does not answer ({type(error).__name__}); see its log"
+            yield "server", f"the Prefect server does not answer ({why_silent(error)}); see its log"
             return
         for state in states:
             if state.fault:

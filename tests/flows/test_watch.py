@@ -4,8 +4,10 @@ import json
 import shutil
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -252,6 +254,46 @@ def test_the_log_is_bounded_and_nothing_is_overlooked_where_another_file_begins(
     kept = sorted(path.parent.iterdir())
     assert [file.name for file in kept] == [path.name, *(f"{path.name}.{number}" for number in (1, 2, 3))]
     assert all(file.stat().st_size <= 10_000 and file.stat().st_mode & 0o777 == 0o600 for file in kept)
+
+
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its database is locked now and then; it says that it is unavailable."""
+    from prefect.context import refresh_global_settings_context
+
+    from pipeline.flows.schedules import impatient_client, schedule_states
+
+    n_asked = 0
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            nonlocal n_asked
+            n_asked += self.path == "/api/deployments/filter"
+            body = b"[]"
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503 if n_asked == 1 else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        monkeypatch.setenv("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false")
+        refresh_global_settings_context()
+        try:
+            with impatient_client(5.0) as client:
+                assert schedule_states(client, "any") == []
+        finally:
+            server.shutdown()
+            thread.join()
+            monkeypatch.undo()
+            refresh_global_settings_context()
+    assert n_asked == 2
 
 
 def test_status_says_that_no_service_runs_and_waits_for_nobody(service: Service) -> None:
