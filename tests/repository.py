@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipeline.config.safe_yaml import safe_load
+
 PROJECT = Path(__file__).parents[1]
 EXPERIMENT = "tiny"
 
@@ -135,7 +137,7 @@ class Repository:
 
     def edit_params(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the parameters of the tiny experiment in place."""
-        params = yaml.safe_load((self.root / "params.yaml").read_text())
+        params = safe_load((self.root / "params.yaml").read_text())
         change(params["experiments"][EXPERIMENT])
         self.write_params(params)
 
@@ -148,7 +150,7 @@ class Repository:
 @cache
 def shipped_params() -> dict[str, Any]:
     """Return the project's ``params.yaml``; not to be changed."""
-    return yaml.safe_load((PROJECT / "params.yaml").read_text())
+    return safe_load((PROJECT / "params.yaml").read_text())
 
 
 def tiny_experiment() -> dict[str, Any]:

@@ -7,12 +7,8 @@ from typing import Any
 
 import yaml
 
-try:
-    from yaml import CSafeLoader as SafeLoader  # seven times as fast, where PyYAML was built with libyaml
-except ImportError:
-    from yaml import SafeLoader
-
 from pipeline.config.parse import parse
+from pipeline.config.safe_yaml import events, safe_load
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError
 from pipeline.core.naming import check_experiment_name
@@ -92,8 +88,8 @@ def require_spelled_out(root: Path) -> None:
     Raises:
         ConfigError: there is an alias; the message names its line.
     """
-    events = yaml.parse((root / "params.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
-    alias = next((event for event in events if isinstance(event, yaml.AliasEvent)), None)
+    found = events((root / "params.yaml").read_text(encoding="utf-8"))
+    alias = next((event for event in found if isinstance(event, yaml.AliasEvent)), None)
     if alias is not None:
         raise ConfigError(
             "params.yaml must be spelled out for dvc exp run, whose -S does not reach values shared by anchors, "
@@ -104,7 +100,7 @@ def require_spelled_out(root: Path) -> None:
 def _read(root: Path) -> dict[Any, Any]:
     path = root / "params.yaml"
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
+        raw = safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run this in the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,11 +5,7 @@ from typing import Any
 
 import yaml
 
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:
-    from yaml import SafeLoader
-
+from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import DataError
 
 
@@ -23,7 +19,7 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        raw: Any = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)
+        raw: Any = safe_load(path.read_text(encoding="utf-8"))
         stages = {name: stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")}
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:

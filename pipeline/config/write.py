@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.config.safe_yaml import compose
 from pipeline.core.errors import ConfigError
 
 _WIDTH = 90
@@ -40,7 +41,7 @@ def with_experiment(text: str, name: str, section: str) -> str:
     Raises:
         ConfigError: ``active`` or ``experiments`` stand there in a form that cannot be added to.
     """
-    document = yaml.compose(text, Loader=yaml.SafeLoader)
+    document = compose(text)
     nodes: dict[str, Any] = {key.value: value for key, value in document.value}
     active, experiments = nodes["active"], nodes["experiments"]
     if experiments.flow_style:

@@ -10,13 +10,15 @@ import yaml
 
 from pipeline.config import load_params, load_sections
 from pipeline.core.errors import ConfigError
-from tests.repository import PROJECT
+from tests.repository import PROJECT, shipped_params
 
-REAL = yaml.safe_load((PROJECT / "params.yaml").read_text())
+REAL = shipped_params()
+FEW = {**REAL, "experiments": {"digits": REAL["experiments"]["digits"]}}
+"""A file that is read in a moment."""
 
 
 def write(root: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    params = copy.deepcopy(REAL)
+    params = copy.deepcopy(FEW)
     change(params)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     return root

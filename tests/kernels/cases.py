@@ -155,7 +155,7 @@ def test_kl_of_a_sample_with_the_gradients_of_posteriors_and_components(n_compon
     [
         ("dense", "bernoulli", (0, 1, 2)),
         ("dense", "gaussian", (7,)),
-        ("shared", "bernoulli", (0, 1, 2)),
+        ("shared", "bernoulli", (0,)),
         ("convolutional", "gaussian", (0, 1)),
     ],
 )

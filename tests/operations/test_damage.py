@@ -24,6 +24,8 @@ from tests.operations.test_ingest import save
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 from tests.repository import PROJECT, Repository
 
+pytestmark = pytest.mark.no_shapes  # the operations' own tests check shapes
+
 RESULTS = PROJECT / "benchmarks" / "results" / "damage.json"
 
 KINDS = {

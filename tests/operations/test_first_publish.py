@@ -13,6 +13,8 @@ from pipeline.tables import read
 from tests.operations.tiny import Tiny
 from tests.repository import EXPERIMENT
 
+pytestmark = pytest.mark.no_shapes  # the operations' own tests check shapes
+
 
 def clone(tiny: Tiny, root: Path) -> Tiny:
     """Return what git carries of a project, with the stages run again."""

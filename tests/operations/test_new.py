@@ -11,6 +11,8 @@ from pipeline.config import load_params
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.operations.new import add_experiment
 
+pytestmark = pytest.mark.no_shapes  # test_propose.py checks them
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -20,6 +20,8 @@ from tests.operations.releases import RELEASES, unpack
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 from tests.repository import Repository
 
+pytestmark = pytest.mark.no_shapes  # the operations' own tests check shapes
+
 TABLES = ("facet_0", "facet_1", "images", "clusters", "batches", "lineage", "quarantine")
 
 

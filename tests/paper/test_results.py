@@ -10,6 +10,8 @@ from pipeline.paper import results as paper_module
 from pipeline.paper.results import swap_candidates
 from tests.evaluation.trained import experiment
 
+pytestmark = pytest.mark.no_shapes  # each table and figure has a test of its own
+
 
 def rows_of(path):
     with path.open() as file:

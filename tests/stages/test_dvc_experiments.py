@@ -10,6 +10,7 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from pipeline.config import load_params
+from pipeline.config.safe_yaml import safe_load
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json
 from pipeline.operations.new import add_experiment
@@ -42,7 +43,7 @@ def test_an_override_changes_its_own_value_and_no_comment(tmp_path: Path) -> Non
     path = tmp_path / "params.yaml"
     shutil.copy(PROJECT / "params.yaml", path)
     remarks = [line for line in path.read_text().splitlines() if "#" in line]
-    expected = yaml.safe_load(path.read_text())
+    expected = safe_load(path.read_text())
     for key, (text, _) in OVERRIDES.items():
         *parents, last = key.split(".")
         section = expected["experiments"]["digits"]
@@ -50,7 +51,7 @@ def test_an_override_changes_its_own_value_and_no_comment(tmp_path: Path) -> Non
             section = section[parent]
         section[last] = yaml.safe_load(text)
     apply_overrides(str(path), [f"experiments.digits.{key}={text}" for key, (text, _) in OVERRIDES.items()])
-    assert yaml.safe_load(path.read_text()) == expected
+    assert safe_load(path.read_text()) == expected
     found = load_params(tmp_path).experiment("digits")
     for key, (_, value) in OVERRIDES.items():
         section = found

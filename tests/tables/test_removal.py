@@ -6,6 +6,8 @@ from pipeline.tables import paths, read
 from pipeline.tables.transaction import write_manifest
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
+pytestmark = pytest.mark.no_shapes  # the tests of publishing check them
+
 OLD, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
 
 

@@ -6,6 +6,8 @@ from pipeline.core.errors import ConfigError
 from pipeline.tables import read
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
+pytestmark = pytest.mark.no_shapes  # the tests of publishing check them
+
 MODELS = [f"m-{letter * 12}" for letter in "abcd"]
 
 

@@ -213,6 +213,7 @@ SPOILED = [
 ]
 
 
+@pytest.mark.no_shapes  # the engine's tests check them
 @pytest.mark.parametrize(("name", "term"), SPOILED)
 def test_a_non_finite_seed_stops_alone_and_says_where(name, term, tmp_path, monkeypatch):
     """The other seeds' bits are those of an undisturbed run, the failed one keeps its last good weights."""

@@ -24,6 +24,7 @@ def train(params, n_seeds_a_replica, monkeypatch):
     return record, model.state_dict()
 
 
+@pytest.mark.no_cover  # the same steps as in the engine's tests
 @pytest.mark.parametrize("n_seeds", [1, 2, 3])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replicas_of_any_size_train_as_all_seeds_at_once(family, n_seeds, monkeypatch):
