@@ -24,6 +24,7 @@ from benchmarks.machine import peak_mib
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.memory import keep_freed_memory
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense
@@ -35,6 +36,7 @@ from pipeline.training.runtime import KEPT_MEMORY, resolve_runtime
 ROOT = Path(__file__).parent.parent
 _EXPERIMENT = "shapes3d_1"
 _SHAPE = (3, 32, 32)
+_SPEC = InputSpec.pixels(_SHAPE)
 _N_IMAGES = 1200
 
 Step = Callable[[], object]
@@ -132,13 +134,13 @@ def _images() -> Tensor:
 
 
 def _model(params: ModelParams, images: Tensor) -> MultiFacetVae:
-    model = MultiFacetVae(params, _SHAPE)
+    model = MultiFacetVae(params, _SPEC)
     init_network(model, [0], images[:150].float() / 255)
     return model
 
 
 def _our_step(model: MultiFacetVae, images: Tensor, params: TrainParams, precision: torch.dtype) -> Step:
-    engine = TrainingEngine(model, [0], divide_images(MemoryImages(images), len(images), 0.0), params, precision)
+    engine = TrainingEngine(model, [0], divide_images(MemoryImages(images, _SPEC), len(images), 0.0), params, precision)
     chunk = next(chunk for chunk in engine.schedule.chunks() if chunk.first_facet == 0)
     one = replace(chunk, n_steps=1)
     return lambda: engine.run(one)

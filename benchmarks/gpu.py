@@ -32,7 +32,9 @@ from benchmarks.products import multiply_adds, product_rate
 from pipeline.config import load_params
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.store.spec import read_spec
 from pipeline.training.runtime import resolve_runtime
 from pipeline.training.schedule import ProgressiveSchedule
 
@@ -165,13 +167,12 @@ def _accuracy(layout: Layout) -> dict[str, Any]:
 def _throughput(layout: Layout, seconds: float) -> dict[str, Any]:
     """Return the part of the device's product rate that training reached, over its whole time."""
     params = load_params(layout.root).experiment(layout.experiment)
-    description = read_json(layout.artifact("model") / "model.json")
+    description = read_model_file(layout.artifact("model"))
     runtime = description["runtime"]
     n_images = description["n_train"]
     n_trained = n_images - int(n_images * params.train.validation_fraction)
     schedule = ProgressiveSchedule(params.train, params.model.n_facets, n_trained)
-    channels, height, width = description["image_shape"]
-    operations = 6 * multiply_adds(params.model, (channels, height, width)) * schedule.batch_size
+    operations = 6 * multiply_adds(params.model, read_spec(description["input"])) * schedule.batch_size
     done = operations * schedule.n_steps * len(params.seeds)
     rate = product_rate(getattr(torch, runtime["precision"]))
     found: dict[str, Any] = {
@@ -189,8 +190,8 @@ def _throughput(layout: Layout, seconds: float) -> dict[str, Any]:
 def _rates(layout: Layout) -> dict[str, Any]:
     """Return what only a GPU has: the launch floor and, of the dense model, the speed of assignment."""
     params = load_params(layout.root).experiment(layout.experiment)
-    runtime, shape = resolve_runtime(params.train), read_json(layout.artifact("model") / "model.json")["image_shape"]
-    found: dict[str, Any] = {"step": launch_floor(params, (shape[0], shape[1], shape[2]), runtime)}
+    runtime, spec = resolve_runtime(params.train), read_spec(read_model_file(layout.artifact("model"))["input"])
+    found: dict[str, Any] = {"step": launch_floor(params, spec, runtime)}
     if params.model.family == "dense":
         found["assign"] = assignment_rates(layout.artifact("model"), layout.prepared / "train.h5", runtime)
     return found

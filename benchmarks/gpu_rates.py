@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from pipeline.config.sections import Experiment
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import FrozenModel, MultiFacetVae, load_model
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
@@ -25,14 +26,14 @@ _BLOCK = 16_384
 _ROUNDS = 9
 
 
-def launch_floor(params: Experiment, image_shape: tuple[int, int, int], runtime: Runtime) -> dict[str, Any]:
+def launch_floor(params: Experiment, spec: InputSpec, runtime: Runtime) -> dict[str, Any]:
     """Return how long a captured step of the last phase takes, and as many empty kernels one after another."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (_N_IMAGES, *image_shape), dtype=torch.uint8, generator=generator)
-    model = MultiFacetVae(params.model, image_shape, len(params.seeds))
+    pixels = torch.randint(0, 256, (_N_IMAGES, *spec.shape), dtype=torch.uint8, generator=generator)
+    model = MultiFacetVae(params.model, spec, len(params.seeds))
     init_network(model, params.seeds, pixels[:64].float() / 255)
     model.to(runtime.device)
-    images = divide_images(MemoryImages(pixels.to(runtime.device)), _N_IMAGES, 0.0)
+    images = divide_images(MemoryImages(pixels.to(runtime.device), spec), _N_IMAGES, 0.0)
     engine = TrainingEngine(model, params.seeds, images, params.train, runtime.precision)
     *_, chunk = engine.schedule.chunks()
     engine.run(chunk)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense
@@ -14,9 +15,9 @@ _SIDE = {"cuda": 8192, "cpu": 2048}
 _REPEATS = 10
 
 
-def multiply_adds(params: ModelParams, image_shape: tuple[int, int, int]) -> int:
+def multiply_adds(params: ModelParams, spec: InputSpec) -> int:
     """Return the multiplications of one image's way through all layers; training takes three times as many."""
-    model = MultiFacetVae(params, image_shape).eval()
+    model = MultiFacetVae(params, spec).eval()
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -27,7 +28,7 @@ def multiply_adds(params: ModelParams, image_shape: tuple[int, int, int]) -> int
 
     hooks = [one.register_forward_hook(count) for one in model.modules() if isinstance(one, Convolution | Dense)]
     with torch.no_grad():
-        model.decode([qz.mean for qz in model.encode(torch.zeros(1, 1, *image_shape))])
+        model.decode([qz.mean for qz in model.encode(torch.zeros(1, 1, *spec.shape))])
     for hook in hooks:
         hook.remove()
     return total

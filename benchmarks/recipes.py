@@ -27,7 +27,7 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.accuracy import accuracy_same_split, contingency
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import MultiFacetVae
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import encode_blocks
 from pipeline.training.images import load_training_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining
@@ -87,7 +87,7 @@ class Looks:
         """Return for each facet the accuracy of every factor on the test split."""
         is_training = self.model.training
         self.model.eval()
-        posteriors = [self.model.encode(as_floats(block[None], torch.float32)) for block in self.images.split(_BLOCK)]
+        posteriors = list(encode_blocks(self.model, self.images.split(_BLOCK)))
         facets = []
         for j, n_components in enumerate(self.model.params.n_components):
             prior = self.model.prior(j)

@@ -33,8 +33,10 @@ from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
+from pipeline.core.upgrades import MODEL, PARAMETERS
 from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.store.identity import batch_id, format_ids, hash_images
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import create_store
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
@@ -42,6 +44,7 @@ from pipeline.operations.scan import scan_source
 
 _HERE = Path(__file__).parent
 _SHAPE = (3, 32, 32)
+_SPEC = InputSpec.pixels(_SHAPE)
 _N_BATCHES = 10
 _BLOCK = 5_000
 _STAGES = ("preprocess", "assign")
@@ -157,7 +160,7 @@ def _write_batch(layout: Layout, first: int, last: int) -> str:
     folder = layout.batches / name
     folder.mkdir(parents=True)
     names = np.full(len(ids), name.encode(), "S14")
-    with create_store(folder / "shard.h5", _SHAPE, source="generated", split_rule="ingested") as writer:
+    with create_store(folder / "shard.h5", _SPEC, source="generated", split_rule="ingested") as writer:
         for start, images in _blocks(first, last):
             rows = slice(start - first, start - first + len(images))
             writer.append(images, ids[rows], names[rows])
@@ -169,17 +172,17 @@ def _write_batch(layout: Layout, first: int, last: int) -> str:
 
 def _write_model(layout: Layout, experiment: Experiment) -> None:
     torch.manual_seed(0)
-    model = MultiFacetVae(experiment.model, _SHAPE)
+    model = MultiFacetVae(experiment.model, _SPEC)
     state = seed_state(model, 0)
     folder = layout.artifact("model")
     save_weights(weights_path(folder, 0), state)
     description = {
-        "schema": 1,
+        **{"schema": MODEL.schema, "parameters": PARAMETERS.schema},
         "experiment": layout.experiment,
         "model_version": model_version(state, experiment.model),
         "selected_seed": 0,
         "model": asdict(experiment.model),
-        "image_shape": list(_SHAPE),
+        "input": _SPEC.describe(),
         "seeds": [{"seed": 0, "healthy": True}],
     }
     write_json(folder / "model.json", description)

@@ -54,7 +54,7 @@ def _preprocess(images: toy.Images, name: str, rounds: int) -> Line:
 
 def _mixture_fit(images: toy.Images, rounds: int) -> Line:
     sections = toy.experiment()
-    model, pixels = MultiFacetVae(sections.model, toy.SHAPE), torch.from_numpy(images)
+    model, pixels = MultiFacetVae(sections.model, toy.SPEC), torch.from_numpy(images)
     init_network(model, [0], pixels[:512].float() / 255)
     means = encode_means(model, [pixels])
     params = replace(sections.init_mog, max_iter=20)

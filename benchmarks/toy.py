@@ -20,6 +20,7 @@ from pipeline.core.records import FacetAssignment
 from pipeline.core.storage import write_json
 from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
 from pipeline.datasets.readers.mnist import read_idx
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import model_version, save_weights, weights_path
 from pipeline.table_format.build import write_assignments
@@ -28,6 +29,7 @@ from pipeline.training import train_in_memory
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (1, 28, 28)
+SPEC = InputSpec.pixels(SHAPE)
 N_FACETS = 2
 
 _BLOCK = 50_000
@@ -75,7 +77,7 @@ def make_ids(start: int, n_images: int) -> np.ndarray:
 
 def write_images(path: Path, images: Images, batch_id: str, start: int = 0) -> None:
     """Write a store of one batch; its ids count from ``start``."""
-    with write_store(path, SHAPE, source="toy", split_rule="all") as writer:
+    with write_store(path, SPEC, source="toy", split_rule="all") as writer:
         for first in range(0, len(images), _BLOCK):
             some = images[first : first + _BLOCK]
             batches = np.full(len(some), batch_id.encode(), "S14")
@@ -89,7 +91,7 @@ def write_model(folder: Path, images: Images) -> str:
     phases = (replace(sections.train.phases[0], epochs=3, refit_at=1.0),)
     train = replace(sections.train, phases=phases, warmup_steps=10, kl_weight=0.1, kl_epochs=3)
     init = replace(sections.init_mog, subsample=4000)
-    (one,) = train_in_memory(torch.from_numpy(images), [0], sections.model, init, train, False)
+    (one,) = train_in_memory(torch.from_numpy(images), SPEC, [0], sections.model, init, train, False)
     folder.mkdir(parents=True)
     save_weights(weights_path(folder, 0), one.state)
     version = model_version(one.state, sections.model)

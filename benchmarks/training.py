@@ -19,6 +19,7 @@ from benchmarks.lines import Line, compare, report
 from pipeline.config import load_sections
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.memory import keep_freed_memory
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
@@ -27,6 +28,7 @@ from pipeline.training.runtime import KEPT_MEMORY, limit_threads, resolve_runtim
 
 ROOT = Path(__file__).parent.parent
 _SHAPE = (1, 28, 28)
+_SPEC = InputSpec.pixels(_SHAPE)
 _N_IMAGES = 8192
 _STEPS = 8  # of one timed call
 _BYTES_A_PARAMETER = 28  # Adam reads value, gradient and two moments, and writes value and moments, four bytes each
@@ -38,7 +40,7 @@ def measure(full: bool) -> list[Line]:
     params = load_sections(ROOT, "mnist", ("model", "train"))
     runtime = resolve_runtime(params.train)
     images = _images()
-    model = MultiFacetVae(params.model, _SHAPE)
+    model = MultiFacetVae(params.model, _SPEC)
     limit_threads(model, params.train.batch_size)
     init_network(model, [0], images[:512].float() / 255)
     ours = _our_steps(model, images, params.train, runtime.precision)
@@ -65,7 +67,7 @@ def _images() -> Tensor:
 def _our_steps(
     model: MultiFacetVae, images: Tensor, params: TrainParams, precision: torch.dtype
 ) -> Callable[[], object]:
-    engine = TrainingEngine(model, [0], divide_images(MemoryImages(images), len(images), 0.0), params, precision)
+    engine = TrainingEngine(model, [0], divide_images(MemoryImages(images, _SPEC), len(images), 0.0), params, precision)
     chunk = next(chunk for chunk in engine.schedule.chunks() if chunk.first_facet == 0)
     few = replace(chunk, n_steps=_STEPS)
     return lambda: engine.run(few)

@@ -99,13 +99,14 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
 
 
 def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> None:
-    first = {"schema": 1, "model_version": "m-0", "model": {"network_init": "glorot"}}
+    first = {"schema": 1, "model_version": "m-0", "model": {"network_init": "glorot"}, "image_shape": [1, 8, 8]}
     (tmp_path / "model.json").write_text(json.dumps(first))
     assert read_model_file(tmp_path) == {
         "schema": MODEL.schema,
         "parameters": PARAMETERS.schema,
         "model_version": "m-0",
         "model": {"network_init": "default"},
+        "input": {"kind": "pixels", "dtype": "uint8", "shape": [1, 8, 8], "is_bounded": True},
     }
     today = {"schema": MODEL.schema, "parameters": PARAMETERS.schema, "model": {"network_init": "glorot"}}
     assert upgrade_model(today, "model.json") == today

@@ -41,8 +41,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     """Return ``value`` as an instance of ``kind``, or say what is wrong with it.
 
     Args:
-        kind: a dataclass, ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``tuple[T, ...]``, ``X | None`` or one of
-            these ``Annotated`` with a :class:`Range` or :class:`OneOf`.
+        kind: a dataclass, ``bool``, ``int``, ``float``, ``str``, ``Literal``, a tuple, ``X | None`` or one of these
+            ``Annotated`` with a :class:`Range` or :class:`OneOf`.
         value: what the YAML file holds.
         where: dotted path of the key, for the message.
 
@@ -58,7 +58,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         return _parse_choice(get_args(kind), value, where)
     if origin is tuple:
-        return _parse_tuple(get_args(kind)[0], value, where)
+        return _parse_tuple(get_args(kind), value, where)
     if is_dataclass(kind):
         return _parse_record(kind, value, where)
     return _parse_scalar(kind, value, where)
@@ -94,10 +94,14 @@ def _parse_choice(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     return value
 
 
-def _parse_tuple(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
+def _parse_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigError(f"{where} must be a list, got {value!r}")
-    return tuple(parse(kind, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if kinds[1:] == (Ellipsis,):
+        kinds = kinds[:1] * len(value)
+    if len(value) != len(kinds):
+        raise ConfigError(f"{where} must be a list of {len(kinds)}, got {value!r}")
+    return tuple(parse(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
 def _parse_scalar(kind: type, value: Any, where: str) -> Any:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 Images = UInt8[Tensor, "batch channel height width"]
 Inputs = Shaped[Tensor, "batch channel height width"]
-"""What models take: uint8 pixels, or floats as they are (features are images of one channel and one row)."""
+"""What models take, as it is stored: see :class:`pipeline.datasets.store.spec.InputSpec`."""
 
 Pixels = Float[Tensor, "batch channel height width"]
 Latents = Float[Tensor, "batch latent"]

@@ -135,10 +135,17 @@ def _with_schema_of_parameters(model: Record) -> Record:
     return {**model, "parameters": 1}
 
 
+def _with_input(model: Record) -> Record:
+    """Say what the inputs are: those of all models before were images of bytes."""
+    rest = {key: value for key, value in model.items() if key != "image_shape"}
+    pixels = {"kind": "pixels", "dtype": "uint8", "shape": model.get("image_shape"), "is_bounded": True}
+    return {**rest, "input": pixels}
+
+
 PARAMETERS = Form((_without_unused_options,), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
-MODEL = Form((_with_schema_of_parameters,))
+MODEL = Form((_with_schema_of_parameters, _with_input))
 """``model.json``; see :func:`upgrade_model`."""
 
 SCORES = Form()

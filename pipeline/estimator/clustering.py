@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ModelError
 from pipeline.core.shapes import Inputs
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.estimator.pixels import PixelScale
 from pipeline.estimator.settings import init_section, model_section, train_section
 from pipeline.model import DiagonalNormal, FrozenModel, MultiFacetVae
@@ -122,9 +123,10 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self._check_sizes(model, len(array), sample_shape)
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
         images = self._pixels.inputs(array)
-        trained = train_in_memory(images, self._seeds(), model, init_section(), train, self.verbose)
+        spec = self._pixels.spec
+        trained = train_in_memory(images, spec, self._seeds(), model, init_section(), train, self.verbose)
         chosen = _choose(trained)
-        self.model_ = _freeze(chosen, model, images)
+        self.model_ = _freeze(chosen, model, spec)
         self.elbo_, self.history_ = chosen.outcome.validation_elbo, chosen.history
         self.outcomes_ = tuple(one.outcome for one in trained)
         self.labels_ = self._labels(images)
@@ -256,9 +258,8 @@ def _choose(trained: Sequence[TrainedSeed]) -> TrainedSeed:
     return next(one for one in trained if one.outcome is selected)
 
 
-def _freeze(chosen: TrainedSeed, params: ModelParams, images: Tensor) -> FrozenModel:
-    channels, height, width = images.shape[1:]
-    model = MultiFacetVae(params, (channels, height, width))
+def _freeze(chosen: TrainedSeed, params: ModelParams, spec: InputSpec) -> FrozenModel:
+    model = MultiFacetVae(params, spec)
     model.load_state_dict({name: value[None] for name, value in chosen.state.items()})
     # In double precision a row's result does not depend on the rows beside it.
     return FrozenModel(model.double(), f"seed-{chosen.outcome.seed}", torch.float64)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 
 from pipeline.core.shapes import Inputs, Pixels
-from pipeline.model.pixels import as_bytes
+from pipeline.datasets.store.spec import InputSpec
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,20 @@ class PixelScale:
         return cls(sample_shape, False, low, high)
 
     @property
+    def spec(self) -> InputSpec:
+        """What :meth:`inputs` returns."""
+        if len(self.sample_shape) == 1:
+            return InputSpec("features", "float32", (1, 1, self.sample_shape[0]), is_bounded=True)
+        height, width, n_channels = (*self.sample_shape, 1)[:3]
+        return InputSpec.pixels((n_channels, height, width))
+
+    @property
     def _is_own(self) -> bool:
         """Whether the scale came from the numbers rather than from their type."""
         return not self.is_uint8 and (self.low, self.high) != (0.0, 1.0)
 
     def inputs(self, rows: Shaped[np.ndarray, "image number"]) -> Inputs:
-        """Return rows as what a model takes: bytes of images and of uint8 rows, floats of other rows of features.
+        """Return rows as what a model takes: images as bytes, features as floats in units of the scale.
 
         Of images, what lies outside the training array's own range is clipped.
 
@@ -61,8 +69,7 @@ class PixelScale:
             ValueError: numbers outside [0, 1] where training saw none.
         """
         if len(self.sample_shape) == 1:
-            values = rows if rows.dtype == np.uint8 and not self._is_own else self._unit(rows).astype(np.float32)
-            return torch.from_numpy(np.ascontiguousarray(values[:, None, None]))
+            return torch.from_numpy(np.ascontiguousarray(self._unit(rows), np.float32)[:, None, None])
         if rows.dtype != np.uint8 or self._is_own:
             rows = np.rint(255 * np.clip(self._unit(rows), 0.0, 1.0)).astype(np.uint8)
         height, width, n_channels = (*self.sample_shape, 1)[:3]
@@ -73,11 +80,13 @@ class PixelScale:
         """Return images in the shape and units of the training array."""
         values = pixels.cpu().numpy().transpose(0, 2, 3, 1).reshape(-1, *self.sample_shape)
         if self.is_uint8:
-            return as_bytes(torch.from_numpy(values)).numpy()
+            return np.rint(255 * values).clip(0, 255).astype(np.uint8)
         return self.low + values * (self.high - self.low)
 
     def _unit(self, rows: Shaped[np.ndarray, "image number"]) -> Float[np.ndarray, "image number"]:
         """Return numbers in units of the scale."""
+        if rows.dtype == np.uint8 and not self._is_own:
+            return rows / np.float32(255)
         low, high = (self.low, self.high) if self._is_own else (0.0, 1.0)
         if not self._is_own and not (rows.min() >= 0 and rows.max() <= 1):
             raise ValueError(

@@ -13,9 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from pipeline.core.seeding import derive_seed, numpy_generator
+from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.evaluation.clusters import image_blocks
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 
 _FIT_BYTES = 512 * 2**20  # most that the fit may hold of pixels, as float32
 _RESTARTS = 10  # of k-means; the run with the smallest inertia is kept
@@ -37,10 +39,9 @@ class Baseline:
 
 def fit_pixels(store: ImageStore, n_images: int) -> Pixels2d:
     """Draw at most ``n_images`` images with a fixed seed, as pixels in [0, 1]; fewer where they pass 512 MiB."""
-    n_pixels = int(np.prod(store.image_shape))
-    n = min(n_images, store.n_images, max(1, _FIT_BYTES // (4 * n_pixels)))
+    n = min(n_images, store.n_images, max(1, _FIT_BYTES // (4 * store.spec.n_numbers)))
     rows = np.sort(numpy_generator(0, "baselines", "rows").permutation(store.n_images)[:n])
-    return _as_pixels(np.asarray(store.take(rows)))
+    return _as_pixels(store.spec, torch.from_numpy(store.take(rows)))
 
 
 def fit_baselines(pixels: Pixels2d, n_components: int) -> list[Baseline]:
@@ -65,7 +66,7 @@ def predict_split(baselines: list[Baseline], store: ImageStore) -> list[Int32[np
     """Return the component of every image of a store, for every baseline, reading the store once."""
     clusters = [np.empty(store.n_images, np.int32) for _ in baselines]
     for rows, images in image_blocks(store):
-        pixels = _as_pixels(images.numpy())
+        pixels = _as_pixels(store.spec, images)
         for ids, baseline in zip(clusters, baselines, strict=True):
             ids[rows] = baseline.predict(pixels)
     return clusters
@@ -102,5 +103,5 @@ def paired_bootstrap(
     return PairedDifference(float(difference.mean()), float(low), float(high))
 
 
-def _as_pixels(images: np.ndarray) -> Pixels2d:
-    return as_floats(torch.from_numpy(images), torch.float32).flatten(1).numpy()
+def _as_pixels(spec: InputSpec, images: Inputs) -> Pixels2d:
+    return as_floats(spec, images, torch.float32).flatten(1).numpy()

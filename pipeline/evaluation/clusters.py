@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, Int, Int32
 
 from pipeline.core.progress import Progress
-from pipeline.core.shapes import Images
+from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
 from pipeline.model import FrozenModel
 
@@ -35,16 +35,15 @@ class FacetClusters:
     n_components: int
 
 
-def image_blocks(store: ImageStore) -> Iterator[tuple[slice, Images]]:
-    """Yield all images of a store in order, as row ranges and uint8 tensors of at most 16 MiB."""
-    n_bytes = int(np.prod(store.image_shape))
-    step = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // n_bytes))
+def image_blocks(store: ImageStore) -> Iterator[tuple[slice, Inputs]]:
+    """Yield all images of a store in order, as row ranges and tensors of at most 16 MiB."""
+    step = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // store.spec.n_bytes))
     for start in range(0, store.n_images, step):
         rows = slice(start, min(start + step, store.n_images))
         yield rows, torch.from_numpy(np.asarray(store.read(rows.start, rows.stop)))
 
 
-def take_images(store: ImageStore, rows: Int[np.ndarray, " image"]) -> Images:
+def take_images(store: ImageStore, rows: Int[np.ndarray, " image"]) -> Inputs:
     """Return images of arbitrary rows, in any order and with repetitions; a store itself reads ascending rows."""
     distinct, place = np.unique(rows, return_inverse=True)
     return torch.from_numpy(store.take(distinct)[place])

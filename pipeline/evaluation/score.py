@@ -101,9 +101,9 @@ def _score_seeds(
     with progress("score", len(healthy) * (train.n_images + test.n_images)) as bar:
         for seed in healthy:
             model = load_model(model_dir, seed).to(best_device())
-            if model.image_shape != train.image_shape:
+            if model.spec != train.spec:
                 raise ModelError(
-                    f"{model_dir} must hold a model of images {train.image_shape}, got {model.image_shape}; "
+                    f"{model_dir} must hold a model of {train.spec}, as {train.path} does, got one of {model.spec}; "
                     "train it again"
                 )
             splits = cluster_split(model, train, bar), cluster_split(model, test, bar)

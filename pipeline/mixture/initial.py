@@ -12,7 +12,7 @@ from pipeline.core.seeding import derive_seed
 from pipeline.mixture.fit import FitSettings, fit_mixture
 from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
-from pipeline.model.pixels import encode_blocks
+from pipeline.model.inputs import encode_blocks
 
 
 @dataclass(frozen=True)

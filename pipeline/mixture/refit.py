@@ -22,7 +22,7 @@ from pipeline.core.side_by_side import run_in_rounds
 from pipeline.mixture.fit import FitSettings, fit_mixture, fits_at_once
 from pipeline.mixture.place import place_mixture
 from pipeline.model import DiagonalNormal, MultiFacetVae
-from pipeline.model.pixels import encode_blocks
+from pipeline.model.inputs import encode_blocks
 
 REFIT_IMAGES = 20_000
 """Training images that a refit looks at."""

@@ -17,9 +17,10 @@ from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ConfigError, ModelError
 from pipeline.core.storage import atomic_file, read_json
 from pipeline.core.upgrades import upgrade_model
+from pipeline.datasets.store.spec import read_spec
 from pipeline.model.mfcvae import MultiFacetVae
 
-INIT_SCHEMA = 1
+INIT_SCHEMA = 2
 """Of ``init.json``, which stage init_mog leaves for stage train alone."""
 
 
@@ -119,11 +120,10 @@ def restore_model(folder: Path, seed: int | None) -> tuple[MultiFacetVae, dict[s
     if chosen not in seeds:
         raise ModelError(f"seed {chosen} must be one of {seeds} in {folder}")
     try:
-        params = parse(ModelParams, description["model"], "model")
+        params, spec = parse(ModelParams, description["model"], "model"), read_spec(description.get("input"))
     except ConfigError as error:
         raise ModelError(f"{folder / 'model.json'} holds no model section of this version: {error}") from None
-    channels, height, width = description["image_shape"]
-    model = MultiFacetVae(params, (channels, height, width))
+    model = MultiFacetVae(params, spec)
     identity = description["model_version"], stored["model"]
     is_selected = chosen == description["selected_seed"]
     load_weights(model, 0, weights_path(folder, chosen), identity if is_selected else None)

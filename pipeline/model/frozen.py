@@ -13,9 +13,10 @@ from torch import Tensor
 from pipeline.config.sections import ModelParams
 from pipeline.core.records import FacetAssignment
 from pipeline.core.shapes import Inputs, Latents, Pixels
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model.checkpoint import restore_model
+from pipeline.model.inputs import as_floats
 from pipeline.model.mfcvae import MultiFacetVae
-from pipeline.model.pixels import as_floats
 from pipeline.model.posterior import DiagonalNormal
 
 Assigner = Literal["exact", "mean"]
@@ -55,9 +56,9 @@ class FrozenModel:
         return self._model.params
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images."""
-        return self._model.image_shape
+    def spec(self) -> InputSpec:
+        """What one input is."""
+        return self._model.spec
 
     @property
     def n_facets(self) -> int:
@@ -81,15 +82,15 @@ class FrozenModel:
 
     @torch.no_grad()
     def encode(self, images: Inputs, precision: torch.dtype | None = None) -> list[DiagonalNormal]:
-        """Return q(z_j | x) of every facet for inputs of the model's shape, uint8 pixels or floats as they are.
+        """Return q(z_j | x) of every facet.
 
         Args:
-            images: on any device.
+            images: as the model's spec says, on any device.
             precision: type of the network's products, by default the model's.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise ValueError(f"images must have shape (n, {self.image_shape}), got {tuple(images.shape)}")
-        x = as_floats(images.to(self.device), precision or self._precision)
+        if tuple(images.shape[1:]) != self.spec.shape:
+            raise ValueError(f"images must have shape (n, {self.spec.shape}), got {tuple(images.shape)}")
+        x = as_floats(self.spec, images.to(self.device), precision or self._precision)
         return [DiagonalNormal(qz.mean[0], qz.log_variance[0]) for qz in self._model.encode(x[None])]
 
     @torch.no_grad()
@@ -134,7 +135,7 @@ class FrozenModel:
         encoded again in float32.
 
         Args:
-            images: of the model's shape, uint8 pixels or floats as they are.
+            images: as the model's spec says.
             assigner: see :meth:`log_resp`.
             keep_resp: also return all responsibilities.
         """
@@ -166,10 +167,10 @@ class FrozenModel:
 
     @torch.no_grad()
     def decode(self, latents: Sequence[Float[Tensor, "batch _"]]) -> Pixels:
-        """Return the mean of p(x | z), in [0, 1]."""
+        """Return the mean of p(x | z), within the bounds of the inputs if they have any."""
         stacked = [z[None].to(self.device, self._precision) for z in latents]
         raw = self._model.decode(stacked)[0]
-        return self._model.likelihood.mean(raw).unflatten(1, self.image_shape)
+        return self._model.likelihood.mean(raw).unflatten(1, self.spec.shape)
 
     def sample(
         self, facet: int, component: int, n_samples: int, temperature: float, generator: torch.Generator

@@ -1,4 +1,4 @@
-"""Likelihoods p(x | z) of pixels in [0, 1], given the decoder's raw output."""
+"""Likelihoods p(x | z) of inputs as floats, given the decoder's raw output."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from pipeline import kernels
 from pipeline.config.sections import ModelParams
+from pipeline.core.errors import ModelError
+from pipeline.datasets.store.spec import InputSpec
 
 _FACTORS = 64  # at most, of a product: 2⁻⁶⁴ is far from the least number of single precision
 
@@ -23,7 +25,7 @@ class AbstractLikelihood(ABC):
 
     @abstractmethod
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """Return the mean image, clipped to [0, 1]."""
+        """Return the mean image, within the bounds of the inputs."""
 
 
 class BernoulliLikelihood(AbstractLikelihood):
@@ -44,12 +46,13 @@ class GaussianLikelihood(AbstractLikelihood):
     """Independent Gaussian pixels with one fixed standard deviation.
 
     Args:
-        sigma: standard deviation, in units of the pixel range [0, 1].
+        sigma: standard deviation, in units of the inputs as floats.
         is_squashed: whether the mean is the sigmoid of the raw output, or the raw output itself.
+        is_bounded: whether inputs lie in [0, 1].
     """
 
-    def __init__(self, sigma: float, is_squashed: bool) -> None:
-        self._sigma, self._is_squashed = sigma, is_squashed
+    def __init__(self, sigma: float, is_squashed: bool, is_bounded: bool) -> None:
+        self._sigma, self._is_squashed, self._is_bounded = sigma, is_squashed, is_bounded
 
     def log_prob(self, raw: Float[Tensor, "*batch pixel"], x: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch"]:
         """Return the log density of independent pixels of one standard deviation."""
@@ -58,8 +61,8 @@ class GaussianLikelihood(AbstractLikelihood):
         return -0.5 * error / self._sigma**2 - constant
 
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """Return the mean, clipped where it is linear."""
-        return self._mean(raw).clamp(0.0, 1.0)
+        """Return the mean, clipped to the bounds of the inputs."""
+        return self._mean(raw).clamp(0.0, 1.0) if self._is_bounded else self._mean(raw)
 
     def _mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
         raw = _at_least_single(raw)
@@ -98,11 +101,20 @@ class _BernoulliLogProb(torch.autograd.Function):
         return _at_least_single(raw).sigmoid().sub_(x).mul_(-grad[..., None]).to(raw.dtype), None
 
 
-def make_likelihood(params: ModelParams) -> AbstractLikelihood:
-    """Return the likelihood that a model section asks for."""
-    if params.likelihood == "bernoulli":
+def make_likelihood(params: ModelParams, spec: InputSpec) -> AbstractLikelihood:
+    """Return the likelihood that a model section asks for.
+
+    Raises:
+        ModelError: it scores numbers in [0, 1], and the inputs have no such bounds.
+    """
+    if params.likelihood == "gaussian" and (params.output == "linear" or spec.is_bounded):
+        return GaussianLikelihood(params.sigma, params.output == "sigmoid", spec.is_bounded)
+    if params.likelihood == "bernoulli" and spec.is_bounded:
         return BernoulliLikelihood()
-    return GaussianLikelihood(params.sigma, is_squashed=params.output == "sigmoid")
+    raise ModelError(
+        f"inputs without bounds need model.likelihood gaussian and model.output linear, got {params.likelihood} and "
+        f"{params.output} for {spec}; change them, or scale the inputs to [0, 1]"
+    )
 
 
 def _at_least_single(x: Tensor) -> Tensor:

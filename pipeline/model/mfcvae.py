@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model.architecture import AbstractArchitecture
 from pipeline.model.conv_ladder import ConvLadder
 from pipeline.model.dense_ladder import DenseLadder
@@ -24,21 +25,19 @@ class MultiFacetVae(nn.Module):
 
     Args:
         params: the model section.
-        image_shape: channels, height and width.
+        spec: what an input is.
         n_seeds: models side by side.
         component_std: initial standard deviation of every mixture component.
     """
 
-    def __init__(
-        self, params: ModelParams, image_shape: tuple[int, int, int], n_seeds: int = 1, component_std: float = 0.1
-    ) -> None:
+    def __init__(self, params: ModelParams, spec: InputSpec, n_seeds: int = 1, component_std: float = 0.1) -> None:
         super().__init__()
-        self.params, self.image_shape, self.n_seeds = params, image_shape, n_seeds
-        self.network = _make_network(params, image_shape, n_seeds)
+        self.params, self.spec, self.n_seeds = params, spec, n_seeds
+        self.network = _make_network(params, spec.shape, n_seeds)
         self.priors = nn.ModuleList(
             MixturePrior(n_seeds, params, facet, component_std) for facet in range(params.n_facets)
         )
-        self.likelihood = make_likelihood(params)
+        self.likelihood = make_likelihood(params, spec)
 
     def prior(self, facet: int) -> MixturePrior:
         """Return the prior of one facet."""
@@ -79,7 +78,7 @@ class MultiFacetVae(nn.Module):
         """Return the five terms of the bound for the facets that take part, for reporting.
 
         Args:
-            x: what the likelihood scores: pixels in [0, 1], or floats as they are.
+            x: inputs as floats.
             noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
             fade_in: coefficient of every facet's decoder rung.
             precision: type of the network's products, that of ``x`` by default; densities keep the type of ``x``.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
+from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
@@ -60,12 +61,19 @@ def model_section(model: Path, name: str) -> Any:
 
 
 def model_transform(model: Path) -> "ImageTransform":
-    """Return what brings images of any size to the shape that a published model takes."""
+    """Return what brings images of any size to the shape that a published model takes.
+
+    Raises:
+        DataError: the model takes no images.
+    """
     from pipeline.datasets.decoding.transform import ImageTransform
+    from pipeline.datasets.store.spec import read_spec
 
     require_sealed(model, ["model.json"])
-    image_shape = tuple(read_model_file(model)["image_shape"])
-    return ImageTransform.for_model(model_section(model, "preprocess"), image_shape)
+    spec = read_spec(read_model_file(model)["input"])
+    if spec.kind != "pixels":
+        raise DataError(f"a delivery of images needs a model of pixels, but {model.name} takes {spec}")
+    return ImageTransform.for_model(model_section(model, "preprocess"), spec.shape)
 
 
 def _folder(layout: Layout, model_version: str) -> Path:

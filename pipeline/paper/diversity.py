@@ -19,13 +19,14 @@ from torch import Tensor
 
 from pipeline.core.errors import ResourceError
 from pipeline.core.seeding import numpy_generator
-from pipeline.core.shapes import Images
+from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.evaluation.clusters import image_blocks, take_images
 from pipeline.model import FrozenModel
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 
-Distance = Callable[[Images, Images], Tensor]
+Distance = Callable[[Inputs, Inputs], Tensor]
 """Distances of paired images: two batches in, one number a pair out."""
 
 _BLOCK = 256
@@ -42,7 +43,7 @@ class Diversity:
     n_pairs: int
 
 
-def diversity(pairs: Iterator[tuple[Images, Images]], distance: Distance) -> Diversity:
+def diversity(pairs: Iterator[tuple[Inputs, Inputs]], distance: Distance) -> Diversity:
     """Average a distance over pairs of images that arrive in blocks."""
     distances = np.concatenate([distance(first, second).double().cpu().numpy() for first, second in pairs])
     n_pairs = len(distances)
@@ -50,7 +51,7 @@ def diversity(pairs: Iterator[tuple[Images, Images]], distance: Distance) -> Div
     return Diversity(float(distances.mean()), error, n_pairs)
 
 
-def real_pairs(store: ImageStore, n_pairs: int) -> Iterator[tuple[Images, Images]]:
+def real_pairs(store: ImageStore, n_pairs: int) -> Iterator[tuple[Inputs, Inputs]]:
     """Yield random pairs of two different images of a store, drawn with a fixed seed."""
     rng = numpy_generator(0, "diversity")
     for start in range(0, n_pairs, _BLOCK):
@@ -60,7 +61,7 @@ def real_pairs(store: ImageStore, n_pairs: int) -> Iterator[tuple[Images, Images
         yield take_images(store, first), take_images(store, second)
 
 
-def consecutive_pairs(blocks: Iterator[Images]) -> Iterator[tuple[Images, Images]]:
+def consecutive_pairs(blocks: Iterator[Inputs]) -> Iterator[tuple[Inputs, Inputs]]:
     """Yield pairs of neighbours of independent samples; each sample is in one pair."""
     for images in blocks:
         for start in range(0, len(images) - 1, 2 * _BLOCK):
@@ -69,10 +70,14 @@ def consecutive_pairs(blocks: Iterator[Images]) -> Iterator[tuple[Images, Images
             yield part[:half], part[half : 2 * half]
 
 
-def pixel_distance(first: Images, second: Images) -> Float[Tensor, " batch"]:
+def pixel_distance(spec: InputSpec) -> Distance:
     """Return the root mean square difference of pixels in [0, 1]."""
-    difference = as_floats(first, torch.float32) - as_floats(second, torch.float32)
-    return difference.flatten(1).square().mean(1).sqrt()
+
+    def distance(first: Inputs, second: Inputs) -> Float[Tensor, " batch"]:
+        difference = as_floats(spec, first, torch.float32) - as_floats(spec, second, torch.float32)
+        return difference.flatten(1).square().mean(1).sqrt()
+
+    return distance
 
 
 def latent_distance(model: FrozenModel, reference: ImageStore) -> Distance:
@@ -86,17 +91,18 @@ def latent_distance(model: FrozenModel, reference: ImageStore) -> Distance:
     spread = means.std(axis=0)
     scale = torch.from_numpy(np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6))
 
-    def distance(first: Images, second: Images) -> Float[Tensor, " batch"]:
+    def distance(first: Inputs, second: Inputs) -> Float[Tensor, " batch"]:
         difference = torch.from_numpy(_means(model, first) - _means(model, second)) * scale
         return difference.square().sum(1).sqrt()
 
     return distance
 
 
-def lpips_distance(net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
+def lpips_distance(spec: InputSpec, net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
     """Return LPIPS by torchmetrics, on images enlarged to at least 64 pixels a side, grey ones repeated to RGB.
 
     Args:
+        spec: what the images are.
         net: backbone, ``alex`` as in the metric's reference program, ``vgg`` or ``squeeze``.
 
     Raises:
@@ -121,20 +127,20 @@ def lpips_distance(net: Literal["alex", "vgg", "squeeze"] = "alex") -> Distance:
         ) from None
     metric = library.LearnedPerceptualImagePatchSimilarity(net_type=net)
 
-    def distance(first: Images, second: Images) -> Float[Tensor, " batch"]:
+    def distance(first: Inputs, second: Inputs) -> Float[Tensor, " batch"]:
         with torch.no_grad():
-            return metric.net(_as_photograph(first), _as_photograph(second), normalize=True).flatten()
+            return metric.net(_as_photograph(spec, first), _as_photograph(spec, second), normalize=True).flatten()
 
     return distance
 
 
-def _as_photograph(images: Images) -> Float[Tensor, "batch 3 high wide"]:
-    pixels = as_floats(images, torch.float32).expand(-1, 3, -1, -1)
+def _as_photograph(spec: InputSpec, images: Inputs) -> Float[Tensor, "batch 3 high wide"]:
+    pixels = as_floats(spec, images, torch.float32).expand(-1, 3, -1, -1)
     factor = max(1.0, _SMALLEST_SIDE / min(pixels.shape[2:]))
     return torch.nn.functional.interpolate(
         pixels, scale_factor=factor, mode="bilinear", align_corners=False, antialias=False
     ).clamp(0, 1)
 
 
-def _means(model: FrozenModel, images: Images) -> Float32[np.ndarray, "batch latent"]:
+def _means(model: FrozenModel, images: Inputs) -> Float32[np.ndarray, "batch latent"]:
     return torch.cat([qz.mean.float() for qz in model.encode(images)], dim=1).cpu().numpy()

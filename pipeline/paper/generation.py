@@ -7,9 +7,9 @@ import torch
 from jaxtyping import UInt8
 
 from pipeline.core.seeding import derive_seed, numpy_generator, torch_generator
-from pipeline.core.shapes import Images
+from pipeline.core.shapes import Inputs
 from pipeline.model import FrozenModel
-from pipeline.model.pixels import as_bytes
+from pipeline.model.inputs import as_pictures, as_stored
 
 _BLOCK = 1024
 
@@ -30,15 +30,16 @@ def cluster_samples(
         seed: of the noise.
     """
     drawn = [
-        as_bytes(
-            model.sample(facet, c, n_samples, temperature, torch_generator(seed, "cluster samples", facet, c))
-        ).numpy()
+        as_pictures(
+            model.spec,
+            model.sample(facet, c, n_samples, temperature, torch_generator(seed, "cluster samples", facet, c)),
+        )
         for c in components
     ]
-    return np.stack(drawn) if drawn else np.empty((0, n_samples, *model.image_shape), np.uint8)
+    return np.stack(drawn) if drawn else np.empty((0, n_samples, *model.spec.shape), np.uint8)
 
 
-def model_samples(model: FrozenModel, n_samples: int, temperature: float, seed: int) -> Iterator[Images]:
+def model_samples(model: FrozenModel, n_samples: int, temperature: float, seed: int) -> Iterator[Inputs]:
     """Yield ``n_samples`` images from the whole model in random order, in blocks.
 
     A component of facet 0 is drawn by its mixing weight; given it, :meth:`FrozenModel.sample` draws the rest.
@@ -54,4 +55,4 @@ def model_samples(model: FrozenModel, n_samples: int, temperature: float, seed: 
             for component, count in enumerate(counts)
             if count
         ]
-        yield as_bytes(torch.cat(drawn))[torch.from_numpy(rng.permutation(n_block))]
+        yield as_stored(model.spec, torch.cat(drawn))[torch.from_numpy(rng.permutation(n_block))]

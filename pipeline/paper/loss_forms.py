@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.core.seeding import torch_generator
-from pipeline.core.shapes import Images
+from pipeline.core.shapes import Inputs
 from pipeline.model import FrozenModel
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 from pipeline.training import objective
 
 
@@ -33,7 +33,7 @@ class LossForms:
     gradient_difference: float
 
 
-def compare_loss_forms(model: FrozenModel, images: Images, seed: int) -> LossForms:
+def compare_loss_forms(model: FrozenModel, images: Inputs, seed: int) -> LossForms:
     """Compute both forms and their gradients.
 
     Args:
@@ -42,7 +42,7 @@ def compare_loss_forms(model: FrozenModel, images: Images, seed: int) -> LossFor
         seed: of the posterior samples.
     """
     network = copy.deepcopy(model.vae).cpu().double().requires_grad_(True)
-    x = as_floats(images, torch.float64)[None]
+    x = as_floats(model.spec, images, torch.float64)[None]
     generator = torch_generator(seed, "loss forms")
     noise = [
         torch.randn(1, 1, len(images), dim, dtype=x.dtype, generator=generator) for dim in model.params.latent_dims

@@ -16,7 +16,7 @@ from pipeline.evaluation.clusters import FacetClusters, cluster_split, take_imag
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import FrozenModel, load_model
-from pipeline.model.pixels import as_bytes
+from pipeline.model.inputs import as_pictures
 from pipeline.paper.diversity import (
     Distance,
     consecutive_pairs,
@@ -144,9 +144,9 @@ def _facet_factor(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _distances(model: FrozenModel, test: ImageStore) -> tuple[dict[str, Distance], str | None]:
-    distances: dict[str, Distance] = {"pixel": pixel_distance, "latent": latent_distance(model, test)}
+    distances: dict[str, Distance] = {"pixel": pixel_distance(model.spec), "latent": latent_distance(model, test)}
     try:
-        return {"lpips": lpips_distance(), **distances}, None
+        return {"lpips": lpips_distance(model.spec), **distances}, None
     except ResourceError as error:
         return distances, str(error)
 
@@ -167,17 +167,17 @@ def _pictures(
     rows = {facet_key(j): _surest_clusters(facet) for j, facet in enumerate(clusters)}
     swapped = take_images(test, swap_candidates(clusters, _SWAP_IMAGES))
     means = [qz.mean for qz in model.encode(swapped)]
-    pictures: dict[str, UInt8[np.ndarray, "..."]] = {"swap_images": swapped.numpy()}
+    pictures: dict[str, UInt8[np.ndarray, "..."]] = {"swap_images": test.spec.as_pictures(swapped.numpy())}
     for j, facet in enumerate(clusters):
         key = facet_key(j)
         surest = surest_members(facet, facet.n_components, _COLUMNS)
         members = [surest[component] for component in rows[key]]
-        examples = np.full((len(members), _COLUMNS, *test.image_shape), 255, np.uint8)
+        examples = np.full((len(members), _COLUMNS, *test.spec.shape), 255, np.uint8)
         for row, images in enumerate(members):
-            examples[row, : len(images)] = take_images(test, images).numpy()
+            examples[row, : len(images)] = test.spec.as_pictures(take_images(test, images).numpy())
         pictures[f"examples_{key}"] = examples
         pictures[f"samples_{key}"] = cluster_samples(model, j, rows[key], _COLUMNS, temperature, seed=0)
-        pictures[f"swaps_{key}"] = as_bytes(model.swap_grid(means, j)).numpy()
+        pictures[f"swaps_{key}"] = as_pictures(model.spec, model.swap_grid(means, j))
     return pictures, rows
 
 

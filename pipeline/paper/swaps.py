@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from pipeline.core.seeding import numpy_generator
-from pipeline.core.shapes import Images
+from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import take_images
 from pipeline.evaluation.keys import facet_key
 from pipeline.model import FrozenModel
-from pipeline.model.pixels import as_bytes
+from pipeline.model.inputs import as_stored
 
 _BLOCK = 512
 _ROUNDS = 50  # of drawing candidates; few images or rare differences give fewer pairs than asked for
@@ -63,7 +63,7 @@ def swap_score(
     for start in range(0, len(pairs), _BLOCK):
         rows = pairs[start : start + _BLOCK]
         first, second = (take_images(store, rows[:, side]) for side in (0, 1))
-        swapped = [as_bytes(pixels) for pixels in model.swap(first, second, facet)]
+        swapped = [as_stored(model.spec, decoded) for decoded in model.swap(first, second, facet)]
         after.append(np.concatenate([_clusters(model, images) for images in swapped], axis=1))
         unchanged.append(np.concatenate([_reconstructed(model, images) for images in (first, second)], axis=1))
         own = [np.array([ids[rows[:, side]] for ids in cluster_ids]) for side in (0, 1)]
@@ -104,10 +104,10 @@ def _count(facet: int, before: np.ndarray, partner: np.ndarray, after: np.ndarra
     )
 
 
-def _clusters(model: FrozenModel, images: Images) -> Int64[np.ndarray, "facet image"]:
+def _clusters(model: FrozenModel, images: Inputs) -> Int64[np.ndarray, "facet image"]:
     posteriors = model.encode(images)
     return np.array([model.log_resp(j, qz, "exact").argmax(-1).cpu().numpy() for j, qz in enumerate(posteriors)])
 
 
-def _reconstructed(model: FrozenModel, images: Images) -> Int64[np.ndarray, "facet image"]:
-    return _clusters(model, as_bytes(model.decode([qz.mean for qz in model.encode(images)])))
+def _reconstructed(model: FrozenModel, images: Inputs) -> Int64[np.ndarray, "facet image"]:
+    return _clusters(model, as_stored(model.spec, model.decode([qz.mean for qz in model.encode(images)])))

@@ -5,18 +5,18 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from pipeline.config.sections import ReportParams
 from pipeline.core.progress import progress
 from pipeline.core.records import FacetAssignment
 from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.model import FrozenModel
-from pipeline.model.pixels import as_bytes
+from pipeline.model.inputs import as_pictures, as_stored
 from pipeline.report import selection
 from pipeline.report.corpus import Corpus
 from pipeline.report.projection import map_places, mean_distances, nearest_components, order_by_similarity
-from pipeline.report.showcase import CrossShow, FacetShow, Pool, PoolAssignment, Showcase, SwapShow
+from pipeline.report.showcase import CrossShow, FacetShow, Pictures, Pool, PoolAssignment, Showcase, SwapShow
 
 N_BORDERLINE = 12
 N_UNUSUAL = 48
@@ -43,8 +43,9 @@ def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, see
     """
     with progress(f"report {experiment}", _N_STEPS, unit="step") as bar:
         choice = _choose(model, corpus, params, seed)
-        pool = _pool(corpus, choice)
-        latents = _encode(model, pool.images)
+        images = corpus.take(choice.pool)
+        pool = _pool(corpus, choice, model.spec.as_pictures(images))
+        latents = _encode(model, images)
         bar.advance(note="images chosen and read")
         facets = [_facet(model, corpus, choice, j, latents[j], params, seed) for j in range(model.n_facets)]
         bar.advance(note="samples generated")
@@ -114,9 +115,9 @@ def _cross_examples(
     return rows, columns, examples[np.ix_(rows, columns)]
 
 
-def _pool(corpus: Corpus, choice: _Choice) -> Pool:
+def _pool(corpus: Corpus, choice: _Choice, pictures: Pictures) -> Pool:
     return Pool(
-        images=corpus.take(choice.pool),
+        images=pictures,
         image_ids=corpus.image_ids[choice.pool],
         is_test=corpus.is_test[choice.pool],
         is_sampled=np.isin(choice.pool, choice.sampled),
@@ -124,7 +125,7 @@ def _pool(corpus: Corpus, choice: _Choice) -> Pool:
     )
 
 
-def _encode(model: FrozenModel, images: UInt8[np.ndarray, "n c h w"]) -> list[Float[np.ndarray, "pool latent"]]:
+def _encode(model: FrozenModel, images: Shaped[np.ndarray, "n c h w"]) -> list[Float[np.ndarray, "pool latent"]]:
     blocks = [
         [qz.mean.float().cpu().numpy() for qz in model.encode(torch.from_numpy(images[start : start + _BLOCK]))]
         for start in range(0, max(1, len(images)), _BLOCK)
@@ -179,7 +180,7 @@ def _pool_assignment(
 def _generated(model: FrozenModel, j: int, params: ReportParams, seed: int) -> UInt8[np.ndarray, "k n c h w"]:
     generator = torch_generator(seed, "report", "generated", j)
     samples = [
-        as_bytes(model.sample(j, component, params.generated, params.temperature, generator)).numpy()
+        as_pictures(model.spec, model.sample(j, component, params.generated, params.temperature, generator))
         for component in range(model.params.n_components[j])
     ]
     return np.stack(samples)
@@ -211,7 +212,7 @@ def _imagined(
         components = {first: np.repeat(rows, len(columns)), second: np.tile(columns, len(rows))}
         heaviest = np.full(n_cells, int(mixture.weights.argmax()))
         latents.append(torch.from_numpy(mixture.means[components.get(j, heaviest)]).float())
-    pictures = as_bytes(model.decode(latents)).numpy()
+    pictures = as_pictures(model.spec, model.decode(latents))
     return pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
 
 
@@ -221,9 +222,9 @@ def _swaps(model: FrozenModel, choice: _Choice, latents: Sequence[Float[np.ndarr
     own = [torch.from_numpy(z[anchors]).float() for z in latents]
     pictures, clusters = [], []
     for swapped in range(model.n_facets):
-        decoded = as_bytes(model.swap_grid(own, swapped))
+        decoded = as_stored(model.spec, model.swap_grid(own, swapped))
         found = model.assign(decoded.flatten(0, 1))
-        pictures.append(decoded.numpy())
+        pictures.append(model.spec.as_pictures(decoded.numpy()))
         ids = np.stack([facet.cluster_id for facet in found], axis=-1)
         clusters.append(ids.reshape(*decoded.shape[:2], model.n_facets))
     return SwapShow(anchors, np.stack(pictures), np.stack(clusters))

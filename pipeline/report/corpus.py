@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped, UInt8
+from jaxtyping import Bool, Int, Shaped
 
 from pipeline.core.errors import DataError
 from pipeline.core.parquet import read_columns
@@ -48,7 +48,7 @@ class Corpus:
         """Whether an image belongs to the test split."""
         return np.arange(self.n_images) >= self.n_train
 
-    def take(self, chosen: Int[np.ndarray, " chosen"]) -> UInt8[np.ndarray, "chosen channel height width"]:
+    def take(self, chosen: Int[np.ndarray, " chosen"]) -> Shaped[np.ndarray, "chosen channel height width"]:
         """Return the images at strictly increasing places."""
         in_train = chosen[chosen < self.n_train]
         in_test = chosen[chosen >= self.n_train] - self.n_train

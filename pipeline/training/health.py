@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.core.seeding import torch_generator
 from pipeline.core.shapes import Inputs
 from pipeline.model import MultiFacetVae
-from pipeline.model.pixels import encode_blocks, for_every_seed
+from pipeline.model.inputs import encode_blocks, for_every_seed
 
 _BLOCK = 2048
 # A latent dimension is active if the variance of its posterior mean exceeds this part of its mean posterior variance:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from pipeline.core.errors import ModelError
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point
@@ -30,8 +31,8 @@ class AbstractImages(ABC):
 
     @property
     @abstractmethod
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
+    def spec(self) -> InputSpec:
+        """What one image is."""
 
     @abstractmethod
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
@@ -42,16 +43,15 @@ class AbstractImages(ABC):
 
 
 class MemoryImages(AbstractImages):
-    """All images in one array on the training device."""
+    """All images in one array on the training device, as a spec says."""
 
-    def __init__(self, images: Inputs) -> None:
-        self._images = images
+    def __init__(self, images: Inputs, spec: InputSpec) -> None:
+        self._images, self._spec = images, spec
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channel, height and width."""
-        channels, height, width = self._images.shape[1:]
-        return channels, height, width
+    def spec(self) -> InputSpec:
+        """What one image is."""
+        return self._spec
 
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
         """Return rows of the array."""
@@ -59,7 +59,7 @@ class MemoryImages(AbstractImages):
 
     def to(self, device: torch.device) -> "MemoryImages":
         """Return the images on another device."""
-        return MemoryImages(self._images.to(device))
+        return MemoryImages(self._images.to(device), self._spec)
 
 
 class DiskImages(AbstractImages):
@@ -69,9 +69,9 @@ class DiskImages(AbstractImages):
         self._store = ImageStore(path)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channel, height and width."""
-        return self._store.image_shape
+    def spec(self) -> InputSpec:
+        """What one image is."""
+        return self._store.spec
 
     def gather(self, rows: Int64[Tensor, " gathered"]) -> GatheredImages:
         """Read the distinct rows once, in the order of the disk."""
@@ -115,9 +115,8 @@ def load_training_images(path: Path, validation_fraction: float, device: torch.d
         n_images = store.n_images
         if n_images - n_held_out(n_images, validation_fraction) < 2:
             raise ModelError(f"training needs at least 2 images, got {n_images} in {path}; add images")
-        n_bytes = n_images * int(np.prod(store.image_shape))
-        fits = n_bytes <= _MEMORY_PART * _free_bytes(device)
-        source = MemoryImages(_read_all(store).to(device)) if fits else DiskImages(path)
+        fits = n_images * store.spec.n_bytes <= _MEMORY_PART * _free_bytes(device)
+        source = MemoryImages(_read_all(store).to(device), store.spec) if fits else DiskImages(path)
     return divide_images(source, n_images, validation_fraction)
 
 
@@ -133,8 +132,8 @@ def n_held_out(n_images: int, validation_fraction: float) -> int:
     return min(int(n_images * validation_fraction), _MOST_VALIDATION)
 
 
-def _read_all(store: ImageStore) -> UInt8[Tensor, "image channel height width"]:
-    images = torch.empty((store.n_images, *store.image_shape), dtype=torch.uint8)
+def _read_all(store: ImageStore) -> Inputs:
+    images = torch.from_numpy(np.empty((store.n_images, *store.spec.shape), store.spec.dtype))
     for start in range(0, store.n_images, _BLOCK):
         stop = min(start + _BLOCK, store.n_images)
         images[start:stop] = torch.from_numpy(store.read(start, stop))

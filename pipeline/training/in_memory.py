@@ -8,6 +8,7 @@ import torch
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.core.progress import progress, silence
 from pipeline.core.shapes import Inputs
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.training.images import MemoryImages, divide_images
@@ -18,6 +19,7 @@ from pipeline.training.runtime import limit_threads, resolve_runtime
 
 def train_in_memory(
     images: Inputs,
+    spec: InputSpec,
     seeds: Sequence[int],
     model: ModelParams,
     init: InitMogParams,
@@ -27,7 +29,8 @@ def train_in_memory(
     """Train every seed from its start values to the end, as the stages init_mog and train do.
 
     Args:
-        images: the training images: uint8 pixels, or floats as they are.
+        images: the training images.
+        spec: what one of them is.
         seeds: one model each.
         model: the model section.
         init: the section of the mixtures' start.
@@ -39,12 +42,13 @@ def train_in_memory(
         ResourceError: the device asked for is absent.
     """
     runtime = resolve_runtime(params)
-    start = divide_images(MemoryImages(images), len(images), 0.0)
-    divided = divide_images(MemoryImages(images.to(runtime.device)), len(images), params.validation_fraction)
+    source = MemoryImages(images, spec)
+    start = divide_images(source, len(images), 0.0)
+    divided = divide_images(source.to(runtime.device), len(images), params.validation_fraction)
     trained = []
     with _own_threads():
         for group in seed_groups(seeds, runtime):
-            stacked = MultiFacetVae(model, divided.source.image_shape, len(group))
+            stacked = MultiFacetVae(model, spec, len(group))
             for index, seed in enumerate(group):
                 state = seed_state(initialise_seed(seed, model, start, init, runtime.device)[0], 0)
                 for name, value in stacked.state_dict().items():

@@ -15,7 +15,7 @@ from pipeline.mixture import fits_at_once, init_mixtures
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
@@ -63,7 +63,7 @@ def initialise(
             {
                 "schema": INIT_SCHEMA,
                 "experiment": layout.experiment,
-                "image_shape": list(images.source.image_shape),
+                "input": images.source.spec.describe(),
                 "seeds": records,
             },
         )
@@ -77,8 +77,8 @@ def initialise_seed(
     Raises:
         ModelError: more components than images, or no mixture could be fitted.
     """
-    model = MultiFacetVae(params, images.source.image_shape, component_std=init.component_std)
-    first = as_floats(images.some(images.train_rows[:_BATCH]), torch.float32)
+    model = MultiFacetVae(params, images.source.spec, component_std=init.component_std)
+    first = as_floats(model.spec, images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)

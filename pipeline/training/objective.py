@@ -41,7 +41,7 @@ def bound(
 
     Args:
         replicas: all seeds' models.
-        x: what the likelihood scores: pixels in [0, 1], or floats as they are.
+        x: inputs as floats.
         posteriors: from :func:`encode`.
         noise: standard normal numbers for the last ``len(noise)`` facets; the others wait.
         fade_in: coefficient of every facet's decoder rung.

@@ -19,7 +19,7 @@ from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.model import MultiFacetVae
 from pipeline.model.dense import Dense
 from pipeline.model.dense_ladder import DenseLadder
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
 
@@ -124,7 +124,7 @@ def _batches(
         order = rows[numpy_generator(seed, "init_mog", "pretrain", stage, epoch).permutation(len(rows))]
         for start in range(0, len(order), params.batch_size):
             some = images.some(order[start : start + params.batch_size])
-            yield as_floats(some, torch.float32).flatten(1)[None]
+            yield as_floats(images.source.spec, some, torch.float32).flatten(1)[None]
 
 
 def _minimise(

@@ -124,7 +124,7 @@ class Replicas:
 
     def _copy(self, seeds: slice, precision: torch.dtype) -> MultiFacetVae:
         """Return a model of some seeds whose products have weights of their own; all else is the master's memory."""
-        model = MultiFacetVae(_widened(self.model.params, precision), self.model.image_shape, seeds.stop - seeds.start)
+        model = MultiFacetVae(_widened(self.model.params, precision), self.model.spec, seeds.stop - seeds.start)
         products = _product_parameters(model.network)
         masters = dict(self.model.network.named_parameters())
         for name, parameter in model.network.named_parameters():

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline import kernels
 from pipeline.config.sections import TrainParams
 from pipeline.model import MultiFacetVae
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 from pipeline.training import objective
 from pipeline.training.adam import Adam
 from pipeline.training.images import AbstractImages
@@ -114,14 +114,15 @@ class TrainingStep:
         at.add_(1)
 
     def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pixels ("seed batch channel height width") for the likelihood, and for the products."""
+        """Return the inputs ("seed batch channel height width") for the likelihood, and for the products."""
         index = self._buffers.index.index_select(0, at)[0]
         images = self._images.gather(index.flatten()).unflatten(0, index.shape)
-        if images.dtype == torch.uint8 and kernels.run_on(self._buffers.noise):
+        spec = self._images.spec
+        if spec.kind == "pixels" and kernels.run_on(self._buffers.noise):
             from pipeline.kernels import pixels
 
             return pixels.scale(images, self._precision)
-        x = as_floats(images, self._buffers.noise.dtype)
+        x = as_floats(spec, images, self._buffers.noise.dtype)
         return x, x.to(self._precision)
 
     def _noise(self, at: Tensor) -> list[Float[Tensor, "sample seed batch _"]]:

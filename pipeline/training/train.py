@@ -145,7 +145,7 @@ def _train_together(job: _Job, seeds: tuple[int, ...]) -> list[TrainedSeed]:
     done = load_resume(job.work / f"done-{name}.pt", torch.device("cpu"))
     if done is not None:
         return [_revive(record) for record in done["seeds"]]
-    model = MultiFacetVae(job.model, job.images.source.image_shape, len(seeds))
+    model = MultiFacetVae(job.model, job.images.source.spec, len(seeds))
     for index, path in enumerate(inits):
         load_weights(model, index, path)
     model.to(job.runtime.device)
@@ -202,7 +202,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
                     "reason": f"highest bound on held-out images, {selected.validation_elbo:.2f} nats an image",
                 },
                 "model": asdict(job.model),
-                "image_shape": list(job.images.source.image_shape),
+                "input": job.images.source.spec.describe(),
                 "trained_on": trained_on,
                 "n_train": n_train,
                 "runtime": job.runtime.describe(),

@@ -10,7 +10,7 @@ from pipeline.config.sections import AssignParams
 from pipeline.core.storage import write_json
 from pipeline.datasets.store.writer import write_store
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
-from tests.model.builders import SHAPE, TINY, random_model
+from tests.model.builders import SHAPE, SPEC, TINY, random_model
 from tests.tables.builders import make_ids
 
 PARAMS = AssignParams(assigner="exact", batch_size=5, responsibilities=False)
@@ -41,7 +41,7 @@ def write_shards(folder: Path, n_shards: int, n_images: int = 12) -> list[Shard]
     shards = []
     for number in range(n_shards):
         path, batch_id = folder / f"{number}.h5", f"b-{number:012x}"
-        with write_store(path, SHAPE, source="test", split_rule="all") as writer:
+        with write_store(path, SPEC, source="test", split_rule="all") as writer:
             images = rng.integers(0, 256, (n_images, *SHAPE), dtype=np.uint8)
             writer.append(images, make_ids(n_images, number * n_images), np.full(n_images, batch_id, "S14"))
         shards.append(Shard(path, None, batch_id, ((0, n_images),), folder / "assigned" / batch_id))

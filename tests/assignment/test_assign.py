@@ -38,7 +38,7 @@ def test_rows_are_the_model_s_assignments_in_the_order_of_the_store(tmp_path, mo
 
 def test_a_batch_in_several_runs_is_one_file(tmp_path, model):
     path = tmp_path / "train.h5"
-    with write_store(path, SHAPE, source="test", split_rule="all") as writer:
+    with write_store(path, SPEC, source="test", split_rule="all") as writer:
         for number, batch_id in enumerate(("train", "b-0", "train")):
             writer.append(np.zeros((4, *SHAPE), np.uint8), make_ids(4, 4 * number), np.full(4, batch_id, "S14"))
     shards = shards_of_store(path, tmp_path / "assigned")

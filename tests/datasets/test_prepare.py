@@ -23,7 +23,7 @@ from pipeline.datasets.readers.base import Block
 from pipeline.datasets.store.identity import batch_id, hash_images
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import read_labels
-from pipeline.datasets.store.spec import Split
+from pipeline.datasets.store.spec import InputSpec, Split
 from pipeline.datasets.store.writer import write_store
 from tests.datasets.builders import preprocess
 from tests.datasets.fake_source import Fake, Prepare, contents, ids_of, make_block, make_images
@@ -36,7 +36,7 @@ def test_digits_split_as_documented(tmp_path: Path) -> None:
     prepare_images(layout, params)
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
         assert (train.n_images, test.n_images) == (1437, 360)
-        assert train.image_shape == (1, 8, 8)
+        assert train.spec.shape == (1, 8, 8)
         ids = train.image_ids()
         assert (ids == np.sort(ids)).all()
         assert set(train.batch_ids()) == {"train"}
@@ -127,7 +127,7 @@ def test_images_of_differing_sizes_come_to_one(prepare: Prepare) -> None:
     mixed = [make_images(1, (1, 6 + i, 9))[0] for i in range(8)]
     prepared = prepare(make_block(mixed), size=(5, 3))
     with ImageStore(prepared / "train.h5") as store:
-        assert store.image_shape == (1, 5, 3)
+        assert store.spec.shape == (1, 5, 3)
         ids = set(store.image_ids())
     rows = pq.read_table(prepared / "images.parquet").to_pylist()
     assert sorted((row["height"], row["width"]) for row in rows) == [(6 + i, 9) for i in range(8)]
@@ -155,9 +155,8 @@ def write_batch(layout: Layout, images: Sequence[np.ndarray], *, encoded: bool =
     name = batch_id(ids.tolist())
     folder = layout.batches / name
     folder.mkdir(parents=True)
-    with write_store(
-        folder / "shard.h5", None if encoded else images[0].shape, source="folder", split_rule="batch"
-    ) as w:  # pyright: ignore
+    spec = None if encoded else InputSpec.pixels(images[0].shape)  # pyright: ignore[reportArgumentType]
+    with write_store(folder / "shard.h5", spec, source="folder", split_rule="batch") as w:
         pixels: Any = [encode_png(image) for image in images] if encoded else np.stack(images)
         w.append(pixels, ids, np.array([name] * len(ids)))
     sizes = np.array([image.shape[1:] for image in images], np.int32)

@@ -77,7 +77,7 @@ def test_equal_sizes_are_kept_as_pixels(layout, tmp_path):
         assert store.image_ids().tolist() == ids_of(*pictures)
         assert set(store.batch_ids()) == {result.batch_id}
     with ImageStore(shard / "shard.h5", TRANSFORM) as store:
-        assert store.image_shape == (3, 6, 8)
+        assert store.spec.shape == (3, 6, 8)
     table = pq.read_table(shard / "images.parquet").to_pydict()
     assert table["path"] == names
     assert table["image_id"] == ids_of(*pictures)

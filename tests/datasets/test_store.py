@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import h5py
@@ -9,9 +10,11 @@ from pipeline.datasets.decoding.decode import encode_png
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.store.identity import format_ids
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import write_store
 
 SHAPE = (3, 5, 4)
+SPEC = InputSpec.pixels(SHAPE)
 
 
 def make_images(n: int, seed: int = 0) -> np.ndarray:
@@ -26,7 +29,7 @@ def make_ids(n: int) -> np.ndarray:
 def store_path(tmp_path: Path) -> Path:
     path = tmp_path / "train.h5"
     images, ids = make_images(40), make_ids(40)
-    with write_store(path, SHAPE, source="digits", split_rule="any") as writer:
+    with write_store(path, SPEC, source="digits", split_rule="any") as writer:
         for start, stop in ((0, 7), (7, 7), (7, 40)):
             writer.append(images[start:stop], ids[start:stop], np.array(["train"] * (stop - start)))
     return path
@@ -35,17 +38,18 @@ def store_path(tmp_path: Path) -> Path:
 def test_rows_come_back(store_path: Path) -> None:
     with ImageStore(store_path) as store:
         assert store.n_images == 40
-        assert store.image_shape == SHAPE
+        assert store.spec == SPEC
         assert (store.read(3, 11) == make_images(40)[3:11]).all()
         assert store.read(5, 5).shape == (0, *SHAPE)
         assert store.image_ids(2, 4).tolist() == ["i-0000000000000002", "i-0000000000000003"]
         assert set(store.batch_ids()) == {"train"}
-        assert store.attributes == {"schema": 1, "source": "digits", "split_rule": "any"}
+        stated = json.dumps(SPEC.describe(), sort_keys=True)
+        assert store.attributes == {"schema": 2, "source": "digits", "split_rule": "any", "input": stated}
 
 
 def test_take_reads_single_rows_across_chunks(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 1, 300, 200), np.uint8)  # 17 rows a chunk
-    with write_store(tmp_path / "a.h5", (1, 300, 200), source="npy", split_rule="any") as writer:
+    with write_store(tmp_path / "a.h5", InputSpec.pixels((1, 300, 200)), source="npy", split_rule="any") as writer:
         for start in range(0, 50, 20):
             part = images[start : start + 20]
             writer.append(part, make_ids(50)[start : start + 20], np.array(["train"] * len(part)))
@@ -69,7 +73,7 @@ def test_read_refuses_rows_outside(store_path: Path, start: int, stop: int) -> N
 
 def test_a_transform_is_applied_to_what_is_read(store_path: Path) -> None:
     with ImageStore(store_path, ImageTransform((5, 2), "stretch", "grey")) as store:
-        assert store.image_shape == (1, 5, 2)
+        assert store.spec == InputSpec.pixels((1, 5, 2))
         assert store.read(0, 3).shape == (3, 1, 5, 2)
         assert (store.take(np.array([1, 2])) == store.read(1, 3)).all()
 
@@ -84,7 +88,7 @@ def test_images_of_differing_sizes_are_kept_as_bytes(tmp_path: Path) -> None:
         assert store.take(np.array([2])).shape == (1, 1, 4, 4)
         assert store.encoded(1, 2) == [encode_png(images[1])]
     with ImageStore(tmp_path / "shard.h5") as store, pytest.raises(ValueError, match="open it with a transform"):
-        _ = store.image_shape
+        _ = store.spec
 
 
 def test_encoded_bytes_come_back_however_they_were_appended(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_encoded_bytes_come_back_however_they_were_appended(tmp_path: Path) -> N
 
 def test_the_same_images_make_the_same_bytes(tmp_path: Path) -> None:
     for name, step in (("a.h5", 3), ("b.h5", 40)):
-        with write_store(tmp_path / name, SHAPE, source="digits", split_rule="any") as writer:
+        with write_store(tmp_path / name, SPEC, source="digits", split_rule="any") as writer:
             for start in range(0, 40, step):
                 ids = make_ids(40)[start : start + step]
                 writer.append(make_images(40)[start : start + step], ids, np.array(["train"] * len(ids)))
@@ -112,7 +116,7 @@ def test_the_same_images_make_the_same_bytes(tmp_path: Path) -> None:
 def test_nothing_appears_when_writing_fails(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="stop"),
-        write_store(tmp_path / "a.h5", SHAPE, source="digits", split_rule="any"),
+        write_store(tmp_path / "a.h5", SPEC, source="digits", split_rule="any"),
     ):
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
@@ -132,7 +136,7 @@ def test_a_truncated_store_is_refused(store_path: Path) -> None:
 def test_a_newer_schema_is_refused(store_path: Path) -> None:
     with h5py.File(store_path, "r+") as file:
         file.attrs["schema"] = 9
-    with pytest.raises(ResourceError, match="must be of schema 1 or an older one, got 9, which a newer release wrote"):
+    with pytest.raises(ResourceError, match="must be of schema 2 or an older one, got 9, which a newer release wrote"):
         ImageStore(store_path)
 
 
@@ -150,10 +154,55 @@ def test_ids_must_match_images(store_path: Path) -> None:
         ImageStore(store_path)
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((3, 4, 5), np.uint8), ((3, 1, 4, 5), np.float32)])
-def test_other_pixels_are_refused(store_path: Path, shape: tuple[int, ...], dtype: type) -> None:
+@pytest.mark.parametrize(("shape", "dtype"), [((40, 5, 4), np.uint8), ((40, *SHAPE), np.float32)])
+@pytest.mark.parametrize("schema", [1, 2])
+def test_other_pixels_are_refused(store_path: Path, shape: tuple[int, ...], dtype: type, schema: int) -> None:
     with h5py.File(store_path, "r+") as file:
         del file["images"]
         file.create_dataset("images", shape, dtype, chunks=True)
-    with pytest.raises(DataError, match="must hold images as chunked uint8 N×C×H×W, got"):
+        file.attrs["schema"] = schema
+    with pytest.raises(
+        DataError, match=r"(chunked uint8 of shape N×3×5×4, got|input.shape must be a list of 3, got \(5, 4\))"
+    ):
         ImageStore(store_path)
+
+
+def test_a_store_of_the_first_schema_holds_pixels(store_path: Path) -> None:
+    with h5py.File(store_path, "r+") as file:
+        file.attrs["schema"] = 1
+        del file.attrs["input"]
+    with ImageStore(store_path) as store:
+        assert store.spec == SPEC
+        assert (store.read(0, 40) == make_images(40)).all()
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("{", "must state what its images are, but"),
+        ("[]", "but input must be a section with keys"),
+        (
+            json.dumps({**SPEC.describe(), "kind": "sounds"}),
+            "but input.kind must be one of pixels, features, got 'sounds'",
+        ),
+        (json.dumps({**SPEC.describe(), "dtype": "float32"}), "but input: pixels must be of type uint8, got float32"),
+        (json.dumps({**SPEC.describe(), "is_bounded": False}), "but input: bytes must be bounded"),
+    ],
+)
+def test_other_inputs_are_refused(store_path: Path, stated: str, message: str) -> None:
+    with h5py.File(store_path, "r+") as file:
+        file.attrs["input"] = stated
+    with pytest.raises(DataError, match=message):
+        ImageStore(store_path)
+
+
+def test_features_come_back_bit_for_bit(tmp_path: Path) -> None:
+    spec = InputSpec("features", "float32", (1, 1, 300), is_bounded=False)
+    rows = np.random.default_rng(0).standard_normal((1000, 1, 1, 300)).astype(np.float32)  # 873 a chunk
+    with write_store(tmp_path / "a.h5", spec, source="toy", split_rule="any") as writer:
+        writer.append(rows, make_ids(1000), np.full(1000, "train"))
+    with ImageStore(tmp_path / "a.h5") as store:
+        assert store.spec == spec
+        assert (store.read(870, 880) == rows[870:880]).all()
+        some = np.array([0, 872, 873, 999])
+        assert (store.take(some) == rows[some]).all()

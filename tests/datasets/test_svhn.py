@@ -171,6 +171,6 @@ def test_real_images_become_stores(tmp_path: Path) -> None:
     scan(layout, params)
     prepare_images(layout, params)
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
-        assert (train.n_images, test.n_images, train.image_shape) == (6400, 1600, (3, 32, 32))
+        assert (train.n_images, test.n_images, train.spec.shape) == (6400, 1600, (3, 32, 32))
         brightness = train.read(0, 6400).mean()
     assert brightness == pytest.approx(scipy.io.loadmat(REAL)["X"][..., :6400].mean())

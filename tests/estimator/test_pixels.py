@@ -3,14 +3,14 @@ import pytest
 import torch
 
 from pipeline.estimator.pixels import PixelScale
-from pipeline.model.pixels import as_floats
+from pipeline.model.inputs import as_floats
 
 RNG = np.random.default_rng(0)
 
 
 def round_trip(rows, sample_shape):
     scale = PixelScale.of(rows, sample_shape, "gaussian")
-    return scale.restored(as_floats(scale.inputs(rows), torch.float64))
+    return scale.restored(as_floats(scale.spec, scale.inputs(rows), torch.float64))
 
 
 def test_bytes_come_back_unchanged():

@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import torch
 
 from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import write_store
 from pipeline.model import DiagonalNormal, FrozenModel, MixtureView
 
 SHAPE = (1, 2, 3)
+SPEC = InputSpec.pixels(SHAPE)
 N_COMPONENTS = (3, 2)
 
 
@@ -51,8 +53,8 @@ class KnownModel(FrozenModel):
         return self._params
 
     @property
-    def image_shape(self):
-        return SHAPE
+    def spec(self):
+        return SPEC
 
     @property
     def device(self):
@@ -107,8 +109,9 @@ def write_prepared(folder: Path, splits, factors):
     """Write stores and labels; ``factors``: name -> {split: labels}."""
     ids, names = [], []
     for split, images in splits.items():
+        spec = InputSpec.pixels(images.shape[1:])
         own = np.array([f"i-{split}{row:012d}" for row in range(len(images))], dtype=str)
-        with write_store(folder / f"{split}.h5", images.shape[1:], source="known", split_rule="given") as store:
+        with write_store(folder / f"{split}.h5", spec, source="known", split_rule="given") as store:
             store.append(images, own, np.full(len(own), split))
         ids += own.tolist()
         names += [split] * len(own)

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.config.sections import ScoreParams
 from pipeline.core.layout import Layout
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.evaluation import score_models, write_score
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import model_version, save_weights, seed_state, weights_path
@@ -20,7 +21,7 @@ SCORE = ScoreParams(baselines=True, baseline_images=100, bootstrap=50)
 def random_vae(n_components, image_shape, seed=0, latent_dim=2):
     n_facets = len(n_components)
     params = replace(known_params(n_components), hidden=((8,),) * n_facets, latent_dims=(latent_dim,) * n_facets)
-    model = MultiFacetVae(params, image_shape)
+    model = MultiFacetVae(params, InputSpec.pixels(image_shape))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.network.parameters():

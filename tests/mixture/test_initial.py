@@ -11,7 +11,7 @@ from pipeline.core.errors import ModelError
 from pipeline.core.seeding import derive_seed
 from pipeline.mixture.initial import encode_means, init_mixtures
 from pipeline.model import MultiFacetVae
-from tests.model.builders import CONVOLUTIONAL, SHAPE, TINY
+from tests.model.builders import CONVOLUTIONAL, SPEC, TINY
 from tests.training.builders import INIT, started_model, uint8_images
 
 
@@ -49,7 +49,7 @@ def test_component_means_are_scikit_learns(facet):
 
 
 def test_weights_stay_uniform():
-    model = MultiFacetVae(TINY, SHAPE)
+    model = MultiFacetVae(TINY, SPEC)
     latents = [torch.randn(1, 30, dim, generator=torch.Generator().manual_seed(0)) for dim in TINY.latent_dims]
     init_mixtures(model, [0], latents, INIT)
     torch.testing.assert_close(model.prior(0).log_mixing_weights.exp(), torch.full((1, 4), 0.25))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.training import objective
 
@@ -30,8 +31,15 @@ SHAPE = (1, 3, 4)
 CONV_SHAPE = (2, 9, 8)
 
 
+SPEC = InputSpec.pixels(SHAPE)
+
+
 def image_shape(params):
     return CONV_SHAPE if params.family == "convolutional" else SHAPE
+
+
+def spec_of(params, shape=None):
+    return InputSpec.pixels(shape or image_shape(params))
 
 
 def with_facets(n_facets, params=TINY):
@@ -55,7 +63,7 @@ def random_model(
     params=TINY, n_seeds=1, seed=0, dtype=torch.float64, shape=None
 ) -> Any:  # tests look inside its modules
     """Every parameter, statistic and mixture at random, away from its start value."""
-    model = MultiFacetVae(params, shape or image_shape(params), n_seeds).to(dtype)
+    model = MultiFacetVae(params, spec_of(params, shape), n_seeds).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in model.state_dict().values():
@@ -84,7 +92,7 @@ def ones(params=TINY):
 
 def solo(model, index):
     """Return one model of the seed axis as a model of its own."""
-    alone = MultiFacetVae(model.params, model.image_shape).to(model.prior(0).means.dtype)
+    alone = MultiFacetVae(model.params, model.spec).to(model.prior(0).means.dtype)
     alone.load_state_dict({name: value[index : index + 1] for name, value in model.state_dict().items()})
     return alone.train(model.training)
 

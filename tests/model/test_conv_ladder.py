@@ -83,7 +83,7 @@ def test_decoder_output_is_normalised_too():
     """The output block ends in batch norm (the authors' program), so a batch's raw output has its weight and bias."""
     model = random_model(CONVOLUTIONAL).train()
     z = [torch.randn(1, 64, dim, dtype=torch.float64) for dim in CONVOLUTIONAL.latent_dims]
-    raw = model.decode(z).unflatten(2, model.image_shape)
+    raw = model.decode(z).unflatten(2, model.spec.shape)
     norm = model.network.output.norm
     torch.testing.assert_close(raw.mean((1, 3, 4)), norm.bias, rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(raw.var((1, 3, 4), correction=0), norm.weight.square(), rtol=1e-3, atol=0)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import FrozenModel
+from pipeline.datasets.store.spec import InputSpec
+from pipeline.model import FrozenModel, MultiFacetVae
 from tests import oracles
-from tests.model.builders import CONV_SHAPE, CONVOLUTIONAL, SHAPE, TINY, random_images, random_model
+from tests.model.builders import CONV_SHAPE, CONVOLUTIONAL, SHAPE, SPEC, TINY, random_images, random_model
 
 IMAGES = (random_images(n=7)[0] * 255).byte()
 
@@ -37,7 +38,7 @@ def test_images_of_another_shape(frozen):
 
 
 def test_facts(frozen):
-    assert (frozen.n_facets, frozen.image_shape, frozen.params) == (2, SHAPE, TINY)
+    assert (frozen.n_facets, frozen.spec, frozen.params) == (2, SPEC, TINY)
     assert frozen.device == torch.device("cpu")
     assert frozen.to(torch.device("cpu")) is frozen
 
@@ -165,9 +166,15 @@ def test_a_swap_grid_takes_one_facet_from_the_column_and_the_others_from_the_row
     torch.testing.assert_close(torch.stack([grid[i, i] for i in range(3)]), precise.decode(latents))
 
 
-def test_floats_are_taken_as_they_are(precise):
-    x = IMAGES.double() / 255
-    for qz, of_floats in zip(precise.encode(IMAGES), precise.encode(x), strict=True):
+def test_features_are_taken_as_they_are(frozen):
+    spec = InputSpec("features", "float32", SHAPE, is_bounded=True)
+    twin = MultiFacetVae(TINY, spec)
+    twin.load_state_dict(frozen.vae.state_dict())
+    of_features, x = FrozenModel(twin, frozen.model_version), IMAGES.float() / 255
+    for qz, of_floats in zip(frozen.encode(IMAGES), of_features.encode(x), strict=True):
         assert torch.equal(qz.mean, of_floats.mean)
     finer = torch.cat([x[:1], x[:1] + 1e-4])
-    assert precise.encode(finer)[0].mean.unique(dim=0).shape[0] == 2
+    assert of_features.encode(finer)[0].mean.unique(dim=0).shape[0] == 2
+    for model, inputs, kind in ((frozen, x, "uint8"), (of_features, IMAGES, "float32")):
+        with pytest.raises(ValueError, match=f"inputs must be {kind}, as their spec says, got torch"):
+            model.encode(inputs)

@@ -13,6 +13,7 @@ from tests import oracles
 from tests.model.builders import (
     FAMILIES,
     SHAPE,
+    SPEC,
     TINY,
     gradients,
     loss,
@@ -199,5 +200,5 @@ def test_products_in_bfloat16_keep_the_densities_in_single_precision():
 def test_mixtures_trained_are_those_with_weights_to_learn():
     names = {id(p): n for n, p in random_model().named_parameters()}
     learned = random_model().mixture_parameters()
-    fixed = MultiFacetVae(replace(TINY, mixing_weights="fixed"), SHAPE).mixture_parameters()
+    fixed = MultiFacetVae(replace(TINY, mixing_weights="fixed"), SPEC).mixture_parameters()
     assert (len(names), len(learned), len(fixed)) == (24, 6, 4)

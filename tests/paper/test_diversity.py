@@ -4,6 +4,7 @@ import torch
 
 from pipeline.core.errors import ResourceError
 from pipeline.datasets.store.images import ImageStore
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.paper.diversity import (
     consecutive_pairs,
     diversity,
@@ -37,7 +38,7 @@ def test_mean_and_standard_error():
 def test_pixel_distance_by_hand():
     a = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
     b = torch.tensor([255, 0, 0, 51], dtype=torch.uint8).reshape(1, 1, 2, 2)
-    assert pixel_distance(a, b).item() == pytest.approx(np.sqrt((1 + 0.2**2) / 4))
+    assert pixel_distance(InputSpec.pixels((1, 2, 2)))(a, b).item() == pytest.approx(np.sqrt((1 + 0.2**2) / 4))
 
 
 def test_latent_distance_is_in_units_of_the_spread_of_real_images(store):
@@ -73,7 +74,7 @@ def test_generated_samples_are_used_once():
 def test_lpips_says_what_it_misses(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ResourceError, match=r"LPIPS needs the weights .*alexnet\S*\.pth is missing; put torchvision's"):
-        lpips_distance()
+        lpips_distance(InputSpec.pixels((1, 28, 28)))
 
 
 @pytest.mark.xdist_group("torchvision")
@@ -85,7 +86,7 @@ def test_lpips_runs_where_the_weights_are(tmp_path, monkeypatch):
     torch.manual_seed(0)
     torch.save(squeezenet1_1().state_dict(), weights)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    distance = lpips_distance("squeeze")
+    distance = lpips_distance(InputSpec.pixels((1, 28, 28)), "squeeze")
     noise = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     found = distance(noise, noise.flip(0))
     assert found.shape == (3,)

@@ -13,7 +13,7 @@ from pipeline.training.images import MemoryImages, TrainingImages
 from pipeline.training.loop import GroupTraining
 from pipeline.training.network_init import init_network
 from pipeline.training.runtime import Runtime
-from tests.model.builders import TINY, image_shape, randomise_prior
+from tests.model.builders import TINY, image_shape, randomise_prior, spec_of
 
 _OWN = load_params(Path(__file__).parents[2]).experiment("mnist_fast")  # new keys take the project's values
 
@@ -53,20 +53,20 @@ def uint8_images(n=24, params=TINY, seed=0):
 
 
 def training_images(n=24, params=TINY, n_validation=4) -> Any:
-    rows = np.arange(n)
-    return TrainingImages(MemoryImages(uint8_images(n, params)), rows[n_validation:], rows[:n_validation])
+    rows, images = np.arange(n), MemoryImages(uint8_images(n, params), spec_of(params))
+    return TrainingImages(images, rows[n_validation:], rows[:n_validation])
 
 
 def started_model(params=TINY, seeds=(0,), dtype=torch.float32) -> Any:
     """A model as stage init_mog leaves it, its mixtures at random; a member of the seed axis equals its solo start."""
-    model: Any = MultiFacetVae(params, image_shape(params), len(seeds)).to(dtype)
+    model: Any = MultiFacetVae(params, spec_of(params), len(seeds)).to(dtype)
     init_network(model, seeds, uint8_images(params=params).to(dtype) / 255)
     for head, dim in zip(model.network.heads, params.latent_dims, strict=True):
         with torch.no_grad():
             head.bias[:, dim:] -= 8.0  # sharp posteriors: a few steps are enough for latents that tell images apart
     for facet in range(params.n_facets):
         for index, seed in enumerate(seeds):
-            alone = MultiFacetVae(params, image_shape(params)).to(dtype).prior(facet)
+            alone = MultiFacetVae(params, spec_of(params)).to(dtype).prior(facet)
             randomise_prior(alone, torch.Generator().manual_seed(100 * facet + seed))
             with torch.no_grad():
                 for stacked, value in zip(model.prior(facet).parameters(), alone.parameters(), strict=True):

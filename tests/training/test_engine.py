@@ -16,7 +16,7 @@ from pipeline.training.batches import chunk_noise, epoch_order
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import DiskImages, load_training_images
 from tests import oracles
-from tests.model.builders import FAMILIES, TINY
+from tests.model.builders import FAMILIES, SPEC, TINY
 from tests.training.builders import TRAIN, assert_same_state, phase, started_model, training_images, uint8_images
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run them on a machine with one")
@@ -138,7 +138,7 @@ def test_held_out_images_are_never_trained_on():
 
 
 def write_images(path):
-    with write_store(path, (1, 3, 4), source="test", split_rule="none") as writer:
+    with write_store(path, SPEC, source="test", split_rule="none") as writer:
         ids = np.array([f"i-{i:016x}" for i in range(24)])
         writer.append(uint8_images().numpy(), ids, np.array(["train"] * 24))
 

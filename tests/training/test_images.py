@@ -9,6 +9,7 @@ from pipeline.core.errors import DataError, ModelError
 from pipeline.datasets.store.writer import write_store
 from pipeline.training import images as images_module
 from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images
+from tests.model.builders import SPEC
 from tests.training.builders import uint8_images
 
 CPU = torch.device("cpu")
@@ -18,7 +19,7 @@ CPU = torch.device("cpu")
 def store(tmp_path):
     def write(n=40):
         path = tmp_path / "train.h5"
-        with write_store(path, (1, 3, 4), source="test", split_rule="none") as writer:
+        with write_store(path, SPEC, source="test", split_rule="none") as writer:
             ids = np.array([f"i-{i:016x}" for i in range(n)])
             writer.append(uint8_images(n).numpy(), ids, np.full(n, "train"))
         return path
@@ -27,10 +28,10 @@ def store(tmp_path):
 
 
 def test_watched_rows_are_a_regular_part_of_the_held_out_ones():
-    many = divide_images(MemoryImages(torch.zeros(1, 1, 1, 1, dtype=torch.uint8)), 50_000, 0.1)
+    many = divide_images(MemoryImages(uint8_images(1), SPEC), 50_000, 0.1)
     assert len(many.watched_rows) == 1667
     assert set(many.watched_rows) <= set(many.validation_rows)
-    few = divide_images(MemoryImages(torch.zeros(1, 1, 1, 1, dtype=torch.uint8)), 100, 0.1)
+    few = divide_images(MemoryImages(uint8_images(1), SPEC), 100, 0.1)
     assert few.watched_rows.tolist() == few.validation_rows.tolist()
 
 
@@ -62,7 +63,7 @@ def test_rows_in_any_order_with_repeats(store, free, monkeypatch):
     monkeypatch.setattr(images_module, "_BLOCK", 7)
     images = load_training_images(path, 0.25, CPU)
     assert isinstance(images.source, MemoryImages if free else DiskImages)
-    assert images.source.image_shape == (1, 3, 4)
+    assert images.source.spec == SPEC
     rows = torch.tensor([31, 2, 2, 39, 0])
     assert torch.equal(images.source.gather(rows), uint8_images(40)[rows])
     assert torch.equal(images.some(np.array([5, 1])), uint8_images(40)[[5, 1]])

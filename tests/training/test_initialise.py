@@ -17,7 +17,7 @@ from pipeline.model.checkpoint import load_weights, seed_state, weights_path
 from pipeline.training import initialise
 from pipeline.training.images import load_training_images
 from pipeline.training.network_init import init_network
-from tests.model.builders import SHAPE, TINY
+from tests.model.builders import SPEC, TINY
 from tests.training.builders import INIT, assert_same_state
 from tests.training.prepared import prepare
 
@@ -31,7 +31,7 @@ def layout(tmp_path_factory):
 
 
 def loaded(layout, seed):
-    model = MultiFacetVae(TINY, SHAPE)
+    model = MultiFacetVae(TINY, SPEC)
     load_weights(model, 0, weights_path(layout.artifact("init"), seed))
     return model
 
@@ -40,7 +40,7 @@ def test_a_seeds_file_is_its_network_and_the_mixture_of_that_networks_latents(la
     images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu")).source.gather(
         torch.arange(60)
     )
-    model = MultiFacetVae(TINY, SHAPE)
+    model = MultiFacetVae(TINY, SPEC)
     init_network(model, [5], images.float() / 255)
     init_mixtures(model, [5], encode_means(model, [images]), INIT)
     assert_same_state(seed_state(loaded(layout, 5), 0), seed_state(model, 0))
@@ -64,7 +64,7 @@ def test_seeds_differ(layout):
 
 def test_how_each_fit_went_is_recorded(layout):
     record = json.loads((layout.artifact("init") / "init.json").read_text())
-    assert (record["schema"], record["experiment"], record["image_shape"]) == (1, "tiny", [1, 3, 4])
+    assert (record["schema"], record["experiment"], record["input"]) == (2, "tiny", SPEC.describe())
     assert [one["seed"] for one in record["seeds"]] == [3, 5]
     for one in record["seeds"]:
         assert [fit["facet"] for fit in one["fits"]] == [0, 1]

@@ -11,14 +11,14 @@ from pipeline.model.checkpoint import seed_state
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense
 from pipeline.training.network_init import init_network, initial_spread
-from tests.model.builders import CONVOLUTIONAL, FAMILIES, SHAPE, TINY, image_shape
+from tests.model.builders import CONVOLUTIONAL, FAMILIES, SHAPE, TINY, spec_of
 from tests.training.builders import assert_same_state, uint8_images
 
 WIDE = replace(TINY, hidden=((300,), (200,)))
 
 
 def initialised(params, seeds=(0,), n=64, dtype=torch.float64):
-    model = MultiFacetVae(params, image_shape(params), len(seeds)).to(dtype)
+    model = MultiFacetVae(params, spec_of(params), len(seeds)).to(dtype)
     x = uint8_images(n, params).to(dtype) / 255
     init_network(model, seeds, x)
     return model.requires_grad_(False), x

@@ -17,7 +17,7 @@ from pipeline.training.images import MemoryImages, TrainingImages
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.network_init import init_network
 from pipeline.training.pretrain import pretrain
-from tests.model.builders import SHAPE, SHARED, TINY
+from tests.model.builders import SHARED, SPEC, TINY
 from tests.training.builders import INIT, assert_same_state, uint8_images
 
 N, SEED = 40, 3
@@ -26,11 +26,11 @@ SHORT = PretrainParams(layer_epochs=1, epochs=1, batch_size=16, learning_rate=1e
 
 
 def split():
-    return TrainingImages(MemoryImages(uint8_images(N)), np.arange(N), np.arange(0))
+    return TrainingImages(MemoryImages(uint8_images(N), SPEC), np.arange(N), np.arange(0))
 
 
 def started(params=VADE):
-    model = MultiFacetVae(params, SHAPE)
+    model = MultiFacetVae(params, SPEC)
     init_network(model, [SEED], uint8_images() / 255)
     return model
 

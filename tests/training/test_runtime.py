@@ -7,7 +7,7 @@ from pipeline.core.errors import ResourceError
 from pipeline.model import MultiFacetVae
 from pipeline.training import runtime as runtime_module
 from pipeline.training.runtime import limit_threads, resolve_runtime
-from tests.model.builders import SHAPE, TINY
+from tests.model.builders import SPEC, TINY
 from tests.training.builders import TRAIN
 
 AUTO = replace(TRAIN, device="auto", precision="auto")
@@ -72,5 +72,5 @@ def test_a_gpu_that_is_not_there(machine):
 def test_small_steps_keep_to_one_thread(monkeypatch, hidden, threads):
     count = [2]
     monkeypatch.setattr(runtime_module.torch, "set_num_threads", lambda n: count.__setitem__(0, n))
-    limit_threads(MultiFacetVae(replace(TINY, hidden=hidden), SHAPE), 512)
+    limit_threads(MultiFacetVae(replace(TINY, hidden=hidden), SPEC), 512)
     assert count == [threads]

@@ -69,7 +69,7 @@ def test_selection_sees_outcomes_alone():
 
 
 def test_training_cannot_read_labels():
-    """Of the datasets it knows the store of images, which holds none, and it knows nothing of evaluation."""
+    """Of the datasets it knows the store of images and what one is, which hold none, and nothing of evaluation."""
     imported = set()
     for path in Path(pipeline.training.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -79,6 +79,7 @@ def test_training_cannot_read_labels():
                 imported |= {alias.name for alias in node.names}
     ours = {name for name in imported if name.startswith("pipeline.")}
     assert {name for name in ours if name.startswith("pipeline.datasets")} == {
-        "pipeline.datasets.store.images.ImageStore"
+        "pipeline.datasets.store.images.ImageStore",
+        "pipeline.datasets.store.spec.InputSpec",
     }
     assert not [name for name in ours if name.split(".")[1] in ("evaluation", "tables", "assignment", "report")]

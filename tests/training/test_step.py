@@ -10,7 +10,7 @@ from pipeline.training.images import MemoryImages
 from pipeline.training.objective import bound_of_model
 from pipeline.training.replicas import Replicas
 from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
-from tests.model.builders import SHAPE, TINY
+from tests.model.builders import SPEC, TINY
 from tests.training.builders import TRAIN, started_model, uint8_images
 
 N_STEPS, BATCH = 4, 6
@@ -32,7 +32,7 @@ class Setting:
         buffers.kl_weight.fill_(1.0)
         buffers.fade_in.fill_(1.0)
         self.buffers = buffers
-        images = MemoryImages(uint8_images(20)).to(torch.device(device))
+        images = MemoryImages(uint8_images(20), SPEC).to(torch.device(device))
         self.step = TrainingStep(
             Replicas(self.model, torch.float32, seeds_a_replica),
             self.optimizer,
@@ -142,7 +142,7 @@ def test_a_waiting_facet_does_not_move_and_has_no_moments_while_the_backbone_tra
 
 
 def test_fixed_weights_are_not_optimised():
-    model = MultiFacetVae(replace(TINY, mixing_weights="fixed"), SHAPE)
+    model = MultiFacetVae(replace(TINY, mixing_weights="fixed"), SPEC)
     network, mixture = make_optimizer(model, TRAIN).groups
     assert len(network) == len(list(model.network.parameters()))
     assert len(mixture) == 4

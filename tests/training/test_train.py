@@ -22,7 +22,7 @@ from pipeline.training import SeedOutcome, health, initialise, select_seed, trai
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.history import columns
 from pipeline.training.runtime import Runtime
-from tests.model.builders import TINY
+from tests.model.builders import SPEC, TINY
 from tests.training.builders import INIT, TRAIN, Killed, assert_same_state, phase, uint8_images
 from tests.training.prepared import prepare
 
@@ -81,7 +81,7 @@ def test_the_description_says_what_was_trained(trained):
     assert description["selected_seed"] == selected.seed
     assert description["model_version"] == model_version(weights, TINY)
     assert description["model"] == json.loads(json.dumps(asdict(TINY)))
-    assert (description["image_shape"], description["n_train"]) == ([1, 3, 4], 60)
+    assert (description["input"], description["n_train"]) == (SPEC.describe(), 60)
     assert description["trained_on"] == ["b-0123456789ab", "train"]
     assert description["runtime"] == {"device": "cpu", "precision": "float32", "threads": 1}
     assert description["selection"]["criterion"] == "validation_elbo"
@@ -128,7 +128,7 @@ def test_nothing_but_the_outputs_is_left(trained):
 def test_trained_in_memory_is_the_same(trained, initialised):
     """The estimator's way: no file, the same bits."""
     before = torch.get_num_threads()
-    for one in train_in_memory(uint8_images(60), SEEDS, TINY, INIT, SHORT, False):
+    for one in train_in_memory(uint8_images(60), SPEC, SEEDS, TINY, INIT, SHORT, False):
         weights = load_file(weights_path(trained.artifact("model"), one.outcome.seed))
         assert_same_state(one.state, weights)
     assert torch.get_num_threads() == before
@@ -259,8 +259,8 @@ def test_too_few_healthy_seeds_keep_the_work_but_write_nothing(layout, monkeypat
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"experiment": "other"}, ModelError, r"must have schema 1 and experiment tiny, got 1 and 'other'; run stage"),
-        ({"schema": 7}, ModelError, r"must have schema 1 and experiment tiny, got 7 and 'tiny'"),
+        ({"experiment": "other"}, ModelError, r"must have schema 2 and experiment tiny, got 2 and 'other'; run stage"),
+        ({"schema": 7}, ModelError, r"must have schema 2 and experiment tiny, got 7 and 'tiny'"),
         ({"seeds": [{"seed": 0}]}, ModelError, r"must hold the seeds \[0, 1, 2\], but \[1, 2\] are missing"),
     ],
 )

@@ -13,7 +13,7 @@ from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.files.location import storable
 from pipeline.datasets.store.identity import format_ids
 from pipeline.datasets.store.images import ImageStore
-from pipeline.datasets.store.spec import Shape
+from pipeline.datasets.store.spec import InputSpec, Shape
 from pipeline.datasets.store.writer import StoreWriter, create_store
 
 _BLOCK = 512  # images; HDF5 takes as long for a few
@@ -82,7 +82,8 @@ class GrowingStore:
 
     def _open(self, path: Path, shape: Shape | None) -> None:
         self._shape = shape
-        self._context = create_store(path, shape, source=storable(self._delivery.location), split_rule="ingested")
+        spec = None if shape is None else InputSpec.pixels(shape)
+        self._context = create_store(path, spec, source=storable(self._delivery.location), split_rule="ingested")
         self._writer = self._context.__enter__()
 
     def _change_to_encoded(self) -> None:

@@ -115,12 +115,12 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
         kept = np.flatnonzero(~np.isin(ids, np.array(list(drop), dtype=ids.dtype)))
         if not len(kept):
             return 0
-        shape = None if store.is_encoded else store.image_shape
+        spec = None if store.is_encoded else store.spec
         with atomic_dir(target) as folder:
             shutil.copyfile(source / "quarantine.parquet", folder / "quarantine.parquet")
             record = BATCH.upgrade(read_sealed(source / "batch.json"), str(source / "batch.json"))
             write_sealed(folder / "batch.json", {**record, "n_images": len(kept)})
-            with create_store(folder / "shard.h5", shape, **_attributes(store)) as writer:
+            with create_store(folder / "shard.h5", spec, **_attributes(store)) as writer:
                 for start in range(0, store.n_images, _BLOCK):
                     some = kept[(kept >= start) & (kept < start + _BLOCK)]
                     stop = min(start + _BLOCK, store.n_images)

@@ -16,7 +16,7 @@ from pipeline.datasets.prepare.catalogue import Columns
 from pipeline.datasets.prepare.spool import Spool, Take
 from pipeline.datasets.readers.base import rows_per_block
 from pipeline.datasets.store.images import ImageStore
-from pipeline.datasets.store.spec import ImageBlock, Shape, Split
+from pipeline.datasets.store.spec import ImageBlock, InputSpec, Shape, Split
 from pipeline.datasets.store.writer import StoreWriter, create_store
 
 Rows = Mapping[Split, Int64[np.ndarray, " image"]]
@@ -42,14 +42,15 @@ def write_splits(
     """
     shape = spool.image_shape
     assert shape is not None
+    spec = InputSpec.pixels(shape)
     rule = f"the source's own, else by content: test_fraction {params.test_fraction}, split_seed {params.split_seed}"
     with ExitStack() as stack:
         bar = stack.enter_context(progress("write", sum(map(len, rows.values()))))
         stores = {
-            name: stack.enter_context(create_store(folder / f"{name}.h5", shape, source=params.source, split_rule=rule))
+            name: stack.enter_context(create_store(folder / f"{name}.h5", spec, source=params.source, split_rule=rule))
             for name in rows
         }
-        n_rows = rows_per_block(int(np.prod(shape)))
+        n_rows = rows_per_block(spec.n_bytes)
         writers = [_SplitWriter(name, columns, stores[name], n_rows, bar) for name in rows]
         places = [_by_batch(rows[name], columns, 1 + len(shards)) for name in rows]
         _write_source(writers, [batches[0] for batches in places], columns, spool)

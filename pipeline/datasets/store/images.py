@@ -1,11 +1,13 @@
 """Images on disk: one HDF5 file a split or a batch, written as a stream (see :mod:`pipeline.datasets.store.writer`).
 
-Layout (schema 1). Dataset ``images``: uint8, ``image channel height width``, chunked by rows, about 1 MiB a chunk,
+Layout (schema 2). Dataset ``images``: ``image channel height width``, chunked by rows, about 1 MiB a chunk,
 uncompressed so that a row can be read on its own. Batches whose images differ in size hold ``encoded`` instead, the
 undecoded bytes of all images one after the other, and ``encoded_stop``, where those of each end. Beside them
-``image_id`` and ``batch_id`` (fixed-length ASCII). Attributes: ``schema``, ``source``, ``split_rule``.
+``image_id`` and ``batch_id`` (fixed-length ASCII). Attributes: ``schema``, ``source``, ``split_rule`` and, of images of
+one shape, ``input``: their :class:`~pipeline.datasets.store.spec.InputSpec` as JSON. Those of schema 1 are pixels.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,11 +20,11 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Shaped
 
-from pipeline.core.errors import DataError, PipelineError
+from pipeline.core.errors import ConfigError, DataError, PipelineError
 from pipeline.core.upgrades import require_known
-from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed
+from pipeline.datasets.store.spec import ImageBlock, InputBlock, InputSpec, Shape, Transformed, read_spec
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @runtime_checkable
@@ -47,7 +49,7 @@ class ImageStore:
 
     Args:
         path: of the HDF5 file.
-        transform: applied to every image that is read; None returns images as stored, which must be pixels.
+        transform: applied to every image that is read, which must be pixels; None returns inputs as stored.
 
     Raises:
         DataError: the file is missing, damaged, or no store.
@@ -60,10 +62,11 @@ class ImageStore:
         self._file = _open(path)
         try:
             self.n_images = _checked_rows(self._file, path)
+            self.is_encoded = "encoded" in self._file
+            self._stored = None if self.is_encoded else _stored_spec(self._file, path)
         except PipelineError:
             self._file.close()
             raise
-        self.is_encoded = "encoded" in self._file
         self._images: Any = self._file["encoded" if self.is_encoded else "images"]
 
     def __enter__(self) -> "ImageStore":
@@ -80,19 +83,19 @@ class ImageStore:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """``schema``, ``source`` and ``split_rule``."""
+        """``schema``, ``source``, ``split_rule`` and what the layout says besides."""
         return dict(self._file.attrs)
 
     @property
-    def image_shape(self) -> Shape:
-        """Channel, height and width of the images that :meth:`read` returns."""
-        if self.is_encoded:
-            return self._needed_transform().output_shape((3, 1, 1))
-        _, n_channels, height, width = map(int, self._images.shape)
-        shape = n_channels, height, width
-        return shape if self._transform is None else self._transform.output_shape(shape)
+    def spec(self) -> InputSpec:
+        """What :meth:`read` returns."""
+        if self._stored is None:
+            return InputSpec.pixels(self._needed_transform().output_shape((3, 1, 1)))
+        if self._transform is None:
+            return self._stored
+        return InputSpec.pixels(self._transform.output_shape(self._stored.shape))
 
-    def read(self, start: int, stop: int) -> Transformed:
+    def read(self, start: int, stop: int) -> InputBlock:
         """Return the images of rows ``start`` to ``stop`` (exclusive)."""
         if not 0 <= start <= stop <= self.n_images:
             raise ValueError(f"rows must lie within 0 and {self.n_images}, got {start} to {stop}")
@@ -100,7 +103,7 @@ class ImageStore:
             return self._needed_transform().apply_encoded(self.encoded(start, stop))
         return self._finish(self._images[start:stop])
 
-    def take(self, rows: Int64[np.ndarray, " image"]) -> Transformed:
+    def take(self, rows: Int64[np.ndarray, " image"]) -> InputBlock:
         """Return the images of strictly increasing rows: a random mini-batch, read row by row from the disk."""
         if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_images or (np.diff(rows) <= 0).any()):
             raise ValueError(f"rows must be strictly increasing within 0 and {self.n_images}, got {rows}")
@@ -129,7 +132,7 @@ class ImageStore:
             raise ValueError(f"{self.path} holds images of differing sizes; open it with a transform")
         return self._transform
 
-    def _finish(self, images: ImageBlock) -> Transformed:
+    def _finish(self, images: InputBlock) -> Shaped[np.ndarray, "image _ _ _"]:
         return images if self._transform is None else self._transform.apply(images)
 
     def _column(self, name: str, start: int, stop: int | None) -> Shaped[np.ndarray, " image"]:
@@ -154,11 +157,11 @@ class ImageStore:
         return offsets
 
     def _read_rows(self, rows: np.ndarray) -> np.ndarray:
-        images = np.empty((len(rows), *self._images.shape[1:]), np.uint8)
+        images = np.empty((len(rows), *self._images.shape[1:]), self._images.dtype)
         if not len(rows):
             return images
         row_bytes = images[0].nbytes
-        buffer = images.reshape(-1).data
+        buffer = images.reshape(-1).view(np.uint8).data
         chunks, within = np.divmod(rows, self._images.chunks[0])
         offsets = (self._chunk_offsets[chunks] + within * row_bytes).tolist()
         with self.path.open("rb", buffering=0) as file:
@@ -182,8 +185,8 @@ def _checked_rows(file: h5py.File, path: Path) -> int:
     schema = file.attrs.get("schema")
     if isinstance(schema, np.integer):
         require_known(int(schema), SCHEMA, str(path))
-    if schema != SCHEMA:
-        raise DataError(f"{path} must be an image store of schema {SCHEMA}, got schema {schema}; rebuild it")
+    if schema not in range(1, SCHEMA + 1):
+        raise DataError(f"{path} must be an image store of schema {SCHEMA} or an older one, got {schema}; rebuild it")
     is_encoded = "encoded" in file
     names = [*(["encoded", "encoded_stop"] if is_encoded else ["images"]), "image_id", "batch_id"]
     columns: dict[str, Any] = {name: file.get(name) for name in names}
@@ -192,19 +195,25 @@ def _checked_rows(file: h5py.File, path: Path) -> int:
             raise DataError(f"{path} must hold the dataset {name}, got {sorted(file)}; rebuild it")
     if is_encoded:
         _check_encoded(columns.pop("encoded"), columns["encoded_stop"], path)
-    else:
-        _check_pixels(columns["images"], path)
     if len({len(column) for column in columns.values()}) != 1:
         lengths = {name: len(column) for name, column in columns.items()}
         raise DataError(f"{path} must hold one id an image, got lengths {lengths}; rebuild it")
     return len(columns["image_id"])
 
 
-def _check_pixels(images: Any, path: Path) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.chunks is None:
+def _stored_spec(file: h5py.File, path: Path) -> InputSpec:
+    images: Any = file["images"]
+    try:
+        pixels = {"kind": "pixels", "dtype": "uint8", "shape": images.shape[1:], "is_bounded": True}
+        spec = read_spec(pixels if file.attrs["schema"] == 1 else json.loads(str(file.attrs["input"])))
+    except (KeyError, ValueError, ConfigError) as error:
+        raise DataError(f"{path} must state what its images are, but {error}; rebuild it") from None
+    if images.dtype != spec.dtype or images.shape[1:] != spec.shape or images.chunks is None:
         raise DataError(
-            f"{path} must hold images as chunked uint8 N×C×H×W, got {images.dtype} of shape {images.shape}; rebuild it"
+            f"{path} must hold images as chunked {spec.dtype} of shape N×{'×'.join(map(str, spec.shape))}, "
+            f"got {images.dtype} of shape {images.shape}; rebuild it"
         )
+    return spec
 
 
 def _check_encoded(encoded: Any, stop: Any, path: Path) -> None:

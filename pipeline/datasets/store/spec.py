@@ -1,9 +1,12 @@
-"""The words of the store: splits, blocks of images, and the shape of one."""
+"""The words of the store: splits, blocks of images, the shape of one, and what a model takes for its input."""
 
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
+
+from pipeline.config.parse import parse
 
 Split = Literal["train", "test"]
 
@@ -12,6 +15,83 @@ Shape = tuple[int, int, int]
 
 ImageBlock = UInt8[np.ndarray, "image channel height width"]
 Transformed = UInt8[np.ndarray, "image new_channel new_height new_width"]
+
+InputBlock = Shaped[np.ndarray, "image channel height width"]
+"""Rows of a store, of the type that its :class:`InputSpec` says."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What one input of a model is, as it is stored, and how it becomes the floats that networks compute with.
+
+    The store of an experiment states it, and a model keeps that of the store it was trained on: nothing else assumes
+    that inputs are images, bytes, or within a range.
+
+    Attributes:
+        kind: ``pixels`` of images, or ``features``, numbers that are no picture of anything.
+        dtype: numpy's name of the stored numbers' type; bytes become floats by :attr:`scale`, floats stay as they are.
+        shape: channel, height and width; (1, 1, n) for n features.
+        is_bounded: whether the floats lie in [0, 1]; what a model decodes is then clipped to that range.
+    """
+
+    kind: Literal["pixels", "features"]
+    dtype: Literal["uint8", "float32"]
+    shape: Shape
+    is_bounded: bool
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise ValueError(f"shape must be of numbers from 1 on, got {list(self.shape)}")
+        if self.kind == "pixels" and self.dtype != "uint8":
+            raise ValueError(f"pixels must be of type uint8, got {self.dtype}")
+        if self.dtype == "uint8" and not self.is_bounded:
+            raise ValueError("bytes must be bounded, as they become floats in [0, 1], got is_bounded false")
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.kind} {'×'.join(map(str, self.shape))}"
+
+    @classmethod
+    def pixels(cls, shape: Shape) -> "InputSpec":
+        """Return the spec of images of ``shape``, a byte a pixel and channel."""
+        return cls("pixels", "uint8", shape, is_bounded=True)
+
+    @property
+    def scale(self) -> float:
+        """The stored number that becomes 1."""
+        return 255.0 if self.dtype == "uint8" else 1.0
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers of one input."""
+        return int(np.prod(self.shape))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that one input takes in a store and in memory."""
+        return self.n_numbers * np.dtype(self.dtype).itemsize
+
+    def describe(self) -> dict[str, Any]:
+        """Return the record that ``model.json`` keeps."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+    def as_pictures(self, inputs: Shaped[np.ndarray, "*batch"]) -> UInt8[np.ndarray, "*batch"]:
+        """Return what people see of stored inputs: bytes as they are, a row of greys for other features.
+
+        Numbers without bounds are middle grey at 0, lighter above, darker below.
+        """
+        if self.dtype == "uint8":
+            return inputs
+        unit = inputs if self.is_bounded else 0.5 + 0.5 * inputs / (1 + np.abs(inputs))
+        return np.rint(255 * unit.clip(0, 1)).astype(np.uint8)
+
+
+def read_spec(record: Any) -> InputSpec:
+    """Return the spec that :meth:`InputSpec.describe` described.
+
+    Raises:
+        ConfigError: it says something else; the message names the key.
+    """
+    return parse(InputSpec, record, "input")
 
 
 def describe_shape(shape: Shape) -> str:

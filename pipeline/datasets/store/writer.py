@@ -1,5 +1,6 @@
 """Writes the HDF5 files that :mod:`pipeline.datasets.store.images` describes and reads, as a stream."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.core.storage import atomic_file
 from pipeline.datasets.store.hdf5_writer import Disk, write_hdf5
 from pipeline.datasets.store.identity import ID_DTYPE
 from pipeline.datasets.store.images import SCHEMA
-from pipeline.datasets.store.spec import ImageBlock
+from pipeline.datasets.store.spec import InputBlock, InputSpec
 
 _BATCH_ID_DTYPE = np.dtype("S14")
 _CHUNK_BYTES, _CHUNK_ROWS = 2**20, 4096
@@ -22,26 +23,27 @@ _CHUNK_BYTES, _CHUNK_ROWS = 2**20, 4096
 class StoreWriter:
     """Appends images to a store that :func:`write_store` opened."""
 
-    def __init__(self, file: h5py.File, disk: Disk, image_shape: tuple[int, int, int] | None) -> None:
+    def __init__(self, file: h5py.File, disk: Disk, spec: InputSpec | None) -> None:
         self._file, self._disk = file, disk
-        if image_shape is None:
+        if spec is None:
             self._create("encoded", (), np.dtype(np.uint8), _CHUNK_BYTES)
             self._create("encoded_stop", (), np.dtype(np.int64), _CHUNK_ROWS)
         else:
-            self._create("images", image_shape, np.dtype(np.uint8), max(1, _CHUNK_BYTES // int(np.prod(image_shape))))
+            file.attrs["input"] = json.dumps(spec.describe(), sort_keys=True)
+            self._create("images", spec.shape, np.dtype(spec.dtype), max(1, _CHUNK_BYTES // spec.n_bytes))
         self._create("image_id", (), ID_DTYPE, _CHUNK_ROWS)
         self._create("batch_id", (), _BATCH_ID_DTYPE, _CHUNK_ROWS)
 
     def append(
         self,
-        images: ImageBlock | Sequence[bytes],
+        images: InputBlock | Sequence[bytes],
         image_ids: Shaped[np.ndarray, " image"],
         batch_ids: Shaped[np.ndarray, " image"],
     ) -> None:
         """Append rows.
 
         Args:
-            images: pixels; or undecoded bytes where the store has no common image shape.
+            images: as the store's spec says; or undecoded bytes where it has none.
             image_ids: as bytes or text.
             batch_ids: as bytes or text.
         """
@@ -70,26 +72,22 @@ class StoreWriter:
 
 
 @contextmanager
-def create_store(
-    path: Path, image_shape: tuple[int, int, int] | None, *, source: str, split_rule: str
-) -> Iterator[StoreWriter]:
+def create_store(path: Path, spec: InputSpec | None, *, source: str, split_rule: str) -> Iterator[StoreWriter]:
     """Do as :func:`write_store` at a place where nobody looks yet: the file grows in sight and is not synced."""
     with write_hdf5(path) as (file, disk):
         file.attrs["schema"] = SCHEMA
         file.attrs["source"] = source
         file.attrs["split_rule"] = split_rule
-        yield StoreWriter(file, disk, image_shape)
+        yield StoreWriter(file, disk, spec)
 
 
 @contextmanager
-def write_store(
-    path: Path, image_shape: tuple[int, int, int] | None, *, source: str, split_rule: str
-) -> Iterator[StoreWriter]:
+def write_store(path: Path, spec: InputSpec | None, *, source: str, split_rule: str) -> Iterator[StoreWriter]:
     """Open a new store for appending; it appears at ``path`` when the block ends without an error.
 
     Args:
         path: of the HDF5 file.
-        image_shape: channel, height, width; None for a store of undecoded bytes of images that differ in size.
+        spec: what a row is; None for a store of undecoded bytes of images that differ in size.
         source: which source the images come from.
         split_rule: how the images of this store were chosen.
 
@@ -98,6 +96,6 @@ def write_store(
     """
     with (
         atomic_file(path) as temporary,
-        create_store(temporary, image_shape, source=source, split_rule=split_rule) as writer,
+        create_store(temporary, spec, source=source, split_rule=split_rule) as writer,
     ):
         yield writer
