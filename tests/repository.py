@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipeline.config.dag import stage_names
 from pipeline.config.safe_yaml import safe_load
 
 PROJECT = Path(__file__).parents[1]
+STAGES = stage_names(PROJECT)
 EXPERIMENT = "tiny"
 
 _COPIED = ("pipeline", "stages", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")

@@ -45,7 +45,7 @@ def _build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     commands.callback()(_facets)
-    names = sorted(module.name for module in iter_modules([str(Path(__file__).parent)]))
+    names = sorted(module.name for module in iter_modules(import_module("pipeline.cli").__path__))
     for name in names:
         if not name.startswith("_"):
             commands.command(name)(getattr(import_module(f"pipeline.cli.{name}"), name))

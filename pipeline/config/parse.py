@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -30,11 +30,11 @@ class Range:
         return f"{left}{self.minimum:g}, {self.maximum:g}{right}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """Legal texts that a table lists, written as metadata of an ``Annotated`` field; else a ``Literal`` says them."""
 
-    choices: tuple[str, ...]
+    choices: Collection[str]
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
@@ -118,7 +118,7 @@ def _parse_scalar(kind: type, value: Any, where: str) -> Any:
 def _by_rules(kind: Any, value: Any, rules: list[Any], where: str) -> Any:
     for rule in rules:
         if isinstance(rule, OneOf):
-            return _parse_choice(rule.choices, value, where)
+            return _parse_choice(tuple(rule.choices), value, where)
     value = parse(kind, value, where)
     for rule in rules:
         if isinstance(rule, Range) and value is not None and not rule.contains(value):

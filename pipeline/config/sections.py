@@ -6,6 +6,8 @@ Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pipeline.config.ladders import LADDERS
+from pipeline.config.likelihoods import LIKELIHOODS
 from pipeline.config.parse import OneOf, Range
 from pipeline.config.sources import SOURCES
 from pipeline.config.when import check_time_zone, interval_of
@@ -21,7 +23,7 @@ OpenFraction = Annotated[float, Range(0, 1, open_maximum=True)]
 class PreprocessParams:
     """Where images come from and how they become one array."""
 
-    source: Annotated[str, OneOf(tuple(SOURCES))]
+    source: Annotated[str, OneOf(SOURCES)]
     path: str | None  # folder, file or URL of one's own data; null for the named datasets
     factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
     labels: str | None  # one's own data: "folder" (their names), "inside" (beside the images), a CSV, or null
@@ -45,13 +47,13 @@ class PreprocessParams:
 class ModelParams:
     """The Multi-Facet Clustering VAE (paper, section 3 and appendix D.4). Facet 0 is the shallowest."""
 
-    family: Literal["dense", "convolutional", "shared"]  # ladder of dense or convolutional blocks, or one shared trunk
+    family: Annotated[str, OneOf(LADDERS)]  # ladder of dense or convolutional blocks, or one shared trunk
     hidden: tuple[tuple[Count, ...], ...]  # widths (or channels) of the layers of each backbone block, shallowest first
     latent_dims: tuple[Count, ...]
     n_components: tuple[Count, ...]
     covariance: Literal["diagonal", "full"]
     mixing_weights: Literal["learned", "fixed"]
-    likelihood: Literal["bernoulli", "gaussian"]
+    likelihood: Annotated[str, OneOf(LIKELIHOODS)]
     sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]
     output: Literal["sigmoid", "linear"]  # Gaussian mean; a Bernoulli always uses logits
     activation: Literal["relu", "elu"]
@@ -65,14 +67,15 @@ class ModelParams:
                 "latent_dims and n_components need one entry a facet and at least one facet, "
                 f"got {len(self.latent_dims)} and {len(self.n_components)}"
             )
-        n_blocks = 1 if self.family == "shared" else len(self.latent_dims)
+        kind = LADDERS[self.family]
+        n_blocks = 1 if kind.is_shared else len(self.latent_dims)
         if len(self.hidden) != n_blocks or not all(self.hidden):
             raise ValueError(
                 f"hidden needs {n_blocks} block(s) of at least one width for family {self.family}, "
                 f"got {[list(block) for block in self.hidden]}"
             )
-        if self.family == "convolutional" and any(len(block) != 1 for block in self.hidden):
-            raise ValueError(f"a convolutional block has one width, got {[list(block) for block in self.hidden]}")
+        if kind.one_width and any(len(block) != 1 for block in self.hidden):
+            raise ValueError(f"a {self.family} block has one width, got {[list(block) for block in self.hidden]}")
 
     @property
     def n_facets(self) -> int:

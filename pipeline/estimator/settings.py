@@ -6,15 +6,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.config.ladders import LADDERS
 from pipeline.config.parse import parse
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.core.errors import ConfigError
 
 Section = TypeVar("Section", ModelParams, InitMogParams, TrainParams)
 
-# Of the blocks where `hidden` is left open: width of the shallowest, then twice as wide each, up to the second number.
-_WIDTHS = {"dense": (256, 2048), "convolutional": (32, 256)}
-_SHARED = ((256, 512),)
+_SHARED = ((256, 512),)  # where `hidden` is left open and all facets share a block
 
 _MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
 _TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
@@ -89,9 +88,10 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
 def _widths(parameters: Mapping[str, Any]) -> Any:
     if parameters["hidden"] is not None:
         return parameters["hidden"]
-    if parameters["family"] not in _WIDTHS:
+    kind = LADDERS.get(parameters["family"])
+    if kind is None or kind.is_shared:  # of an unknown family, what follows says so
         return _SHARED
-    narrowest, widest = _WIDTHS[parameters["family"]]
+    narrowest, widest = kind.widths
     return [[min(narrowest * 2**j, widest)] for j in range(len(parameters["latent_dims"]))]
 
 

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from pipeline.config.dag import stage_names
 from pipeline.core.errors import BusyError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.flows.artifacts import show_rebuild
@@ -20,7 +21,7 @@ from pipeline.operations.fingerprint import is_up_to_date, remember
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import HeldLock, next_in_line, repository_lock
 from pipeline.operations.rebuild import active_experiment
-from pipeline.operations.repro import STAGES, StageRun, reproduce_stage, stale_stages
+from pipeline.operations.repro import StageRun, reproduce_stage, stale_stages
 from pipeline.operations.scan import scan_source
 
 _WAIT_SECONDS = 24 * 3600.0
@@ -84,7 +85,7 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         stale = stale_stages(layout, held)
         if not yes:
             require_consent(layout, stale, active_experiment(root, experiment).schedule.ask_minutes)
-        runs = _run_stages(experiment, stale, held)
+        runs = _run_stages(layout, stale, held)
     published = publish(experiment)
     remember(layout)
     show_rebuild(layout, runs, published)
@@ -105,12 +106,12 @@ def _take_turn(layout: Layout, stack: ExitStack) -> HeldLock | None:
         return stack.enter_context(repository_lock(layout.root, f"flow rebuild {layout.experiment}", _WAIT_SECONDS))
 
 
-def _run_stages(experiment: str, stale: dict[str, str], held: HeldLock) -> list[StageRun]:
+def _run_stages(layout: Layout, stale: dict[str, str], held: HeldLock) -> list[StageRun]:
     """Run from the first stale stage on; a stage whose inputs turn out the same is a matter of seconds."""
     runs: list[StageRun] = []
-    for stage in STAGES:
+    for stage in stage_names(layout.root):
         if stage in stale or any(run.action != "unchanged" for run in runs):
-            runs.append(run_stage(experiment, stage, stale.get(stage, ""), held))
+            runs.append(run_stage(layout.experiment, stage, stale.get(stage, ""), held))
         else:
             runs.append(StageRun(stage, "unchanged", "", 0.0))
     return runs

@@ -8,14 +8,11 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
 from pipeline.datasets.store.spec import InputSpec
-from pipeline.model.architecture import AbstractArchitecture
-from pipeline.model.conv_ladder import ConvLadder
-from pipeline.model.dense_ladder import DenseLadder
 from pipeline.model.elbo import ElboTerms, facet_kl, facet_terms
-from pipeline.model.likelihood import make_likelihood
+from pipeline.model.ladders.base import make_ladder
+from pipeline.model.likelihoods.base import make_likelihood
 from pipeline.model.mixture_prior import MixturePrior
 from pipeline.model.posterior import DiagonalNormal
-from pipeline.model.shared_trunk import SharedTrunk
 
 
 class MultiFacetVae(nn.Module):
@@ -33,7 +30,7 @@ class MultiFacetVae(nn.Module):
     def __init__(self, params: ModelParams, spec: InputSpec, n_seeds: int = 1, component_std: float = 0.1) -> None:
         super().__init__()
         self.params, self.spec, self.n_seeds = params, spec, n_seeds
-        self.network = _make_network(params, spec.shape, n_seeds)
+        self.network = make_ladder(n_seeds, params, spec.shape)
         self.priors = nn.ModuleList(
             MixturePrior(n_seeds, params, facet, component_std) for facet in range(params.n_facets)
         )
@@ -108,12 +105,3 @@ class MultiFacetVae(nn.Module):
             latents = [qz.sample(e, precision) for qz, e in zip(posteriors, one, strict=True)]
             log_px.append(self.likelihood.log_prob(self.decode(latents, fade_in), target))
         return log_px[0] if len(log_px) == 1 else torch.stack(log_px).mean(0)
-
-
-def _make_network(params: ModelParams, image_shape: tuple[int, int, int], n_seeds: int) -> AbstractArchitecture:
-    n_pixels = image_shape[0] * image_shape[1] * image_shape[2]
-    if params.family == "dense":
-        return DenseLadder(n_seeds, params, n_pixels)
-    if params.family == "shared":
-        return SharedTrunk(n_seeds, params, n_pixels)
-    return ConvLadder(n_seeds, params, image_shape)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from pipeline.config.dag import stage_names
 from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc, run_dvc
 from pipeline.operations.locks import HeldLock
-
-STAGES = ("preprocess", "init_mog", "train", "score", "assign", "report")
-"""All stages in an order that their dependencies allow."""
 
 _RUNNING = re.compile(r"Running stage '([^'@]+)@([^']+)'")
 _RESTORED = re.compile(r"Stage '([^'@]+)@[^']+' is cached - skipping run")
@@ -83,7 +81,7 @@ def reproduce(
             "" if action == "unchanged" else stale.get(stage, "an earlier stage changed its inputs"),
             round(watch.seconds.get(stage, 0.0), 1),
         )
-        for stage in STAGES
+        for stage in stage_names(layout.root)
     )
 
 
@@ -142,7 +140,7 @@ class _Watch:
 
 
 def _targets(layout: Layout) -> list[str]:
-    return [f"{stage}@{layout.experiment}" for stage in STAGES]
+    return [f"{stage}@{layout.experiment}" for stage in stage_names(layout.root)]
 
 
 def _reason(changes: list[Any]) -> str:

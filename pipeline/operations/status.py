@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Params
+from pipeline.config.dag import stage_names
 from pipeline.core.errors import BusyError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import disk_usage
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import refused_model
-from pipeline.operations.repro import STAGES, stale_stages
+from pipeline.operations.repro import stale_stages
 from pipeline.tables import History
 
 _MIB = 2**20
@@ -73,7 +74,7 @@ def _stages(layout: Layout) -> tuple[dict[str, str], str]:
             stale = stale_stages(layout, held)
     except BusyError as busy:
         return {}, str(busy)
-    return {stage: stale.get(stage, "fresh") for stage in STAGES}, ""
+    return {stage: stale.get(stage, "fresh") for stage in stage_names(layout.root)}, ""
 
 
 def _mebibytes(layout: Layout) -> dict[str, float]:

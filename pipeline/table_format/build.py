@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from pipeline.core.records import FacetAssignment
 from pipeline.core.storage import atomic_dir
-from pipeline.table_format.schema import facet_schema, facet_table
+from pipeline.table_format.schema import added_columns, facet_schema, facet_table
 from pipeline.table_format.writer import TableWriter
 
 _COLUMNS = ("cluster_id", "confidence", "entropy", "typicality", "runner_up", "runner_up_confidence")
@@ -40,6 +40,7 @@ class AssignmentWriter:
                 raise ValueError(f"expected assignments of {len(ids)} images, got {len(facet.cluster_id)}")
             columns = {"image_id": ids, **{name: pa.array(getattr(facet, name)) for name in _COLUMNS}}
             columns |= {name: constant_column(value, len(ids)) for name, value in self._constants.items()}
+            columns |= added_columns(facet)
             if "resp" in schema.names:
                 columns["resp"] = _resp_column(facet)
             writer.write(pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema.names))

@@ -1,17 +1,21 @@
 """Arrow schemas of all published tables, and the one way in which their files are written.
 
-A higher :data:`SCHEMA_VERSION` may add columns at the end of a table (:func:`_added`); none is ever renamed, retyped or
-dropped, so that parts of several schema versions read together. Rows of an earlier release have nulls in what was added
-since; parts of a newer one are read, but nothing is made of them here, which would lose what only that release knows.
+A higher :data:`SCHEMA_VERSION` may add columns at the end of a table: a :class:`FacetColumn` to those of facets, a line
+:func:`_added` to another. None is ever renamed, retyped or dropped, so that parts of several schema versions read
+together. Rows of an earlier release have nulls in what was added since; parts of a newer one are read, but nothing is
+made of them here, which would lose what only that release knows.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
+from pipeline.core.records import FacetAssignment
 
 ROW_GROUP = 131_072
 """Rows that are compressed, indexed and skipped together."""
@@ -22,6 +26,10 @@ _SINCE_KEY = b"since"
 _RESP = pa.field("resp", pa.list_(pa.float32()), nullable=False)
 
 
+def _since(column: pa.Field) -> int:
+    return int((column.metadata or {}).get(_SINCE_KEY, b"1"))
+
+
 def _must(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
@@ -29,6 +37,23 @@ def _must(name: str, kind: pa.DataType) -> pa.Field:
 def _added(version: int, name: str, kind: pa.DataType) -> pa.Field:
     """Return a column that a schema version added, for the end of its table; :data:`SCHEMA_VERSION` rises with it."""
     return pa.field(name, kind, metadata={_SINCE_KEY: str(version)})
+
+
+@dataclass(frozen=True)
+class FacetColumn:
+    """A column that a schema version added to the tables of facets, and what fills it.
+
+    Attributes:
+        since: the schema version.
+        name: of the column.
+        kind: its type.
+        fill: from the assignment of some images to the column's values.
+    """
+
+    since: int
+    name: str
+    kind: pa.DataType
+    fill: Callable[[FacetAssignment], np.ndarray]
 
 
 _FACET = [
@@ -43,6 +68,14 @@ _FACET = [
     _must("runner_up_confidence", pa.float32()),
     _must("model_version", pa.string()),
 ]
+
+FACET_COLUMNS: list[FacetColumn] = []
+"""Columns of facets' tables that later schema versions added, in that order."""
+
+
+def _facet_fields() -> list[pa.Field]:
+    return [*_FACET, *(_added(column.since, column.name, column.kind) for column in FACET_COLUMNS)]
+
 
 _TABLES: dict[str, list[pa.Field]] = {
     "images": [
@@ -92,6 +125,15 @@ _TABLES: dict[str, list[pa.Field]] = {
     ],
 }
 
+SCHEMA_VERSION = max(
+    [
+        1,
+        *(_since(column) for table in _TABLES.values() for column in table),
+        *(column.since for column in FACET_COLUMNS),
+    ]
+)
+"""The newest version that a column states."""
+
 REPEATING = frozenset({"batch_id", "cluster_uid", "model_version", "minted_by", "source", "status"})
 """Text columns of few distinct values: kept as a dictionary inside the file. Ids all differ, theirs would only cost."""
 
@@ -117,13 +159,18 @@ def facet_schema(facet: int, *, uid: bool = True, responsibilities: bool = False
         uid: with ``cluster_uid``; assignments that are not published yet have none.
         responsibilities: with a last column ``resp``, all responsibilities of an image.
     """
-    columns = [column for column in _FACET if uid or column.name != "cluster_uid"]
+    columns = [column for column in _facet_fields() if uid or column.name != "cluster_uid"]
     return _schema(facet_table(facet), [*columns, _RESP] if responsibilities else columns)
 
 
 def table_schema(table: str) -> pa.Schema:
     """Return the schema of a published table, that of a facet without responsibilities."""
-    return _schema(table, _FACET if table.startswith("facet_") else _TABLES[table])
+    return _schema(table, _facet_fields() if table.startswith("facet_") else _TABLES[table])
+
+
+def added_columns(facet: FacetAssignment) -> dict[str, pa.Array]:
+    """Return the columns that later schema versions added, for the images of an assignment."""
+    return {column.name: pa.array(column.fill(facet), column.kind) for column in FACET_COLUMNS}
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:
@@ -172,10 +219,6 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     writer = pq.ParquetWriter(path, stored_schema(schema), bloom_filter_options=bloom, **_WRITER)
     writer.add_key_value_metadata(schema.metadata)
     return writer
-
-
-def _since(column: pa.Field) -> int:
-    return int((column.metadata or {}).get(_SINCE_KEY, b"1"))
 
 
 def _schema(table: str, columns: list[pa.Field]) -> pa.Schema:

@@ -18,8 +18,8 @@ from pipeline.core.errors import ModelError
 from pipeline.core.seeding import numpy_generator, torch_generator
 from pipeline.model import MultiFacetVae
 from pipeline.model.dense import Dense
-from pipeline.model.dense_ladder import DenseLadder
 from pipeline.model.inputs import as_floats
+from pipeline.model.ladders.dense import DenseLadder
 from pipeline.training.adam import Adam
 from pipeline.training.images import TrainingImages
 

@@ -20,8 +20,6 @@ from pipeline.model.dense import Dense, make_room
 
 Result = TypeVar("Result")
 
-_SEEDS_A_REPLICA = {"convolutional": 1}  # measured on an H200; dense products of all seeds are one
-
 
 @dataclass(frozen=True, eq=False)
 class Replica:
@@ -124,7 +122,8 @@ class Replicas:
 
     def _copy(self, seeds: slice, precision: torch.dtype) -> MultiFacetVae:
         """Return a model of some seeds whose products have weights of their own; all else is the master's memory."""
-        model = MultiFacetVae(_widened(self.model.params, precision), self.model.spec, seeds.stop - seeds.start)
+        params = _widened(self.model.params, precision) if self.model.network.can_widen else self.model.params
+        model = MultiFacetVae(params, self.model.spec, seeds.stop - seeds.start)
         products = _product_parameters(model.network)
         masters = dict(self.model.network.named_parameters())
         for name, parameter in model.network.named_parameters():
@@ -145,7 +144,7 @@ def seeds_a_replica(model: MultiFacetVae) -> int | None:
     """Return how many seeds one replica takes: on a processor, where seeds train alone, the master does the work."""
     if not model.prior(0).means.is_cuda:
         return None
-    return _SEEDS_A_REPLICA.get(model.params.family, model.n_seeds)
+    return model.network.seeds_at_once or model.n_seeds
 
 
 def _product_parameters(network: nn.Module) -> set[str]:
@@ -155,8 +154,6 @@ def _product_parameters(network: nn.Module) -> set[str]:
 
 def _widened(params: ModelParams, precision: torch.dtype) -> ModelParams:
     """Return dense layers with widths that matrix units load well; what is added computes zeros from zeros."""
-    if params.family == "convolutional":
-        return params
     hidden = tuple(tuple(kernels.up_to_a_load(width, precision) for width in block) for block in params.hidden)
     return replace(params, hidden=hidden)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets.readers.base import OwnSource, Source
-from tests.datasets import example_source
+from tests.examples import bits
 from tests.repository import PROJECT
 
 LINE = '    "bits": SourceKind("bits.Bits", (".bits",)),\n'
@@ -69,12 +69,12 @@ def library(tmp_path: Path) -> Path:
     for name in ("pipeline", "stages"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(PROJECT / "params.yaml", tmp_path / "params.yaml")
-    shutil.copyfile(str(example_source.__file__), tmp_path / "pipeline" / "datasets" / "readers" / "bits.py")
+    shutil.copyfile(str(bits.__file__), tmp_path / "pipeline" / "datasets" / "readers" / "bits.py")
     table = tmp_path / "pipeline" / "config" / "sources.py"
     text = table.read_text(encoding="utf-8")
     table.write_text(text.replace("SOURCES = {\n", "SOURCES = {\n" + LINE), encoding="utf-8")
-    bits = np.random.default_rng(0).integers(0, 2, (40, 64))
-    (tmp_path / "x.bits").write_text("".join("".join(map(str, line)) + "\n" for line in bits))
+    drawn = np.random.default_rng(0).integers(0, 2, (40, 64))
+    (tmp_path / "x.bits").write_text("".join("".join(map(str, line)) + "\n" for line in drawn))
     return tmp_path
 
 
@@ -87,5 +87,5 @@ def test_a_new_source_is_one_file_and_one_line(library: Path) -> None:
 
 
 def test_the_example_has_the_interface() -> None:
-    assert issubclass(example_source.Bits, Source)
-    assert issubclass(example_source.Bits, OwnSource)
+    assert issubclass(bits.Bits, Source)
+    assert issubclass(bits.Bits, OwnSource)

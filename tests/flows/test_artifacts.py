@@ -9,8 +9,9 @@ import pytest
 from pipeline.core.layout import Layout
 from pipeline.evaluation import score_models, write_score
 from pipeline.flows import artifacts
-from pipeline.operations.repro import STAGES, StageRun
+from pipeline.operations.repro import StageRun
 from tests.evaluation.trained import SCORE, experiment
+from tests.repository import STAGES
 
 
 @pytest.fixture

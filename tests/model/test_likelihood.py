@@ -7,7 +7,7 @@ from scipy import special
 
 from pipeline.core.errors import ModelError
 from pipeline.datasets.store.spec import InputSpec
-from pipeline.model.likelihood import make_likelihood
+from pipeline.model.likelihoods.base import make_likelihood
 from tests import oracles
 from tests.model.builders import SHAPE, SPEC, TINY
 
@@ -88,5 +88,5 @@ def test_features_without_bounds_are_decoded_without_and_need_a_likelihood_that_
     linear = make_likelihood(replace(TINY, likelihood="gaussian", output="linear"), spec)
     assert torch.equal(linear.mean(10 * RAW), 10 * RAW)
     for refused in (TINY, replace(TINY, likelihood="gaussian", output="sigmoid")):
-        with pytest.raises(ModelError, match=r"model\.output linear, got .* for float32 features 1×3×4; change them"):
+        with pytest.raises(ModelError, match=r"needs inputs in \[0, 1\], got float32 features 1×3×4 without bounds"):
             make_likelihood(refused, spec)

@@ -12,9 +12,8 @@ from pipeline.core.errors import BusyError, ConfigError, DataError, ModelError, 
 from pipeline.core.storage import read_json
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.rebuild import rebuild
-from pipeline.operations.repro import STAGES
 from pipeline.tables import History
-from tests.repository import EXPERIMENT, Repository
+from tests.repository import EXPERIMENT, STAGES, Repository
 
 
 def published_version(repository: Repository) -> int:

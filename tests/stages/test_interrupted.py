@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.machine import describe_machine
-from pipeline.operations.repro import STAGES
-from tests.repository import EXPERIMENT, PROJECT, Repository
+from tests.repository import EXPERIMENT, PROJECT, STAGES, Repository
 
 VICTIMS = ("supervisor", "dvc", "stage", "all")
 MOST_SECONDS = 3.0

@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.operations.dvc import query_dvc
 from pipeline.operations.locks import repository_lock
-from pipeline.operations.repro import STAGES
-from tests.repository import EXPERIMENT, Repository, write_images
+from tests.repository import EXPERIMENT, STAGES, Repository, write_images
 
 Change = Callable[[dict[str, Any]], None]
 

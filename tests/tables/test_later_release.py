@@ -10,6 +10,7 @@ import pytest
 from pipeline.core.errors import ResourceError
 from pipeline.core.storage import read_json
 from pipeline.table_format import schema
+from pipeline.table_format.schema import FacetColumn
 from pipeline.tables import draft, inventory, lists, parts, paths, query, read, restore, transaction, versions
 from pipeline.tables.draft import load_identity
 from pipeline.tables.place import Place
@@ -21,6 +22,9 @@ MODEL = "m-aaaaaaaaaaaa"
 
 def sql(bench: Bench, statement: str) -> list[dict]:
     return query("toy", statement, root=bench.root, engine="arrow").to_pylist()
+
+
+MARGIN = FacetColumn(2, "margin", pa.float32(), lambda facet: facet.confidence - facet.runner_up_confidence)
 
 
 def later_release(monkeypatch):
@@ -47,6 +51,23 @@ def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
         {"camera": "left", "n": 5},
         {"camera": None, "n": 80},
     ]
+    assert bench.history.check() == []
+
+
+def test_a_new_column_of_facets_is_one_declaration(tmp_path, monkeypatch):
+    bench, _ = published_bench(tmp_path)
+    later_release(monkeypatch)
+    monkeypatch.setattr(schema, "FACET_COLUMNS", [MARGIN])
+    ids = make_ids(5, 100)
+    bench.write_batch("b-2", ids)
+    images = bench.batches / "b-2" / "images.parquet"
+    pq.write_table(pq.read_table(images).append_column("camera", pa.array(["left"] * 5)), images)
+    folder = bench.assign("b-2", MODEL, ids, [cycle(5, 4), cycle(5, 3)])
+    bench.history.add_batches({"b-2": folder}, bench.batches)
+    rows = sql(bench, "SELECT margin, confidence FROM facet_1 WHERE batch_id = 'b-2'")
+    assert len(rows) == 5
+    assert all(row["margin"] == row["confidence"] for row in rows)  # the builder's runner-up has none
+    assert sql(bench, "SELECT DISTINCT margin FROM facet_1 WHERE batch_id <> 'b-2'") == [{"margin": None}]
     assert bench.history.check() == []
 
 

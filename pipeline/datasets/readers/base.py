@@ -9,13 +9,13 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8, UInt64
 
+from pipeline.config.lookup import look_up
 from pipeline.config.sections import PreprocessParams
 from pipeline.config.sources import FILE_SUFFIXES, SOURCES, source_of_file
 from pipeline.core.errors import DataError
@@ -200,8 +200,7 @@ def _source_of_folder(folder: str) -> str:
 
 
 def _reader(source: str) -> Any:
-    module, name = SOURCES[source].reader.split(".")
-    return getattr(import_module(f"pipeline.datasets.readers.{module}"), name)
+    return look_up("pipeline.datasets.readers", SOURCES[source].reader)
 
 
 def rows_per_block(image_bytes: int) -> int:

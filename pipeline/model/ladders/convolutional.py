@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import Shape
 from pipeline.model.activation import activate_
-from pipeline.model.architecture import AbstractArchitecture
 from pipeline.model.convolution import BatchNorm, Convolution, channels_last, concatenate_channels, flatten_images
 from pipeline.model.dense import Dense
+from pipeline.model.ladders.base import AbstractArchitecture
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 Size = tuple[int, int]
@@ -41,14 +42,11 @@ class ConvLadder(AbstractArchitecture):
     Encoder: block j halves the image; rung j halves once more, then convolves (4×4, padding 1): with stride 1 and the
     same width, or with stride 2 and twice the width for the deepest facet. Decoder: the deepest latent becomes an image
     of the size after the deepest block; each block doubles the size; rung j joins by concatenation of channels.
-
-    Args:
-        n_seeds: seeds side by side.
-        params: the model section.
-        image_shape: channels, height and width.
     """
 
-    def __init__(self, n_seeds: int, params: ModelParams, image_shape: tuple[int, int, int]) -> None:
+    seeds_at_once = 1  # cuDNN takes seeds one after the other: measured on an H200
+
+    def __init__(self, n_seeds: int, params: ModelParams, image_shape: Shape) -> None:
         super().__init__()
         self._n_seeds, self._activation = n_seeds, params.activation
         channels = [block[0] for block in params.hidden]

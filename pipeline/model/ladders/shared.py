@@ -1,5 +1,6 @@
 """One shared encoder and decoder with a head per facet (paper, table 6): the ladder's counterpart in ablations."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,24 +8,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
-from pipeline.model.architecture import AbstractArchitecture
+from pipeline.datasets.store.spec import Shape
 from pipeline.model.dense import Dense
-from pipeline.model.dense_ladder import DenseStack
+from pipeline.model.ladders.base import AbstractArchitecture
+from pipeline.model.ladders.dense import DenseStack
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 
 class SharedTrunk(AbstractArchitecture):
     """Dense trunk for all facets; the decoder takes the concatenated latents, each times its fade-in coefficient.
 
-    Args:
-        n_seeds: seeds side by side.
-        params: the model section; its single block of ``hidden`` is the trunk.
-        n_pixels: values of one image over all channels.
+    The single block of ``hidden`` is the trunk.
     """
 
-    def __init__(self, n_seeds: int, params: ModelParams, n_pixels: int) -> None:
+    can_widen = True
+
+    def __init__(self, n_seeds: int, params: ModelParams, image_shape: Shape) -> None:
         super().__init__()
         (widths,) = params.hidden
+        n_pixels = math.prod(image_shape)
         self.trunk = DenseStack(n_seeds, (n_pixels, *widths), params.activation)
         self.heads = nn.ModuleList(Dense(n_seeds, widths[-1], 2 * dim) for dim in params.latent_dims)
         self.decoder = DenseStack(n_seeds, (sum(params.latent_dims), *reversed(widths)), params.activation)

@@ -2,10 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.config.ladders import LADDERS
+from pipeline.config.lookup import look_up
+from pipeline.config.sections import ModelParams
+from pipeline.datasets.store.spec import Shape
 from pipeline.model.posterior import DiagonalNormal
 
 
@@ -14,7 +19,17 @@ class AbstractArchitecture(nn.Module):
 
     Facets ``first`` … J-1 take part; the shallower ones wait for their phase: their heads and rungs are not computed,
     so that their parameters see no gradient, while the backbone below them trains.
+
+    Every leaf is built as ``Ladder(n_seeds, params, image_shape)`` from the model section and the shape of an input.
+
+    Attributes:
+        can_widen: whether blocks may be padded with zeros, to widths that a GPU's matrix units load well, and compute
+            the same.
+        seeds_at_once: how many seeds a GPU should work on at once; None for all.
     """
+
+    can_widen: ClassVar[bool] = False
+    seeds_at_once: ClassVar[int | None] = None
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
@@ -30,3 +45,8 @@ class AbstractArchitecture(nn.Module):
             latents: z_j for j = first … J-1, shallowest first.
             fade_in: coefficient of every facet's rung, all J of them.
         """
+
+
+def make_ladder(n_seeds: int, params: ModelParams, image_shape: Shape) -> AbstractArchitecture:
+    """Return the networks that a model section asks for, their weights not initialised."""
+    return look_up("pipeline.model.ladders", LADDERS[params.family].network)(n_seeds, params, image_shape)

@@ -1,5 +1,6 @@
 """Ladder of dense blocks (paper, table 4): block j of the backbone feeds the head of facet j and block j+1."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.config.sections import ModelParams
-from pipeline.model.architecture import AbstractArchitecture
+from pipeline.datasets.store.spec import Shape
 from pipeline.model.dense import Dense
+from pipeline.model.ladders.base import AbstractArchitecture
 from pipeline.model.posterior import DiagonalNormal, bounded_posterior
 
 
@@ -32,15 +34,13 @@ class DenseLadder(AbstractArchitecture):
     The decoder mirrors the encoder: from the deepest latent up, at each depth j the rung of facet j joins by
     upper + rung_gate · fade_in_j · rung, and one more layer of the same width mixes the two (the authors' program; the
     paper writes a concatenation, but its widths fit an addition).
-
-    Args:
-        n_seeds: seeds side by side.
-        params: the model section.
-        n_pixels: values of one image over all channels.
     """
 
-    def __init__(self, n_seeds: int, params: ModelParams, n_pixels: int) -> None:
+    can_widen = True
+
+    def __init__(self, n_seeds: int, params: ModelParams, image_shape: Shape) -> None:
         super().__init__()
+        n_pixels = math.prod(image_shape)
         blocks, latent_dims, activation = params.hidden, params.latent_dims, params.activation
         inputs = [n_pixels, *(block[-1] for block in blocks[:-1])]
 

@@ -1,0 +1,30 @@
+"""Reading ``dvc.yaml``: which stages an experiment has."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader
+
+from pipeline.core.errors import ConfigError
+
+
+def stage_names(root: Path) -> tuple[str, ...]:
+    """Return the stages that every experiment runs, in the file's order, which their dependencies allow.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    path = root / "dvc.yaml"
+    try:
+        stages: Any = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)["stages"]
+        return tuple(name for name, stage in stages.items() if "experiment" in stage.get("matrix", {}))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; run this in the repository's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or repr(error)
+        raise ConfigError(f"{path} must list the stages, but {reason}; restore it from git") from None

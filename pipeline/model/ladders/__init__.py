@@ -1,0 +1,1 @@
+"""Ladders of networks, one file each; :mod:`pipeline.config.ladders` lists them."""
