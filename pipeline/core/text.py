@@ -25,6 +25,11 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def reason_of(error: object) -> str:
+    """Return what an error of a library says as one line of at most 200 characters; its class where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def counted(n: int, noun: str) -> str:
     """Return a number of things in words: ``1 image``, ``2 images``, ``0 batches``."""
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"

@@ -1,3 +1,6 @@
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.core.errors import DataError
 from pipeline.datasets.readers.mat import list_arrays
 
 KINDS = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, np.uint64, np.float32, np.float64]
@@ -47,8 +51,6 @@ def test_text_has_no_values(tmp_path: Path) -> None:
 
 
 def test_numbers_may_be_stored_narrower_and_in_big_endian_order(tmp_path: Path) -> None:
-    import struct
-
     # A double array [3, 4] whose values MATLAB stored as bytes, inside their tag; all in big-endian order.
     header = b"MATLAB 5.0".ljust(124) + b"\x01\x00MI"
     matrix = struct.pack(">IIII", 6, 8, 6, 0)  # array flags: class double
@@ -59,3 +61,21 @@ def test_numbers_may_be_stored_narrower_and_in_big_endian_order(tmp_path: Path) 
     found = list_arrays(tmp_path / "a.mat")["y"]
     assert (found.dtype, found.shape) == (np.dtype("f8"), (1, 2))
     assert read_all(tmp_path / "a.mat", "y", 10).tolist() == [[3.0, 4.0]]
+
+
+def test_a_variable_that_unpacks_to_more_than_its_shape_is_refused_unread(tmp_path: Path) -> None:
+    """scipy unpacks all of it before it compares it with the shape."""
+    header = struct.pack("<IIII", 6, 8, 9, 0)  # array flags: class uint8
+    header += struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<I", 1 << 16 | 1) + b"X\0\0\0"
+    values = struct.pack("<II", 2, 2**26)
+    packed = zlib.compress(struct.pack("<II", 14, len(header) + 8 + 2**26) + header + values + bytes(2**26), 1)
+    (tmp_path / "a.mat").write_bytes(
+        b"MATLAB 5.0".ljust(124) + b"\0\1IM" + struct.pack("<II", 15, len(packed)) + packed
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.mat must be .* but X is \(1, 1\) but 67108864 bytes of kind 2"):
+            list_arrays(tmp_path / "a.mat")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -1,27 +1,32 @@
 """Arrays in files, read by ranges of rows: NPY, NPZ and HDF5. Nothing is unpickled, no link is followed."""
 
-import ast
+import io
 import math
 import re
-import struct
 import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from tokenize import TokenError
 from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
+from numpy.lib import format as npy_format
 
 from pipeline.core.errors import DataError
 from pipeline.core.memory import require_plenty
+from pipeline.core.text import reason_of
 from pipeline.datasets.files.bounds import require_count, require_unpacked, require_written, stored_bytes
 from pipeline.datasets.files.location import ByteFile, open_location
 from pipeline.datasets.readers.hdf5 import chunks_of_an_image, require_bounded, require_honest_chunk, suspicious_chunks
 
 _IMAGES = "images"
 _MOST_HEADER = 10_000
+_NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+"""Readers of headers by version; 3.0 differs by names of records alone."""
+
 _PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[ui][1248]|f[248]|[SU][1-9]\d{0,5})")
 _MOST_AHEAD = 2**28
 """Chunks of more rows than are asked for are kept, up to so many bytes, as each is unpacked as a whole every time."""
@@ -131,32 +136,31 @@ class _NpyRows:
 
 
 def _read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Parse the header ourselves: numpy's own parser would also accept what needs unpickling, and huge headers."""
-    start = _read_exactly(file, 8, name)
-    if not start.startswith(b"\x93NUMPY"):
-        raise DataError(f"{name} must be a NumPy array file, got other content; write it with numpy.save")
-    width, form = (2, "<H") if start[6] == 1 else (4, "<I")
-    (length,) = struct.unpack(form, _read_exactly(file, width, name))
-    if length > _MOST_HEADER:
-        raise DataError(f"{name} must have a header of at most {_MOST_HEADER} bytes, got {length}; write it again")
+    """Read the header of a plain array of numbers or texts, and leave the file at its first row.
+
+    numpy reads as much as the file states for its header, up to 4 GiB, so it is given the beginning of the file alone.
+    """
+    head = io.BytesIO(file.read(_MOST_HEADER))
     try:
-        header = ast.literal_eval(_read_exactly(file, length, name).decode("latin-1").strip())
-        description, fortran, shape = (header[key] for key in ("descr", "fortran_order", "shape"))
-        if not (isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 2**40 for n in shape)):
+        version = npy_format.read_magic(head)
+        if version not in _NPY_HEADERS:
+            raise ValueError(f"its version is {version}")
+        shape, fortran, dtype = _NPY_HEADERS[version](head, max_header_size=_MOST_HEADER)
+        if not all(type(n) is int and 0 <= n < 2**40 for n in shape):
             raise ValueError(f"shape {shape!r}")
-        if not isinstance(description, str):
-            raise DataError(f"{name} must hold plain numbers, got records {description!r}; save one array a file")
-        if re.fullmatch(r"\|?O\d*", description):
-            raise DataError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
-        if not _PLAIN_DTYPE.fullmatch(description):
-            raise DataError(f"{name} must hold whole or floating-point numbers, got {description!r}; convert the array")
-        dtype = np.dtype(description)
-    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
-        raise DataError(f"{name} must have a NumPy array header, but {error}; write it again") from None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, TokenError) as error:
+        raise DataError(f"{name} must have a NumPy array header, but {reason_of(error)}; write it again") from None
+    if dtype.hasobject:
+        raise DataError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
+    if dtype.names:
+        raise DataError(f"{name} must hold plain numbers, got records {dtype}; save one array a file")
+    if not _PLAIN_DTYPE.fullmatch(dtype.str):
+        raise DataError(f"{name} must hold whole or floating-point numbers, got {dtype.str!r}; convert the array")
     if fortran and len(shape) > 1:
         raise DataError(f"{name} must be in C order, got Fortran order; save numpy.ascontiguousarray of it")
     if not shape:
         raise DataError(f"{name} must be an array of images, got a single number; save the whole array")
+    file.seek(head.tell())
     return shape, dtype
 
 
@@ -287,5 +291,4 @@ def _plain_faults(location: str) -> Iterator[None]:
         MemoryError,
     ) as error:
         require_plenty(f"reading {location}", error)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{location} must be complete and undamaged, but {reason}; write it again") from None
+        raise DataError(f"{location} must be complete and undamaged, but {reason_of(error)}; write it again") from None
