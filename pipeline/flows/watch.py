@@ -20,12 +20,14 @@ from prefect.logging import get_logger
 from pipeline.config import Params, load_params
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
+from pipeline.core.text import printable
 from pipeline.flows.alert import end_alerts, send_alert
 from pipeline.flows.deployments import change_schedule, deployments_of
 from pipeline.flows.health import why_silent
 from pipeline.flows.repository import repository_name
 from pipeline.flows.schedules import impatient_client, schedule_states
 from pipeline.flows.server_log import ServerLog
+from pipeline.operations.deliveries import troubles
 from pipeline.operations.inbox import DONE, REJECTED
 
 _KEYS = "watch: "
@@ -33,6 +35,7 @@ _LOOK_SECONDS = 10.0
 _SECONDS_TO_ANSWER = 10.0
 _BLIND_SECONDS = 300.0  # a look that hangs for so long sees nothing
 _STUCK_SECONDS = 3600.0
+_UNKNOWN = "see the ingest runs, and whether it is still being written"
 _PATIENCE_SECONDS = 60.0  # what a restart of the server or a half-written file looks like is no fault
 
 
@@ -162,19 +165,18 @@ class Watch:
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _stuck(self, now: float) -> Iterator[tuple[str, str]]:
-        """Yield deliveries that lie in an inbox for long, whatever the reason."""
+        """Yield deliveries that lie in an inbox for long, with what is known of the reason."""
         lying: dict[Path, float] = {}
         for experiment in self.params.active:
-            for path in _entries(Layout(self.root, experiment).inbox):
+            layout = Layout(self.root, experiment)
+            reasons = {trouble.name: trouble.reason for trouble in troubles(layout)}
+            for path in _entries(layout.inbox):
                 lying[path] = self._lying_since.get(path, now)
-                if now - lying[path] >= self.stuck_seconds:
-                    yield (
-                        f"stuck {experiment} {path.name}",
-                        (
-                            f"{experiment}: {path.name!r} has been in the inbox {(now - lying[path]) / 60:.0f} min; "
-                            "see the ingest runs, and whether it is still being written"
-                        ),
-                    )
+                seconds = now - lying[path]
+                if seconds >= self.stuck_seconds:
+                    reason = reasons.get(printable(path.name), _UNKNOWN)
+                    what = f"{experiment}: {path.name!r} has been in the inbox {seconds / 60:.0f} min; {reason}"
+                    yield f"stuck {experiment} {path.name}", what
         self._lying_since = lying
 
 

@@ -17,10 +17,12 @@ import pytest
 
 from pipeline.config import load_params
 from pipeline.core.errors import ConfigError
+from pipeline.core.layout import Layout
 from pipeline.flows import server_log
 from pipeline.flows.access import read_secret
 from pipeline.flows.alert import ALERT_URL
 from pipeline.flows.server_log import LogWriter, ServerLog
+from pipeline.operations.deliveries import note_trouble
 from tests.flows.conftest import Receiver
 from tests.flows.service import Service, wait_until
 from tests.repository import EXPERIMENT, Repository
@@ -151,7 +153,9 @@ def test_a_schedule_that_is_gone_and_a_server_that_is_away_are_faults(
 
     monkeypatch.setenv(ALERT_URL, receiver.url)
     watch = Watch(other.root, load_params(other.root), None, patience_seconds=60.0, stuck_seconds=120.0)
-    (other.root / "data" / "inbox" / EXPERIMENT / "left").mkdir(parents=True)
+    left = other.root / "data" / "inbox" / EXPERIMENT / "left"
+    left.mkdir(parents=True)
+    note_trouble(Layout(other.root, EXPERIMENT), left, "its run crashed: killed")
     watch.look(0.0)
     assert watch.health()["healthy"]  # it may come up in a moment
     watch.look(61.0)
@@ -160,7 +164,10 @@ def test_a_schedule_that_is_gone_and_a_server_that_is_away_are_faults(
     register(other)
     for now in (120.0, 150.0, 181.0, 190.0):
         watch.look(now)
-    assert [fault.partition("been")[0] for fault in watch.health()["faults"]] == [f"{EXPERIMENT}: 'left' has "]
+    reason = "min; its run crashed: killed"
+    assert [fault.partition("been in the inbox")[::2] for fault in watch.health()["faults"]] == [
+        (f"{EXPERIMENT}: 'left' has ", f" 3 {reason}")
+    ]
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     from prefect.context import refresh_global_settings_context
 
