@@ -11,7 +11,7 @@ from pipeline.core.parquet import read_columns
 from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import common_ids
-from pipeline.tables.entries import EntryBuilder, Source
+from pipeline.tables.entries import BatchFiles, EntryBuilder
 from pipeline.tables.lists import append_to_lists, load_entries
 from pipeline.tables.summary import add_totals
 from pipeline.tables.transaction import step
@@ -42,7 +42,7 @@ def add_batches(
         wanted = [batch_id for batch_id in assigned if batch_id not in ingested(rows)]
         identity = draft.identity()
         builder = EntryBuilder(draft.parts, current.model_version, identity.maps[current.model_version], removed)
-        built = [builder.build(_source(batch_id, assigned[batch_id], batches), None, None) for batch_id in wanted]
+        built = [builder.build(_files_of(batch_id, assigned[batch_id], batches), None, None) for batch_id in wanted]
         entries = [batch.entry for batch in built if batch.entry is not None]
         if not entries:
             return
@@ -62,9 +62,9 @@ def add_batches(
         draft.finish("ingest", Contents(current.model_version, identity, lists, totals, tables))
 
 
-def _source(batch_id: str, assigned: Path, batches: Path) -> Source:
+def _files_of(batch_id: str, assigned: Path, batches: Path) -> BatchFiles:
     folder = batches / batch_id
-    return Source(batch_id, assigned, folder / "images.parquet", folder / "quarantine.parquet")
+    return BatchFiles(batch_id, assigned, folder / "images.parquet", folder / "quarantine.parquet")
 
 
 def _require_new(draft: Draft, entries: Sequence[Entry]) -> None:

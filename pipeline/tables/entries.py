@@ -24,7 +24,7 @@ from pipeline.tables.versions import Entry, PartFile, Totals
 
 
 @dataclass(frozen=True)
-class Source:
+class BatchFiles:
     """Where the rows of one batch come from.
 
     Attributes:
@@ -76,11 +76,11 @@ class EntryBuilder:
     uids: Sequence[Sequence[str]]
     removed: Collection[str]
 
-    def build(self, source: Source, previous: Entry | None, same_model: Entry | None) -> Built:
+    def build(self, files: BatchFiles, previous: Entry | None, same_model: Entry | None) -> Built:
         """Return the parts of one batch; whatever says the same as before is kept.
 
         Args:
-            source: of the rows.
+            files: of the rows.
             previous: the batch's entry in the current version.
             same_model: its newest entry by this very model.
 
@@ -94,52 +94,52 @@ class EntryBuilder:
         exemplars = [Exemplars() for _ in self.uids]
         for facet, tally in enumerate(tallies):
             existing = None if same_model is None else same_model.parts[facet_table(facet)]
-            seen = [tally.add, exemplars[facet].add] if source.batch_id == "train" else [tally.add]
-            parts[facet_table(facet)] = self._facet(source, facet, revision, existing, seen)
+            seen = [tally.add, exemplars[facet].add] if files.batch_id == "train" else [tally.add]
+            parts[facet_table(facet)] = self._facet(files, facet, revision, existing, seen)
         first = parts[facet_table(0)]
         totals = tuple(tally.totals() for tally in tallies)
         if first.rows == 0:
             for part in parts.values():
                 self.writer.discard(part)
             return Built(None, totals, tuple(exemplars))
-        parts["images"] = self._images(source, revision, first.ids, previous)
-        _require_same_images(source.batch_id, parts)
-        parts |= self._quarantine(source, revision, previous)
-        entry = Entry(source.batch_id, max(map(revision_of, parts.values())), first.rows, parts)
+        parts["images"] = self._images(files, revision, first.ids, previous)
+        _require_same_images(files.batch_id, parts)
+        parts |= self._quarantine(files, revision, previous)
+        entry = Entry(files.batch_id, max(map(revision_of, parts.values())), first.rows, parts)
         return Built(entry, totals, tuple(exemplars))
 
     def _facet(
-        self, source: Source, facet: int, revision: int, existing: PartFile | None, seen: list[Observer]
+        self, files: BatchFiles, facet: int, revision: int, existing: PartFile | None, seen: list[Observer]
     ) -> PartFile:
-        if source.facets is None:
+        if files.facets is None:
             if existing is None:
                 raise PublishError(
-                    f"batch {source.batch_id} must be assigned by model {self.model_version} before it is published, "
+                    f"batch {files.batch_id} must be assigned by model {self.model_version} before it is published, "
                     "got no assignments; run the command again"
                 )
             for rows in part_rows(self.writer.locate(existing)):
                 for see in seen:
                     see(rows)
             return existing
-        path = source.facets / f"{facet_table(facet)}.parquet"
+        path = files.facets / f"{facet_table(facet)}.parquet"
         schema = facet_schema(facet, responsibilities=has_responsibilities(path))
-        rows = facet_rows(path, source.batch_id, self.model_version, self.uids[facet], self.removed)
-        return self.writer.write(self.model_version, source.batch_id, observed(rows, seen), schema, revision, existing)
+        rows = facet_rows(path, files.batch_id, self.model_version, self.uids[facet], self.removed)
+        return self.writer.write(self.model_version, files.batch_id, observed(rows, seen), schema, revision, existing)
 
-    def _images(self, source: Source, revision: int, ids: str, previous: Entry | None) -> PartFile:
+    def _images(self, files: BatchFiles, revision: int, ids: str, previous: Entry | None) -> PartFile:
         existing = None if previous is None else previous.parts["images"]
         # What an ingested batch says about its images is settled when it comes in; joining does not change it.
-        if existing is not None and existing.ids == ids and source.batch_id not in SOURCE_BATCHES:
+        if existing is not None and existing.ids == ids and files.batch_id not in SOURCE_BATCHES:
             return existing
-        rows = image_rows(source.images, source.batch_id, self.removed)
-        return self.writer.write(SHARED, source.batch_id, rows, table_schema("images"), revision, existing)
+        rows = image_rows(files.images, files.batch_id, self.removed)
+        return self.writer.write(SHARED, files.batch_id, rows, table_schema("images"), revision, existing)
 
-    def _quarantine(self, source: Source, revision: int, previous: Entry | None) -> dict[str, PartFile]:
+    def _quarantine(self, files: BatchFiles, revision: int, previous: Entry | None) -> dict[str, PartFile]:
         existing = None if previous is None else previous.parts.get("quarantine")
-        if source.quarantine is None or not source.quarantine.exists():
-            return {} if existing is None or source.batch_id in SOURCE_BATCHES else {"quarantine": existing}
-        rows = quarantine_rows(source.quarantine, source.batch_id)
-        part = self.writer.write(SHARED, source.batch_id, rows, table_schema("quarantine"), revision, existing)
+        if files.quarantine is None or not files.quarantine.exists():
+            return {} if existing is None or files.batch_id in SOURCE_BATCHES else {"quarantine": existing}
+        rows = quarantine_rows(files.quarantine, files.batch_id)
+        part = self.writer.write(SHARED, files.batch_id, rows, table_schema("quarantine"), revision, existing)
         if part.rows == 0:
             self.writer.discard(part)
             return {}

@@ -12,7 +12,7 @@ from pipeline.table_format.schema import facet_table
 from pipeline.tables.batches import batches_on_disk, ingested, updated_rows
 from pipeline.tables.draft import Contents, Draft, Row
 from pipeline.tables.engine import overlap, repeated_ids
-from pipeline.tables.entries import Built, EntryBuilder, Source
+from pipeline.tables.entries import BatchFiles, Built, EntryBuilder
 from pipeline.tables.identity import Identity, Overlap, descent
 from pipeline.tables.lists import load_entries, write_lists
 from pipeline.tables.model_folder import ModelFolder
@@ -76,7 +76,7 @@ class _Publication:
         entries = [] if draft.current is None else load_entries(draft.place, draft.current)
         self._previous = {entry.batch_id: entry for entry in entries}
         self._same_model = _entries_by(draft.published, wanted.model_version)
-        self._sources = self._find_sources()
+        self._files = self._find_files()
         self._require_assignments()
 
     def make(self) -> None:
@@ -104,7 +104,7 @@ class _Publication:
         lists = write_lists(self._draft.folder, entries)
         self._draft.finish(self._wanted.reason, Contents(self._wanted.model_version, identity, lists, totals, tables))
 
-    def _find_sources(self) -> list[Source]:
+    def _find_files(self) -> list[BatchFiles]:
         model, batches = self._model, self._wanted.batches
         assigned = model.assigned()
         lacking = [batch_id for batch_id in model.model["trained_on"] if batch_id not in assigned]
@@ -114,12 +114,12 @@ class _Publication:
                 f"{', '.join(lacking) or 'train'}; run facets rebuild"
             )
         staged = [
-            Source(batch_id, folder, model.images, model.quarantine if batch_id == "train" else None)
+            BatchFiles(batch_id, folder, model.images, model.quarantine if batch_id == "train" else None)
             for batch_id, folder in assigned.items()
         ]
         live = [batch_id for batch_id in _live_batches(self._draft, batches) if batch_id not in assigned]
         return staged + [
-            Source(
+            BatchFiles(
                 batch_id,
                 self._wanted.assigned.get(batch_id),
                 batches / batch_id / "images.parquet",
@@ -129,14 +129,14 @@ class _Publication:
         ]
 
     def _require_assignments(self) -> None:
-        for source in self._sources:
+        for files in self._files:
             for facet, n_components in enumerate(self._model.n_components):
-                if source.facets is not None:
-                    path = source.facets / f"{facet_table(facet)}.parquet"
-                    require_assignment(path, source.batch_id, self._wanted.model_version, n_components)
+                if files.facets is not None:
+                    path = files.facets / f"{facet_table(facet)}.parquet"
+                    require_assignment(path, files.batch_id, self._wanted.model_version, n_components)
 
     def _require_space(self) -> None:
-        folders = [source.facets for source in self._sources if source.facets is not None]
+        folders = [files.facets for files in self._files if files.facets is not None]
         needed = sum(map(disk_usage, folders)) + self._model.images.stat().st_size
         require_free_space(self._draft.published, needed)
 
@@ -149,7 +149,7 @@ class _Publication:
         for facet, n_components in enumerate(counts):
             table = facet_table(facet)
             old = [self._draft.parts.locate(entry.parts[table]) for entry in self._previous.values()]
-            new = [source.facets / f"{table}.parquet" for source in self._sources if source.facets is not None]
+            new = [files.facets / f"{table}.parquet" for files in self._files if files.facets is not None]
             result.append(overlap(old, new, n_components, self._draft.folder))
         return result
 
@@ -167,8 +167,8 @@ class _Publication:
         model_version = self._wanted.model_version
         builder = EntryBuilder(self._draft.parts, model_version, identity.maps[model_version], self._wanted.removed)
         return [
-            builder.build(source, self._previous.get(source.batch_id), self._same_model.get(source.batch_id))
-            for source in self._sources
+            builder.build(files, self._previous.get(files.batch_id), self._same_model.get(files.batch_id))
+            for files in self._files
         ]
 
     def _require_unique(self, entries: Sequence[Entry]) -> None:
