@@ -1,6 +1,5 @@
 """From images to assignment files: read, encode, responsibilities, Arrow, Parquet, as overlapping steps."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Shaped
 
 from pipeline.config.sections import AssignParams
+from pipeline.core.processors import n_processors
 from pipeline.core.records import FacetAssignment
 from pipeline.datasets.store.images import ImageStore, Transform
 from pipeline.model import FrozenModel, load_model
@@ -88,7 +88,7 @@ def assign_shards(
     """
     if executor is None:
         for shard in shards:
-            _assign_shard(shard, model_folder, params, advance, _n_processors())
+            _assign_shard(shard, model_folder, params, advance, n_processors())
         return
     coming = iter(shards)
     running: dict[Future[None], Shard] = {}
@@ -174,10 +174,6 @@ def _one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-def _n_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=2)

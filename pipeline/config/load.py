@@ -12,6 +12,7 @@ from pipeline.config.safe_yaml import events, safe_load
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError
 from pipeline.core.naming import check_experiment_name
+from pipeline.core.text import reason_of
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _read(root: Path) -> dict[Any, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run this in the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"params.yaml must be YAML, but {' '.join(str(error).split())}") from None
+        raise ConfigError(f"params.yaml must be YAML, but {reason_of(error)}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"params.yaml must be a section with keys, got {raw!r}")
     return raw

@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import DataError
+from pipeline.core.text import reason_of
 
 
 def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
@@ -23,5 +24,4 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
         stages = {name: stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")}
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or repr(error)
-        raise DataError(f"{path} must be as DVC wrote it, but {reason}; restore it from git") from None
+        raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None

@@ -1,4 +1,4 @@
-"""Memory: how much there is, what the C library does with what is freed, and plain words where none is left."""
+"""Memory: how much is available, whether the process keeps what it frees, and clear errors where it runs out."""
 
 import ctypes
 import errno
@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.core.errors import ResourceError
+from pipeline.core.text import reason_of
 
 _WORDS = ("not enough memory", "allocate memory", "out of memory", "start new thread", "failed to map segment")
-"""Of errors without a class of their own: PyTorch's, on the processor and on a device, Python's threads, and those of
-the dynamic loader, as many modules are imported only when they are needed."""
+"""What errors without a class of their own say: PyTorch's on the processor and on a device, Python's threads', and the
+dynamic loader's, as many modules are imported late."""
 
 _PLENTY = 2**30  # bytes; reading in parts within the bounds of datasets/bounds.py takes less
 
@@ -76,7 +77,7 @@ def _sizes(path: Path) -> dict[str, int]:
 
 
 def keep_freed_memory(at_most: int) -> None:
-    """Let this process keep what it frees, where its C library can, as it soon asks for the same buffers again.
+    """Let this process keep the memory that it frees, where its C library can: it soon asks for the same buffers again.
 
     By default glibc gives large buffers back at once, and the kernel clears each page anew: up to a tenth of a training
     step, and as long as decoding itself.
@@ -105,7 +106,7 @@ def ran_out(error: BaseException) -> bool:
         return True
     if isinstance(error, RuntimeError | ImportError):
         return any(words in str(error).lower() for words in _WORDS)
-    duckdb = sys.modules.get("duckdb")  # half a second of import, if nobody needed it
+    duckdb = sys.modules.get("duckdb")  # importing it takes half a second; it raises nothing before
     return duckdb is not None and isinstance(error, duckdb.OutOfMemoryException)
 
 
@@ -116,15 +117,14 @@ def out_of_memory(what: str, error: BaseException | None = None) -> ResourceErro
         what: that was going on.
         error: what said so.
     """
-    reason = " ".join(str(error or "").split())[:200]
-    said = f" ({reason})" if reason else ""
+    said = f" ({reason_of(error)})" if str(error or "").strip() else ""
     return ResourceError(
         f"{what} needs more memory than there is{said}; close other programs or raise the limit (ulimit -v)"
     )
 
 
 def require_plenty(what: str, error: BaseException) -> None:
-    """Find out who is to blame where memory for a part of a file could not be had: the file, if there is plenty.
+    """Report too little memory as the machine's fault; where there is plenty, the file has asked for too much.
 
     Args:
         what: was going on.

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import DataError
+from pipeline.core.text import reason_of
 
 
 def read_columns(path: Path, names: Collection[str]) -> pa.Table:
@@ -36,7 +37,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} must be a whole Parquet file, but {_one_line(error)}; write it again") from error
+        raise DataError(f"{path} must be a whole Parquet file, but {reason_of(error)}; write it again") from error
 
 
 def require_columns(file: pq.ParquetFile, path: Path, names: Collection[str]) -> None:
@@ -48,7 +49,3 @@ def require_columns(file: pq.ParquetFile, path: Path, names: Collection[str]) ->
     missing = sorted(set(names) - set(file.schema_arrow.names))
     if missing:
         raise DataError(f"{path} must have the columns {', '.join(names)}, got no {', '.join(missing)}; write it again")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,13 +1,13 @@
 """Where shards are assigned: in this process, in processes of this machine, or on a Dask cluster."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from pipeline.core.errors import ResourceError
+from pipeline.core.processors import n_processors
 
 _WORTH_PROCESSES = 200_000
 """Images below which starting processes, seconds each, costs more than they save: threads share one shard as well."""
@@ -33,7 +33,7 @@ def open_executor(cluster: str | None, n_shards: int, n_images: int) -> Iterator
     elif n_shards < 2 or n_images < _WORTH_PROCESSES:
         yield None
     else:
-        with _processes(min(n_shards, os.cpu_count() or 1)) as executor:
+        with _processes(min(n_shards, n_processors())) as executor:
             yield executor
 
 

@@ -17,6 +17,7 @@ from pipeline.core.errors import BusyError, DataError, PipelineError, PublishErr
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed
+from pipeline.core.text import reason_of
 from pipeline.core.upgrades import BATCH, read_model_file, read_record
 from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.known import known_content
@@ -206,7 +207,7 @@ def _afterwards(doing: str, faults: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the rows are worth more
-        faults.append(f"{doing} failed ({' '.join(str(error).split()) or type(error).__name__})")
+        faults.append(f"{doing} failed ({reason_of(error)})")
 
 
 def _drop_unwanted(layout: Layout, folder: Path) -> bool:

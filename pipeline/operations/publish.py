@@ -8,6 +8,7 @@ from pipeline.config.sections import Experiment
 from pipeline.core.errors import PublishError, ResourceError
 from pipeline.core.folder_seal import close_seal, require_sealed
 from pipeline.core.layout import Layout
+from pipeline.core.text import reason_of
 from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.gate import unhealthy
@@ -99,7 +100,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
 def withdraw(layout: Layout) -> Published:
     """Take all images that ``data/removed/<exp>.json`` lists out of tables, staged models and page.
 
-    Shards are the caller's business. Nothing to take out is no fault, so this can be repeated.
+    The caller sees to the shards. It is no error if there is nothing to take out, so this can be repeated.
     """
     history = History(layout.published)
     with publish_lock(layout, "remove images"):
@@ -122,10 +123,9 @@ def _refresh_page(layout: Layout, *, force: bool = False) -> None:
         refresh_page(layout, force=force)
     except Exception as error:
         version = History(layout.published).served().version
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise PageError(
-            f"version {version} is in service, but its page could not be composed ({reason}); mend that and run "
-            f"facets report {layout.experiment}"
+            f"version {version} is in service, but its page could not be composed ({reason_of(error)}); mend that and "
+            f"run facets report {layout.experiment}"
         ) from error
 
 
@@ -182,7 +182,7 @@ def _serve(
             if folders.keys() >= set(history.unassigned(model_version, layout.batches)):
                 before = history.current()
                 if before is not None and before.model_version == model_version:
-                    # What says the same as before is kept; so it must be what it was.
+                    # Files that would say the same are kept, so they must be intact.
                     history.require_sound()
                 history.publish_model(
                     model_version,

@@ -64,25 +64,10 @@ def reproduce(
     Raises:
         as :func:`pipeline.operations.dvc.run_dvc`.
     """
-    watch = _Watch()
-
-    def see(line: str) -> None:
-        watch.see(line)
-        if on_line is not None:
-            on_line(line)
-
+    watch = _Watch(on_line)
     if stale:
-        run_dvc(layout.root, ["repro", *_targets(layout)], held, see, cancel)
-        watch.stop()
-    return tuple(
-        StageRun(
-            stage,
-            action := watch.actions.get(stage, "unchanged"),
-            "" if action == "unchanged" else stale.get(stage, "an earlier stage changed its inputs"),
-            round(watch.seconds.get(stage, 0.0), 1),
-        )
-        for stage in stage_names(layout.root)
-    )
+        run_dvc(layout.root, ["repro", *_targets(layout)], held, watch.see, cancel)
+    return tuple(watch.run_of(stage, stale.get(stage, "")) for stage in stage_names(layout.root))
 
 
 def reproduce_stage(
@@ -100,42 +85,44 @@ def reproduce_stage(
     Raises:
         as :func:`pipeline.operations.dvc.run_dvc`.
     """
-    watch = _Watch()
-
-    def see(line: str) -> None:
-        watch.see(line)
-        if on_line is not None:
-            on_line(line)
-
-    run_dvc(layout.root, ["repro", "--single-item", f"{stage}@{layout.experiment}"], held, see)
-    watch.stop()
-    action = watch.actions.get(stage, "unchanged")
-    why = "" if action == "unchanged" else reason or "an earlier stage changed its inputs"
-    return StageRun(stage, action, why, round(watch.seconds.get(stage, 0.0), 1))
+    watch = _Watch(on_line)
+    run_dvc(layout.root, ["repro", "--single-item", f"{stage}@{layout.experiment}"], held, watch.see)
+    return watch.run_of(stage, reason)
 
 
 class _Watch:
     """Reads from DVC's lines which stage runs and for how long."""
 
-    def __init__(self) -> None:
-        self.actions: dict[str, str] = {}
-        self.seconds: dict[str, float] = {}
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._actions: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
         self._running: str | None = None
         self._since = 0.0
 
+    def run_of(self, stage: str, reason: str) -> StageRun:
+        """Return what became of a stage, once DVC has ended; without a reason an earlier stage made it stale."""
+        self._stop()
+        action = self._actions.get(stage, "unchanged")
+        why = "" if action == "unchanged" else reason or "an earlier stage changed its inputs"
+        return StageRun(stage, action, why, round(self._seconds.get(stage, 0.0), 1))
+
     def see(self, line: str) -> None:
+        """Take one line, and pass it on."""
         running, restored = _RUNNING.search(line), _RESTORED.search(line)
         if running or line.startswith("Stage '"):
-            self.stop()
+            self._stop()
         if running:
             self._running, self._since = running[1], time.monotonic()
-            self.actions[running[1]] = "ran"
+            self._actions[running[1]] = "ran"
         elif restored:
-            self.actions[restored[1]] = "restored"
+            self._actions[restored[1]] = "restored"
+        if self._on_line is not None:
+            self._on_line(line)
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         if self._running:
-            self.seconds[self._running] = time.monotonic() - self._since
+            self._seconds[self._running] = time.monotonic() - self._since
         self._running = None
 
 

@@ -26,7 +26,7 @@ def connect(**config: Any) -> "duckdb.DuckDBPyConnection":
 
 
 def fence(database: "duckdb.DuckDBPyConnection", files: Sequence[str]) -> None:
-    """Leave a database nothing of the machine but ``files`` and its own overflow, for good; extensions stay out too."""
+    """Restrict a database for good to ``files`` and its own spill folder; extensions cannot be loaded either."""
     database.execute("SET allowed_paths = $1", [list(files)])
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
@@ -108,7 +108,8 @@ def _bounded(scratch: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
             raise DataError(f"tables of images must be whole, but {reason}; run facets check --repair") from error
 
 
-def one_line(error: Exception) -> str:
-    """Return a message without DuckDB's excerpt of the statement."""
+def one_line(error: BaseException) -> str:
+    """Return a message without DuckDB's excerpt of the statement and advice about settings."""
     text, _, _ = str(error).partition("\nLINE ")
+    text, _, _ = text.partition("\n\nPossible solutions")
     return " ".join(text.split()).removesuffix(".").removesuffix(";")

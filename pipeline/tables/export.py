@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import ConfigError, ResourceError
 from pipeline.core.storage import atomic_file
+from pipeline.core.text import reason_of
 from pipeline.tables.formula import as_text
 
 _ROWS_AT_ONCE = 4096
@@ -55,9 +56,9 @@ def write_export(rows: pa.Table, output: Path) -> None:
         try:
             _WRITERS[output.suffix](rows, temporary)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            reason = " ".join(str(error).split())
             raise ConfigError(
-                f"a {output.suffix} file must be able to hold the columns, but {reason}; cast the column to VARCHAR"
+                f"a {output.suffix} file must be able to hold the columns, but {reason_of(error)}; "
+                "cast the column to VARCHAR"
             ) from None
 
 

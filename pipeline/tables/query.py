@@ -1,7 +1,7 @@
 """Reading published tables: as data frames, as file lists for other programs, or by SQL.
 
-A reader resolves the manifest once and then sees one whole version, whatever is published meanwhile. Should files of
-that version be deleted under its hands (images were removed), it starts again with the next one.
+A reader resolves the manifest once and then sees one whole version, whatever is published meanwhile. If that version is
+withdrawn meanwhile (images were removed), it starts again with the next one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.naming import check_experiment_name
+from pipeline.core.text import reason_of
 from pipeline.table_format.schema import facet_table, table_schema
 from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
@@ -176,9 +177,9 @@ def with_snapshot(
                 continue
             if isinstance(error, DataError):
                 raise
-            reason = " ".join(str(error).split())
             raise DataError(
-                f"version {resolved.version} of {place.location} must be whole, but {reason}; run facets check --repair"
+                f"version {resolved.version} of {place.location} must be whole, but {reason_of(error)}; "
+                "run facets check --repair"
             ) from error
 
 

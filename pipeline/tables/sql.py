@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigError, DataError, ResourceError
 from pipeline.core.memory import available_bytes
 from pipeline.core.naming import check_experiment_name
 from pipeline.tables.draft import load_identity
-from pipeline.tables.engine import connect, fence, parquet
+from pipeline.tables.engine import connect, fence, one_line, parquet
 from pipeline.tables.names import load_names
 from pipeline.tables.query import Engine, Snapshot, find_root, with_snapshot
 
@@ -204,27 +204,27 @@ def _readable_errors(snapshot: Snapshot, overflow: str) -> Iterator[None]:
         yield
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         raise ResourceError(
-            f"the query needs more memory or disk, got {_first_line(error)}; select fewer columns or rows"
+            f"the query needs more memory or disk, got {one_line(error)}; select fewer columns or rows"
         ) from error
     except (duckdb.IOException, duckdb.HTTPException) as error:
         if overflow in str(error):
             raise ResourceError(
-                f"the query needs more disk for what exceeds the memory, but {_first_line(error)}; "
+                f"the query needs more disk for what exceeds the memory, but {one_line(error)}; "
                 "make room, or set TMPDIR to a folder with more"
             ) from error
-        raise DataError(_not_whole(snapshot, _first_line(error))) from error
+        raise DataError(_not_whole(snapshot, one_line(error))) from error
     except duckdb.PermissionException as error:
         # DuckDB looks for a lost file as for a folder of that name, which is forbidden.
         lost = _LOST.search(str(error))
         if lost and lost[1].startswith(snapshot.place.location):
             raise DataError(_not_whole(snapshot, f"{lost[1]} is missing")) from None
         raise ConfigError(
-            f"a query reads the tables {', '.join(snapshot.tables)} and nothing else, but {_first_line(error)}; "
+            f"a query reads the tables {', '.join(snapshot.tables)} and nothing else, but {one_line(error)}; "
             "leave that out"
         ) from None
     except duckdb.Error as error:
         raise ConfigError(
-            f"a query must be SQL over the tables {', '.join(snapshot.tables)}, but {_first_line(error)}; "
+            f"a query must be SQL over the tables {', '.join(snapshot.tables)}, but {one_line(error)}; "
             "mend the statement"
         ) from None
 
@@ -232,10 +232,3 @@ def _readable_errors(snapshot: Snapshot, overflow: str) -> Iterator[None]:
 def _not_whole(snapshot: Snapshot, reason: str) -> str:
     version = f"version {snapshot.version.version} of {snapshot.place.location}"
     return f"{version} must be whole, but {reason}; run facets check --repair"
-
-
-def _first_line(error: BaseException) -> str:
-    """Return a message without DuckDB's excerpt of the statement and advice about settings."""
-    text, _, _ = str(error).partition("\nLINE ")
-    text, _, _ = text.partition("\n\nPossible solutions")
-    return " ".join(text.split()).removesuffix(".").removesuffix(";")

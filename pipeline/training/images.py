@@ -1,7 +1,5 @@
 """The prepared training split: in memory, or read batch by batch from the disk when it exceeds memory."""
 
-import os
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from pipeline.core.errors import ModelError
+from pipeline.core.memory import available_bytes
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
@@ -21,7 +20,6 @@ _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point
 _MEMORY_PART = 0.4  # of the free memory that images may take
 _BLOCK = 65_536
-_MEMORY_FILE = Path("/proc/meminfo")
 
 GatheredImages = Shaped[Tensor, "gathered channel height width"]
 
@@ -141,10 +139,4 @@ def _read_all(store: ImageStore) -> Inputs:
 
 
 def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        (kibibytes,) = re.findall(r"^MemAvailable: *(\d+) kB$", _MEMORY_FILE.read_text(), re.MULTILINE)
-        return int(kibibytes) * 1024
-    except (OSError, ValueError):  # no Linux: half of the whole memory, as what others use of it is not known
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()

@@ -22,6 +22,7 @@ NO_RESULTS = {
     "pipeline/core/layout.py",
     "pipeline/core/memory.py",
     "pipeline/core/naming.py",
+    "pipeline/core/processors.py",
     "pipeline/core/progress.py",
     "pipeline/core/sealed.py",
     "pipeline/core/shapes.py",
@@ -30,7 +31,7 @@ NO_RESULTS = {
     "pipeline/core/upgrades.py",
 }
 """Leaves that cannot alter an output: parameters arrive as declared values; others are words, paths, types, buffers,
-who ends with whom, checksums of what is published, what earlier releases called it."""
+processors, who ends with whom, checksums of what is published, what earlier releases called it."""
 
 
 def test_stages_stand_in_an_order_that_their_dependencies_allow() -> None:

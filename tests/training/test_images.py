@@ -1,7 +1,4 @@
-from pathlib import Path
-
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -67,13 +64,6 @@ def test_rows_in_any_order_with_repeats(store, free, monkeypatch):
     rows = torch.tensor([31, 2, 2, 39, 0])
     assert torch.equal(images.source.gather(rows), uint8_images(40)[rows])
     assert torch.equal(images.some(np.array([5, 1])), uint8_images(40)[[5, 1]])
-
-
-def test_free_memory_is_known(monkeypatch):
-    total = psutil.virtual_memory().total
-    assert 2**20 < images_module._free_bytes(CPU) < total
-    monkeypatch.setattr(images_module, "_MEMORY_FILE", Path("/nowhere"))
-    assert images_module._free_bytes(CPU) == total // 2
 
 
 def test_too_few_images(store):

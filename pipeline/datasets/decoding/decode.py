@@ -24,6 +24,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageFile
 
 from pipeline.core.errors import DataError
+from pipeline.core.text import reason_of
 from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import ByteFile
 
@@ -86,8 +87,13 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     if pixels is None:
         pixels = _decode_with_pillow(data, max_pixels)
     if pixels.dtype != np.uint8:  # 16-bit grey
-        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        pixels = eight_bits(pixels)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def eight_bits(values: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """Scale 16-bit numbers, 65535 to 255, and round them."""
+    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
@@ -211,7 +217,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarra
     except (DataError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
-        raise DataError(f"is damaged or truncated ({_first_words(error)}); deliver it again") from None
+        raise DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again") from None
 
 
 def _is_turned_or_odd(data: bytes) -> bool:
@@ -247,7 +253,3 @@ def _plain(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     mode = "L" if grey else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-def _first_words(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from pipeline.core.errors import ResourceError
 from pipeline.core.memory import out_of_memory
+from pipeline.core.processors import n_processors
 from pipeline.datasets.decoding.decoded_file import DecodedFile, unpack
 from pipeline.datasets.decoding.worker import READY, TOO_LONG, DecodeJob, Item, decode_chunk
 from pipeline.datasets.files.beneath import Root
@@ -52,7 +53,7 @@ def decode_files(job: DecodeJob, items: Iterable[Item], workers: int) -> Iterato
     if is_single and sum(_n_bytes(item, job.root) for item in first[0]) <= _LIGHT_BYTES:
         yield from _decode_here(job, first[0])
         return
-    workers = 1 if is_single else workers or _n_processors()
+    workers = 1 if is_single else workers or n_processors()
     pool = _Pool(workers)
     try:
         pending: deque[_Pending] = deque()
@@ -104,10 +105,6 @@ def _next_outcomes(pool: "_Pool", job: DecodeJob, pending: "deque[_Pending]") ->
         rest = chunk[len(outcomes) :]
         pending.appendleft((rest, pool.submit(job, rest)))
     return outcomes
-
-
-def _n_processors() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _Pool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pipeline.core.errors import DataError, PipelineError
 from pipeline.core.layout import Layout
+from pipeline.core.text import reason_of
 from pipeline.datasets.files.beneath import Beneath, Root
 
 _LOCAL = re.compile("(?:file|local)://(?:localhost(?=/))?")
@@ -119,7 +120,7 @@ def open_location(location: str, within: str | None = None) -> Iterator[ByteFile
 
 def unreadable(location: str, error: Exception) -> DataError:
     """Return the error for a location whose reading failed; the drivers of URLs raise classes of their own."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+    reason = getattr(error, "strerror", None) or reason_of(error)
     return DataError(f"{location} cannot be read ({reason}); mend access to it and run again")
 
 

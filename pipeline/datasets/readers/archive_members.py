@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 from pipeline.core.errors import DataError
 from pipeline.core.memory import require_plenty
+from pipeline.core.text import reason_of
 from pipeline.datasets.files.beneath import not_a_file
 from pipeline.datasets.files.bounds import require_count, require_unpacked, stored_bytes
 from pipeline.datasets.files.location import ByteFile, open_location
@@ -93,8 +94,7 @@ def _plain_faults(location: str) -> Iterator[None]:
 
 
 def _damaged(location: str, reason: object) -> DataError:
-    text = " ".join(str(reason).split())[:200] or type(reason).__name__
-    return DataError(f"{location} must be a complete tar or ZIP archive, but {text}; write it again")
+    return DataError(f"{location} must be a complete tar or ZIP archive, but {reason_of(reason)}; write it again")
 
 
 def _plain_name(name: str) -> str:
@@ -256,8 +256,7 @@ def _zip_members(file: ByteFile, location: str) -> Iterator[Member]:
                 with archive.open(info) as packed:
                     data = packed.read(info.file_size)
             except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
-                return DataError(f"is damaged in its archive ({reason}); write the archive again")
+                return DataError(f"is damaged in its archive ({reason_of(error)}); write the archive again")
             return data
 
         for info in members:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.decode import eight_bits
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.beneath import Root
@@ -210,7 +211,7 @@ def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]
             raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; rescale the array")
         return np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        return eight_bits(values)
     if ((values < 0) | (values > 255)).any():
         worst = values[(values < 0) | (values > 255)].flat[0]
         raise DataError(f"{name}: pixels of type {values.dtype} must lie within 0 and 255, got {worst}; use uint8")

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 
 from pipeline.core.errors import DataError
+from pipeline.core.text import reason_of
 from pipeline.datasets.files.bounds import require_unpacked, require_written
 
 _MOST_CHUNK = 256 * 2**20
@@ -41,8 +42,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise DataError(f"{path} must be an HDF5 file, got a folder; correct preprocess.path") from None
     # A damaged file makes h5py raise any of these, wherever the damage is met.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, UnicodeError, zlib.error) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} must be a complete HDF5 file, but {reason}; fetch the file again") from None
+        raise DataError(f"{path} must be a complete HDF5 file, but {reason_of(error)}; fetch the file again") from None
 
 
 def require_dataset(file: h5py.File, name: str) -> Any:

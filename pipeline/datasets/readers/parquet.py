@@ -14,6 +14,7 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.memory import require_plenty
+from pipeline.core.text import reason_of
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.transform import ImageTransform
@@ -191,8 +192,7 @@ def open_parquet(location: str, within: str | None = None, dictionaries: Sequenc
             yield opened
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         require_plenty(f"reading {location}", error)
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{location} must be a complete Parquet file, but {reason}; write it again") from None
+        raise DataError(f"{location} must be a complete Parquet file, but {reason_of(error)}; write it again") from None
 
 
 def image_column(file: Any, location: str) -> str:
