@@ -1,6 +1,8 @@
 """The page of all measurements: ``docs/benchmarks.html``, drawn from ``benchmarks/results/*.jsonl``.
 
 python -m benchmarks.plots
+
+Each row has a plot of a dot and a line, two lines of SVG: a chart library would write kilobytes into every table cell.
 """
 
 import html

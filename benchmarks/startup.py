@@ -22,6 +22,15 @@ def measure(full: bool) -> list[Line]:
             "importing torch, h5py, pyarrow",
             rounds=rounds,
         ),
+        compare(
+            "our Adam, imported and built",
+            _python(
+                "import torch; from pipeline.training.adam import Adam; Adam([[torch.nn.Parameter()]], (0.9, 0.999))"
+            ),
+            _python("import torch; torch.optim.Adam([torch.nn.Parameter()], fused=True)"),
+            "torch.optim.Adam",
+            rounds=rounds,
+        ),
     ]
 
 

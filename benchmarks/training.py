@@ -21,6 +21,7 @@ from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.memory import keep_freed_memory
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
+from pipeline.training.adam import Adam
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.network_init import init_network
@@ -31,11 +32,12 @@ _SHAPE = (1, 28, 28)
 _SPEC = InputSpec.pixels(_SHAPE)
 _N_IMAGES = 8192
 _STEPS = 8  # of one timed call
+_UPDATES = 100  # likewise
 _BYTES_A_PARAMETER = 28  # Adam reads value, gradient and two moments, and writes value and moments, four bytes each
 
 
 def measure(full: bool) -> list[Line]:
-    """Return two lines: our step against its floor, and the plain step against ours."""
+    """Return three lines: our step against its floor, our update against torch's, and the plain step against ours."""
     keep_freed_memory(KEPT_MEMORY)
     params = load_sections(ROOT, "mnist", ("model", "train"))
     runtime = resolve_runtime(params.train)
@@ -54,10 +56,12 @@ def measure(full: bool) -> list[Line]:
     against_floor = compare(
         "training step, both facets", ours, floor, "its products and Adam's bytes", rounds=rounds, items=n_items
     )
+    update, torchs_update = _adam_updates()
+    of_adam = compare("Adam's update, digits", update, torchs_update, "torch.optim.Adam, fused", rounds=rounds)
     with get_context("spawn").Pool(1) as pool:
         plain = partial(pool.apply, _run_plain, (torch.get_num_threads(),))
         against_ours = compare("plain float32 step", plain, ours, "our step", rounds=rounds, items=n_items)
-    return [replace(line, more=more) for line in (against_floor, against_ours)]
+    return [replace(line, more=more) for line in (against_floor, of_adam, against_ours)]
 
 
 def _images() -> Tensor:
@@ -96,6 +100,21 @@ def _floor(model: MultiFacetVae, batch_size: int, precision: torch.dtype) -> Cal
             target.copy_(source)
 
     return run
+
+
+def _adam_updates() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return some updates of a small model by our Adam, and by torch's with the same kernel."""
+    parameters = list(MultiFacetVae(load_sections(ROOT, "digits", ("model",)).model, (1, 8, 8)).parameters())
+    for parameter in parameters:
+        parameter.data.zero_()
+        parameter.grad = torch.ones_like(parameter)
+    ours = Adam([parameters], (0.9, 0.999))
+    theirs = torch.optim.Adam(parameters, lr=0.0, fused=True)
+
+    def repeated(step: Callable[[], object]) -> Callable[[], object]:
+        return lambda: [step() for _ in range(_UPDATES)]
+
+    return repeated(ours.step), repeated(theirs.step)
 
 
 class _PlainModel(nn.Module):

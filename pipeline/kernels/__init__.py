@@ -2,7 +2,8 @@
 
 Such a step is bound by memory and by the number of kernels: each of these does in one pass what torch does in several.
 They compute what the plain operations beside their callers do, up to rounding; those remain for processors, and for
-machines on which Triton does not work (it needs a C compiler).
+machines on which Triton does not work (it needs a C compiler). What they gain: a step of ten seeds of MNIST on an H200
+takes 0.98 ms in place of 1.80 (benchmarks/gpu.py: results/gpu-mnist.json today, and as it was in commit c12f57b).
 """
 
 import logging
@@ -19,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_on(x: Tensor) -> bool:
-    """Tell whether the kernels work on a tensor; the first question about a GPU is answered by trying."""
+    """Tell whether the kernels work on a tensor; the first call for a GPU compiles and runs a trial kernel."""
     return x.is_cuda and x.dtype != torch.float64 and _work()
 
 
