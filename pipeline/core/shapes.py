@@ -1,4 +1,4 @@
-"""Array types that more than one module speaks of; axis names are the glossary's."""
+"""Array types that several modules share; docs/glossary.md says what the axes count."""
 
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
