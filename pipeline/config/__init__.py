@@ -1,6 +1,6 @@
 """Parameters: parsed once, strictly, into frozen records.
 
-The functions that read them are loaded when they are first used: decoding processes want the records alone, and soon.
+The functions that read them are loaded on first use: decoding processes need the records alone, and must start fast.
 """
 
 from importlib import import_module

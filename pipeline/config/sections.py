@@ -99,7 +99,7 @@ class InitMogParams:
     """The mixture's start: fitted on the latents of the untrained encoder (paper, appendix D.4)."""
 
     subsample: Count  # images used for the fit at most, drawn with a fixed seed
-    reg_covar: Positive  # scikit-learn's floor; raised tenfold up to max_escalations times
+    reg_covar: Positive  # added to every variance, raised tenfold up to max_escalations times
     max_escalations: Whole
     max_iter: Count
     n_init: Count

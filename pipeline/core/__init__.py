@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, locks of memory and processes, words; none of it knows of images."""
+"""What every room builds on: errors, files, records, memory, processes, text; nothing here knows of images."""

@@ -1,8 +1,8 @@
 """Folders that notice damage: ``files.json`` states the digest of every file in a folder that should not change.
 
-The seal has a second copy, and so have those files that nothing else could give back, below ``copies``. Whoever has to
-rewrite some files of a sealed folder opens the seal for them first, so that a run that is cut off leaves no false alarm
-and nothing else is taken for right meanwhile.
+The seal has a second copy below ``copies``, and so have files that nothing else could give back. Code that rewrites
+files of a sealed folder opens the seal for these first: if it is interrupted, they raise no false alarm, and all other
+files stay guarded.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -134,7 +134,7 @@ def folder_faults(folder: Path) -> dict[str, str]:
 
 
 def mend_folder(folder: Path) -> None:
-    """Put right what the second copies of a sealed folder can, and the copies themselves.
+    """Mend the files of a sealed folder from their second copies, and damaged copies from the files.
 
     Raises:
         DataError: both copies of the seal are damaged.

@@ -8,7 +8,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 def check_experiment_name(name: object, where: str = "experiment") -> str:
-    """Return the name of an experiment; folders, files and addresses are made of it, so it is nothing but a name.
+    """Return the name of an experiment if it is safe to build folders, files and addresses from it.
 
     Args:
         name: what was given.

@@ -25,7 +25,7 @@ def is_sealed(record: dict[str, Any]) -> bool:
 
 
 def require_intact(record: Any, name: str) -> dict[str, Any]:
-    """Return a record that says what it said when it was sealed; one without a checksum is believed.
+    """Return a record that says what it said when it was sealed; one without a checksum passes.
 
     Args:
         record: as parsed from JSON.

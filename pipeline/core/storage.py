@@ -66,8 +66,8 @@ def temporary_dir(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path, *, below: bool = True) -> list[Path]:
     """Delete the temporary files and folders whose owner was killed, and return them.
 
-    They may be of any age, on any clock: whoever works on one holds a lock on it, which ends with its process. Where
-    the file system has no locks, nothing is taken for a leftover.
+    A temporary file in use is locked by its process, so neither its age nor any clock matters. Where the file system
+    has no locks, nothing counts as left over.
 
     Args:
         folder: where to look.
@@ -89,7 +89,7 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
             stack.callback(os.close, descriptor)
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if temporary.exists():  # else it was taken for a leftover before the lock was there
+            if temporary.exists():  # else another process took it for a leftover before it was locked
                 break
         yield temporary
 

@@ -1,4 +1,4 @@
-"""Processes that end with the one they work for, and what tells a process from a later one with its number."""
+"""Processes that end with their supervisor, and how a process is told from a later one with the same id."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ def supervised() -> dict[str, str]:
 def end_with_supervisor() -> None:
     """End this process's group soon after its supervisor has died, however it died.
 
-    Without this a killed ``facets rebuild`` would leave DVC and a training behind, which nobody waits for. A pipe whose
-    end of file says the same would not get through: DVC and Prefect close what they do not know in their children.
+    Without this, a killed ``facets rebuild`` would leave DVC and a training running. The end of file of a pipe cannot
+    say the same: DVC and Prefect close unknown descriptors in their children.
     """
     supervisor = os.environ.get(_SUPERVISOR)
     if supervisor:
@@ -30,9 +30,9 @@ def end_with_supervisor() -> None:
 
 
 def start_of(pid: int) -> str | None:
-    """Return when a process started, as text that no step of the wall clock changes; None where no such one works.
+    """Return when a process started, as text that does not depend on the wall clock; None if it does not run.
 
-    A process that is dead but not yet buried by its parent does not work any more.
+    A zombie, dead but not yet reaped by its parent, does not run.
     """
     if (_PROC / "self" / "stat").exists():
         try:

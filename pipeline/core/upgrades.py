@@ -1,9 +1,9 @@
 """Records of earlier releases in the form of today: every kind of record, and the steps from each schema to the next.
 
-What a release has written stays readable for good. Whoever adds, renames or drops a key writes a step, a function from
-the old record to the new one, and appends it to the steps of its form; the schema is their number plus one. A step
+What a release has written stays readable for good. A key that is added, renamed or dropped takes a step, a function
+from the old record to the new one, at the end of the steps of its form; the schema is their number plus one. A step
 gives a new key the value that says what the old record meant without it, so that no model and no table changes by being
-read. What a newer release wrote is refused, as nobody can know here what it means.
+read. What a newer release wrote is refused, as its meaning is unknown here.
 
 These records outlive a release; what a stage leaves for the next one alone is not among them, and neither are the
 tables themselves, which only ever gain columns (:mod:`pipeline.table_format.schema`).
