@@ -41,7 +41,7 @@ def _facet_reasons(found: Mapping[str, Any], n_components: int, gate: sections.G
     reasons = [
         f"{what} must be at least {getattr(gate, key)} (publish.gate.{key}), got {_shown(value)}"
         for key, (what, value) in minima.items()
-        # A facet of one component has no entropy to speak of; a NaN fails every comparison, so ask the other way round.
+        # Not `value < limit`, which is false for NaN. The entropy of a facet of one component says nothing.
         if not (value is not None and value >= getattr(gate, key)) and not (key == "min_entropy" and n_components == 1)
     ]
     share = found["max_share"]

@@ -24,7 +24,7 @@ class CheckResult:
 
     Attributes:
         problems: one line each; those that are left where it was repaired.
-        mended: problems that are none any more.
+        mended: problems that were repaired.
     """
 
     problems: tuple[str, ...]

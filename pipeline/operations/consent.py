@@ -1,4 +1,4 @@
-"""A change of code alone may cost hours of training: somebody should want that."""
+"""A training of which only changed code is the reason may take hours, so it needs consent."""
 
 from collections.abc import Mapping
 from contextlib import suppress

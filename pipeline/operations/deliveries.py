@@ -133,7 +133,7 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
 
 
 def rename_plainly(delivery: Path) -> Path:
-    """Give a delivery whose name a terminal would obey, or that is no UTF-8, a name that people can read and type.
+    """Rename a delivery whose name holds control characters or is not UTF-8, so that people can read and type it.
 
     Raises:
         OSError: it cannot be renamed.

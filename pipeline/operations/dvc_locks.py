@@ -36,7 +36,7 @@ def clear_stale_locks(root: Path) -> None:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # a living DVC is at it
+            return  # a running DVC is editing it
         over = _remembered(root)
         try:
             entries = json.loads(table.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def _remembered(root: Path) -> tuple[int, str] | None:
     try:
         return _identity(read_json(_last_run(root)))
     except (DataError, KeyError, TypeError, ValueError):
-        return None  # nothing was ever run from here, or a kill fell into the start of one
+        return None  # no run was noted, or it was killed while it was being noted
 
 
 def _identity(info: dict[str, Any]) -> tuple[int, str]:

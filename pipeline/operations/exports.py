@@ -32,7 +32,7 @@ def require_free_place(output: Path) -> None:
         for root in place.parents:
             if (root / _PROJECT).is_file():
                 first, *below = place.relative_to(root).parts
-                if below and (first.startswith(".") or first.lower() in _OURS):  # some disks do not tell cases apart
+                if below and (first.startswith(".") or first.lower() in _OURS):  # some file systems ignore case
                     raise _not_in(first, output)
                 _require_untracked(root, place, output)
 
@@ -42,7 +42,7 @@ def _require_untracked(root: Path, place: Path, output: Path) -> None:
         command = ["git", "--literal-pathspecs", "ls-files", "--error-unmatch", "--", str(place)]
         found = subprocess.run(command, cwd=root, capture_output=True, check=False)
     except FileNotFoundError:
-        return  # without git nobody can have committed anything here
+        return  # without git nothing here is committed
     if found.returncode == 0:
         raise ConfigError(f"an export must not replace a file that git tracks, got {output}; take another name")
 

@@ -15,7 +15,7 @@ _CODE = ("pipeline", "stages")
 def fingerprint(layout: Layout) -> str:
     """Return a hash of parameters, code, pinned source, id lists, ``dvc.lock`` and the state of the outputs.
 
-    Outputs count by size and time of change: somebody who deletes or edits one gets a rebuild.
+    Outputs count by size and time of change: deleting or editing one causes a rebuild.
     """
     digest = hashlib.sha256()
     root = layout.root

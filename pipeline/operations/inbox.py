@@ -7,7 +7,7 @@ unfinished files, are not looked at, and a folder that holds such a file is not 
 rejected at once, and so is what is named as a marker but no file; a marker whose delivery does not come is rejected
 after an hour.
 
-Whatever is wrong with one entry is that entry's: the others are watched, and asked for, as if it were not there.
+A fault of one entry never holds up the others.
 """
 
 import errno

@@ -1,6 +1,6 @@
-"""New images become rows: validated, written as a shard, assigned by the model in service, published. DVC has no part.
+"""New images become rows: validated, written as a shard, assigned by the model in service, published.
 
-A run that was killed is completed by the next one: shards that are not published yet come first.
+DVC is not involved. A run that was killed is completed by the next one: shards that are not published yet come first.
 """
 
 import time
@@ -203,7 +203,7 @@ def _own_files() -> Iterator[None]:
 
 @contextmanager
 def _afterwards(doing: str, faults: list[str]) -> Iterator[None]:
-    """Note a fault instead of raising it: whoever reads that ingesting failed must not believe that no row is in."""
+    """Note a fault instead of raising it: an error would say that no row was published."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the rows are worth more

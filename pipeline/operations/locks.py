@@ -1,10 +1,10 @@
 """Locks that the operating system frees however their holder ends.
 
 The repository lock surrounds ``dvc`` commands and may be held for hours; a publish lock, one an experiment, surrounds
-the swap of a version and is held for seconds. Nobody takes the first while holding the second. Besides, whoever adds or
-rewrites shards of an experiment holds its batches lock, so that ingestions and removals take turns; nobody takes it
-while holding a publish lock, and a holder never waits for the repository lock. Two more keep the service in order: one
-process serves a repository, and one rebuild of an experiment waits for its turn.
+the swap of a version and is held for seconds. The first is never taken while the second is held. Code that adds or
+rewrites shards of an experiment holds its batches lock, so that ingestions and removals take turns; this lock is never
+taken while a publish lock is held, and its holder never waits for the repository lock. Two more keep the service in
+order: one process serves a repository, and one rebuild of an experiment waits for its turn.
 """
 
 import fcntl
@@ -109,7 +109,7 @@ def next_in_line(layout: Layout) -> Iterator[HeldLock]:
     """Hold the one place of a scheduled rebuild that waits for the repository lock; leave it with that lock in hand.
 
     Raises:
-        BusyError: a rebuild of the experiment waits already, and whoever comes later has nothing to add to it.
+        BusyError: a rebuild of the experiment waits already and will do the same work.
     """
     path = layout.root / ".work" / "locks" / f"next-{layout.experiment}.lock"
     with _lock(path, f"the next rebuild of {layout.experiment}", "wait for its turn", 0.0) as held:

@@ -14,7 +14,7 @@ def name_cluster(layout: Layout, uid: str, name: str, note: str = "") -> None:
     Args:
         layout: of the experiment.
         uid: of a published cluster.
-        name: what people call it; an empty one takes its name away.
+        name: what people call it; an empty one removes its name.
         note: a remark, shown with the name.
 
     Raises:

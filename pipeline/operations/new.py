@@ -60,7 +60,7 @@ def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
 
 
 def _check(text: str) -> Params:
-    """Parse and return the new parameters elsewhere first: a mistake must not cost the file that works."""
+    """Parse and return the new parameters from a copy first, so that a mistake leaves the working file as it was."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "params.yaml").write_text(text, encoding="utf-8")
         return load_params(Path(folder))

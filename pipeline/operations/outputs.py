@@ -33,7 +33,7 @@ def locked_files(layout: Layout) -> dict[Path, str]:
 
 
 def require_locked(layout: Layout, files: Collection[Path]) -> None:
-    """Refuse outputs of stages that are not what DVC recorded; what it did not record is believed.
+    """Refuse outputs of stages that are not what DVC recorded; what it did not record passes.
 
     Raises:
         DataError: a file is missing, damaged or another one.

@@ -12,7 +12,7 @@ from pipeline.report import erase_images, shows_any
 from pipeline.tables import History, query
 
 STAMP = "page.json"
-"""Says of which version ``report.html`` is."""
+"""Records which version ``report.html`` shows."""
 
 
 def refresh_page(layout: Layout, *, force: bool = False) -> None:
@@ -57,7 +57,7 @@ def page_fault(layout: Layout) -> str:
 
 
 def _composed(layout: Layout) -> int | None:
-    """Return of which version the page is; None where it, or what is known of it, is missing or damaged."""
+    """Return which version the page shows; None if the page or its record is missing or damaged."""
     try:
         stamp = read_sealed(layout.published / STAMP)
         digest = file_digest(layout.published / "report.html")

@@ -84,7 +84,7 @@ class ProcessGroup:
         return self._process.wait()
 
     def end(self) -> None:
-        """End all processes of the group: politely, after some seconds by force."""
+        """End all processes of the group: by SIGTERM, after some seconds by SIGKILL."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS
         while self._is_alive() and time.monotonic() < deadline:
@@ -96,9 +96,9 @@ class ProcessGroup:
         return self._process.poll() is None or (self._signal(0) and any(map(self._is_member, psutil.process_iter())))
 
     def _is_member(self, process: psutil.Process) -> bool:
-        """Tell whether a process of the group still runs; one that waits to be buried does not.
+        """Tell whether a process of the group still runs; a zombie does not.
 
-        In a container the first process often buries orphans late, or never.
+        In a container, process 1 often reaps orphans late, or never.
         """
         try:
             return os.getpgid(process.pid) == self._process.pid and process.status() != psutil.STATUS_ZOMBIE

@@ -1,7 +1,7 @@
 """Damage is mended: from second copies, from what the stages left, from what can be computed again.
 
 In this order, because one thing is needed for the next: outputs of stages from DVC's cache, records, models, shards,
-parts, the page, files tracked in git. What remains afterwards cannot be had back here.
+parts, the page, files tracked in git. What is still damaged afterwards cannot be restored here.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""One line a run in ``.work/logs/runs.jsonl``: for people, and to estimate how long a stage takes. Never the truth."""
+"""One line a run in ``.work/logs/runs.jsonl``: for people, and to estimate how long stages take; no source of truth."""
 
 import json
 import os

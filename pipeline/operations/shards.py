@@ -1,7 +1,7 @@
 """Folders of ingested batches: what killed runs left, and batches that lose images. Callers hold the batches lock.
 
-A batch is exchanged for a smaller one in two renames. A complete replacement named ``.replacing-<batch_id>`` decides:
-whoever comes next carries the exchange through.
+A batch is exchanged for a smaller one in two renames. A complete replacement named ``.replacing-<batch_id>`` commits
+the exchange: any later process rolls it forward.
 """
 
 import shutil
@@ -33,7 +33,7 @@ _REPLACING, _REPLACED, _SHRINKING = ".replacing-", ".replaced-", ".shrinking-"
 
 
 def recover_shards(layout: Layout) -> None:
-    """Carry exchanges through that were cut off, and delete what unfinished runs left."""
+    """Roll interrupted exchanges forward, and delete what unfinished runs left."""
     if not layout.batches.exists():
         return
     for new in layout.batches.glob(f"{_REPLACING}*"):

@@ -1,4 +1,4 @@
-"""Making room: old versions, resume files that nobody will resume, what DVC's cache holds for nothing."""
+"""Making room: old versions, abandoned resume files, unused entries of DVC's cache."""
 
 import shutil
 import time
@@ -74,10 +74,10 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
 
 
 def collect_garbage(root: Path, held: HeldLock) -> bool:
-    """Delete what DVC's cache holds for nothing, under the repository lock.
+    """Delete unused entries of DVC's cache, under the repository lock.
 
-    What only another branch, a tag or an experiment of DVC needs was paid for, some of it in days of training, and
-    stays. Only the first time after images were removed it goes too: it may hold them, and nobody could ask DVC which.
+    What another branch, a tag or an experiment of DVC needs stays: some of it took days of training. It goes too the
+    first time after images were removed, as it may hold them and DVC cannot tell which of it does.
 
     Returns:
         Whether it went.

@@ -83,7 +83,7 @@ def record_faults(published: Path) -> list[str]:
 
 
 def mend_records(published: Path) -> None:
-    """Put the whole one of two copies in place of the other; what an earlier release wrote gets both."""
+    """Replace a damaged copy by the intact one; what an earlier release wrote gets both copies."""
     # Which lists there are is known once the records of versions are right, and so on.
     for item in _copied_files(published):
         is_right, copy_is_right = _judge(published, item)

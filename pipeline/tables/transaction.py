@@ -1,8 +1,8 @@
 """From one version to the next, whole or not at all, whatever is killed when.
 
 Everything new is written into a hidden folder beside the published files. The rename that gives this folder its final
-name ``.next`` decides: before it nothing has happened, after it everything will, by whoever comes next. Callers hold
-the publish lock.
+name ``.next`` commits: before it nothing has happened, after it any later process rolls forward. Callers hold the
+publish lock.
 """
 
 import shutil
@@ -100,7 +100,7 @@ def _move_files(source: Path, target: Path) -> None:
 
 
 def _withdraw(published: Path, number: int, reason: str) -> None:
-    # The record keeps its lists: retention finds by them which files nobody needs any more.
+    # The record keeps its lists: retention finds unused files by them.
     write_version(published, replace(read_version(Place(published), number), withdrawn=reason))
 
 

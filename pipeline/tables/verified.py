@@ -2,7 +2,7 @@
 
 DuckDB and Arrow decode many a damaged page without complaint, and damaged statistics make them skip rows; so a reader
 compares each file's digest first. Which files were found right is remembered in ``.work`` by size, times and inode, so
-that a file is read for this once, until something changes it; ``facets check --deep`` asks nobody's memory.
+that a file is read for this once, until something changes it; ``facets check --deep`` does not rely on that memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ def require_sound(place: Place, parts: Iterable[PartFile]) -> None:
 
 
 def is_sound(published: Path, part: PartFile) -> bool:
-    """Tell whether a file is there and what it was, whatever anybody remembers."""
+    """Tell whether a file is there and intact, without the memory of earlier looks."""
     return not fault_of(published, part)
 
 
@@ -98,7 +98,7 @@ def _remember(folder: Path, known: Mapping[str, str], found: Mapping[str, str], 
     merged = {**known, **found}
     is_long = n_lines + len(found) > _MAX_LINES * len(merged)
     text = "".join(f"{mark} {file}\n" for file, mark in (merged if is_long else found).items())
-    # Whoever may only read, or has the published files alone, does without a memory.
+    # Readers without write access, or with the published files alone, go without the memory.
     path = _memory(folder)
     with suppress(OSError):
         if path.parents[1].is_dir():

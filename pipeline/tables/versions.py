@@ -2,7 +2,7 @@
 
 ``manifest.json`` names the current version; ``versions/<n>.json`` describes one; the parts of its batches stand in
 lists (see :mod:`pipeline.tables.lists`). Records have checksums, lists and identities are named by their content, and
-Parquet files are stated with the digest of their bytes: whoever reads notices what was changed or damaged since.
+Parquet files are listed with the digest of their bytes: readers notice what was changed or damaged since.
 """
 
 from collections.abc import Iterator, Mapping
