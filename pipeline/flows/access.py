@@ -30,7 +30,7 @@ def own_secret(root: Path) -> str:
     """
     path = secret_file(root)
     make_private(path.parent)
-    if not path.exists():  # one service runs at a time: nobody else makes it meanwhile
+    if not path.exists():  # one service runs at a time, so there is no race
         with os.fdopen(_open(path, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
             file.write(f"{_USER}:{secrets.token_urlsafe(32)}\n")
     return read_secret(root)

@@ -1,7 +1,7 @@
 """Telling somebody outside what went wrong: one function, used by flows, by the service and by workers alike.
 
 The receiver's address is a secret of many chat services. It is given in the environment, which the processes of runs
-inherit; it is never stored on the Prefect server, where whoever may read blocks could read it, and never logged.
+inherit; it is never stored on the Prefect server, where every reader of blocks could read it, and never logged.
 """
 
 import copy

@@ -26,7 +26,7 @@ _COMMAND = "from pipeline.core.supervision import end_with_supervisor as e; e();
 
 
 class CommandCrashed(ResourceError):
-    """A command ended otherwise than it meant to: killed, or with a traceback."""
+    """A command was killed, or ended with a traceback."""
 
 
 class LineLog:

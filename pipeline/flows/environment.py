@@ -12,7 +12,7 @@ _HISTORY_DAYS = 90
 def configure(root: Path) -> None:
     """Set what the environment leaves open: a home in the repository, no telemetry, no stored results.
 
-    An existing server is used where ``PREFECT_API_URL`` names one; how long that keeps its history is its own business.
+    An existing server is used where ``PREFECT_API_URL`` names one; how long that keeps its history is set there.
     """
     settings = {
         "DO_NOT_TRACK": "1",

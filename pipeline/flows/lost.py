@@ -15,7 +15,7 @@ _AT_ONCE = 200
 
 
 def close_lost_runs(client: SyncPrefectClient, deployment_ids: Collection[UUID]) -> None:
-    """Give runs of these deployments that nobody executes any more their end, and tell of those that crashed.
+    """End runs of these deployments that no service executes any more, and report those that crashed.
 
     Call it before anything is executed. A power cut leaves such runs; nothing else would ever end them.
     """

@@ -39,7 +39,7 @@ def decide(experiment: str) -> bool:
 
 
 def _may_pass(_task: Any, _run: Any, state: State) -> bool:
-    """Tell whether a failure may be gone next time: somebody else was at it, or the machine ended a process."""
+    """Tell whether a retry may succeed: a lock was held, or the machine ended a process."""
     return isinstance(state.result(raise_on_failure=False), BusyError | ResourceError)
 
 

@@ -55,7 +55,7 @@ def register(
 
 
 def _forget_alert_address(client: SyncPrefectClient) -> None:
-    """Delete what earlier releases kept on the server, where whoever may read blocks can read it."""
+    """Delete what earlier releases kept on the server, where every reader of blocks can read it."""
     with suppress(ObjectNotFound):
         client.delete_block_document(client.read_block_document_by_name(*_ALERT_BLOCK).id)
 

@@ -44,7 +44,7 @@ def own_root() -> Path:
         ConfigError: its deployment is that of another repository.
     """
     root = repository_root()
-    name: str | None = deployment.name  # None where somebody calls a flow himself
+    name: str | None = deployment.name  # None where a flow is called directly
     expected = f"@{repository_name(root)}"
     if name is not None and not name.endswith(expected):
         raise ConfigError(

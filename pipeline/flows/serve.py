@@ -90,7 +90,7 @@ def serve(root: Path, host: str, port: int, alert_url: str | None = None) -> Non
     try:
         _serve(root, host, port)
     except BusyError:
-        raise  # somebody serves: no harm done
+        raise  # another process serves, which is no fault
     except PipelineError as error:
         # systemd tries again and again; somebody should know.
         send_alert(root, _START, f"the service cannot run: {error}")
@@ -137,7 +137,7 @@ def _serve(root: Path, host: str, port: int) -> None:
         stack.callback(stop.set)
         end_alerts(root, lambda key: key == _START)
         names = f"{', '.join(params.active)} as {repository_name(root)}"
-        # At once: whoever waits for the first line has all of it then.
+        # In one write: a program that waits for the first line has all of it then.
         print(
             f"serving {names}; Prefect at {server.removesuffix('/api')}{log_in}\n"
             f"pages of the experiments at {os.environ[PAGES]}/, how the service is at {os.environ[PAGES]}{HEALTH}",

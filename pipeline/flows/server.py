@@ -64,7 +64,7 @@ def embedded_server(root: Path, host: str, port: int, vital: VitalThreads) -> It
 
 
 def _require_free_port(host: str, port: int) -> None:
-    """Refuse a port on which somebody listens: it might be a Prefect server, but that of another repository."""
+    """Refuse a port that is in use: it might be a Prefect server, but that of another repository."""
     deadline = time.monotonic() + _OLD_SERVER_SECONDS
     while True:
         with socket.socket() as probe:
@@ -113,11 +113,11 @@ def _keep_alive(root: Path, host: str, port: int, secret: str, stop: threading.E
                 )
             if stop.wait(_SECONDS_BEFORE_RESTART):
                 return
-            _require_free_port(host, port)  # somebody may have taken it meanwhile
+            _require_free_port(host, port)  # another process may have taken it
 
 
 def _require_answers(url: str, stop: threading.Event, root: Path) -> None:
-    """Return when told to stop; a server that lives but does not answer is of no use, and nobody would notice.
+    """Return when told to stop; a server that runs but does not answer would go unnoticed otherwise.
 
     Raises:
         ResourceError: nothing was heard of it for long.

@@ -1,4 +1,4 @@
-"""Threads without which the service must not go on: it ends when one does, and whoever started it starts it again."""
+"""Threads that the service cannot do without: it ends when one of them ends, and its supervisor starts it again."""
 
 import threading
 from collections.abc import Callable
