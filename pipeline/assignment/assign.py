@@ -136,8 +136,8 @@ def _pump(
 ) -> None:
     """Assign blocks side by side, each on one processor, and write them in order while the next ones are at work.
 
-    Whole blocks side by side beat shared products: nobody waits for the slowest part of every product, and the numbers
-    do not depend on how many processors there are. What is in memory is bounded by a few blocks a worker.
+    Whole blocks side by side beat shared products: no thread waits for the slowest part of every product, and the
+    numbers do not depend on how many processors there are. What is in memory is bounded by a few blocks a worker.
     """
     with _one_thread_each(), ThreadPoolExecutor(n_workers) as workers, ThreadPoolExecutor(1) as scribe:
         ahead: deque[Future[Assigned]] = deque()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.core.text import printable
 
-_WIDTH_OF_FILES = 10_000  # whoever reads a file or a pipe wants each row on one line
+_WIDTH_OF_FILES = 10_000  # in a file or a pipe each row is one line
 
 
 def table_text(names: Sequence[str], are_numbers: Sequence[bool], rows: Iterable[Sequence[object]]) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def tidy(experiment: ExperimentName, wait: WaitSeconds = 600.0, as_json: AsJson = False) -> None:
-    """Make room: delete old versions, resume files of long ago, and what DVC's cache holds for nothing.
+    """Make room: delete old versions, abandoned resume files and unused entries of DVC's cache.
 
     Nothing that is referred to is deleted: the current version, its model, the batches and the outputs of active
     experiments stay, also those of other branches, of tags and of DVC's experiments. How many versions stay is

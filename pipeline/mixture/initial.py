@@ -1,4 +1,4 @@
-"""The mixtures' start: scikit-learn's Gaussian mixture on the latents of the untrained encoder (appendix D.4)."""
+"""The mixtures' start: EM from k-means on the latents of the untrained encoder (paper, appendix D.4)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ class DiagonalNormal(NamedTuple):
 
 def bounded_posterior(raw: Float[Tensor, "*batch two_latent"]) -> DiagonalNormal:
     """Split a head's output into a posterior in at least single precision, its log-variance bounded to [-14, 8]."""
-    if raw.requires_grad and kernels.run_on(raw):  # what does not train does not wait for a compiler either
+    if raw.requires_grad and kernels.run_on(raw):  # without gradients the kernel is not worth the wait for the compiler
         from pipeline.kernels import latent
 
         return DiagonalNormal(*latent.split_head(raw, _LOG_VARIANCE_MIN, _LOG_VARIANCE_MAX))

@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds everything it shows and asks no network for anything."""
+"""The page: one HTML file that holds everything it shows and needs no network."""
 
 import base64
 import gzip

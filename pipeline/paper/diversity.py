@@ -113,7 +113,7 @@ def lpips_distance(spec: InputSpec, net: Literal["alex", "vgg", "squeeze"] = "al
     backbone: Any = get_model_weights(_BACKBONES[net])
     weights = Path(torch.hub.get_dir()) / "checkpoints" / Path(backbone.DEFAULT.url).name
     if not weights.is_file():
-        home = Path.home()  # results are passed on, and the way to somebody's home says nothing
+        home = Path.home()  # results are passed on, and paths in a home folder mean nothing elsewhere
         shown = Path("~", weights.relative_to(home)) if weights.is_relative_to(home) else weights
         raise ResourceError(
             f"LPIPS needs the weights of its backbone, but {shown} is missing; "

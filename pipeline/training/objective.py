@@ -22,7 +22,7 @@ def encode(
     """Encode replica by replica, from facet ``first_facet`` on.
 
     On a GPU the result must live until the step has ended: the mixtures' stream reads what the replicas' streams
-    return, and memory that is free again is its own stream's to write to, whoever else is still reading.
+    return, and memory that is free again may be written by its own stream even while another one reads it.
     """
     encoded = replicas.start(lambda replica: replica.model.encode(x[replica.seeds], first_facet))
     replicas.join()

@@ -26,7 +26,7 @@ class Replica:
     """Some seeds and the model whose network computes for them.
 
     Attributes:
-        model: its network takes their images; its mixtures are nobody's.
+        model: its network takes their images; its mixtures are unused.
         seeds: which, along the seed axis.
     """
 

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parent.parent
 # What decides a training's numbers: what stage train depends on, without what only reads and writes files.
 _CODE = ("kernels", "mixture", "model", "training", "core/seeding.py", "core/side_by_side.py")
-_SCHEMA = 1  # of the files; the key covers this module, so that one of another schema is never met by itself
+_SCHEMA = 1  # of the files; as the key covers this module, a file of another schema is found only where somebody put it
 # What a damaged archive or pickle may raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 

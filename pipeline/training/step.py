@@ -1,7 +1,7 @@
 """One training step, written once: executed eagerly or captured as a graph.
 
 Everything a step reads lies in tensors of the training device, indexed by a position that the step itself moves on, so
-that a captured graph can be replayed without a word from the host.
+that a captured graph is replayed without input from the host.
 """
 
 from dataclasses import dataclass

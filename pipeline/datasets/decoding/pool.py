@@ -86,7 +86,7 @@ def _n_bytes(item: Item, root: Root | None) -> int:
         return len(data) if isinstance(data, bytes) else 0
     try:
         return os.stat(f"{root.path}/{name}").st_size  # noqa: PTH116 - a Path takes longer than the call
-    except OSError:  # whoever decodes it says why
+    except OSError:  # decoding it says why
         return 0
 
 
@@ -173,7 +173,7 @@ class _Process:
             code = 0 if self._stopped else self._replace()
         if code == -TOO_LONG:
             return _took_too_long(job, item)
-        if code == -signal.SIGKILL:  # no decoder does that to itself
+        if code == -signal.SIGKILL:  # it comes from the system, never from a decoder
             raise out_of_memory(f"decoding {item[0]!r}, at which the system killed two processes,")
         return DecodedFile(item[0], "crashes the decoder; save it anew with another program")
 
@@ -182,7 +182,7 @@ class _Process:
         return (os.pread(self._progress.fileno(), 1, 0) or b"\0")[0]
 
     def _replace(self) -> int:
-        """Start another process instead of one that died; return the exit status of that."""
+        """Replace a process that died, and return its exit status."""
         code = self._process.wait()
         self.end()
         self._start()

@@ -1,4 +1,4 @@
-"""Opening what lies below a folder, so that nothing leads out of it, whoever exchanges what for what meanwhile.
+"""Opening files below a folder so that nothing leads out of it, even while others exchange files and folders.
 
 Every part of a name is looked up in the open folder before it and never followed as a link; where a link leads is
 walked in the same way. To check a path first and to open it then would leave a moment for putting a link in the place

@@ -107,7 +107,7 @@ def _count_shard(layout: Layout, batch: str) -> int:
 
 
 def _read_list(folder: Path, catalogue: Catalogue) -> None:
-    """Take down the images of a joined batch; their pixels stay where they are until the stores are written."""
+    """Record the images of a joined batch; their pixels stay where they are until the stores are written."""
     table = pq.read_table(folder / "images.parquet", schema=IMAGES_SCHEMA)
     sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1).astype(np.int32)
     with ImageStore(folder / "shard.h5") as shard:

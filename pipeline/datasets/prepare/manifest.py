@@ -116,7 +116,8 @@ class FileHashes:
         try:
             with Beneath(Root(path)) as root:
                 for entry in root.walk():
-                    # What cannot be read does not count: whoever reads the images says why, and finds it once it can.
+                    # Unreadable files do not count: reading the images reports them, and finds them once they can be
+                    # read.
                     with suppress(OSError, DataError):
                         _, size, sha256 = self._entry_below(root, path, entry)
                         total += size
