@@ -20,6 +20,7 @@ from PIL import Image
 from benchmarks.lines import Line, compare, report
 from benchmarks.machine import peak_mib
 from pipeline.config import load_params
+from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
@@ -29,7 +30,7 @@ _WORKERS = 2
 _CASES = {"JPEG 64": ("JPEG", 64, 32_000), "JPEG 256": ("JPEG", 256, 12_000), "JPEG 500": ("JPEG", 500, 6000)}
 _CASES |= {"PNG 28": ("PNG", 28, 32_000)}
 _SHORT = ("JPEG 64", "PNG 28")
-_NOTHING = np.empty(0, np.uint64)
+_NOTHING = ContentSet.of_ids([])
 
 
 def measure(full: bool) -> list[Line]:

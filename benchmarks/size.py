@@ -31,11 +31,12 @@ import torch
 from benchmarks.machine import describe_machine, peak_mib
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
+from pipeline.core.image_ids import format_ids
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.core.upgrades import MODEL, PARAMETERS
 from pipeline.datasets.prepare.tables import write_images_table
-from pipeline.datasets.store.identity import batch_id, format_ids, hash_images
+from pipeline.datasets.store.identity import batch_id, hash_images
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import create_store
 from pipeline.model import MultiFacetVae

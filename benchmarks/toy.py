@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.config import load_params
 from pipeline.config.sections import AssignParams, Experiment
+from pipeline.core.image_ids import HASH_DTYPE, format_ids
 from pipeline.core.layout import Layout
 from pipeline.core.records import FacetAssignment
 from pipeline.core.storage import write_json
@@ -68,11 +69,8 @@ def load_images(n_images: int) -> tuple[Images, str]:
 def make_ids(start: int, n_images: int) -> np.ndarray:
     """Return image ids that look like hashes and differ."""
     numbers = (np.arange(start, start + n_images, dtype=np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
-    digits = np.frombuffer(b"0123456789abcdef", "S1")
-    nibbles = numbers[:, None] >> np.arange(60, -1, -4, dtype=np.uint64) & np.uint64(15)
-    text = np.full((n_images, 18), b"-", "S1")
-    text[:, 0], text[:, 2:] = b"i", digits[nibbles.astype(np.int64)]
-    return np.ascontiguousarray(text).view("S18")[:, 0]
+    hashes = np.stack([numbers, ~numbers], axis=1).astype(">u8").view(HASH_DTYPE)[:, 0]
+    return format_ids(hashes, np.ones(n_images, np.int64))
 
 
 def write_images(path: Path, images: Images, batch_id: str, start: int = 0) -> None:

@@ -30,7 +30,7 @@ def remove(
     \b
     Example:
         facets remove digits --batch b-0123456789ab
-        facets remove digits --image i-0123456789abcdef
+        facets remove digits --image i-00b1e8fec3a0260e661ae01c4fd98a35
     """
     from pipeline.operations.remove import remove
 

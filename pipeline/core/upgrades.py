@@ -142,6 +142,11 @@ def _with_input(model: Record) -> Record:
     return {**rest, "input": pixels}
 
 
+def _with_short_ids(batch: Record) -> Record:
+    """Say that the ids of its images have the first 64 bits of their content hash."""
+    return {**batch, "id_bits": 64}
+
+
 PARAMETERS = Form((_without_unused_options,), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
@@ -157,8 +162,8 @@ PICTURES = Form()
 SOURCE = Form(unnumbered=True)
 """``data/sources/<experiment>.json``: the pinned content of a source."""
 
-BATCH = Form(unnumbered=True)
-"""``batch.json`` of an ingested batch."""
+BATCH = Form((_with_short_ids,), unnumbered=True)
+"""``batch.json`` of an ingested batch; its images get ids of today when the shard is written anew."""
 
 SEAL = Form(unnumbered=True)
 """``files.json``: digests of the files beside it."""

@@ -48,6 +48,12 @@ def forget_assignments(layout: Layout, model_version: str, batch_ids: list[str])
         shutil.rmtree(_folder(layout, model_version) / batch_id, ignore_errors=True)
 
 
+def forget_assignments_of(layout: Layout, batch_id: str) -> None:
+    """Delete kept assignments of a batch by any model: its shard holds other images, or calls them otherwise, now."""
+    for kept in layout.work("assign", "").parent.glob(f"assign-*/{batch_id}"):
+        shutil.rmtree(kept)
+
+
 def model_section(model: Path, name: str) -> Any:
     """Return one section of the parameters that a published model was made with, in the form of today.
 

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config.sections import DriftParams, Experiment
 from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
 from pipeline.core.folder_seal import require_sealed
+from pipeline.core.image_ids import ContentSet, parse_ids
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed
 from pipeline.core.text import reason_of
@@ -24,7 +23,6 @@ from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
 from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
-from pipeline.datasets.store.identity import parse_ids
 from pipeline.monitoring.drift import measure_drift, read_samples
 from pipeline.operations.assign_batch import assigner, model_transform
 from pipeline.operations.locks import batches_lock
@@ -179,8 +177,9 @@ def _complete(layout: Layout, experiment: Experiment, faults: list[str]) -> list
 
 def _write_shard(layout: Layout, experiment: Experiment, location: str) -> ShardResult:
     with _own_files():
-        removed, _ = parse_ids(read_id_list(layout.removed))
-        known = known_content([Path(path) for path in paths(layout.experiment, "images", root=layout.root)])
+        removed = ContentSet.of_ids(read_id_list(layout.removed))
+        tables = [Path(path) for path in paths(layout.experiment, "images", root=layout.root)]
+        known = ContentSet(known_content(tables))
         transform = model_transform(History(layout.published).model_folder())
     return write_shard(
         layout,
@@ -212,9 +211,8 @@ def _afterwards(doing: str, faults: list[str]) -> Iterator[None]:
 
 def _drop_unwanted(layout: Layout, folder: Path) -> bool:
     """Take out of an unpublished batch what was removed or published otherwise since; tell whether anything is left."""
-    removed, _ = parse_ids(read_id_list(layout.removed))
-    history = History(layout.published)
-    return shrink_shard(folder, lambda ids: np.isin(parse_ids(ids.tolist())[0], removed) | history.known_ids(ids))
+    removed, history = ContentSet.of_ids(read_id_list(layout.removed)), History(layout.published)
+    return shrink_shard(folder, lambda ids: removed.has(parse_ids(ids.tolist())[0]) | history.known_ids(ids))
 
 
 def _measure(folder: Path, assigned: Path, model: Path, params: DriftParams) -> None:

@@ -14,6 +14,7 @@ from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
+from pipeline.operations.renew_batches import renew_batches
 from pipeline.operations.repro import StageRun, reproduce, stale_stages
 from pipeline.operations.run_log import log_run
 from pipeline.operations.scan import scan_source
@@ -73,6 +74,7 @@ def rebuild(
     if not new_history:
         require_own_history(layout)
     scan_source(layout, sections.preprocess)
+    renew_batches(layout, wait_seconds)
     with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
         stale = stale_stages(layout, held)
         stages = reproduce(layout, stale, held, on_line, cancel)

@@ -4,20 +4,20 @@
 a run that was killed is completed by the next one.
 """
 
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt64
+from jaxtyping import Shaped
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.image_ids import ContentSet, parse_ids, short_ids
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.prepare.id_list import read_id_list
-from pipeline.datasets.store.identity import parse_ids
+from pipeline.operations.assign_batch import forget_assignments_of
 from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import withdraw
 from pipeline.operations.run_log import log_run
@@ -96,7 +96,7 @@ def carry_out_removals(layout: Layout, wait_seconds: float = 0.0) -> None:
 def lingering(layout: Layout) -> list[str]:
     """Return the folders below the root that still hold removed images, until the next rebuild and ``tidy``."""
     table = layout.prepared / "images.parquet"
-    if not table.exists() or not np.isin(known_content([table]), _removed_content(layout)).any():
+    if not table.exists() or not _removed(layout).has(known_content([table])).any():
         return []
     folders = [layout.prepared, layout.artifact("assignments"), layout.artifact("report"), layout.root / ".dvc/cache"]
     return [str(folder.relative_to(layout.root)) for folder in folders if folder.exists()]
@@ -105,10 +105,10 @@ def lingering(layout: Layout) -> list[str]:
 def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[str]) -> list[str]:
     """Put all copies of the images on the list and return the ids that are new there."""
     all_ids, all_batches = _known_images(layout)
-    listed = read_id_list(layout.removed)
-    known = {*listed, *all_ids.tolist()}
+    all_hashes, _ = parse_ids(all_ids.tolist())
+    known, listed = ContentSet(all_hashes), _removed(layout)
     for image_id in image_ids:
-        if image_id not in known:
+        if not (_has(known, image_id) or _has(listed, image_id)):
             raise ConfigError(
                 f"an image to remove must be one of experiment {layout.experiment}, got {image_id!r}; copy the id from "
                 "the tables"
@@ -121,10 +121,9 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
                 f"a batch to remove must be one of experiment {layout.experiment}, got {batch_id!r}; see facets "
                 f"batches {layout.experiment}"
             )
-    chosen = np.isin(all_batches, list(batch_ids)) | np.isin(all_ids, list(image_ids))
-    contents, _ = parse_ids([*all_ids[chosen].tolist(), *image_ids])
-    copies = all_ids[np.isin(parse_ids(all_ids.tolist())[0], contents)].tolist()
-    new = sorted({*copies, *image_ids} - set(listed))
+    chosen = all_hashes[np.isin(all_batches, list(batch_ids))]
+    gone = ContentSet(np.concatenate([chosen, parse_ids(image_ids)[0]]))
+    new = _without_old_names(all_ids[gone.has(all_hashes) & ~listed.has(all_hashes)])
     if new:
         with publish_lock(layout, "list removed images"):
             write_json(layout.removed, sorted({*read_id_list(layout.removed), *new}))
@@ -147,23 +146,36 @@ def _known_images(layout: Layout) -> tuple[Shaped[np.ndarray, " image"], Shaped[
     return table["image_id"].to_numpy(np.str_), table["batch_id"].to_numpy(np.str_)
 
 
-def _removed_content(layout: Layout) -> UInt64[np.ndarray, " removed"]:
-    return parse_ids(read_id_list(layout.removed))[0]
+def _removed(layout: Layout) -> ContentSet:
+    return ContentSet.of_ids(read_id_list(layout.removed))
+
+
+def _has(known: ContentSet, image_id: str) -> bool:
+    with suppress(DataError):  # no image has such an id
+        return bool(known.has(parse_ids([image_id])[0])[0])
+    return False
+
+
+def _without_old_names(ids: Shaped[np.ndarray, " image"]) -> list[str]:
+    """Return ids, sorted, without those that an earlier release gave to images which are among them by today's too."""
+    unique = np.unique(ids)
+    old = short_ids(unique.tolist())
+    return unique[(unique != old) | ~np.isin(unique, old[unique != old])].tolist()
 
 
 def _carry_out(layout: Layout) -> tuple[list[str], int]:
     """Bring shards, joined batches, tables and page in line with the list; return changed batches and the version."""
-    content = _removed_content(layout)
+    removed = _removed(layout)
     changed: list[str] = []
     for folder in shard_folders(layout):
-        found = np.isin(known_content([folder / "images.parquet"]), content)
+        found = removed.has(known_content([folder / "images.parquet"]))
         if found.any():
             changed.append(folder.name)
             if found.all():
                 # Before the shard goes: stage preprocess insists on the shards of the list.
                 _leave_training(layout, folder.name)
-            shrink_shard(folder, lambda ids: np.isin(parse_ids(ids.tolist())[0], content))
-            _forget_assignments(layout, folder)
+            shrink_shard(folder, lambda ids: removed.has(parse_ids(ids.tolist())[0]))
+            forget_assignments_of(layout, folder.name)
     history = History(layout.published)
     if history.current() is not None:
         for folder in shard_folders(layout):
@@ -177,8 +189,3 @@ def _leave_training(layout: Layout, batch_id: str) -> None:
     if batch_id in joined:
         write_json(layout.joined, [other for other in joined if other != batch_id])
         remember_tracked(layout, layout.joined)
-
-
-def _forget_assignments(layout: Layout, folder: Path) -> None:
-    for kept in layout.work("assign", "").parent.glob(f"assign-*/{folder.name}"):
-        shutil.rmtree(kept)

@@ -22,6 +22,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.sealed import copy_bytes, file_digest
 from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.store.images import ImageStore
 from pipeline.operations.assign_batch import assigner, forget_assignments
 from pipeline.operations.locks import batches_lock, publish_lock, repository_lock
 from pipeline.operations.outputs import locked_files, output_faults, restore_output
@@ -125,9 +126,13 @@ def _mend_shards(layout: Layout) -> None:
 
 def _mend_shard(layout: Layout, folder: Path) -> None:
     faults = folder_faults(folder)
+    ids = None
+    if "shard.h5" not in faults:
+        with ImageStore(folder / "shard.h5") as store:
+            ids = store.image_ids()
     for name in faults:
         if name in ("images.parquet", "quarantine.parquet"):
-            restore_batch_file(layout.published, folder, name)
+            restore_batch_file(layout.published, folder, name, ids)
     pictures = [name for name in stated_digests(folder) if name.startswith("thumbnails/")]
     if "shard.h5" not in faults and not faults.keys().isdisjoint(pictures):
         with rewriting(folder, pictures):

@@ -103,8 +103,19 @@ def shrink_shard(folder: Path, choose: Chooser) -> bool:
     with ImageStore(folder / "shard.h5") as store:
         ids = store.image_ids()
     drop = ids[choose(ids)].tolist()
-    if not drop:
-        return True
+    return _write_anew(folder, drop) if drop else True
+
+
+def renew_shard(folder: Path) -> None:
+    """Give the images of a batch of an earlier release the ids of today; the pictures for the page go, too.
+
+    Raises:
+        DataError: the shard is damaged; it stays as it is.
+    """
+    _write_anew(folder, [])
+
+
+def _write_anew(folder: Path, drop: list[str]) -> bool:
     scratch = folder.with_name(f"{_SHRINKING}{folder.name}")
     n_left = copy_shard(folder, scratch, drop)
     if not n_left:

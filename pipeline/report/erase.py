@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import ContentSet, parse_ids
 from pipeline.core.storage import write_json
 from pipeline.core.upgrades import PICTURES, read_record
 from pipeline.report.packing import unpack
@@ -24,13 +25,12 @@ def erase_images(folder: Path, image_ids: Collection[str]) -> int:
     """
     path = folder / "page.json"
     page = read_record(path, PICTURES)
-    gone = set(image_ids)
     ids = page["images"]["ids"]
-    indices = [index for index, image_id in enumerate(ids) if image_id in gone]
+    indices = _shown(page, image_ids)
     if not indices:
         return 0
     blank_cells(folder, Sheet.from_json(page["sheets"]["images"]), indices)
-    page["images"]["ids"] = [None if image_id in gone else image_id for image_id in ids]
+    page["images"]["ids"] = [None if index in indices else image_id for index, image_id in enumerate(ids)]
     if page.get("swaps"):
         _blank_swaps(folder, page, set(indices))
     write_json(path, page)
@@ -45,9 +45,17 @@ def shows_any(folder: Path, image_ids: Collection[str]) -> bool:
     """
     path = folder / "page.json"
     try:
-        return not set(image_ids).isdisjoint(read_record(path, PICTURES)["images"]["ids"])
+        return bool(_shown(read_record(path, PICTURES), image_ids))
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} must describe a page, but {error!r}; run facets check --repair") from None
+
+
+def _shown(page: dict, image_ids: Collection[str]) -> list[int]:
+    """Return which pictures of a page are of some images, whichever release the ids are of."""
+    ids = page["images"]["ids"]
+    places = np.array([place for place, image_id in enumerate(ids) if image_id is not None], np.int64)
+    hashes, _ = parse_ids([ids[place] for place in places])
+    return places[ContentSet.of_ids(image_ids).has(hashes)].tolist()
 
 
 def _blank_swaps(folder: Path, page: dict, erased: set[int]) -> None:

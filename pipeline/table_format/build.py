@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from pipeline.core.records import FacetAssignment
 from pipeline.core.storage import atomic_dir
+from pipeline.table_format.ids import id_column
 from pipeline.table_format.schema import added_columns, facet_schema, facet_table
 from pipeline.table_format.writer import TableWriter
 
@@ -70,18 +71,6 @@ def write_assignments(
         paths = [temporary / f"{facet_table(facet)}.parquet" for facet in range(n_facets)]
         writers = [stack.enter_context(TableWriter(*place)) for place in zip(paths, schemas, strict=True)]
         yield AssignmentWriter(writers, schemas, constants)
-
-
-def id_column(image_ids: Shaped[np.ndarray, " image"]) -> pa.StringArray:
-    """Return image ids, ASCII bytes or text, as an Arrow column, without a Python object an id."""
-    encoded = np.ascontiguousarray(image_ids.astype(np.bytes_))
-    width = encoded.dtype.itemsize
-    characters = encoded.view(np.uint8).reshape(len(encoded), width)
-    # numpy pads with zeros at the end, and no id holds one.
-    is_text = characters != 0
-    offsets = np.zeros(len(encoded) + 1, np.int32)
-    np.cumsum(is_text.sum(axis=1), out=offsets[1:])
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(characters[is_text]))
 
 
 def constant_column(value: str, n_rows: int) -> pa.DictionaryArray:

@@ -52,7 +52,7 @@ class LogicalHash:
             self._feed(f"{name}/length", np.diff(column.offsets.to_numpy()))
             self._feed_column(f"{name}/item", column.flatten())
         elif pa.types.is_string(kind) or pa.types.is_binary(kind):  # none is written, but damage may call a text so
-            lengths, characters = _text(column)
+            lengths, characters = text_bytes(column)
             self._feed(f"{name}/length", lengths)
             self._feed(name, characters)
         elif pa.types.is_boolean(kind):
@@ -89,7 +89,7 @@ def _value_digests(values: pa.Array) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _text(column: pa.StringArray | pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+def text_bytes(column: pa.StringArray | pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     """Return the lengths of texts in bytes, and their bytes, one text after the other."""
     _, offsets, data = column.buffers()
     if offsets is None or data is None:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.image_ids import LONG_ID, SHORT_ID, short_ids
 
 if TYPE_CHECKING:
     import duckdb
 
 _MEMORY = "700MB"
+
+_SUSPECTS = 1000
+"""Of ten billion different images about three pairs begin with the same 64 bits."""
+
+_OLD_ID = (
+    f"CASE WHEN length(image_id) < {LONG_ID} THEN image_id "
+    f"ELSE left(image_id, {SHORT_ID}) || substr(image_id, {LONG_ID + 1}) END"
+)
+"""The id that an earlier release gave an image: equal for an image whose rows have ids of several releases."""
 
 
 def connect(**config: Any) -> "duckdb.DuckDBPyConnection":
@@ -52,7 +63,8 @@ def overlap(old: Sequence[Path], new: Sequence[Path], n_components: tuple[int, i
         with _bounded(scratch) as database:
             rows = database.execute(
                 "SELECT o.cluster_id, n.cluster_id, count(*) "
-                f"FROM {parquet(old)} o JOIN {parquet(new)} n USING (image_id) GROUP BY ALL"
+                f"FROM (SELECT {_OLD_ID} AS old_id, cluster_id FROM {parquet(old)}) o "
+                f"JOIN (SELECT {_OLD_ID} AS old_id, cluster_id FROM {parquet(new)}) n USING (old_id) GROUP BY ALL"
             ).fetchall()
         for old_component, new_component, n_images in rows:
             counts[old_component, new_component] = n_images
@@ -60,35 +72,50 @@ def overlap(old: Sequence[Path], new: Sequence[Path], n_components: tuple[int, i
 
 
 def repeated_ids(files: Sequence[Path], scratch: Path) -> list[str]:
-    """Return some ids that stand in more than one row of ``images`` parts, smallest first."""
+    """Return some ids of images that stand in more than one row of ``images`` parts, smallest first."""
     if not files:
         return []
+    rows = f"(SELECT image_id, {_OLD_ID} AS old_id FROM {parquet(files)})"
     with _bounded(scratch) as database:
-        rows = database.execute(
-            f"SELECT image_id FROM {parquet(files)} GROUP BY image_id HAVING count(*) > 1 ORDER BY image_id LIMIT 5"
-        ).fetchall()
-    return [image_id for (image_id,) in rows]
+        database.execute(
+            f"CREATE TABLE suspects AS SELECT old_id FROM {rows} GROUP BY old_id HAVING count(*) > 1 "
+            f"ORDER BY old_id LIMIT {_SUSPECTS}"
+        )
+        if not database.execute("SELECT count(*) FROM suspects").fetchall()[0][0]:
+            return []
+        found = database.execute(f"FROM {rows} SEMI JOIN suspects USING (old_id) ORDER BY old_id, image_id").fetchall()
+    # Two images may begin with the same 64 bits; an id of no more than these stands for either.
+    repeated = {
+        two
+        for (one, old_id), (two, other_old_id) in pairwise(found)
+        if old_id == other_old_id and (one in (two, old_id))
+    }
+    return sorted(repeated)[:5]
 
 
 def common_ids(files: Sequence[Path], ids: pa.Array | pa.ChunkedArray, scratch: Path) -> list[str]:
     """Return those of ``ids`` that stand in any of the files, sorted."""
-    return [image_id for (image_id,) in _semi_join("image_id", files, ids, scratch)]
+    texts = ids.to_pylist()
+    old_ids = short_ids(texts).tolist()
+    found = {old_id for (old_id,) in _semi_join("old_id", files, pa.array(old_ids, pa.string()), scratch)}
+    return sorted(text for text, old_id in zip(texts, old_ids, strict=True) if old_id in found)
 
 
-def files_with_ids(files: Sequence[Path], ids: pa.Array | pa.ChunkedArray, scratch: Path) -> list[Path]:
-    """Return those of the files that hold at least one of ``ids``, sorted."""
-    return [Path(name) for (name,) in _semi_join("filename", files, ids, scratch)]
+def files_with_content(files: Sequence[Path], ids: Sequence[str], scratch: Path) -> list[Path]:
+    """Return the files that hold an image with the content of one of ``ids``, sorted; of others some, once in 2⁶⁴."""
+    beginnings = pa.array(sorted({text[:SHORT_ID] for text in ids}), pa.string())
+    return [Path(name) for (name,) in _semi_join("filename", files, beginnings, scratch)]
 
 
-def _semi_join(
-    column: str, files: Sequence[Path], ids: pa.Array | pa.ChunkedArray, scratch: Path
-) -> list[tuple[Any, ...]]:
-    if not files or not len(ids):
+def _semi_join(column: str, files: Sequence[Path], wanted: pa.StringArray, scratch: Path) -> list[tuple[Any, ...]]:
+    if not files or not len(wanted):
         return []
+    key = f"left(image_id, {SHORT_ID})" if column == "filename" else _OLD_ID
     with _bounded(scratch) as database:
-        database.register("wanted", pa.table({"image_id": ids}))
+        database.register("wanted", pa.table({"key": wanted}))
         return database.execute(
-            f"SELECT DISTINCT {column} FROM {parquet(files)} SEMI JOIN wanted USING (image_id) ORDER BY 1"
+            f"SELECT DISTINCT {column} FROM (SELECT {key} AS old_id, filename FROM {parquet(files)}) o "
+            "SEMI JOIN wanted ON o.old_id = wanted.key ORDER BY 1"
         ).fetchall()
 
 

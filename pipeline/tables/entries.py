@@ -102,7 +102,7 @@ class EntryBuilder:
             for part in parts.values():
                 self.writer.discard(part)
             return Built(None, totals, tuple(exemplars))
-        parts["images"] = self._images(files, revision, first.ids, previous)
+        parts["images"] = self._images(files, revision, first.ids, [previous, same_model])
         _require_same_images(files.batch_id, parts)
         parts |= self._quarantine(files, revision, previous)
         entry = Entry(files.batch_id, max(map(revision_of, parts.values())), first.rows, parts)
@@ -126,13 +126,16 @@ class EntryBuilder:
         rows = facet_rows(path, files.batch_id, self.model_version, self.uids[facet], self.removed)
         return self.writer.write(self.model_version, files.batch_id, observed(rows, seen), schema, revision, existing)
 
-    def _images(self, files: BatchFiles, revision: int, ids: str, previous: Entry | None) -> PartFile:
-        existing = None if previous is None else previous.parts["images"]
-        # What an ingested batch says about its images is settled when it comes in; joining does not change it.
-        if existing is not None and existing.ids == ids and files.batch_id not in SOURCE_BATCHES:
-            return existing
+    def _images(self, files: BatchFiles, revision: int, ids: str, known: Sequence[Entry | None]) -> PartFile:
+        existing = [entry.parts["images"] for entry in known if entry is not None]
+        # What an ingested batch says about its images is settled when it comes in; joining does not change it. Only its
+        # ids may be of another release than those that the model at hand was published with.
+        same = [part for part in existing if part.ids == ids and files.batch_id not in SOURCE_BATCHES]
+        if same:
+            return same[0]
         rows = image_rows(files.images, files.batch_id, self.removed)
-        return self.writer.write(SHARED, files.batch_id, rows, table_schema("images"), revision, existing)
+        kept = existing[0] if existing else None
+        return self.writer.write(SHARED, files.batch_id, rows, table_schema("images"), revision, kept)
 
     def _quarantine(self, files: BatchFiles, revision: int, previous: Entry | None) -> dict[str, PartFile]:
         existing = None if previous is None else previous.parts.get("quarantine")

@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import PublishError
+from pipeline.core.image_ids import SHORT_ID, ContentSet
 from pipeline.core.parquet import open_parquet, require_columns
 from pipeline.core.sealed import file_digest
 from pipeline.core.upgrades import require_known
 from pipeline.table_format.build import constant_column
+from pipeline.table_format.ids import content_hashes
 from pipeline.table_format.schema import (
     ROW_GROUP,
     SCHEMA_VERSION,
@@ -182,12 +184,15 @@ def observed(rows: Rows, observers: Iterable[Observer]) -> Rows:
 
 
 def without(rows: Iterable[pa.RecordBatch], removed: Collection[str]) -> Rows:
-    """Yield rows without those of removed images."""
-    gone = pa.array(sorted(removed), pa.string())
+    """Yield rows without those of removed images, whichever copy and release the ids on the list are of."""
+    gone, beginnings = ContentSet.of_ids(removed), pa.array(sorted({text[:SHORT_ID] for text in removed}), pa.string())
     for batch in rows:
-        if len(gone):
-            is_gone = pc.call_function("is_in", [batch.column("image_id")], pc.SetLookupOptions(gone))
-            batch = batch.filter(pc.call_function("invert", [is_gone]))
+        if removed:
+            ids = batch.column("image_id")
+            begin = pc.call_function("utf8_slice_codeunits", [ids], pc.SliceOptions(0, SHORT_ID))
+            # Hardly any rows are removed ones, and the hashes of the others need not be made of their ids.
+            if pc.call_function("is_in", [begin], pc.SetLookupOptions(beginnings)).true_count:
+                batch = batch.filter(pa.array(~gone.has(content_hashes(ids))))
         yield batch
 
 

@@ -13,7 +13,7 @@ from pipeline.table_format.schema import facet_schema, facet_table, table_schema
 from pipeline.table_format.writer import write_table
 from pipeline.tables.batches import Row, removed_row, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
-from pipeline.tables.engine import files_with_ids
+from pipeline.tables.engine import files_with_content
 from pipeline.tables.entries import Built
 from pipeline.tables.lists import load_list, replace_in_lists
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
@@ -56,8 +56,7 @@ def _find(draft: Draft, removed: frozenset[str]) -> _Affected:
     refs = {ref.file: ref for version in history for ref in version.lists}
     entries = [(file, entry) for file, ref in refs.items() for entry in load_list(draft.place, ref)]
     files = {draft.published / entry.parts["images"].file for _, entry in entries}
-    ids = pa.array(sorted(removed), pa.string())
-    hit = set(files_with_ids(sorted(file for file in files if file.exists()), ids, draft.folder))
+    hit = set(files_with_content(sorted(file for file in files if file.exists()), sorted(removed), draft.folder))
     affected = [(file, entry) for file, entry in entries if draft.published / entry.parts["images"].file in hit]
     lists = {file for file, _ in affected}
     return _Affected(
@@ -146,13 +145,12 @@ class _Withdrawal:
 
 def purge_models(published: Path, removed: frozenset[str]) -> None:
     """Rewrite the assignments and image lists kept with models, where they hold removed images."""
-    ids = pa.array(sorted(removed), pa.string())
     files = [
         *published.glob("models/*/assignments/*/facet_*.parquet"),
         *published.glob("models/*/prepared/images.parquet"),
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        found = files_with_ids(sorted(files), ids, Path(scratch))
+        found = files_with_content(sorted(files), sorted(removed), Path(scratch))
     models = sorted({published / "models" / path.relative_to(published / "models").parts[0] for path in found})
     for model in models:
         own = [path for path in found if path.is_relative_to(model)]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.image_ids import format_ids
 from pipeline.datasets.readers.base import Block, FileList
-from pipeline.datasets.store.identity import format_ids, hash_images
+from pipeline.datasets.store.identity import hash_images
 
 Prepare = Callable[..., Path]
 """Prepare blocks as experiment ``fake``; return the prepared folder."""

@@ -4,13 +4,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import HASH_DTYPE, ContentSet
 from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, split_by_content
 
-NONE = np.empty(0, np.uint64)
+NONE = ContentSet.of_ids([])
+
+
+def hashes_of(numbers: list[int]) -> np.ndarray:
+    """Return content hashes in the order of some numbers."""
+    return np.array([number.to_bytes(8, "big") + b"contents" for number in numbers], HASH_DTYPE)
+
+
+def id_of(number: int) -> str:
+    """Return the id that belongs to a number's hash."""
+    return f"i-{number:016x}{b'contents'.hex()}"
 
 
 def some_hashes(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 2**64, n, np.uint64)
+    return hashes_of(np.random.default_rng(seed).integers(0, 2**64, n, np.uint64).tolist())
 
 
 def sizes(n: int) -> np.ndarray:
@@ -42,21 +53,21 @@ def test_a_new_image_moves_at_most_one_other() -> None:
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.floats(0, 0.9))
 def test_copies_stay_on_one_side(values: list[int], fraction: float) -> None:
-    hashes = np.array(values, np.uint64)
+    hashes = hashes_of(values)
     is_test = split_by_content(hashes, fraction, 3)
     for value in set(values):
-        assert len(set(is_test[hashes == value])) == 1
+        assert len(set(is_test[np.array(values) == value])) == 1
     assert is_test.sum() <= np.ceil(fraction * len(values))
 
 
 def test_rows_are_ordered_by_batch_and_id() -> None:
     catalogue = Catalogue()
-    catalogue.add(np.array([9, 3, 9, 1], np.uint64), sizes(4), list("abcd"), {}, "train")
-    catalogue.add_joined(["i-0000000000000002", "i-0000000000000003", "i-0000000000000000"], sizes(3), list("efg"))
+    catalogue.add(hashes_of([9, 3, 9, 1]), sizes(4), list("abcd"), {}, "train")
+    catalogue.add_joined([id_of(2), id_of(3), id_of(0)], sizes(3), list("efg"))
     columns = catalogue.finish(0.2, 0)
     rows = columns.rows(TRAIN, NONE)
     assert columns.path.take(rows).to_pylist() == ["d", "b", "a", "c", "g", "e"]  # f repeats the source's b
-    assert columns.image_ids(rows)[3] == b"i-0000000000000009-2"
+    assert columns.image_ids(rows)[3].decode() == f"{id_of(9)}-2"
     assert columns.position[rows].tolist() == [3, 1, 0, 2, 2, 0]
     assert len(columns.rows(TEST, NONE)) == 0
 
@@ -67,7 +78,7 @@ def test_all_copies_of_a_removed_image_go_and_the_test_split_stays() -> None:
     catalogue.add(hashes, sizes(22), ["x"] * 22, {}, None)
     columns = catalogue.finish(0.25, 0)
     before = {split: set(columns.rows(split, NONE)) for split in (TRAIN, TEST)}
-    after = {split: set(columns.rows(split, hashes[:1])) for split in (TRAIN, TEST)}
+    after = {split: set(columns.rows(split, ContentSet(hashes[:1]))) for split in (TRAIN, TEST)}
     assert set.union(*before.values()) - set.union(*after.values()) == {0, 20, 21}
     assert after[TEST] <= before[TEST]
     assert after[TRAIN] <= before[TRAIN]
@@ -76,7 +87,7 @@ def test_all_copies_of_a_removed_image_go_and_the_test_split_stays() -> None:
 def test_joined_images_have_no_labels() -> None:
     catalogue = Catalogue()
     catalogue.add(some_hashes(2), sizes(2), ["a", "b"], {"digit": np.array([4, 5], np.int32)}, "test")
-    catalogue.add_joined(["i-0000000000000002"], sizes(1), ["c"])
+    catalogue.add_joined([id_of(2)], sizes(1), ["c"])
     columns = catalogue.finish(0.2, 0)
     assert columns.labels["digit"].tolist() == [4, 5, -1]
     assert columns.split.tolist() == [TEST, TEST, TRAIN]

@@ -65,11 +65,12 @@ from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.shard import write_shard
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.core.errors import ResourceError
+from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from tests.datasets.builders import preprocess
 layout = Layout(Path(sys.argv[1]), "mine")
 delivery = open_delivery(layout, preprocess(), str(Path(sys.argv[1], "x.npy")), 1)
-nothing = np.empty(0, np.uint64)
+nothing = ContentSet.of_ids([])
 try:
     transform = ImageTransform((8, 8), "stretch", "grey")
     write_shard(layout, delivery, transform, known=nothing, removed=nothing, created="2026-01-01")

@@ -1,75 +1,37 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.delivery.known import content_hashes
-from pipeline.datasets.store.identity import (
-    batch_id,
-    format_ids,
-    hash_images,
-    number_copies,
-    parse_ids,
-    repeated_pairs,
-)
+from pipeline.core.image_ids import HASH_DTYPE, format_ids, parse_ids, short_ids
+from pipeline.datasets.store.identity import batch_id, hash_images, number_copies, renew_ids, repeated_pairs
+
+
+def hashes_of(numbers: list[int]) -> np.ndarray:
+    """Return content hashes of 128 bits that are in the order of some numbers."""
+    return np.array([bytes([number]) * 16 for number in numbers], HASH_DTYPE)
 
 
 def test_copies_are_numbered_in_order() -> None:
-    hashes = np.array([7, 5, 7, 7, 5, 9], np.uint64)
-    assert number_copies(hashes).tolist() == [1, 1, 2, 3, 2, 1]
+    assert number_copies(hashes_of([7, 5, 7, 7, 5, 9])).tolist() == [1, 1, 2, 3, 2, 1]
 
 
 @given(st.lists(st.integers(0, 5), max_size=30))
 def test_copies_agree_with_counting(values: list[int]) -> None:
     counted = [values[: place + 1].count(value) for place, value in enumerate(values)]
-    assert number_copies(np.array(values, np.uint64)).tolist() == counted
+    assert number_copies(hashes_of(values)).tolist() == counted
 
 
-def test_ids_are_text_that_never_looks_numeric() -> None:
-    ids = format_ids(np.array([0, 2**64 - 1, 255], np.uint64), np.array([1, 2, 31]))
-    assert ids.astype(str).tolist() == ["i-0000000000000000", "i-ffffffffffffffff-2", "i-00000000000000ff-31"]
-
-
-def test_no_ids_of_no_images() -> None:
-    assert len(format_ids(np.empty(0, np.uint64), np.empty(0, np.int64))) == 0
+def test_no_images_have_no_hashes() -> None:
     assert hash_images(np.empty((0, 1, 2, 2), np.uint8)).tolist() == []
-
-
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(1, 10**9 - 1)), max_size=10))
-def test_ids_are_parsed_back(pairs: list[tuple[int, int]]) -> None:
-    hashes = np.array([pair[0] for pair in pairs], np.uint64)
-    copies = np.array([pair[1] for pair in pairs], np.int64)
-    parsed = parse_ids(format_ids(hashes, copies).astype(str).tolist())
-    assert (parsed[0] == hashes).all()
-    assert (parsed[1] == copies).all()
-
-
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(1, 10**9 - 1)), max_size=10), st.integers(0, 3))
-def test_a_column_of_ids_gives_the_same_hashes(pairs: list[tuple[int, int]], start: int) -> None:
-    hashes = np.array([pair[0] for pair in pairs], np.uint64)
-    copies = np.array([pair[1] for pair in pairs], np.int64)
-    column = pa.array(format_ids(hashes, copies).astype(str).tolist(), pa.string())[start:]
-    assert content_hashes(column).tolist() == hashes[start:].tolist()
-
-
-@pytest.mark.parametrize("text", ["", "i-12", "i-000000000000000G"])
-def test_a_column_of_other_text_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"an image id must be i- and 16 hex digits"):
-        content_hashes(pa.array(["i-0000000000000000", text]))
-
-
-@pytest.mark.parametrize("text", ["", "17", "i-12", "j-0000000000000000", "i-000000000000000g", "i-0000000000000000-x"])
-def test_other_text_is_no_id(text: str) -> None:
-    with pytest.raises(DataError, match=r"an image id must be i- and 16 hex digits, got .* copy it from the tables"):
-        parse_ids([text])
+    assert hash_images([]).tolist() == []
 
 
 def test_shape_counts() -> None:
     pixels = np.arange(12, dtype=np.uint8)
     shapes = [(1, 3, 4), (1, 4, 3), (3, 2, 2), (1, 2, 6)]
-    assert len({int(hash_images([pixels.reshape(shape)])[0]) for shape in shapes}) == len(shapes)
+    assert len({bytes(hash_images([pixels.reshape(shape)])[0]) for shape in shapes}) == len(shapes)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3, 4])
@@ -84,8 +46,25 @@ def test_one_array_and_separate_images_have_the_same_hashes(n_channels: int) -> 
 
 
 def test_repeated_pairs_are_found_after_their_first() -> None:
-    hashes, copies = np.array([5, 5, 5, 6, 5], np.uint64), np.array([1, 2, 1, 1, 2])
+    hashes, copies = hashes_of([5, 5, 5, 6, 5]), np.array([1, 2, 1, 1, 2])
     assert repeated_pairs(hashes, copies).tolist() == [False, False, True, False, True]
+
+
+def test_a_batch_of_an_earlier_release_repeats_images_by_64_bits() -> None:
+    one = f"i-{'ab' * 16}"
+    hashes, copies = parse_ids([one, f"i-{'ab' * 8}{'cd' * 8}", f"{one}-2", short_ids([one])[0], "i-0000000000000001"])
+    assert repeated_pairs(hashes[:3], copies[:3]).tolist() == [False, False, False]
+    assert repeated_pairs(hashes, copies).tolist() == [False, True, False, True, False]
+
+
+def test_old_ids_are_renewed_from_the_pixels_alone() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 4, 5), np.uint8)
+    today = format_ids(hash_images(images), np.array([1, 2, 1])).astype(str)
+    old = short_ids(today.tolist())
+    assert renew_ids(old, images).astype(str).tolist() == today.tolist()
+    assert renew_ids(old, list(images)).astype(str).tolist() == today.tolist()
+    with pytest.raises(DataError, match=rf"image {old[1]} must have the content that its id names, got other pixels"):
+        renew_ids(old, images[[0, 0, 2]])
 
 
 def test_a_batch_is_named_by_its_images_alone() -> None:

@@ -19,10 +19,9 @@ _USE = """
 import json
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import load_params
 from pipeline.core.errors import ConfigError
+from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
@@ -47,7 +46,7 @@ layout.inbox.mkdir(parents=True)
 watch = InboxWatch(layout, 1.0)
 watch.complete(0.0)
 (delivery,) = watch.complete(1.0)
-nothing = np.empty(0, np.uint64)
+nothing = ContentSet.of_ids([])
 transform = ImageTransform.from_params(params.preprocess)
 shard = write_shard(
     layout, open_delivery(layout, params.preprocess, str(delivery), 1), transform,

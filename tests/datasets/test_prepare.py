@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import HASH_DTYPE
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.datasets.decoding.decode import encode_png
@@ -116,7 +117,7 @@ def test_copies_get_numbers_and_stay_together(prepare: Prepare) -> None:
     rows = pq.read_table(prepared / "images.parquet").to_pylist()
     assert len({row["image_id"] for row in rows}) == 60
     for row in rows:
-        assert row["image_id"][18:] == ["", "-2", "-3"][row["position"] % 3]
+        assert row["image_id"][34:] == ["", "-2", "-3"][row["position"] % 3]
     sides: dict[str, set[str]] = {}
     for row in rows:
         sides.setdefault(row["image_id"][:18], set()).add(row["batch_id"])
@@ -135,10 +136,13 @@ def test_images_of_differing_sizes_come_to_one(prepare: Prepare) -> None:
 
 
 def test_hashes_and_sizes_of_the_reader_are_taken(prepare: Prepare) -> None:
-    hashes, sizes = np.arange(10, dtype=np.uint64), np.tile(np.array([70, 80], np.int32), (10, 1))
+    hashes, sizes = (
+        np.array([bytes([i]) * 16 for i in range(1, 11)], HASH_DTYPE),
+        np.tile(np.array([70, 80], np.int32), (10, 1)),
+    )
     prepared = prepare(make_block(make_images(10), hashes=hashes, sizes=sizes), size=(4, 4))
     rows = pq.read_table(prepared / "images.parquet").to_pylist()
-    assert sorted(row["image_id"] for row in rows) == [f"i-{i:016x}" for i in range(10)]
+    assert sorted(row["image_id"] for row in rows) == [f"i-{bytes([i]).hex() * 16}" for i in range(1, 11)]
     assert {(row["height"], row["width"]) for row in rows} == {(70, 80)}
 
 

@@ -56,7 +56,7 @@ def test_a_list_of_ids_must_be_one(prepare: Prepare, tmp_path: Path, value: Any)
 
 def test_a_removed_id_must_be_one(prepare: Prepare, tmp_path: Path) -> None:
     write_json(Layout(tmp_path, "fake").removed, ["17"])
-    with pytest.raises(DataError, match="an image id must be i- and 16 hex digits, got '17'"):
+    with pytest.raises(DataError, match=r"an image id must be i- and 32 hex digits, or 16 of an earlier .*, got '17'"):
         prepare(make_block(make_images(9)))
 
 

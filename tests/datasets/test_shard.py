@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.image_ids import ContentSet, format_ids, short_ids
 from pipeline.core.layout import Layout
-from pipeline.core.storage import read_json
+from pipeline.core.storage import read_json, write_json
 from pipeline.core.upgrades import BATCH
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
@@ -21,18 +22,18 @@ from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, copy_shard, write_shard
 from pipeline.datasets.readers.base import recognise
-from pipeline.datasets.store.identity import format_ids, hash_images
+from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
 from tests.datasets.builders import DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, noise, picture, write_bad_entries, write_bad_files
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC).isoformat()
-NOTHING = np.empty(0, np.uint64)
+NOTHING = ContentSet.of_ids([])
 TRANSFORM = ImageTransform((6, 8), "stretch", "rgb")
 
 
 def ingest(
-    layout: Layout, location: str | Path, known: np.ndarray = NOTHING, removed: np.ndarray = NOTHING
+    layout: Layout, location: str | Path, known: ContentSet = NOTHING, removed: ContentSet = NOTHING
 ) -> ShardResult:
     delivery = open_delivery(layout, preprocess(), str(location), workers=1)
     return write_shard(layout, delivery, TRANSFORM, known=known, removed=removed, created=NOW)
@@ -48,6 +49,18 @@ def put(folder: Path, files: dict[str, bytes]) -> Path:
 def ids_of(*pixels: np.ndarray) -> list[str]:
     hashes = hash_images([image.transpose(2, 0, 1) if image.ndim == 3 else image[None] for image in pixels])
     return format_ids(hashes, np.ones(len(hashes), np.int64)).astype(str).tolist()
+
+
+def with_old_ids(shard: Path) -> None:
+    """Make of a batch what a release with ids of 64 bits would have written."""
+    with h5py.File(shard / "shard.h5", "r+") as file:
+        old = short_ids(file["image_id"][:].astype(str).tolist())
+        del file["image_id"]
+        file["image_id"] = old.astype("S28")
+    table = pq.read_table(shard / "images.parquet")
+    pq.write_table(table.set_column(0, table.schema.field(0), pa.array(old.tolist())), shard / "images.parquet")
+    record = read_json(shard / "batch.json")
+    write_json(shard / "batch.json", {key: record[key] for key in record if key not in ("schema", "id_bits")})
 
 
 @pytest.fixture
@@ -89,6 +102,7 @@ def test_equal_sizes_are_kept_as_pixels(layout, tmp_path):
         "created": NOW,
         "source": str(folder),
         "n_images": 70,
+        "id_bits": 128,
         "quarantined": 0,
         "duplicates": 0,
     }
@@ -169,7 +183,7 @@ def test_batch_is_named_by_content_not_by_names_or_order(layout, tmp_path):
 
 def test_known_and_repeated_content_is_not_taken_twice(layout, tmp_path):
     first = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(picture(i)) for i in range(4)}))
-    known = known_content([layout.batches / str(first.batch_id) / "images.parquet"])
+    known = ContentSet(known_content([layout.batches / str(first.batch_id) / "images.parquet"]))
     again = ingest(layout, tmp_path / "a", known)
     assert again == ShardResult(None, 0, 4, [])
     half = ingest(layout, put(tmp_path / "b", {f"{i}.png": encode(picture(i)) for i in (2, 3, 7, 8)}), known)
@@ -181,7 +195,7 @@ def test_known_and_repeated_content_is_not_taken_twice(layout, tmp_path):
 
 def test_removed_images_do_not_come_back(layout, tmp_path):
     folder = put(tmp_path / "a", {"1.png": encode(picture(1)), "2.png": encode(picture(2))})
-    removed = hash_images([picture(1).transpose(2, 0, 1)])
+    removed = ContentSet(hash_images([picture(1).transpose(2, 0, 1)]))
     result = ingest(layout, folder, removed=removed)
     assert result.n_images == 1
     ((name, reason),) = result.quarantined
@@ -263,7 +277,7 @@ def test_copy_leaves_images_out_and_keeps_ids(layout, tmp_path, mixed):
     result = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(image) for i, image in enumerate(pictures)}))
     ids = ids_of(*pictures)
     source, target = layout.batches / str(result.batch_id), layout.batches / f"{result.batch_id}.1"
-    assert copy_shard(source, target, [ids[1], ids[4], "i-0000000000000000"]) == 3
+    assert copy_shard(source, target, [ids[1], ids[4], f"i-{0:032x}"]) == 3
     kept = [pictures[i] for i in (0, 2, 3)]
     with ImageStore(target / "shard.h5", TRANSFORM) as store:
         assert store.image_ids().tolist() == ids_of(*kept)
@@ -273,6 +287,26 @@ def test_copy_leaves_images_out_and_keeps_ids(layout, tmp_path, mixed):
     assert read_json(target / "batch.json")["n_images"] == 3
     assert copy_shard(source, layout.batches / "none", ids) == 0
     assert not (layout.batches / "none").exists()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_copy_gives_images_of_an_earlier_release_ids_of_today(layout, tmp_path, mixed):
+    pictures = [picture(i, 12, 16 + (i if mixed else 0)) for i in range(5)]
+    result = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(image) for i, image in enumerate(pictures)}))
+    source, target = layout.batches / str(result.batch_id), layout.batches / "copy"
+    today = ids_of(*pictures)
+    with_old_ids(source)
+    assert copy_shard(source, target, [short_ids(today)[2]]) == 4
+    left = [today[i] for i in (0, 1, 3, 4)]
+    with ImageStore(target / "shard.h5") as store:
+        assert store.image_ids().tolist() == left
+    assert pq.read_table(target / "images.parquet")["image_id"].to_pylist() == left
+    assert read_json(target / "batch.json")["id_bits"] == 128
+    with h5py.File(source / "shard.h5", "r+") as file:
+        file["image_id"][1] = b"i-0123456789abcdef"
+    with pytest.raises(DataError, match="image i-0123456789abcdef must have the content that its id names"):
+        copy_shard(source, layout.batches / "other", [])
+    assert not (layout.batches / "other").exists()
 
 
 # --- a whole delivery -------------------------------------------------------------------------------------------------
@@ -291,14 +325,14 @@ def test_thousand_files_with_thirty_bad_ones_cost_little_memory(tmp_path):
     reasons = write_bad_entries(folder, tmp_path / "outside")
     program = """
 import resource, sys
-import numpy as np
 from pathlib import Path
+from pipeline.core.image_ids import ContentSet
 from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.shard import write_shard
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.core.layout import Layout
 from tests.datasets.builders import preprocess
-layout, nothing = Layout(Path(sys.argv[1], "repo"), "mine"), np.empty(0, np.uint64)
+layout, nothing = Layout(Path(sys.argv[1], "repo"), "mine"), ContentSet.of_ids([])
 delivery = open_delivery(layout, preprocess(), str(Path(sys.argv[1], "in")), 2)
 transform = ImageTransform((8, 8), "stretch", "rgb")
 result = write_shard(layout, delivery, transform, known=nothing, removed=nothing, created="2026-01-01")

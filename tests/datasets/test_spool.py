@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.image_ids import HASH_DTYPE
 from pipeline.datasets.prepare import spool as module
 from pipeline.datasets.prepare.spool import Spool
 
@@ -14,7 +15,7 @@ SHAPE = (1, 2, 3)
 
 def random_images(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8), rng.integers(0, 2**64, n, dtype=np.uint64)
+    return rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8), np.frombuffer(rng.bytes(16 * n), HASH_DTYPE).copy()
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 7), st.integers(0, 99))

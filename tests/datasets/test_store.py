@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import DataError, ResourceError
+from pipeline.core.image_ids import HASH_DTYPE, format_ids
 from pipeline.datasets.decoding.decode import encode_png
 from pipeline.datasets.decoding.transform import ImageTransform
-from pipeline.datasets.store.identity import format_ids
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import write_store
@@ -22,7 +22,7 @@ def make_images(n: int, seed: int = 0) -> np.ndarray:
 
 
 def make_ids(n: int) -> np.ndarray:
-    return format_ids(np.arange(n, dtype=np.uint64), np.ones(n, np.int64))
+    return format_ids(np.array([number.to_bytes(16, "big") for number in range(n)], HASH_DTYPE), np.ones(n, np.int64))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_rows_come_back(store_path: Path) -> None:
         assert store.spec == SPEC
         assert (store.read(3, 11) == make_images(40)[3:11]).all()
         assert store.read(5, 5).shape == (0, *SHAPE)
-        assert store.image_ids(2, 4).tolist() == ["i-0000000000000002", "i-0000000000000003"]
+        assert store.image_ids(2, 4).tolist() == [f"i-{2:032x}", f"i-{3:032x}"]
         assert set(store.batch_ids()) == {"train"}
         stated = json.dumps(SPEC.describe(), sort_keys=True)
         assert store.attributes == {"schema": 2, "source": "digits", "split_rule": "any", "input": stated}

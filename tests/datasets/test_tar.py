@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
@@ -37,7 +38,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 FILES = {
     f"{kind}/{number:02}.png": encode(picture(10 * number + len(kind))) for kind in ("a", "bb") for number in range(9)
 }
-NOTHING = np.empty(0, np.uint64)
+NOTHING = ContentSet.of_ids([])
 END = bytes(2 * tarfile.BLOCKSIZE)
 
 

@@ -26,7 +26,7 @@ patient = settings(deadline=None, max_examples=60, suppress_health_check=[Health
 def make_ids(n_images: int, start: int = 0) -> np.ndarray:
     """Return image ids that differ in every digit, as text."""
     numbers = (np.arange(start, start + n_images, dtype=np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
-    return np.array([f"i-{number:016x}" for number in numbers])
+    return np.array([f"i-{number:016x}{~number:016x}" for number in numbers])
 
 
 def make_facet(clusters: np.ndarray, responsibilities: int = 0) -> FacetAssignment:

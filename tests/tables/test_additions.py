@@ -121,7 +121,7 @@ def test_broken_batch_record_is_named(bench):
 
 def test_known_ids(bench):
     mixed = np.concatenate([make_ids(2, 200), make_ids(3, 58)])
-    for ids in (mixed, mixed.astype("S28")):
+    for ids in (mixed, mixed.astype("S44")):
         assert bench.history.known_ids(ids).tolist() == [False, False, True, True, True]
     assert bench.history.known_ids(make_ids(0)).tolist() == []
 

@@ -109,10 +109,10 @@ def test_repeating_a_removal_changes_nothing(bench):
 
 
 def test_unknown_images_and_no_tables_are_no_fault(bench, tmp_path):
-    bench.history.withdraw(frozenset(["i-unknown"]))
+    bench.history.withdraw(frozenset(make_ids(1, 900)))
     bench.history.withdraw(frozenset())
     assert bench.history.served().version == 3
-    Bench(tmp_path / "empty").history.withdraw(frozenset(["i-unknown"]))
+    Bench(tmp_path / "empty").history.withdraw(frozenset(make_ids(1, 900)))
     assert Bench(tmp_path / "empty").history.current() is None
 
 

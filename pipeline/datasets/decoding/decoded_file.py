@@ -13,7 +13,7 @@ class DecodedFile(NamedTuple):
 
     name: str
     reason: str | None
-    hash: int = 0
+    hash: bytes = b""
     shape: Shape = (0, 0, 0)  # channel, height, width at the source
     pixels: UInt8[np.ndarray, "channel height width"] | None = None
     encoded: bytes | None = None
@@ -28,7 +28,7 @@ class Parcel(NamedTuple):
         pixels: of all files one after the other.
     """
 
-    rows: list[tuple[str, str | None, int, Shape, bytes | None]]
+    rows: list[tuple[str, str | None, bytes, Shape, bytes | None]]
     shapes: list[Shape | None]
     pixels: UInt8[np.ndarray, " byte"]
 

@@ -130,7 +130,7 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
             assert folder is not None
             data = read_regular(folder, name, job.max_pixels)
         pixels = decode_image(data, job.max_pixels)
-        content = int(hash_images([pixels])[0])
+        content = bytes(hash_images([pixels])[0])
         n_channels, height, width = pixels.shape
         wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
     except DataError as error:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from pipeline.core.image_ids import HASH_DTYPE, format_ids
 from pipeline.core.storage import require_free_space
 from pipeline.datasets.decoding.decode import encode_png
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.files.location import storable
-from pipeline.datasets.store.identity import format_ids
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec, Shape
 from pipeline.datasets.store.writer import StoreWriter, create_store
@@ -99,9 +99,9 @@ class GrowingStore:
         pixels.unlink()
 
 
-def new_ids(hashes: list[int]) -> Shaped[np.ndarray, " image"]:
+def new_ids(hashes: list[bytes]) -> Shaped[np.ndarray, " image"]:
     """Return the ids of images that are the first with their content."""
-    return format_ids(np.array(hashes, np.uint64), np.ones(len(hashes), np.int64))
+    return format_ids(np.array(hashes, HASH_DTYPE), np.ones(len(hashes), np.int64))
 
 
 def _bytes_held(file: DecodedFile) -> int:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import UInt64
 
+from pipeline.core.image_ids import HASH_BITS, ID_DTYPE, ContentLookup
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import as_resource_error, atomic_dir, temporary_dir, write_json
 from pipeline.core.upgrades import BATCH
+from pipeline.datasets.decoding.decode import decode_image
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.delivery.growing_store import GrowingStore, new_ids
@@ -23,9 +24,10 @@ from pipeline.datasets.delivery.sieve import Sieve
 from pipeline.datasets.files.location import storable
 from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
 from pipeline.datasets.store.hdf5_writer import write_hdf5
-from pipeline.datasets.store.identity import batch_id
+from pipeline.datasets.store.identity import batch_id, renew_ids
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.writer import create_store
+from pipeline.table_format.ids import id_column
 
 _BLOCK = 256
 
@@ -51,7 +53,7 @@ class ShardResult:
 class _Rows:
     """What is known of the images in a shard, beside their pixels."""
 
-    hashes: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 
@@ -61,8 +63,8 @@ def write_shard(
     delivery: Delivery,
     transform: ImageTransform,
     *,
-    known: UInt64[np.ndarray, " known"],
-    removed: UInt64[np.ndarray, " removed"],
+    known: ContentLookup,
+    removed: ContentLookup,
     created: str,
 ) -> ShardResult:
     """Write ``data/batches/<experiment>/<batch_id>/``.
@@ -74,9 +76,8 @@ def write_shard(
         layout: of the experiment.
         delivery: read to its end.
         transform: to the model's shape; images that it cannot take are refused.
-        known: content hashes of all images of the experiment, from
-            :func:`pipeline.datasets.delivery.known.known_content`.
-        removed: content hashes of images that must not come back.
+        known: content of all images of the experiment.
+        removed: content of images that must not come back.
         created: time of the delivery, ISO 8601.
 
     Raises:
@@ -100,7 +101,9 @@ def write_shard(
 
 
 def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
-    """Write a shard anew without some images; the batch keeps its id and the images keep theirs.
+    """Write a shard anew without some images; the batch keeps its id.
+
+    The images keep theirs; those that an earlier release gave them become ids of today.
 
     Args:
         source: folder of the shard.
@@ -109,9 +112,12 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
 
     Returns:
         How many images are left; with none, nothing is written.
+
+    Raises:
+        DataError: the shard is damaged.
     """
     with ImageStore(source / "shard.h5") as store:
-        ids, batches = store.image_ids(), store.batch_ids()
+        ids, batches = store.image_ids().astype(f"U{ID_DTYPE.itemsize}"), store.batch_ids()
         kept = np.flatnonzero(~np.isin(ids, np.array(list(drop), dtype=ids.dtype)))
         if not len(kept):
             return 0
@@ -119,16 +125,22 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
         with atomic_dir(target) as folder:
             shutil.copyfile(source / "quarantine.parquet", folder / "quarantine.parquet")
             record = BATCH.upgrade(read_sealed(source / "batch.json"), str(source / "batch.json"))
-            write_sealed(folder / "batch.json", {**record, "n_images": len(kept)})
+            is_old = record["id_bits"] < HASH_BITS
+            write_sealed(folder / "batch.json", {**record, "n_images": len(kept), "id_bits": HASH_BITS})
             with create_store(folder / "shard.h5", spec, **_attributes(store)) as writer:
                 for start in range(0, store.n_images, _BLOCK):
                     some = kept[(kept >= start) & (kept < start + _BLOCK)]
                     stop = min(start + _BLOCK, store.n_images)
                     images: Any = store.encoded(start, stop) if store.is_encoded else store.read(start, stop)
                     left = [images[row - start] for row in some] if store.is_encoded else images[some - start]
+                    if is_old:
+                        pixels = [decode_image(data) for data in left] if store.is_encoded else left
+                        ids[some] = renew_ids(ids[some], pixels)
                     writer.append(left, ids[some], batches[some])
-            table = pq.read_table(source / "images.parquet")
-            pq.write_table(table.take(pa.array(kept)), folder / "images.parquet")
+            table = pq.read_table(source / "images.parquet").take(pa.array(kept))
+            place = table.schema.get_field_index("image_id")
+            table = table.set_column(place, table.schema.field(place), id_column(ids[kept]))
+            pq.write_table(table, folder / "images.parquet")
     return len(kept)
 
 
@@ -171,6 +183,7 @@ def _describe(result: ShardResult, location: str, created: str) -> dict[str, Any
             "created": created,
             "source": location,
             "n_images": result.n_images,
+            "id_bits": HASH_BITS,
             "quarantined": len(result.quarantined),
             "duplicates": result.duplicates,
         }

@@ -1,9 +1,9 @@
 """Which images of a delivery are new and usable."""
 
 import numpy as np
-from jaxtyping import Bool, UInt64
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import HASH_DTYPE, ContentLookup
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import storable
@@ -17,28 +17,26 @@ class Sieve:
 
     Args:
         transform: to the model's shape; images that it cannot take are refused.
-        known: content hashes of the experiment.
-        removed: content hashes that must not come back.
+        known: content of the experiment.
+        removed: content that must not come back.
 
     Attributes:
         duplicates: how many images were left out because their content is there already.
         quarantined: (file, reason) of images that were refused.
     """
 
-    def __init__(
-        self, transform: ImageTransform, known: UInt64[np.ndarray, " known"], removed: UInt64[np.ndarray, " removed"]
-    ) -> None:
+    def __init__(self, transform: ImageTransform, known: ContentLookup, removed: ContentLookup) -> None:
         self.duplicates = 0
         self.quarantined: list[tuple[str, str]] = []
         self._transform = transform
-        self._known, self._removed = np.unique(known), np.unique(removed)
-        self._seen: set[int] = set()
+        self._known, self._removed = known, removed
+        self._seen: set[bytes] = set()
         self._reasons: dict[Shape, str | None] = {}
 
     def new_images(self, some: list[DecodedFile]) -> list[DecodedFile]:
         """Return those of the next images that are taken."""
-        hashes = np.array([file.hash for file in some], np.uint64)
-        is_known, is_removed = _contains(self._known, hashes), _contains(self._removed, hashes)
+        hashes = np.array([file.hash for file in some], HASH_DTYPE)
+        is_known, is_removed = self._known.has(hashes), self._removed.has(hashes)
         kept: list[DecodedFile] = []
         for file, known, removed in zip(some, is_known.tolist(), is_removed.tolist(), strict=True):
             reason = file.reason or (_REMOVED if removed else self._reason(file.shape))
@@ -59,9 +57,3 @@ class Sieve:
             except DataError as error:
                 self._reasons[shape] = str(error)
         return self._reasons[shape]
-
-
-def _contains(known: UInt64[np.ndarray, " known"], hashes: UInt64[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
-    """Tell which hashes are among sorted known ones."""
-    places = np.searchsorted(known, hashes)
-    return (places < len(known)) & (known[np.minimum(places, len(known) - 1)] == hashes) if len(known) else places > 0

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int32, UInt64
+from jaxtyping import Int32, Shaped
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from pipeline.core.progress import Progress, progress
 from pipeline.core.storage import atomic_dir
@@ -23,7 +24,7 @@ from pipeline.datasets.prepare.splits import Rows, write_splits
 from pipeline.datasets.prepare.spool import Spool
 from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table, write_quarantine_table
 from pipeline.datasets.readers.base import Block, Source, open_source
-from pipeline.datasets.store.identity import hash_images, parse_ids
+from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import write_labels
 from pipeline.datasets.store.spec import Split
@@ -46,7 +47,7 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
     source.fetch()
     require_pinned(layout, params, source)
     lists = _read_lists(layout)
-    joined, (removed, _) = lists[0], parse_ids(lists[1])
+    joined, removed = lists[0], ContentSet.of_ids(lists[1])
     n_source, n_joined = source.n_images(), sum(_count_shard(layout, batch) for batch in joined)
     with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
         catalogue = Catalogue()
@@ -87,7 +88,7 @@ def _read_source(
     return rejected
 
 
-def _identify(block: Block) -> tuple[UInt64[np.ndarray, " image"], Int32[np.ndarray, "image 2"]]:
+def _identify(block: Block) -> tuple[Shaped[np.ndarray, " image"], Int32[np.ndarray, "image 2"]]:
     hashes = hash_images(block.images) if block.hashes is None else block.hashes
     if block.sizes is not None:
         return hashes, block.sizes

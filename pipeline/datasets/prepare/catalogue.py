@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int8, Int32, Int64, Shaped, UInt64
+from jaxtyping import Bool, Int8, Int32, Int64, Shaped
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import HASH_DTYPE, ContentSet, format_ids, leading_bits, parse_ids
 from pipeline.core.seeding import derive_seed
-from pipeline.datasets.store.identity import format_ids, number_copies, parse_ids, repeated_pairs
+from pipeline.datasets.store.identity import number_copies, repeated_pairs
 from pipeline.datasets.store.spec import Split
 
 UNDECIDED, TRAIN, TEST = -1, 0, 1
@@ -31,7 +32,7 @@ class Columns:
         labels: by factor; -1 where unknown.
     """
 
-    hashes: UInt64[np.ndarray, " image"]
+    hashes: Shaped[np.ndarray, " image"]
     copies: Int64[np.ndarray, " image"]
     split: Int8[np.ndarray, " image"]
     batch: Int32[np.ndarray, " image"]
@@ -44,14 +45,14 @@ class Columns:
         """Return the ids of some images as ASCII bytes."""
         return format_ids(self.hashes[rows], self.copies[rows])
 
-    def rows(self, split: int, removed: UInt64[np.ndarray, " removed"]) -> Int64[np.ndarray, " image"]:
+    def rows(self, split: int, removed: ContentSet) -> Int64[np.ndarray, " image"]:
         """Return the images of a split in the order of its store: by batch, then by id.
 
         Args:
             split: 0 train, 1 test.
-            removed: content hashes that must not be used again; all their copies go.
+            removed: content that must not be used again; all copies of it go.
         """
-        usable = (self.split == split) & ~repeated_pairs(self.hashes, self.copies) & ~np.isin(self.hashes, removed)
+        usable = (self.split == split) & ~repeated_pairs(self.hashes, self.copies) & ~removed.has(self.hashes)
         rows = np.flatnonzero(usable)
         return rows[np.lexsort((self.copies[rows], self.hashes[rows], self.batch[rows]))]
 
@@ -69,7 +70,7 @@ class Catalogue:
 
     def add(
         self,
-        hashes: UInt64[np.ndarray, " image"],
+        hashes: Shaped[np.ndarray, " image"],
         sizes: Int32[np.ndarray, "image 2"],
         paths: Sequence[str],
         labels: Mapping[str, Int32[np.ndarray, " image"]],
@@ -100,7 +101,7 @@ class Catalogue:
     def finish(self, test_fraction: float, split_seed: int) -> Columns:
         """Return the columns; images without a prescribed split are split by their content."""
         n_joined = [len(hashes) for hashes, _ in self._joined]
-        hashes, split = _concatenate(self._hashes, np.uint64), _concatenate(self._splits, np.int8)
+        hashes, split = _concatenate(self._hashes, HASH_DTYPE), _concatenate(self._splits, np.dtype(np.int8))
         n_source = len(hashes) - sum(n_joined)
         undecided = np.flatnonzero(split == UNDECIDED)
         is_test = split_by_content(hashes[undecided], test_fraction, split_seed)
@@ -128,15 +129,15 @@ class Catalogue:
 
 
 def split_by_content(
-    hashes: UInt64[np.ndarray, " image"], test_fraction: float, split_seed: int
+    hashes: Shaped[np.ndarray, " image"], test_fraction: float, split_seed: int
 ) -> Bool[np.ndarray, " image"]:
     """Choose the test images among n: the ``ceil(test_fraction · n)`` with the smallest keys.
 
-    An image's key is a mix of its content hash and the seed. So neither order nor names matter, a new image moves at
-    most one other across, and copies of one image stay together: where the border would part them, all train.
+    An image's key is a mix of 64 bits of its content hash and the seed. So neither order nor names matter, a new image
+    moves at most one other across, and copies of one image stay together: where the border would part them, all train.
     """
     n_test = int(np.ceil(test_fraction * len(hashes) - 1e-9))
-    keys = _mix(hashes ^ np.uint64(derive_seed(split_seed, "split")))
+    keys = _mix(leading_bits(hashes) ^ np.uint64(derive_seed(split_seed, "split")))
     order = np.argsort(keys, kind="stable")
     while 0 < n_test < len(hashes) and keys[order[n_test]] == keys[order[n_test - 1]]:
         n_test -= 1
@@ -153,5 +154,5 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _concatenate(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+def _concatenate(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype), *parts])

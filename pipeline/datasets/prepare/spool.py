@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt64
+from jaxtyping import Int64, Shaped, UInt8
 
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import leading_bits
 from pipeline.core.storage import require_free_space
 from pipeline.datasets.store.spec import Shape
 
@@ -60,7 +61,7 @@ class Spool:
         return len(self._files)
 
     def append(
-        self, images: UInt8[np.ndarray, "image channel height width"], hashes: UInt64[np.ndarray, " image"]
+        self, images: UInt8[np.ndarray, "image channel height width"], hashes: Shaped[np.ndarray, " image"]
     ) -> None:
         """Append images.
 
@@ -85,11 +86,12 @@ class Spool:
             while data:
                 data = data[file.write(data) :]
 
-    def part_of(self, hashes: UInt64[np.ndarray, " image"]) -> Int64[np.ndarray, " image"]:
+    def part_of(self, hashes: Shaped[np.ndarray, " image"]) -> Int64[np.ndarray, " image"]:
         """Return the part of each image; larger hashes never have a smaller part."""
-        return ((hashes >> np.uint64(32)) * np.uint64(self.n_parts) >> np.uint64(32)).astype(np.int64)
+        leading = leading_bits(hashes) >> np.uint64(32)
+        return (leading * np.uint64(self.n_parts) >> np.uint64(32)).astype(np.int64)
 
-    def parts(self, hashes: UInt64[np.ndarray, " image"]) -> Iterator[Take]:
+    def parts(self, hashes: Shaped[np.ndarray, " image"]) -> Iterator[Take]:
         """Yield access to one part after the other, by the images' numbers in the order of appending.
 
         A part is deleted when the next one is asked for.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, UInt8, UInt64
+from jaxtyping import Int32, Shaped, UInt8
 
 from pipeline.config.lookup import look_up
 from pipeline.config.sections import PreprocessParams
@@ -59,7 +59,7 @@ class Block:
     split: Split | None = None
     encoded: Sequence[bytes] | None = None
     rejected: Sequence[tuple[str, str]] = ()
-    hashes: UInt64[np.ndarray, " image"] | None = None
+    hashes: Shaped[np.ndarray, " image"] | None = None
     sizes: Int32[np.ndarray, "image 2"] | None = None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
+from pipeline.core.image_ids import HASH_DTYPE
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.pool import decode_files
@@ -151,7 +152,7 @@ def blocks_of_files(
             paths=[storable(file.name) for _, file in kept],
             labels=labels.rows([row for row, _ in kept]),
             rejected=rejected + [(storable(file.name), file.reason) for file in some if file.reason is not None],
-            hashes=np.array([file.hash for _, file in kept], np.uint64),
+            hashes=np.array([file.hash for _, file in kept], HASH_DTYPE),
             sizes=np.array([file.shape[1:] for _, file in kept], np.int32).reshape(-1, 2),
         )
         rejected = []

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from pipeline.core.image_ids import ID_DTYPE
 from pipeline.core.storage import atomic_file
 from pipeline.datasets.store.hdf5_writer import Disk, write_hdf5
-from pipeline.datasets.store.identity import ID_DTYPE
 from pipeline.datasets.store.images import SCHEMA
 from pipeline.datasets.store.spec import InputBlock, InputSpec
 
