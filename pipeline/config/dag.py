@@ -5,11 +5,7 @@ from typing import Any
 
 import yaml
 
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:
-    from yaml import SafeLoader
-
+from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import ConfigError
 
 
@@ -21,7 +17,7 @@ def stage_names(root: Path) -> tuple[str, ...]:
     """
     path = root / "dvc.yaml"
     try:
-        stages: Any = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)["stages"]
+        stages: Any = safe_load(path.read_text(encoding="utf-8"))["stages"]
         return tuple(name for name, stage in stages.items() if "experiment" in stage.get("matrix", {}))
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run this in the repository's root") from None
