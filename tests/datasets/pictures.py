@@ -68,9 +68,20 @@ def _vp8l_size(width: int, height: int) -> bytes:
 
 BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty.png": (lambda: b"", r"is empty \(0 bytes\); deliver it again"),
-    "text.png": (lambda: b"a renamed note, no picture at all", r"is no image; PNG, JPEG, WebP, TIFF and BMP are read"),
+    "text.png": (
+        lambda: b"a renamed note, no picture at all",
+        r"is no image; PNG, JPEG, WebP, TIFF, BMP, GIF and PNM are read",
+    ),
     "cut.png": (lambda: encode(picture(1))[:200], r"is damaged or truncated \(.+\); deliver it again"),
     "cut.jpg": (lambda: encode(picture(2, 64, 64), "JPEG")[:-300], r"is damaged or truncated \(.*truncated.*\)"),
+    "cut.gif": (lambda: encode(picture(3, 64, 64), "GIF")[:-300], r"is damaged or truncated"),
+    "cut.ppm": (lambda: encode(picture(3, 64, 64), "PPM")[:-300], r"is damaged or truncated"),
+    "float.pfm": (lambda: b"Pf 1 1 -1.0\n" + bytes(4), r"is no image"),
+    "bomb.ppm": (lambda: b"P6 20000 20000 255\n", r"has 20000×20000 pixels, more than max_pixels"),
+    "slow.ppm": (
+        lambda: b"P3 3000 3000 255\n",
+        r"is a PNM of more than 4194304 pixels written as text; save it",
+    ),
     "cut.webp": (lambda: encode(picture(3, 64, 64), "WEBP")[:-300], r"is damaged or truncated"),
     "cut.tiff": (lambda: encode(picture(4, 64, 64), "TIFF")[:-3000], r"is damaged or truncated"),
     "cut.bmp": (lambda: encode(picture(5, 64, 64), "BMP")[:-3000], r"is damaged or truncated"),
@@ -89,7 +100,7 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "moving.png": (lambda: animation("PNG"), r"is animated or has several pages; save each picture"),
     "moving.webp": (lambda: animation("WEBP"), r"is animated or has several pages"),
     "pages.tiff": (lambda: animation("TIFF"), r"is animated or has several pages"),
-    "moving.gif": (lambda: animation("GIF"), r"is a GIF; PNG, JPEG, WebP, TIFF and BMP are read"),
+    "moving.gif": (lambda: animation("GIF"), r"is animated or has several pages"),
     "paper.pdf": (lambda: b"%PDF-1.7 nothing", r"is a PDF; PNG"),
     "photo.heic": (lambda: b"\0\0\0\x18ftypheic" + bytes(64), r"is a HEIF or AVIF image, or a film; PNG"),
     "archive.png": (lambda: b"PK\3\4" + bytes(64), r"is a ZIP archive; PNG"),

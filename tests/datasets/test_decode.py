@@ -29,6 +29,7 @@ from tests.datasets.pictures import BAD_FILES, bomb, encode, noise, picture, tif
         ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "tiff_deflate", "tile": None}),
         ("BMP", {}),
+        ("PPM", {}),
     ],
 )
 def test_lossless_colour_comes_back_exactly(kind, options):
@@ -37,7 +38,7 @@ def test_lossless_colour_comes_back_exactly(kind, options):
     assert np.array_equal(decode_image(encode(pixels, kind, **options)), pixels.transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "PPM"])
 def test_lossless_grey_has_one_channel(kind):
     pixels = noise(9, 7)
     assert np.array_equal(decode_image(encode(pixels, kind)), pixels[None])
@@ -79,6 +80,33 @@ def _pixels_or_reason(data: bytes) -> list | str:
         return decode_image(data, 1_000_000).tolist()
     except DataError as error:
         return str(error)
+
+
+def test_a_still_gif_is_colour():
+    """Its palette holds every colour of an image of few."""
+    pixels = np.kron(noise(4, 4, 3), np.ones((3, 3, 1), np.uint8))
+    assert np.array_equal(decode_image(encode(pixels, "GIF")), pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"P1 3 1 1 0 1", [0, 255, 0]),
+        (b"P2 3 1 255 0 7 255", [0, 7, 255]),
+        (b"P3\n# by hand\n1 1 255 9 8 7", [9, 8, 7]),
+        (b"P4 3 1\n\xa0", [0, 255, 0]),
+        (b"P5 2 1 65535\n\x00\x80\xff\xff", [0, 255]),
+        (b"P5 2 1 1023\n\x00\x00\x03\xff", [0, 255]),
+    ],
+)
+def test_pnm_written_as_text_or_with_other_bits(data, expected):
+    assert decode_image(data, 1000).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("n_lost", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_whole(n_lost):
+    data = encode(picture(2, 40, 48), "JPEG")
+    assert np.array_equal(decode_image(data[:-n_lost]), decode_image(data))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -17,6 +17,7 @@ from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import boundary, locate, open_location
 from pipeline.datasets.readers.arrays import outcomes_of_blocks
 from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.own_labels import FoundLabels
 
 
 class Bits:
@@ -52,8 +53,8 @@ class Bits:
     def sample(self, most: int) -> Iterator[DecodedFile]:
         return islice(chain.from_iterable(outcomes_of_blocks(self.blocks())), most)
 
-    def possible_labels(self) -> str | None:
-        return None
+    def possible_labels(self) -> FoundLabels:
+        return FoundLabels(None)
 
     def _lines(self) -> list[str]:
         with open_location(self._location, self._within) as file:

@@ -1,11 +1,12 @@
 """From the bytes of an image file to pixels, or to a reason why not.
 
-Read are PNG, JPEG, WebP, TIFF and BMP with one picture each. What comes out:
+Read are PNG, JPEG, WebP, TIFF, BMP, GIF and PNM (PBM, PGM, PPM) with one picture each. What comes out:
 
 * grey (also 1-bit and 16-bit) becomes one channel, colour (also every palette) three;
 * 16-bit grey is scaled, 65535 to 255, and rounded; 16-bit colour keeps its upper bytes;
 * transparency is laid on white;
-* the orientation that a camera noted is applied.
+* the orientation that a camera noted is applied;
+* a JPEG whose end marker was cut off is read, as its picture is whole; one that lacks pixels is not.
 
 Everything is checked on the header before a pixel is decoded, so that a small file cannot ask for much memory.
 """
@@ -30,7 +31,7 @@ from pipeline.datasets.files.location import ByteFile
 
 OneImage = UInt8[np.ndarray, "channel height width"]
 
-KINDS = "PNG, JPEG, WebP, TIFF and BMP"
+KINDS = "PNG, JPEG, WebP, TIFF, BMP, GIF and PNM"
 
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
 _ORIENTATION = 0x0112
@@ -54,6 +55,10 @@ _JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither stuffed, n
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _MOST_SCANS = 100
 """A JPEG may hold any number of scans, each of a few bytes, each over all pixels; programs write about ten."""
+
+_PNM = re.compile(rb"P[1-6]\s")
+_MOST_TEXT_PIXELS = 2**22
+"""Of a PNM written as text, whose numbers are parsed one by one: a second's work."""
 
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _REFUSED_MODES = {
@@ -118,7 +123,9 @@ def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
     if kind == "Tiff":
         tags: Any = getattr(image, "tag_v2", {})
         _check_size(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_HEIGHT, 1), max_pixels)
-    if image.mode in _REFUSED_MODES:
+    if kind == "Ppm" and start[1:2] in b"123" and image.width * image.height > _MOST_TEXT_PIXELS:
+        raise DataError(f"is a PNM of more than {_MOST_TEXT_PIXELS} pixels written as text; save it in binary")
+    if image.mode in _REFUSED_MODES and not (kind == "Ppm" and image.mode == "I"):  # Pillow's 16 bits of a PGM
         raise DataError(_REFUSED_MODES[image.mode])
     return image
 
@@ -153,7 +160,11 @@ def _kind(start: bytes) -> str:
         return "Tiff"
     if start.startswith(b"BM"):
         return "Bmp"
-    foreign = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return "Gif"
+    if _PNM.match(start):
+        return "Ppm"
+    foreign = {b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
     if start[4:8] == b"ftyp":
         foreign = "a HEIF or AVIF image, or a film"
     raise DataError(f"is {foreign or 'no image'}; {KINDS} are read")
@@ -212,12 +223,31 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
 def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
     try:
         with open_header(io.BytesIO(data), max_pixels) as image:
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                if (ended := _with_end(data)) is None:
+                    raise
+                return _decode_with_pillow(ended, max_pixels)
+            if image.mode == "I":  # a PGM of more than 8 bits, scaled to 16
+                return np.asarray(image).astype(np.uint16)
             return np.asarray(_plain(_turned(image)))
     except (DataError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
         raise DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again") from None
+
+
+def _with_end(data: bytes) -> bytes | None:
+    """Return a JPEG with its end marker where nothing else was cut off; None for any other file."""
+    if not data.startswith(_JPEG_START) or data.endswith(b"\xff" + _END_OF_IMAGE):
+        return None
+    ended = data + (_END_OF_IMAGE if data.endswith(b"\xff") else b"\xff" + _END_OF_IMAGE)
+    try:
+        simplejpeg.decode_jpeg(ended)  # strict: a missing pixel is a fault
+    except ValueError:
+        return None
+    return ended
 
 
 def _is_turned_or_odd(data: bytes) -> bool:

@@ -22,6 +22,7 @@ from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import is_url, settled, storable
 from pipeline.datasets.onboarding.propose_model import Choice, choose_model
 from pipeline.datasets.onboarding.sample import Sample, take_sample
+from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.store.spec import describe_shape
 
 _FEWEST = 20
@@ -73,7 +74,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
         "source": (sample.source, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
-        "labels": (sample.labels or "null", "only scoring sees labels" if sample.labels else "none were found"),
+        "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
@@ -135,6 +136,12 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
     return "rgb", "some are grey, most in colour" if 1 in counts else "all are in colour"
 
 
+def _why_labels(labels: FoundLabels) -> str:
+    if labels.value:
+        return "only scoring sees labels"
+    return "what was found cannot be used as labels" if labels.remarks else "none were found"
+
+
 # --- what a person sees -----------------------------------------------------------------------------------------------
 
 
@@ -153,6 +160,7 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
     shapes = ", ".join(f"{n} × {describe_shape(shape)}" for shape, n in sample.shapes.most_common(3))
     notes = [f"looked at {sum(sample.shapes.values())} of {sample.n_images} images: {shapes}"]
     notes += [f"{n} of those looked at cannot be used: each {reason}" for reason, n in sample.reasons.most_common(3)]
+    notes += sample.labels.remarks
     brightest = int(pixels.max())
     if brightest < 64:
         notes.append(

@@ -18,6 +18,7 @@ from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.location import locate
 from pipeline.datasets.readers.base import OwnSource, open_own, recognise
+from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.store.spec import Shape
 
 _MOST, _MOST_BYTES = 512, 2**28
@@ -39,7 +40,7 @@ class Sample:
 
     source: str
     n_images: int
-    labels: str | None
+    labels: FoundLabels
     shapes: Counter[Shape]
     reasons: Counter[str]
     items: list[Item | DecodedFile]

@@ -24,6 +24,7 @@ from pipeline.datasets.readers.own_labels import (
     INSIDE,
     LABEL_BYTES,
     LONGEST_LABEL,
+    FoundLabels,
     Labels,
     encode_labels,
     labels_of_rows,
@@ -119,10 +120,10 @@ class ArrayFile:
         """Yield the first images."""
         return islice(chain.from_iterable(outcomes_of_blocks(self.blocks())), most)
 
-    def possible_labels(self) -> str | None:
+    def possible_labels(self) -> FoundLabels:
         """Return that there are arrays beside the images."""
         with open_arrays(self._location, self._within) as (_, others):
-            return INSIDE if others else None
+            return FoundLabels(INSIDE if others else None)
 
     def _read_labels(self, n_images: int, others: Mapping[str, ArrayRows]) -> Labels:
         if self._csv is not None:

@@ -25,6 +25,7 @@ from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.location import is_url, locate, unreadable
 from pipeline.datasets.readers.listing import is_meant
+from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.readers.shards import is_pattern
 from pipeline.datasets.store.spec import Split
 
@@ -138,8 +139,8 @@ class OwnSource(Source, Protocol):
         """Yield some images, from all over the source where that costs nothing: files, or pixels where it has these."""
         ...
 
-    def possible_labels(self) -> str | None:
-        """Return what ``preprocess.labels`` could be; None where there seem to be none."""
+    def possible_labels(self) -> FoundLabels:
+        """Return what ``preprocess.labels`` could be, and what is there but cannot be used."""
         ...
 
 

@@ -1,8 +1,9 @@
 """Source ``folder``: image files below a folder or URL, decoded in several processes."""
 
 import hashlib
+import os
+import random
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -20,17 +21,24 @@ from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.location import beside, is_in_inbox, is_url, locate, storable
 from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import Listing, list_folder
-from pipeline.datasets.readers.own_labels import FOLDER, Labels, could_be_classes, labels_of_files, labels_of_folders
+from pipeline.datasets.readers.own_labels import (
+    FOLDER,
+    FoundLabels,
+    Labels,
+    could_be_classes,
+    labels_of_files,
+    labels_of_folders,
+)
 from pipeline.datasets.store.spec import describe_shape
-
-_CSV = "labels.csv"
 
 
 class Folder:
     """Images of any size below a folder; files that are no usable images are rejected with a reason.
 
-    Labels come from the folders' names (factor ``folder``) or from a CSV in the folder: file, factor, factor, …
+    Labels come from the folders' names (factor ``folder``) or from a table in the folder, one of
+    whose columns names files.
     Images are transformed to model size where they are decoded, so pixels at source size never leave those processes.
     """
 
@@ -92,19 +100,26 @@ class Folder:
         yield from decode_files(replace(job, root=listing.root), listing.items(), workers)
 
     def sample(self, most: int) -> Iterator[Item]:
-        """Yield files from all over the folder."""
+        """Yield files drawn from the whole folder, in order: files that alternate would hide from a fixed step."""
         names = self._listing.names
-        return replace(self._listing, names=names[:: -(-len(names) // most) or 1]).items()
+        places = sorted(random.Random(0).sample(range(len(names)), min(most, len(names))))
+        return replace(self._listing, names=[names[place] for place in places]).items()
 
-    def possible_labels(self) -> str | None:
-        """Return the CSV that is there, or that folders could be classes."""
+    def possible_labels(self) -> FoundLabels:
+        """Return the table that is there, or that folders could be classes."""
         listing = self._listing
         names = list(map(storable, listing.names))
-        if listing.root is not None:
-            with suppress(DataError):  # none is there, or a table of something else
-                labels_of_files(f"{listing.location}/{_CSV}", names, within=listing.location)
-                return _CSV
-        return FOLDER if could_be_classes(names) else None
+        remarks: list[str] = []
+        for table in TABLES if listing.root is not None else ():
+            path = f"{listing.location}/{table}"
+            if os.path.lexists(path):
+                try:
+                    labels_of_files(path, names, within=listing.location)
+                except DataError as error:
+                    remarks.append(f"{table} is not used as labels: {error}")
+                else:
+                    return FoundLabels(table, tuple(remarks))
+        return FoundLabels(FOLDER if could_be_classes(names) else None, tuple(remarks))
 
     @cached_property
     def _listing(self) -> Listing:

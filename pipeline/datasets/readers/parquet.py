@@ -24,7 +24,15 @@ from pipeline.datasets.files.bounds import require_count, require_file_size, req
 from pipeline.datasets.files.location import beside, boundary, is_url, locate, open_location
 from pipeline.datasets.readers.base import Block, FileList
 from pipeline.datasets.readers.folder import blocks_of_files
-from pipeline.datasets.readers.own_labels import FOLDER, INSIDE, LONGEST_LABEL, Labels, encode_labels, labels_of_rows
+from pipeline.datasets.readers.own_labels import (
+    FOLDER,
+    INSIDE,
+    LONGEST_LABEL,
+    FoundLabels,
+    Labels,
+    encode_labels,
+    labels_of_rows,
+)
 from pipeline.datasets.readers.parquet_pages import require_honest_pages
 from pipeline.datasets.readers.shards import list_shards
 
@@ -34,7 +42,7 @@ _GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
 
 
 class Parquet:
-    """Images as bytes of PNG, JPEG, WebP, TIFF or BMP files in a column of a Parquet file or of a folder of such files.
+    """Images as bytes of PNG, JPEG and other image files in a column of a Parquet file or of a folder of such files.
 
     The column is called ``image`` or is the only one of bytes; it may also be a structure with a field ``bytes``.
     Labels come from a CSV with one line an image, or (``inside``) from the columns of whole numbers or texts beside it.
@@ -130,10 +138,10 @@ class Parquet:
         """Yield the first rows."""
         return islice(self.items(), most)
 
-    def possible_labels(self) -> str | None:
+    def possible_labels(self) -> FoundLabels:
         """Return that there are columns beside the images."""
         with open_parquet(self.parts[0], self._within) as file:
-            return INSIDE if label_columns(file) else None
+            return FoundLabels(INSIDE if label_columns(file) else None)
 
     @cached_property
     def parts(self) -> list[str]:

@@ -26,6 +26,7 @@ from pipeline.datasets.readers.own_labels import (
     INSIDE,
     LABEL_BYTES,
     LONGEST_LABEL,
+    FoundLabels,
     Labels,
     could_be_classes,
     encode_labels,
@@ -120,14 +121,15 @@ class Archive:
         """Yield the first images."""
         return islice(self._items(), most)
 
-    def possible_labels(self) -> str | None:
+    def possible_labels(self) -> FoundLabels:
         """Return that there are labels beside the images that can be used, or that folders could be classes."""
+        remarks: tuple[str, ...] = ()
         try:
             if encode_labels(_columns(self._read(with_factors=True).factors), self._location).values:
-                return INSIDE
-        except DataError:
-            pass  # no labels, but what a program noted of every image
-        return FOLDER if could_be_classes(self._contents.names) else None
+                return FoundLabels(INSIDE)
+        except DataError as error:
+            remarks = (f"what lies beside the images is not used as labels: {error}",)
+        return FoundLabels(FOLDER if could_be_classes(self._contents.names) else None, remarks)
 
     @cached_property
     def _shards(self) -> list[str]:
