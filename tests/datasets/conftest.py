@@ -6,7 +6,7 @@ import pytest
 from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
-from pipeline.datasets.readers.base import Block
+from pipeline.datasets.readers.block import Block
 from tests.datasets.builders import preprocess
 from tests.datasets.fake_source import Fake, Prepare
 

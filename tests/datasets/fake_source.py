@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.image_ids import format_ids
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.identity import hash_images
 
 Prepare = Callable[..., Path]

@@ -73,7 +73,7 @@ def test_grey_and_colour_are_read_in_every_format_and_layout(tmp_path, name):
 
 
 def test_large_files_come_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 50)
+    monkeypatch.setattr("pipeline.datasets.readers.block.BLOCK_BYTES", 50)
     for name in FORMATS:
         write(tmp_path / name, {"images": GREY})
         blocks = list(array_source(tmp_path, name).blocks())

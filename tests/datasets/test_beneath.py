@@ -194,11 +194,11 @@ def test_pipes_and_sockets_are_never_opened(
     layout = Layout(data.parent, "mine")
     from pipeline.datasets.delivery.delivery import open_delivery
 
-    outcomes = open_delivery(layout, preprocess(), f"{prefix}{data}", 1).outcomes
-    reasons = {file.name: file.reason for some in outcomes for file in some}
+    blocks = list(open_delivery(layout, preprocess(), f"{prefix}{data}", 1).blocks)
+    reasons = dict(rejection for block in blocks for rejection in block.rejected)
     what = "a FIFO" if make is os.mkfifo else "a socket"
     assert reasons["special.png"] == reasons["by_link.png"] == f"is {what}, no file; remove it"
-    assert [name for name, reason in reasons.items() if reason is None] == ["3.png", "a/2.png", "a/b/1.png"]
+    assert [path for block in blocks for path in block.paths] == ["3.png", "a/2.png", "a/b/1.png"]
     (data / "special.png").rename(data / "special.npy")
     with pytest.raises(DataError, match=r"must be a folder of images or end in"):
         open_delivery(layout, preprocess(), f"{prefix}{data}/special.npy", 1)
@@ -261,7 +261,7 @@ def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(
     (tmp_path / "data" / "raw").mkdir()
     (tmp_path / "data" / "mount").symlink_to("inbox/digits")
     with pytest.raises(DataError, match="is a link that leads out of the folder"):
-        list(open_delivery(layout, preprocess(), f"{tmp_path}/data/{spelling}/{delivery.name}", 1).outcomes)
+        list(open_delivery(layout, preprocess(), f"{tmp_path}/data/{spelling}/{delivery.name}", 1).blocks)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,7 +23,8 @@ from pipeline.datasets.decoding.decode import decode_image
 from pipeline.datasets.decoding.worker import DecodeJob, decode_chunk
 from pipeline.datasets.files.bounds import most_file_bytes, most_seconds, require_count, require_unpacked, stored_bytes
 from pipeline.datasets.files.location import open_location
-from pipeline.datasets.readers.base import open_source, rows_per_block
+from pipeline.datasets.readers.base import open_source
+from pipeline.datasets.readers.block import rows_per_block
 from tests.datasets import hostile
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
@@ -56,9 +57,9 @@ n, message, workers, here = 0, "", 0.0, peak("self")
 before = resource.getrusage(resource.RUSAGE_SELF)
 try:
     if how == "delivery":
-        for some in open_delivery(layout, preprocess(), path, 1).outcomes:
-            n += len(some)
-            message = some[-1].reason or message
+        for block in open_delivery(layout, preprocess(), path, 1).blocks:
+            n += len(block.paths) + len(block.rejected)
+            message = block.rejected[-1][1] if block.rejected else message
             workers = max([workers, *map(peak, children())])
     else:
         source = open_source(preprocess(source=kind, path=path, labels=labels or None), layout)

@@ -18,7 +18,8 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decode import decode_image, without_warnings
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.prepare.manifest import FileHashes
-from pipeline.datasets.readers.base import Block, Source, open_source
+from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.listing import list_folder
 from pipeline.datasets.store.identity import hash_images
 from tests.datasets.builders import preprocess
@@ -100,9 +101,8 @@ def test_mixed_folder_keeps_the_good_and_says_why_not_of_the_rest(data, tmp_path
     decoded = [decode_image(good[name]) for name in sorted(good)]
     pixels = np.concatenate([np.stack(list(block.images)) for block in blocks if len(block.images)])
     assert np.array_equal(pixels, transform.apply(decoded))
-    hashes = [block.hashes for block in blocks if block.hashes is not None]
-    assert np.array_equal(np.concatenate(hashes), hash_images(decoded))
-    sizes = [block.sizes for block in blocks if block.sizes is not None]
+    assert np.array_equal(np.concatenate([block.hashes for block in blocks]), hash_images(decoded))
+    sizes = [block.shapes[:, 1:] for block in blocks]
     assert np.concatenate(sizes).tolist() == [list(image.shape[1:]) for image in decoded]
 
 

@@ -39,7 +39,7 @@ def test_images_labels_and_splits_come_back(tmp_path: Path, packed: bool) -> Non
 
 def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = write_mnist(tmp_path / "data/raw/mnist")
-    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 7 * 16)
+    monkeypatch.setattr("pipeline.datasets.readers.block.BLOCK_BYTES", 7 * 16)
     blocks = list(open_mnist(tmp_path).blocks())
     assert [len(block.paths) for block in blocks] == [7, 7, 7, 7, 2, 7, 3]
     joined = np.concatenate([np.asarray(block.images) for block in blocks[:5]])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.manifest import FileHashes
-from pipeline.datasets.readers.base import Block, Source, open_source
+from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.readers.block import Block
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 

@@ -20,7 +20,7 @@ from pipeline.datasets.prepare.build import SPLITS, prepare_images
 from pipeline.datasets.prepare.catalogue import split_by_content
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.prepare.tables import write_images_table
-from pipeline.datasets.readers.base import Block
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.identity import batch_id, hash_images
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import read_labels
@@ -136,11 +136,9 @@ def test_images_of_differing_sizes_come_to_one(prepare: Prepare) -> None:
 
 
 def test_hashes_and_sizes_of_the_reader_are_taken(prepare: Prepare) -> None:
-    hashes, sizes = (
-        np.array([bytes([i]) * 16 for i in range(1, 11)], HASH_DTYPE),
-        np.tile(np.array([70, 80], np.int32), (10, 1)),
-    )
-    prepared = prepare(make_block(make_images(10), hashes=hashes, sizes=sizes), size=(4, 4))
+    hashes = np.array([bytes([i]) * 16 for i in range(1, 11)], HASH_DTYPE)
+    known = {"known_hashes": hashes, "known_shapes": np.tile(np.int32([1, 70, 80]), (10, 1))}
+    prepared = prepare(make_block(make_images(10), **known), size=(4, 4))
     rows = pq.read_table(prepared / "images.parquet").to_pylist()
     assert sorted(row["image_id"] for row in rows) == [f"i-{bytes([i]).hex() * 16}" for i in range(1, 11)]
     assert {(row["height"], row["width"]) for row in rows} == {(70, 80)}
@@ -253,7 +251,7 @@ def test_every_image_is_in_exactly_one_place(
 
 
 def test_memory_does_not_grow_with_the_number_of_images(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("pipeline.datasets.readers.block.BLOCK_BYTES", 2**20)
     images = make_images(256, (3, 32, 32))
 
     class Stream(Sequence[Block]):

@@ -10,7 +10,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
-from pipeline.datasets.readers.base import Block
+from pipeline.datasets.readers.block import Block
 from tests.datasets.builders import preprocess
 from tests.datasets.fake_source import Fake, Prepare, contents, ids_of, make_block, make_images
 from tests.datasets.files import write_mnist

@@ -123,7 +123,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, do_compression: bool) -> No
 
 def test_blocks_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = write_mat(tmp_path / "a.mat", 11)
-    monkeypatch.setattr("pipeline.datasets.readers.base.BLOCK_BYTES", 4 * 3072)
+    monkeypatch.setattr("pipeline.datasets.readers.block.BLOCK_BYTES", 4 * 3072)
     blocks = list(MatImages(tmp_path / "a.mat").blocks(3, 10, "test"))
     assert [block.paths[0] for block in blocks] == ["a.mat[3]", "a.mat[4]", "a.mat[8]"]
     assert (np.concatenate([np.asarray(block.images) for block in blocks]) == images[3:10]).all()

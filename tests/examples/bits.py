@@ -4,7 +4,6 @@ It reads text files of 8×8 images, a line of 64 zeros and ones each.
 """
 
 from collections.abc import Iterator
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ import numpy as np
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import boundary, locate, open_location
-from pipeline.datasets.readers.arrays import outcomes_of_blocks
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block, first_images
 from pipeline.datasets.readers.own_labels import FoundLabels
 
 
@@ -39,19 +37,13 @@ class Bits:
     def class_names(self) -> dict[str, list[str]]:
         return {}
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
         lines = self._lines()
         pixels = np.array([[int(character) * 255 for character in line] for line in lines], np.uint8)
         yield Block(pixels.reshape(-1, 1, 8, 8), [f"line {number}" for number in range(1, len(lines) + 1)])
 
-    def root(self) -> None:
-        return None
-
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        return outcomes_of_blocks(self.blocks())
-
-    def sample(self, most: int) -> Iterator[DecodedFile]:
-        return islice(chain.from_iterable(outcomes_of_blocks(self.blocks())), most)
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
+        return first_images(self.blocks(), most)
 
     def possible_labels(self) -> FoundLabels:
         return FoundLabels(None)

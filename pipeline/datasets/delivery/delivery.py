@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.layout import Layout
-from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import locate
 from pipeline.datasets.readers.base import open_own
+from pipeline.datasets.readers.block import Block
 
 _PIXEL_BYTES = 2**16
 """Larger images of files are kept as the files' bytes: pixels would take many times the space."""
@@ -21,13 +21,12 @@ class Delivery:
     Attributes:
         location: path or URL.
         n_images: how many images are expected, good and bad.
-        outcomes: the images in order, in lists of some dozens or hundreds; a refused one has a reason. It can be gone
-            through once.
+        blocks: the images in order, with the bytes of files; it can be gone through once.
     """
 
     location: str
     n_images: int
-    outcomes: Iterator[list[DecodedFile]]
+    blocks: Iterator[Block]
 
 
 def open_delivery(layout: Layout, params: PreprocessParams, location: str, workers: int) -> Delivery:
@@ -44,4 +43,4 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
     """
     reader = open_own(params, layout, location)
     job = DecodeJob(None, params.max_pixels, transform=None, pixel_bytes=_PIXEL_BYTES, with_encoded=True)
-    return Delivery(locate(layout, location), reader.n_images(), reader.outcomes(job, workers))
+    return Delivery(locate(layout, location), reader.n_images(), reader.blocks(job, workers))

@@ -9,9 +9,9 @@ from jaxtyping import Shaped
 from pipeline.core.image_ids import HASH_DTYPE, format_ids
 from pipeline.core.storage import require_free_space
 from pipeline.datasets.decoding.decode import encode_png
-from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.files.location import storable
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec, Shape
 from pipeline.datasets.store.writer import StoreWriter, create_store
@@ -36,8 +36,7 @@ class GrowingStore:
         self._shape: Shape | None = None
         self._context: Any = None
         self._writer: StoreWriter | None = None
-        self._waiting: list[DecodedFile] = []
-        self._waiting_bytes = 0
+        self._waiting: list[Block] = []
 
     def __enter__(self) -> "GrowingStore":
         return self
@@ -50,34 +49,40 @@ class GrowingStore:
             if self._context is not None:
                 self._context.__exit__(kind, *error)
 
-    def append(self, files: list[DecodedFile]) -> None:
+    def append(self, block: Block) -> None:
         """Append images that have pixels, encoded bytes or both; batch ids stay empty."""
-        self._waiting += files
-        self._waiting_bytes += sum(map(_bytes_held, files))
-        if len(self._waiting) >= _BLOCK or self._waiting_bytes >= _BLOCK_BYTES:
+        if not len(block.paths):
+            return
+        self._waiting.append(block)
+        n_images = sum(len(waiting.paths) for waiting in self._waiting)
+        if n_images >= _BLOCK or sum(map(_bytes_held, self._waiting)) >= _BLOCK_BYTES:
             self._write_waiting()
 
     def _write_waiting(self) -> None:
         if self._waiting:
             self._write(self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting = []
 
-    def _write(self, files: list[DecodedFile]) -> None:
-        fits = all(file.pixels is not None and file.shape == (self._shape or files[0].shape) for file in files)
+    def _write(self, blocks: list[Block]) -> None:
+        shapes = np.concatenate([block.shapes for block in blocks])
+        n_channels, height, width = shapes[0].tolist() if self._shape is None else self._shape
+        has_pixels = all(image is not None for block in blocks for image in block.images)
+        fits = has_pixels and bool((shapes == (n_channels, height, width)).all())
         if self._writer is None:
-            shape = files[0].shape if fits else None
+            shape = (n_channels, height, width) if fits else None
             # The first images stand for those to come.
-            require_free_space(self._path, self._delivery.n_images * _bytes_stored(files, shape))
+            n_bytes = int(np.prod(shape)) if shape else sum(map(_bytes_stored, blocks)) // len(shapes)
+            require_free_space(self._path, self._delivery.n_images * n_bytes)
             self._open(self._path, shape)
         elif self._shape is not None and not fits:
             self._change_to_encoded()
         assert self._writer is not None
         images: Any
         if self._shape is None:
-            images = [file.encoded if file.encoded is not None else encode_png(_pixels(file)) for file in files]
+            images = [data for block in blocks for data in block.encoded or map(encode_png, block.pixels)]
         else:
-            images = np.stack([_pixels(file) for file in files])
-        ids = new_ids([file.hash for file in files])
+            images = np.concatenate([np.asarray(block.pixels) for block in blocks])
+        ids = new_ids([content for block in blocks for content in block.hashes.tolist()])
         self._writer.append(images, ids, np.full(len(ids), b"", "S14"))
 
     def _open(self, path: Path, shape: Shape | None) -> None:
@@ -104,17 +109,11 @@ def new_ids(hashes: list[bytes]) -> Shaped[np.ndarray, " image"]:
     return format_ids(np.array(hashes, HASH_DTYPE), np.ones(len(hashes), np.int64))
 
 
-def _bytes_held(file: DecodedFile) -> int:
-    return (0 if file.pixels is None else file.pixels.nbytes) + len(file.encoded or b"")
+def _bytes_held(block: Block) -> int:
+    if isinstance(block.images, np.ndarray):
+        return block.images.nbytes
+    return sum(image.nbytes for image in block.images if image is not None) + sum(map(len, block.encoded or ()))
 
 
-def _bytes_stored(files: list[DecodedFile], shape: Shape | None) -> int:
-    """Return how many bytes one of the images takes, on average."""
-    if shape is not None:
-        return int(np.prod(shape))
-    return sum(_pixels(file).nbytes if file.encoded is None else len(file.encoded) for file in files) // len(files)
-
-
-def _pixels(file: DecodedFile) -> np.ndarray:
-    assert file.pixels is not None
-    return file.pixels
+def _bytes_stored(block: Block) -> int:
+    return sum(map(len, block.encoded)) if block.encoded else _bytes_held(block)

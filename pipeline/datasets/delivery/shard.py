@@ -151,14 +151,13 @@ def _attributes(store: ImageStore) -> dict[str, str]:
 def _write_images(path: Path, delivery: Delivery, sieve: Sieve) -> _Rows:
     rows = _Rows()
     with progress("read new images", delivery.n_images) as bar, GrowingStore(path, delivery) as shard:
-        for some in delivery.outcomes:
-            new = sieve.new_images(some)
-            if new:
-                shard.append(new)
-            rows.hashes += [file.hash for file in new]
-            rows.sizes += [file.shape[1:] for file in new]
-            rows.paths += [storable(file.name) for file in new]
-            bar.advance(len(some))
+        for block in delivery.blocks:
+            new = sieve.new_images(block)
+            shard.append(new)
+            rows.hashes += new.hashes.tolist()
+            rows.sizes += new.shapes[:, 1:].tolist()
+            rows.paths += new.paths
+            bar.advance(len(block.paths) + len(block.rejected))
     return rows
 
 

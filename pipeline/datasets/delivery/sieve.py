@@ -1,12 +1,9 @@
 """Which images of a delivery are new and usable."""
 
-import numpy as np
-
 from pipeline.core.errors import DataError
-from pipeline.core.image_ids import HASH_DTYPE, ContentLookup
-from pipeline.datasets.decoding.decoded_file import DecodedFile
+from pipeline.core.image_ids import ContentLookup
 from pipeline.datasets.decoding.transform import ImageTransform
-from pipeline.datasets.files.location import storable
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.spec import Shape
 
 _REMOVED = "was removed from this experiment and is not taken again; see facets remove"
@@ -33,21 +30,22 @@ class Sieve:
         self._seen: set[bytes] = set()
         self._reasons: dict[Shape, str | None] = {}
 
-    def new_images(self, some: list[DecodedFile]) -> list[DecodedFile]:
+    def new_images(self, block: Block) -> Block:
         """Return those of the next images that are taken."""
-        hashes = np.array([file.hash for file in some], HASH_DTYPE)
-        is_known, is_removed = self._known.has(hashes), self._removed.has(hashes)
-        kept: list[DecodedFile] = []
-        for file, known, removed in zip(some, is_known.tolist(), is_removed.tolist(), strict=True):
-            reason = file.reason or (_REMOVED if removed else self._reason(file.shape))
+        self.quarantined += block.rejected
+        is_known, is_removed = self._known.has(block.hashes), self._removed.has(block.hashes)
+        kept: list[int] = []
+        columns = (block.hashes.tolist(), block.shapes.tolist(), is_known.tolist(), is_removed.tolist())
+        for row, (content, shape, known, removed) in enumerate(zip(*columns, strict=True)):
+            reason = _REMOVED if removed else self._reason(tuple(shape))
             if reason is not None:
-                self.quarantined.append((storable(file.name), reason))
-            elif known or file.hash in self._seen:
+                self.quarantined.append((block.paths[row], reason))
+            elif known or content in self._seen:
                 self.duplicates += 1
             else:
-                self._seen.add(file.hash)
-                kept.append(file)
-        return kept
+                self._seen.add(content)
+                kept.append(row)
+        return block.take(kept)
 
     def _reason(self, shape: Shape) -> str | None:
         if shape not in self._reasons:

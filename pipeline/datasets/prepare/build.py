@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int32, Shaped
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
@@ -23,8 +22,7 @@ from pipeline.datasets.prepare.manifest import require_pinned
 from pipeline.datasets.prepare.splits import Rows, write_splits
 from pipeline.datasets.prepare.spool import Spool
 from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table, write_quarantine_table
-from pipeline.datasets.readers.base import Block, Source, open_source
-from pipeline.datasets.store.identity import hash_images
+from pipeline.datasets.readers.base import Source, open_source
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import write_labels
 from pipeline.datasets.store.spec import Split
@@ -81,20 +79,10 @@ def _read_source(
         rejected += block.rejected
         bar.advance(len(block.rejected))
         if len(block.paths):
-            hashes, sizes = _identify(block)
-            catalogue.add(hashes, sizes, block.paths, block.labels, block.split)
-            spool.append(transform.apply(block.images), hashes)
+            catalogue.add(block.hashes, block.shapes[:, 1:], block.paths, block.labels, block.split)
+            spool.append(transform.apply(block.pixels), block.hashes)
             bar.advance(len(block.paths))
     return rejected
-
-
-def _identify(block: Block) -> tuple[Shaped[np.ndarray, " image"], Int32[np.ndarray, "image 2"]]:
-    hashes = hash_images(block.images) if block.hashes is None else block.hashes
-    if block.sizes is not None:
-        return hashes, block.sizes
-    if isinstance(block.images, np.ndarray):
-        return hashes, np.tile(np.array(block.images.shape[2:], np.int32), (len(hashes), 1))
-    return hashes, np.array([image.shape[1:] for image in block.images], np.int32)
 
 
 def _count_shard(layout: Layout, batch: str) -> int:

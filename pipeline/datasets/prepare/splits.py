@@ -14,7 +14,7 @@ from pipeline.core.progress import Progress, progress
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.prepare.catalogue import Columns
 from pipeline.datasets.prepare.spool import Spool, Take
-from pipeline.datasets.readers.base import rows_per_block
+from pipeline.datasets.readers.block import rows_per_block
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import ImageBlock, InputSpec, Shape, Split
 from pipeline.datasets.store.writer import StoreWriter, create_store

@@ -1,8 +1,7 @@
 """Sources ``npy`` and ``hdf5``: one array of images in a file."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decode import eight_bits
-from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.worker import DecodeJob
-from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import IMAGE_BYTES
-from pipeline.datasets.files.location import beside, boundary, locate
+from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
-from pipeline.datasets.readers.base import Block, FileList, rows_per_block
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block, first_images, rows_per_block
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
     INSIDE,
@@ -30,7 +28,6 @@ from pipeline.datasets.readers.own_labels import (
     labels_of_rows,
     labels_too_long,
 )
-from pipeline.datasets.store.identity import hash_images
 
 _CHANNELS = ((1, 3), (2, 4))
 """Likely numbers of channels, and others; the likely ones are looked for first."""
@@ -84,13 +81,13 @@ class ArrayFile:
         with open_arrays(self._location, self._within) as (images, others):
             return self._read_labels(images.shape[0], others).class_names
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all images in order.
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
+        """Yield all images in order; there is nothing to decode.
 
         Raises:
             DataError: a value lies outside its range.
         """
-        name = self._location.rpartition("/")[2]
+        name = storable(self._location.rpartition("/")[2])
         with open_arrays(self._location, self._within) as (images, others):
             labels = self._read_labels(images.shape[0], others)
             channel_axis = image_layout(images, self._params.max_pixels)
@@ -104,21 +101,9 @@ class ArrayFile:
                     labels=labels.rows(slice(start, stop)),
                 )
 
-    def root(self) -> Root | None:
-        """Return None: images come as pixels."""
-        return None
-
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        """Yield all images in order; there is nothing to decode.
-
-        Raises:
-            DataError: a value lies outside its range.
-        """
-        return outcomes_of_blocks(self.blocks())
-
-    def sample(self, most: int) -> Iterator[DecodedFile]:
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield the first images."""
-        return islice(chain.from_iterable(outcomes_of_blocks(self.blocks())), most)
+        return first_images(self.blocks(), most)
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are arrays beside the images."""
@@ -141,17 +126,6 @@ class ArrayFile:
     def _csv(self) -> str | None:
         name = self._params.labels
         return None if name in (None, INSIDE) else beside(self._location, name)
-
-
-def outcomes_of_blocks(blocks: Iterable[Block]) -> Iterator[list[DecodedFile]]:
-    """Turn blocks at source size, of a source that has pixels, into what is delivered."""
-    for block in blocks:
-        hashes = hash_images(block.images).tolist()
-        n_channels, height, width = block.images[0].shape
-        yield [
-            DecodedFile(name, None, content, (n_channels, height, width), pixels)
-            for name, content, pixels in zip(block.paths, hashes, block.images, strict=True)
-        ]
 
 
 def image_layout(images: ArrayRows, max_pixels: int) -> int | None:

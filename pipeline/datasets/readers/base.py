@@ -1,67 +1,30 @@
 """What a source of images is, and how one is found: by its name in the parameters, or by what lies at a path.
 
 A source streams: it yields blocks of some hundreds of images and never holds all of them. Everything else (identity,
-split, resizing, writing) is the business of :mod:`pipeline.datasets.prepare.build`, so a reader only reads.
+split, resizing, writing) is the business of whoever reads it, so a reader only reads.
 :mod:`pipeline.config.sources` lists the readers.
 """
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
 
 from pipeline.config.lookup import look_up
 from pipeline.config.sections import PreprocessParams
 from pipeline.config.sources import FILE_SUFFIXES, SOURCES, source_of_file
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.decoding.decoded_file import DecodedFile
-from pipeline.datasets.decoding.worker import DecodeJob, Item
-from pipeline.datasets.files.beneath import Root
+from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import is_url, locate, unreadable
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.listing import is_meant
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.readers.shards import is_pattern
-from pipeline.datasets.store.spec import Split
 
 _FOLDER = next(source for source, kind in SOURCES.items() if kind.is_folder)
-
-BLOCK_BYTES = 16 * 2**20
-"""About how many bytes of pixels a block holds; readers choose the number of images by it."""
-
-_BLOCK_IMAGES = 2**16
-"""Names and ids of tiny images take more room than their pixels."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive images of a source, at source size.
-
-    Attributes:
-        images: one array where all sizes agree, else a sequence of arrays ``channel height width``.
-        paths: where each image came from, e.g. ``cats/17.png`` or ``train-images-idx3-ubyte[17]``; for people.
-        labels: one array a label factor; -1 where an image has no label. The same factors in every block.
-        split: the split that the source itself prescribes, or None.
-        encoded: the undecoded bytes of each image where the source has them (files, byte columns).
-        rejected: (file, reason) of images that could not be used; they are not among ``images``.
-        hashes: content hash of each image (:func:`pipeline.datasets.store.identity.hash_images`) where the reader has
-            computed it already; ``images`` may then be at model size.
-        sizes: height and width of each image at the source, where ``hashes`` are given.
-    """
-
-    images: UInt8[np.ndarray, "image channel height width"] | Sequence[UInt8[np.ndarray, "_ _ _"]]
-    paths: Sequence[str]
-    labels: Mapping[str, Int32[np.ndarray, " image"]] = field(default_factory=dict)
-    split: Split | None = None
-    encoded: Sequence[bytes] | None = None
-    rejected: Sequence[tuple[str, str]] = ()
-    hashes: Shaped[np.ndarray, " image"] | None = None
-    sizes: Int32[np.ndarray, "image 2"] | None = None
 
 
 @runtime_checkable
@@ -119,24 +82,20 @@ class Source(Protocol):
 class OwnSource(Source, Protocol):
     """A reader of a person's own images: these are delivered, and looked at for a first proposal, as well."""
 
-    def root(self) -> Root | None:
-        """Return the folder that files of :meth:`sample` without bytes lie in; None where all come with their bytes."""
-        ...
-
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        """Yield all images in order, decoded or refused.
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
+        """Yield all images in source order.
 
         Args:
-            job: what is wanted of every image; its root does not count.
+            job: what is wanted of images that are decoded, their root apart; None is what the parameters say.
             workers: decoding processes; 0 means one a processor.
 
         Raises:
-            DataError: the source as a whole is damaged.
+            DataError: the source as a whole is damaged; single bad images are rejected in the block instead.
         """
         ...
 
-    def sample(self, most: int) -> Iterator[Item | DecodedFile]:
-        """Yield some images, from all over the source where that costs nothing: files, or pixels where it has these."""
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
+        """Yield some images, from all over the source where that costs nothing."""
         ...
 
     def possible_labels(self) -> FoundLabels:
@@ -202,8 +161,3 @@ def _source_of_folder(folder: str) -> str:
 
 def _reader(source: str) -> Any:
     return look_up("pipeline.datasets.readers", SOURCES[source].reader)
-
-
-def rows_per_block(image_bytes: int) -> int:
-    """Return how many images of ``image_bytes`` each make a block."""
-    return min(_BLOCK_IMAGES, max(1, BLOCK_BYTES // max(1, image_bytes)))

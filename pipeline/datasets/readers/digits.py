@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.layout import Layout
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
 
 _LEVELS = 16  # pixels are whole numbers from 0 to 16
 

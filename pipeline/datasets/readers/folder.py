@@ -3,7 +3,7 @@
 import hashlib
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,9 +18,9 @@ from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob, Item
-from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.location import beside, is_in_inbox, is_url, locate, storable
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import Listing, list_folder
 from pipeline.datasets.readers.own_labels import (
@@ -72,38 +72,22 @@ class Folder:
         """Return the classes' names: folders, or texts of the CSV."""
         return self._labels.class_names
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all images in the order of their paths, at model size, with hashes of the pixels at source size.
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
+        """Yield all images in the order of their paths, with hashes of the pixels at source size.
 
         Raises:
-            DataError: images differ in shape where ``size`` or ``channels`` leaves the source's.
-        """
-        listing, params = self._listing, self._params
-        transform = ImageTransform.from_params(params)
-        job = DecodeJob(listing.root, params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        outcomes = decode_files(job, listing.items(), workers=0)
-        yield from blocks_of_files(outcomes, transform, self._labels, listing.rejected)
-
-    def root(self) -> Root | None:
-        """Return the folder, if it is local."""
-        return self._listing.root
-
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        """Yield what is no file, refused, and all files in the order of their paths, decoded.
-
-        Raises:
-            DataError: a remote file cannot be fetched.
+            DataError: a remote file cannot be fetched, or images differ in shape after the job's transform.
         """
         listing = self._listing
-        if listing.rejected:
-            yield [DecodedFile(name, reason) for name, reason in listing.rejected]
-        yield from decode_files(replace(job, root=listing.root), listing.items(), workers)
+        job = replace(job or prepared_size(self._params), root=listing.root)
+        return read_files(job, listing.items(), workers, self._labels, listing.rejected)
 
-    def sample(self, most: int) -> Iterator[Item]:
-        """Yield files drawn from the whole folder, in order: files that alternate would hide from a fixed step."""
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
+        """Yield images drawn from the whole folder, in order: files that alternate would hide from a fixed step."""
         names = self._listing.names
         places = sorted(random.Random(0).sample(range(len(names)), min(most, len(names))))
-        return replace(self._listing, names=[names[place] for place in places]).items()
+        some = replace(self._listing, names=[names[place] for place in places])
+        return read_files(replace(job, root=some.root), some.items())
 
     def possible_labels(self) -> FoundLabels:
         """Return the table that is there, or that folders could be classes."""
@@ -138,39 +122,51 @@ class Folder:
         return None if name in (None, FOLDER) else beside(f"{self._location.rstrip('/')}/", name)
 
 
-def blocks_of_files(
-    outcomes: Iterable[list[DecodedFile]],
-    transform: ImageTransform,
-    labels: Labels,
-    rejected: list[tuple[str, str]],
+def prepared_size(params: PreprocessParams) -> DecodeJob:
+    """Return what preparation wants of every file: pixels at model size."""
+    transform = ImageTransform.from_params(params)
+    return DecodeJob(None, params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
+
+
+def read_files(
+    job: DecodeJob,
+    items: Iterable[Item],
+    workers: int = 0,
+    labels: Labels | None = None,
+    rejected: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Block]:
-    """Turn decoded files into blocks.
+    """Decode files into blocks of some dozens.
 
     Args:
-        outcomes: of all files in order, with transformed pixels.
-        transform: that was applied.
-        labels: of all files in order.
-        rejected: entries that were refused before; they come with the first block.
+        job: what is wanted of every file.
+        items: the files; may be a stream.
+        workers: decoding processes; 0 means one a processor.
+        labels: of all files in order, if there are any.
+        rejected: entries that were refused before; they come first.
 
     Raises:
-        DataError: two images differ in shape after the transform.
+        DataError: two images differ in shape after the job's transform.
+        ResourceError: see :func:`pipeline.datasets.decoding.pool.decode_files`.
     """
-    start, first = 0, None
-    for some in outcomes:
+    start, first, labels = 0, None, labels or Labels()
+    if rejected:
+        yield Block([], [], labels.rows([]), rejected=rejected)
+    for some in decode_files(job, items, workers):
         kept = [(row, file) for row, file in enumerate(some, start) if file.reason is None]
         start += len(some)
-        for _, file in kept:
-            first = first or file
-            _require_same_shape(transform, first, file)
+        if job.transform is not None:
+            for _, file in kept:
+                first = first or file
+                _require_same_shape(job.transform, first, file)
         yield Block(
-            images=[file.pixels for _, file in kept if file.pixels is not None],
+            images=[file.pixels for _, file in kept],
             paths=[storable(file.name) for _, file in kept],
             labels=labels.rows([row for row, _ in kept]),
-            rejected=rejected + [(storable(file.name), file.reason) for file in some if file.reason is not None],
-            hashes=np.array([file.hash for _, file in kept], HASH_DTYPE),
-            sizes=np.array([file.shape[1:] for _, file in kept], np.int32).reshape(-1, 2),
+            encoded=[file.encoded or b"" for _, file in kept] if job.with_encoded else None,
+            rejected=[(storable(file.name), file.reason) for file in some if file.reason is not None],
+            known_hashes=np.array([file.hash for _, file in kept], HASH_DTYPE),
+            known_shapes=np.array([file.shape for _, file in kept], np.int32).reshape(-1, 3),
         )
-        rejected = []
 
 
 def _fingerprint_remote(listing: Listing, files: FileList, *, with_parents: bool) -> dict[str, Any]:

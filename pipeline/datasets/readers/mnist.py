@@ -15,7 +15,8 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.files.download import RemoteFile, download
-from pipeline.datasets.readers.base import Block, FileList, rows_per_block
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block, rows_per_block
 from pipeline.datasets.store.spec import Split
 
 _SPLITS: dict[Split, str] = {"train": "train", "test": "t10k"}

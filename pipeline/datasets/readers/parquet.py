@@ -1,12 +1,12 @@
 """Source ``parquet``: a column of image files' bytes."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,15 +15,12 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.memory import require_plenty
 from pipeline.core.text import reason_of
-from pipeline.datasets.decoding.decoded_file import DecodedFile
-from pipeline.datasets.decoding.pool import decode_files
-from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob, Item
-from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import require_count, require_file_size, require_unpacked
 from pipeline.datasets.files.location import beside, boundary, is_url, locate, open_location
-from pipeline.datasets.readers.base import Block, FileList
-from pipeline.datasets.readers.folder import blocks_of_files
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
+from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
     INSIDE,
@@ -107,36 +104,22 @@ class Parquet:
                             yield f"{name}[{row}]", data
                             row += 1
 
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        """Yield all rows, decoded.
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
+        """Yield all images in order, with hashes of the pixels at source size.
 
         Raises:
-            DataError: a file is damaged, or images that repeat grow beyond all measure.
-            ResourceError: see :func:`pipeline.datasets.decoding.pool.decode_files`.
+            DataError: a file is damaged, images that repeat grow beyond all measure, or images differ in shape after
+                the job's transform.
         """
         n_unpacked = 0
-        for some in decode_files(job, self.items(), workers):
-            n_unpacked += sum(math.prod(file.shape) for file in some)
+        for block in read_files(job or prepared_size(self._params), self.items(), workers, self._labels):
+            n_unpacked += int(block.shapes.prod(axis=1, dtype=np.int64).sum())
             require_unpacked(self._location, n_unpacked, sum(self._n_bytes.values()))
-            yield some
+            yield block
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all images in order, at model size, with hashes of the pixels at source size.
-
-        Raises:
-            DataError: a file is damaged, or images differ in shape where ``size`` or ``channels`` leaves the source's.
-        """
-        transform = ImageTransform.from_params(self._params)
-        job = DecodeJob(None, self._params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        yield from blocks_of_files(self.outcomes(job, workers=0), transform, self._labels, [])
-
-    def root(self) -> Root | None:
-        """Return None: images come as bytes."""
-        return None
-
-    def sample(self, most: int) -> Iterator[Item]:
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield the first rows."""
-        return islice(self.items(), most)
+        return read_files(job, islice(self.items(), most))
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are columns beside the images."""

@@ -14,7 +14,8 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.files.download import RemoteFile, download
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.factors import FACTORS, file_rows, labels_to_factors, select_factors
 from pipeline.datasets.readers.hdf5 import open_hdf5, require_dataset
 

@@ -12,7 +12,8 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.files.download import RemoteFile, download
-from pipeline.datasets.readers.base import Block, FileList, rows_per_block
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block, rows_per_block
 from pipeline.datasets.readers.mat import MatArray, list_arrays
 from pipeline.datasets.store.spec import Split
 

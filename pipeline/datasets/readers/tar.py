@@ -10,16 +10,13 @@ from typing import Any
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.decoding.decoded_file import DecodedFile
-from pipeline.datasets.decoding.pool import decode_files
-from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob, Item
-from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.archive_members import Member, archive_members
-from pipeline.datasets.readers.base import Block, FileList
-from pipeline.datasets.readers.folder import blocks_of_files
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
+from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.listing import is_meant
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
@@ -93,33 +90,18 @@ class Archive:
         """Return the classes' names where labels are texts."""
         return self._labels.class_names
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all images in order, at model size, with hashes of the pixels at source size.
+    def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
+        """Yield all images in order, with hashes of the pixels at source size.
 
         Raises:
-            DataError: an archive is damaged, or images differ in shape where ``size`` or ``channels`` leaves the
-                source's.
+            DataError: an archive is damaged, or images differ in shape after the job's transform.
         """
-        transform = ImageTransform.from_params(self._params)
-        job = DecodeJob(None, self._params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        outcomes = decode_files(job, self._items(), workers=0)
-        yield from blocks_of_files(outcomes, transform, self._labels, self._contents.rejected)
+        job = job or prepared_size(self._params)
+        return read_files(job, self._items(), workers, self._labels, self._contents.rejected)
 
-    def root(self) -> Root | None:
-        """Return None: images come as bytes."""
-        return None
-
-    def outcomes(self, job: DecodeJob, workers: int) -> Iterator[list[DecodedFile]]:
-        """Yield all images, decoded.
-
-        Raises:
-            DataError: an archive is damaged.
-        """
-        return decode_files(job, self._items(), workers)
-
-    def sample(self, most: int) -> Iterator[Item]:
+    def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield the first images."""
-        return islice(self._items(), most)
+        return read_files(job, islice(self._items(), most))
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are labels beside the images that can be used, or that folders could be classes."""

@@ -8,7 +8,8 @@ import h5py
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.layout import Layout
-from pipeline.datasets.readers.base import Block, FileList
+from pipeline.datasets.readers.base import FileList
+from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.factors import select_factors
 from pipeline.datasets.readers.scenes.file import RENDERER, write_scenes
 from pipeline.datasets.readers.shapes3d import Shapes3dFile

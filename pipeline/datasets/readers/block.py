@@ -1,0 +1,95 @@
+"""What readers yield: images by columns, some hundreds at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
+
+from pipeline.datasets.store.identity import hash_images
+from pipeline.datasets.store.spec import Split
+
+Image = UInt8[np.ndarray, "_ _ _"]
+
+BLOCK_BYTES = 16 * 2**20
+"""About how many bytes of pixels a block holds; readers choose the number of images by it."""
+
+_BLOCK_IMAGES = 2**16
+"""Names and ids of tiny images take more room than their pixels."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive images of a source: what every reader yields to preparation, deliveries and proposals.
+
+    Attributes:
+        images: one array where all sizes agree, else a sequence of arrays ``channel height width``; None for an image
+            that is larger than was wanted.
+        paths: where each image came from, e.g. ``cats/17.png`` or ``train-images-idx3-ubyte[17]``; for people.
+        labels: one array a label factor; -1 where an image has no label. The same factors in every block.
+        split: the split that the source itself prescribes, or None.
+        encoded: the undecoded bytes of each image, where the source has them and they were wanted.
+        rejected: (file, reason) of images that could not be used; they are not among ``images``.
+        known_hashes: :attr:`hashes` where the reader has computed them; ``images`` may then be at another size.
+        known_shapes: :attr:`shapes`, likewise.
+    """
+
+    images: UInt8[np.ndarray, "image channel height width"] | Sequence[Image | None]
+    paths: Sequence[str]
+    labels: Mapping[str, Int32[np.ndarray, " image"]] = field(default_factory=dict)
+    split: Split | None = None
+    encoded: Sequence[bytes] | None = None
+    rejected: Sequence[tuple[str, str]] = ()
+    known_hashes: Shaped[np.ndarray, " image"] | None = None
+    known_shapes: Int32[np.ndarray, "image 3"] | None = None
+
+    @cached_property
+    def hashes(self) -> Shaped[np.ndarray, " image"]:
+        """Content hash of each image at the source (:func:`pipeline.datasets.store.identity.hash_images`)."""
+        return hash_images(self.pixels) if self.known_hashes is None else self.known_hashes
+
+    @cached_property
+    def shapes(self) -> Int32[np.ndarray, "image 3"]:
+        """Channel, height and width of each image at the source."""
+        if self.known_shapes is not None:
+            return self.known_shapes
+        if isinstance(self.images, np.ndarray):
+            return np.tile(np.array(self.images.shape[1:], np.int32), (len(self.images), 1))
+        return np.array([image.shape for image in self.pixels], np.int32).reshape(-1, 3)
+
+    @property
+    def pixels(self) -> UInt8[np.ndarray, "image channel height width"] | Sequence[Image]:
+        """The images, where none is larger than was wanted."""
+        if isinstance(self.images, np.ndarray):
+            return self.images
+        found = [image for image in self.images if image is not None]
+        assert len(found) == len(self.images)
+        return found
+
+    def take(self, rows: Sequence[int]) -> "Block":
+        """Return some of the images; what was rejected is left out."""
+        images = self.images
+        return Block(
+            images=images[list(rows)] if isinstance(images, np.ndarray) else [images[row] for row in rows],
+            paths=[self.paths[row] for row in rows],
+            labels={name: values[list(rows)] for name, values in self.labels.items()},
+            split=self.split,
+            encoded=None if self.encoded is None else [self.encoded[row] for row in rows],
+            known_hashes=self.hashes[list(rows)],
+            known_shapes=self.shapes[list(rows)],
+        )
+
+
+def first_images(blocks: Iterable[Block], most: int) -> Iterator[Block]:
+    """Yield the first images of blocks."""
+    for block in blocks:
+        yield block.take(range(min(most, len(block.paths))))
+        most -= len(block.paths)
+        if most <= 0:
+            return
+
+
+def rows_per_block(image_bytes: int) -> int:
+    """Return how many images of ``image_bytes`` each make a block."""
+    return min(_BLOCK_IMAGES, max(1, BLOCK_BYTES // max(1, image_bytes)))
