@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_column_of_bytes_is_read(tmp_path, column, name):
     block, rejected = read(source)
     assert source.n_images() == 5
     assert rejected == {}
-    assert list(block.paths) == [f"x.parquet[{row}]" for row in range(5)]
+    expected = [f"x.parquet[{row}]" for row in range(5)]
+    assert list(block.paths) == (["x"] * 5 if pa.types.is_struct(column.type) else expected)
     assert np.array_equal(np.stack(list(block.images)), [picture(seed).transpose(2, 0, 1) for seed in range(5)])
 
 
@@ -140,3 +142,63 @@ def test_fuzzed_files_give_an_error_or_images(tmp_path, data):
         message = str(error)
     assert message.startswith(str(tmp_path))
     assert all(image.shape[1:] == (2, 2) for block in blocks for image in block.images)
+
+
+# --- as the datasets of Hugging Face are written ----------------------------------------------------------------------
+
+
+def hugging_face(path: Path, **columns: Any) -> None:
+    """Write thirty images with paths, a ClassLabel and other columns."""
+    images = pa.array([{"bytes": encode(picture(i)), "path": f"birds/{i}.png"} for i in range(30)])
+    table = pa.table({"image": images, "label": [i % 3 - 1 for i in range(30)], **columns})
+    features = {"image": {"_type": "Image"}, "label": {"names": ["jay", "tit"], "_type": "ClassLabel"}}
+    noted = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(table.replace_schema_metadata(noted), path)
+
+
+def test_names_of_classes_and_paths_are_kept(tmp_path):
+    hugging_face(tmp_path / "x.parquet")
+    source = parquet_source(tmp_path, labels="inside")
+    block, _ = read(source)
+    assert list(block.paths) == [f"birds/{i}.png" for i in range(30)]
+    assert block.labels["label"].tolist() == [i % 3 - 1 for i in range(30)]  # -1 is no class
+    assert source.class_names() == {"label": ["jay", "tit"]}
+
+
+@pytest.mark.parametrize(
+    "noted", [b"", b"[1]", b'{"info": 3}', b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": [1]}}}}']
+)
+def test_a_note_that_names_no_classes_is_passed_over(tmp_path, noted):
+    table = pa.table({"image": pa.array(IMAGES), "label": [0, 1, 0, 1, 0]})
+    pq.write_table(table.replace_schema_metadata({b"huggingface": noted}), tmp_path / "x.parquet")
+    source = parquet_source(tmp_path, labels="inside")
+    assert read(source)[0].labels["label"].tolist() == [0, 1, 0, 1, 0]
+    assert source.class_names() == {}
+
+
+def test_ids_and_captions_are_no_labels(tmp_path):
+    hugging_face(tmp_path / "x.parquet", caption=[f"a bird, the {i}th" for i in range(30)], id=list(range(30)))
+    source = parquet_source(tmp_path, labels="inside")
+    assert list(read(source)[0].labels) == ["label"]
+    found = source.possible_labels()
+    assert found.value == "inside"
+    assert [remark.split(":")[0] for remark in found.remarks] == [
+        "column caption is not used as a label",
+        "column id is not used as a label",
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_are_labels_however_they_are_stored(tmp_path, kind):
+    write(tmp_path / "x.parquet", image=pa.array(IMAGES), kind=pa.array(["a", "b", None, "b", "a"]).cast(kind))
+    source = parquet_source(tmp_path, labels="inside")
+    assert read(source)[0].labels["kind"].tolist() == [0, 1, -1, 1, 0]
+    assert source.possible_labels().value == "inside"
+
+
+def test_a_path_without_bytes_is_told_apart_from_an_empty_row(tmp_path):
+    images = pa.array([{"bytes": None, "path": "a/1.png"}, {"bytes": None, "path": None}, {"bytes": IMAGES[0]}])
+    write(tmp_path / "x.parquet", image=images)
+    _, rejected = read(parquet_source(tmp_path))
+    assert "has no bytes, only the path of a file; pass the folder" in rejected["a/1.png"]
+    assert "is empty" in rejected["x.parquet[1]"]

@@ -24,16 +24,23 @@ from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
     INSIDE,
-    LONGEST_LABEL,
     FoundLabels,
     Labels,
     encode_labels,
     labels_of_rows,
 )
+from pipeline.datasets.readers.parquet_columns import (
+    class_names,
+    image_column,
+    image_columns,
+    label_columns,
+    tells_all_apart,
+    texts_of,
+    values_and_paths,
+)
 from pipeline.datasets.readers.parquet_pages import require_honest_pages
 from pipeline.datasets.readers.shards import list_shards
 
-_IMAGE = "image"
 _ROWS = 64
 _GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
 
@@ -41,8 +48,9 @@ _GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
 class Parquet:
     """Images as bytes of PNG, JPEG and other image files in a column of a Parquet file or of a folder of such files.
 
-    The column is called ``image`` or is the only one of bytes; it may also be a structure with a field ``bytes``.
-    Labels come from a CSV with one line an image, or (``inside``) from the columns of whole numbers or texts beside it.
+    The column is called ``image`` or is the only one of bytes; it may also be a structure with fields ``bytes`` and
+    ``path``, as Hugging Face's datasets have it. Labels come from a CSV with one line an image, or (``inside``) from
+    the columns of whole numbers or texts beside it whose values repeat; those of a ClassLabel have their names.
     """
 
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
@@ -89,19 +97,18 @@ class Parquet:
             name = part.rpartition("/")[2]
             with open_location(part, self._within) as raw, open_parquet(part, self._within) as file:
                 self._n_bytes[part] = raw.seek(0, 2)
-                column = image_column(file, part)
+                columns = image_columns(file, part)
                 row = n_unpacked = 0
                 n_bytes = self._n_bytes[part]
                 for group in range(file.num_row_groups):
-                    _require_honest(raw, file, group, [column], part)
-                    n_rows = _rows_at_once(file, group, column)
-                    for batch in file.iter_batches(n_rows, row_groups=[group], columns=[column]):
-                        values = batch.column(0)
-                        for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
-                            data = _image_bytes(value, self._params.max_pixels)
+                    _require_honest(raw, file, group, columns, part)
+                    n_rows = _rows_at_once(file, group, columns)
+                    for batch in file.iter_batches(n_rows, row_groups=[group], columns=columns):
+                        for value, path in values_and_paths(batch.column(0)):
+                            data = _image_bytes(value, self._params.max_pixels, path)
                             n_unpacked += len(data) if isinstance(data, bytes) else 0
                             require_unpacked(part, n_unpacked, n_bytes)
-                            yield f"{name}[{row}]", data
+                            yield path or f"{name}[{row}]", data
                             row += 1
 
     def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
@@ -122,9 +129,17 @@ class Parquet:
         return read_files(job, islice(self.items(), most))
 
     def possible_labels(self) -> FoundLabels:
-        """Return that there are columns beside the images."""
+        """Return that there are columns beside the images whose values repeat."""
         with open_parquet(self.parts[0], self._within) as file:
-            return FoundLabels(INSIDE if label_columns(file) else None)
+            if not label_columns(file):
+                return FoundLabels(None)
+        try:
+            columns, unlike = self._inside()
+            encode_labels(columns, self._location)
+        except DataError as error:
+            return FoundLabels(None, (f"the columns beside the images are not used as labels: {error}",))
+        remarks = tuple(f"column {name} is not used as a label: nearly all of its values differ" for name in unlike)
+        return FoundLabels(INSIDE if columns else None, remarks)
 
     @cached_property
     def parts(self) -> list[str]:
@@ -137,25 +152,38 @@ class Parquet:
             return labels_of_rows(self._csv, self.n_images())
         if self._params.labels != INSIDE:
             return Labels()
-        tables: list[Any] = []
+        columns, unlike = self._inside()
+        if not columns:
+            raise DataError(
+                f"{self._location} must have columns of whole numbers or texts whose values repeat for labels: inside, "
+                f"got {unlike or 'none'}; use a CSV or null"
+            )
+        return encode_labels(columns, self._location)
+
+    def _inside(self) -> tuple[dict[str, list[str | None]], list[str]]:
+        """Return the columns of labels, and the names of those that tell every image apart."""
+        found: dict[str, list[str | None]] = {}
+        first: list[str] | None = None
         for part in self.parts:
             with open_parquet(part, self._within) as file:
-                columns = label_columns(file)
-                texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
+                columns, names = label_columns(file), class_names(file)
+                kinds = {name: file.schema_arrow.field(name).type for name in columns}
+            texts = [n for n, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
             # A text that stands in many rows is read once.
             with open_location(part, self._within) as raw, open_parquet(part, self._within, texts) as file:
                 for group in range(file.num_row_groups):
                     _require_honest(raw, file, group, columns, part)
-                tables.append(file.read(columns))
-                if columns != tables[0].column_names or not columns:
-                    raise DataError(
-                        f"{part} must have the same columns of whole numbers or texts as the first file for "
-                        f"labels: inside, got {columns}; use a CSV or null"
-                    )
-        table = pa.concat_tables(tables)
-        return encode_labels(
-            {name: _texts(table[name], name, self._location) for name in table.column_names}, self._location
-        )
+                table = file.read(columns)
+            first = columns if first is None else first
+            if columns != first or not columns:
+                raise DataError(
+                    f"{part} must have the same columns of whole numbers or texts as the first file for "
+                    f"labels: inside, got {columns}; use a CSV or null"
+                )
+            for name in columns:
+                found.setdefault(name, []).extend(texts_of(table[name], name, self._location, names.get(name)))
+        unlike = [name for name, values in found.items() if tells_all_apart(values)]
+        return {name: values for name, values in found.items() if name not in unlike}, unlike
 
     @property
     def _csv(self) -> str | None:
@@ -186,38 +214,6 @@ def open_parquet(location: str, within: str | None = None, dictionaries: Sequenc
         raise DataError(f"{location} must be a complete Parquet file, but {reason_of(error)}; write it again") from None
 
 
-def image_column(file: Any, location: str) -> str:
-    """Return the name of the column that holds images.
-
-    Raises:
-        DataError: there is none, or there are several and none is called ``image``.
-    """
-    found = {field.name: field.type for field in file.schema_arrow if _holds_bytes(field.type)}
-    if _IMAGE in found:
-        return f"{_IMAGE}.bytes" if pa.types.is_struct(found[_IMAGE]) else _IMAGE
-    if len(found) != 1:
-        raise DataError(
-            f"{location} must have one column of image files' bytes or one called {_IMAGE!r}, "
-            f"got bytes in {sorted(found)} of {file.schema_arrow.names}; rename the column"
-        )
-    ((name, kind),) = found.items()
-    return f"{name}.bytes" if pa.types.is_struct(kind) else name
-
-
-def label_columns(file: Any) -> list[str]:
-    """Return the names of the columns of whole numbers or texts."""
-    return [
-        field.name for field in file.schema_arrow if pa.types.is_integer(field.type) or pa.types.is_string(field.type)
-    ]
-
-
-def _holds_bytes(kind: Any) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_bytes(kind.field(index).type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
 def _require_bounded(metadata: Any, location: str, n_bytes: int) -> None:
     n_rows = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
@@ -239,9 +235,9 @@ def _require_honest(raw: Any, file: Any, group: int, names: Sequence[str], locat
         require_honest_pages(raw, column, location)
 
 
-def _rows_at_once(file: Any, group: int, name: str) -> int:
-    """Return how many rows may all be as long as the whole column: a value that repeats is stored once."""
-    sizes = [column.total_uncompressed_size for column in _columns(file, group, [name])]
+def _rows_at_once(file: Any, group: int, names: Sequence[str]) -> int:
+    """Return how many rows may all be as long as the whole columns: a value that repeats is stored once."""
+    sizes = [column.total_uncompressed_size for column in _columns(file, group, names)]
     return max(1, min(_ROWS, _AT_ONCE_BYTES // max([1, *sizes])))
 
 
@@ -251,28 +247,14 @@ def _columns(file: Any, group: int, names: Sequence[str]) -> list[Any]:
     return [column for column in columns if column.path_in_schema in names]
 
 
-def _image_bytes(value: Any, max_pixels: int) -> bytes | DataError:
+def _image_bytes(value: Any, max_pixels: int, path: str) -> bytes | DataError:
     data = value.as_buffer()
     if data is None:
-        return b""
+        return (
+            DataError("has no bytes, only the path of a file; pass the folder of these files instead") if path else b""
+        )
     try:
         require_file_size(data.size, max_pixels)
     except DataError as error:
         return error
     return data.to_pybytes()
-
-
-def _texts(column: Any, name: str, location: str) -> list[str | None]:
-    texts: list[str | None] = []
-    for chunk in column.chunks:
-        if not pa.types.is_dictionary(chunk.type):
-            texts += [None if value is None else str(value) for value in chunk.to_pylist()]
-            continue
-        known = chunk.dictionary.to_pylist()
-        if any(text is not None and len(text) > LONGEST_LABEL for text in known):
-            raise DataError(
-                f"{location} must hold labels of at most {LONGEST_LABEL} characters, got a longer one in {name}; "
-                "use short names, a CSV or null"
-            )
-        texts += [None if place is None else known[place] for place in chunk.indices.to_pylist()]
-    return texts
