@@ -184,7 +184,7 @@ def test_labels_stand_beside_the_images(tmp_path: Path) -> None:
         "n": [4, 7, 7, -1, -1, -1],
     }
     assert source.class_names() == {"colour": ["blue", "red"]}
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels == "inside"
+    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels.value == "inside"
 
 
 def test_labels_of_each_shard_are_its_own(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_csv_names_the_files_in_the_archive(tmp_path: Path) -> None:
 def test_folders_are_proposed_as_classes_where_nothing_else_is(tmp_path: Path, files: Any, expected: Any) -> None:
     # What programs note of every image may have names that no factor can have.
     write_archive(tmp_path / "x.tar", files | {"a/00.json": b'{"image_id": "7"}'})
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels == expected
+    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels.value == expected
 
 
 # --- one by one -------------------------------------------------------------------------------------------------------
