@@ -108,7 +108,7 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
         raise DataError(f"only what lies directly in {layout.inbox} is moved, got {delivery}; move it by hand")
     reasons = list(map(printable, rejected))
     folder = layout.inbox / (REJECTED if reasons else DONE)
-    target = folder / _fitting(f"{_stamp()}-{printable(delivery.name)}")
+    target = folder / _fitting(f"{stamp()}-{printable(delivery.name)}")
     note = _note(layout, delivery)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def rename_plainly(delivery: Path) -> Path:
     suffix = suffix if printable(suffix) == suffix else ""
     target = delivery.with_name(_fitting(plain))
     if os.path.lexists(target) or target.name != plain:
-        target = delivery.with_name(f"{_fitting(plain.removesuffix(suffix), 160)}-{_stamp()}{suffix}")
+        target = delivery.with_name(f"{_fitting(plain.removesuffix(suffix), 160)}-{stamp()}{suffix}")
     marker = _file_marker(delivery)
     delivery.rename(target)
     with suppress(OSError):
@@ -169,6 +169,11 @@ def marked_by(marker: Path) -> Path | None:
     """Return the delivery that a marker belongs to, if it is there."""
     delivery = marker.with_name(marker.name.removesuffix(MARKER))
     return delivery if os.path.lexists(delivery) else None
+
+
+def stamp() -> str:
+    """Return the time, as names that must differ have it."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
 
 
 def note_trouble(layout: Layout, delivery: Path, reason: str, *, crashed: bool = False) -> Trouble:
@@ -232,10 +237,6 @@ def _read_note(note: Path) -> Trouble | None:
         return Trouble(**read_json(note))
     except (DataError, TypeError):
         return None  # none yet, or damaged: the count starts anew
-
-
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
 
 
 def _fitting(name: str, most: int = _MOST_NAME - len(_REASON)) -> str:

@@ -15,7 +15,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config.sources import source_of_file
@@ -33,6 +32,7 @@ from pipeline.operations.deliveries import (
     not_deliverable,
     note_trouble,
     rename_plainly,
+    stamp,
     take_marker,
 )
 
@@ -154,7 +154,7 @@ class InboxWatch:
             quiet = [path for path in quiet if is_marked(path) or self._is_quiet(path, now, patience)]
         if not quiet:
             return []
-        folder = self.layout.inbox / f"files-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}"
+        folder = self.layout.inbox / f"files-{stamp()}"
         folder.mkdir()
         for path in quiet:
             try:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -39,4 +40,4 @@ class Separate(AbstractArchitecture):
         """Add up what the decoders of the facets that take part say, faded in."""
         first = len(self.decoders) - len(latents)
         outputs = [fade_in[j].to(z.dtype) * self.decoders[j](z) for j, z in enumerate(latents, first)]
-        return sum(outputs[1:], outputs[0])
+        return torch.stack(outputs).sum(0)
