@@ -231,7 +231,7 @@ def test_failure_leaves_nothing(layout, tmp_path, monkeypatch):
     [
         ("nowhere", r"nowhere is missing; correct the path"),
         ("note.txt", r"note.txt must be a folder of images or end in .npy, .npz, .h5, .hdf5, .parquet, .tar, .*; put"),
-        ("bad.npy", r"bad.npy must be a NumPy array file, got other content"),
+        ("bad.npy", r"bad.npy must have a NumPy array header, but the magic string is not correct"),
         ("bad.parquet", r"bad.parquet must be a complete Parquet file, but"),
     ],
 )
