@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-SUITE = ("startup", "training", "convolution", "stages", "ingest", "assign", "publish", "query", "repository")
+SUITE = ("startup", "training", "convolution", "stages", "ingest", "assign", "publish", "known", "query", "repository")
 
 
 def main() -> None:

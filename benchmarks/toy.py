@@ -147,13 +147,15 @@ def _enlarged_digits() -> Images:
     return np.stack([enlarge(digit) for digit in digits.reshape(-1, 8, 8)])[:, None]
 
 
-def write_assigned(folder: Path, batch_id: str, version: str, start: int, n_images: int) -> None:
-    """Write made-up assignments of one batch to the components of :func:`write_model`'s kind of model."""
+def write_assigned(
+    folder: Path, batch_id: str, version: str, start: int, n_images: int, n_components: int = _N_COMPONENTS
+) -> None:
+    """Write made-up assignments of one batch, by default to the components of :func:`write_model`'s kind of model."""
     rng = np.random.default_rng(start)
     with write_assignments(folder, batch_id=batch_id, model_version=version, n_facets=N_FACETS) as writer:
         for first in range(0, n_images, _BLOCK):
             n = min(_BLOCK, n_images - first)
-            writer.write(make_ids(start + first, n), [_made_up(rng, n) for _ in range(N_FACETS)])
+            writer.write(make_ids(start + first, n), [_made_up(rng, n, n_components) for _ in range(N_FACETS)])
 
 
 def publish_rows(root: Path, n_rows: int, rows_a_batch: int) -> tuple[Layout, str]:
@@ -178,19 +180,22 @@ def publish_rows(root: Path, n_rows: int, rows_a_batch: int) -> tuple[Layout, st
     return layout, version
 
 
-def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> tuple[float, float]:
+def add_rows(
+    layout: Layout, version: str, runs: Sequence[tuple[int, int]], n_components: int = _N_COMPONENTS
+) -> tuple[float, float]:
     """Publish batches of made-up assignments; return the seconds of publishing alone, by the clock and of processors.
 
     Args:
         layout: of the experiment.
         version: of its model.
         runs: number of the first image of each batch, and of its images.
+        n_components: of each facet of the model.
     """
     folders: dict[str, Path] = {}
     for start, n_images in runs:
         batch_id = f"b-{start:012x}"
         folders[batch_id] = layout.work("assign", version) / batch_id
-        write_assigned(folders[batch_id], batch_id, version, start, n_images)
+        write_assigned(folders[batch_id], batch_id, version, start, n_images, n_components)
         write_batch(layout, batch_id, start, n_images, "2026-11-01T12:00:00+00:00")
     begin, begin_cpu = time.perf_counter(), time.process_time()
     History(layout.published).add_batches(folders, layout.batches)
@@ -199,15 +204,15 @@ def add_rows(layout: Layout, version: str, runs: Sequence[tuple[int, int]]) -> t
     return cost
 
 
-def _made_up(rng: np.random.Generator, n_images: int) -> FacetAssignment:
+def _made_up(rng: np.random.Generator, n_images: int, n_components: int) -> FacetAssignment:
     confidence = rng.random(n_images, np.float32) / 2 + 0.5
-    cluster = rng.integers(0, _N_COMPONENTS, n_images, dtype=np.int32)
+    cluster = rng.integers(0, n_components, n_images, dtype=np.int32)
     return FacetAssignment(
         cluster_id=cluster,
         confidence=confidence,
         entropy=rng.random(n_images, np.float32),
         typicality=rng.standard_normal(n_images, np.float32),
-        runner_up=(cluster + 1) % np.int32(_N_COMPONENTS),
+        runner_up=(cluster + 1) % np.int32(n_components),
         runner_up_confidence=1 - confidence,
         resp=None,
     )

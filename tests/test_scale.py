@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import scale
+from benchmarks import known, scale
 
 
 @pytest.mark.soak
@@ -14,3 +14,10 @@ def test_cost_grows_in_a_straight_line():
     assert assigned["peak_mib"] <= 1024
     for what, bar in (("to_publish_10000", 3), ("clusters_counted", 1), ("image_looked_up", 0.3)):
         assert min(cost["clock"] for cost in tables[f"seconds_{what}"]) <= bar
+
+
+@pytest.mark.soak
+def test_ten_times_as_many_published_rows_make_an_ingestion_hardly_dearer():
+    (line,) = known.measure(True)
+    assert line.ratio <= 1.5
+    assert line.more["peak_mib"] - line.more["floor_peak_mib"] <= 300

@@ -80,6 +80,16 @@ def are_among(hashes: Shaped[np.ndarray, " image"], known: Shaped[np.ndarray, " 
     return (exact == hashes) | (first == short) | (are_short(hashes) & (leading_bits(first) == leading_bits(hashes)))
 
 
+def are_repeated(hashes: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+    """Tell which images have the content of another one that counts as the first."""
+    order = np.argsort(hashes, kind="stable")
+    before, after = hashes[order][:-1], hashes[order][1:]
+    repeated = np.zeros(len(hashes), bool)
+    # A short hash comes right before those that begin with it.
+    repeated[order[1:]] = (before == after) | (are_short(before) & (leading_bits(before) == leading_bits(after)))
+    return repeated
+
+
 def leading_bits(hashes: Shaped[np.ndarray, " image"]) -> UInt64[np.ndarray, " image"]:
     """Return the first 64 bits of content hashes as numbers in the same order."""
     return _words(hashes)[::2].astype(np.uint64)

@@ -177,6 +177,9 @@ VERSION = Form()
 LIST = Form()
 """``lists/<hash>.json``: the parts of batches."""
 
+CONTENT = Form()
+"""First line of ``parts/content/<digest>.hashes``: which parts the hashes below it are of."""
+
 IDENTITY = Form()
 """``identity/<hash>.json``: all cluster uids."""
 

@@ -87,7 +87,7 @@ def _problems(layout: Layout, deep: bool) -> list[str]:
     if deep:
         broken = record_faults(layout.published)
         found += [*broken, *part_faults(layout.published), *_model_faults(layout)]
-        for faults in (shard_faults, _page_faults, _output_faults, _tracked_faults):
+        for faults in (_content_faults, shard_faults, _page_faults, _output_faults, _tracked_faults):
             try:
                 found += faults(layout)
             except PipelineError as error:
@@ -103,6 +103,15 @@ def _model_faults(layout: Layout) -> list[str]:
         else:
             found.append(f"{folder} has no files.json with digests yet; run facets check --repair to write it")
     return found
+
+
+def _content_faults(layout: Layout) -> list[str]:
+    # Damage of these files stands among the problems of the current version already.
+    if not History(layout.published).lacks_content():
+        return []
+    return [
+        f"{layout.published}/parts/content must cover all published images, but does not; run facets check --repair"
+    ]
 
 
 def _page_faults(layout: Layout) -> list[str]:

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool, Shaped
+
 from pipeline.config.sections import DriftParams, Experiment
 from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
 from pipeline.core.folder_seal import require_sealed
@@ -19,7 +22,6 @@ from pipeline.core.sealed import read_sealed
 from pipeline.core.text import reason_of
 from pipeline.core.upgrades import BATCH, read_model_file, read_record
 from pipeline.datasets.delivery.delivery import open_delivery
-from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
 from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
@@ -37,7 +39,7 @@ from pipeline.operations.shards import (
     update_record,
 )
 from pipeline.operations.tracked import require_lists
-from pipeline.tables import History, paths
+from pipeline.tables import History
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,7 @@ def _complete(layout: Layout, experiment: Experiment, faults: list[str]) -> list
 def _write_shard(layout: Layout, experiment: Experiment, location: str) -> ShardResult:
     with _own_files():
         removed = ContentSet.of_ids(read_id_list(layout.removed))
-        tables = [Path(path) for path in paths(layout.experiment, "images", root=layout.root)]
-        known = ContentSet(known_content(tables))
+        known = History(layout.published).content()
         transform = model_transform(History(layout.published).model_folder())
     return write_shard(
         layout,
@@ -211,8 +212,13 @@ def _afterwards(doing: str, faults: list[str]) -> Iterator[None]:
 
 def _drop_unwanted(layout: Layout, folder: Path) -> bool:
     """Take out of an unpublished batch what was removed or published otherwise since; tell whether anything is left."""
-    removed, history = ContentSet.of_ids(read_id_list(layout.removed)), History(layout.published)
-    return shrink_shard(folder, lambda ids: removed.has(parse_ids(ids.tolist())[0]) | history.known_ids(ids))
+    removed, known = ContentSet.of_ids(read_id_list(layout.removed)), History(layout.published).content()
+
+    def is_unwanted(ids: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+        hashes, _ = parse_ids(ids.tolist())
+        return removed.has(hashes) | known.has(hashes)
+
+    return shrink_shard(folder, is_unwanted)
 
 
 def _measure(folder: Path, assigned: Path, model: Path, params: DriftParams) -> None:

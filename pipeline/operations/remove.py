@@ -15,7 +15,6 @@ from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.image_ids import ContentSet, parse_ids, short_ids
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
-from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.assign_batch import forget_assignments_of
 from pipeline.operations.locks import batches_lock, publish_lock
@@ -23,6 +22,7 @@ from pipeline.operations.publish import withdraw
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_folders, shrink_shard
 from pipeline.operations.tracked import remember_tracked, require_lists
+from pipeline.table_format.ids import content_hashes, read_ids
 from pipeline.tables import History, read
 
 _SOURCE_BATCHES = ("train", "test")
@@ -96,7 +96,7 @@ def carry_out_removals(layout: Layout, wait_seconds: float = 0.0) -> None:
 def lingering(layout: Layout) -> list[str]:
     """Return the folders below the root that still hold removed images, until the next rebuild and ``tidy``."""
     table = layout.prepared / "images.parquet"
-    if not table.exists() or not _removed(layout).has(known_content([table])).any():
+    if not table.exists() or not _removed(layout).has(content_hashes(read_ids(table))).any():
         return []
     folders = [layout.prepared, layout.artifact("assignments"), layout.artifact("report"), layout.root / ".dvc/cache"]
     return [str(folder.relative_to(layout.root)) for folder in folders if folder.exists()]
@@ -168,7 +168,7 @@ def _carry_out(layout: Layout) -> tuple[list[str], int]:
     removed = _removed(layout)
     changed: list[str] = []
     for folder in shard_folders(layout):
-        found = removed.has(known_content([folder / "images.parquet"]))
+        found = removed.has(content_hashes(read_ids(folder / "images.parquet")))
         if found.any():
             changed.append(folder.name)
             if found.all():

@@ -66,6 +66,8 @@ def repair(layout: Layout, experiment: Experiment, wait_seconds: float = 0.0) ->
                 with suppress(PipelineError):
                     _mend_parts(layout)
             with suppress(PipelineError):
+                history.mend_content()
+            with suppress(PipelineError):
                 if page_fault(layout):
                     refresh_page(layout, force=True)
 

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.core.errors import PublishError
-from pipeline.core.parquet import read_columns
+from pipeline.core.image_ids import are_repeated
+from pipeline.table_format.ids import content_hashes, read_ids
 from pipeline.tables.batches import first_row, ingested, row_of
+from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import Contents, Draft, updated_clusters
-from pipeline.tables.engine import common_ids
 from pipeline.tables.entries import BatchFiles, EntryBuilder
 from pipeline.tables.lists import append_to_lists, load_entries
 from pipeline.tables.summary import add_totals
@@ -68,14 +70,14 @@ def _files_of(batch_id: str, assigned: Path, batches: Path) -> BatchFiles:
 
 
 def _require_new(draft: Draft, entries: Sequence[Entry]) -> None:
-    columns = [read_columns(draft.parts.locate(entry.parts["images"]), ["image_id"])["image_id"] for entry in entries]
-    ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
-    repeated = sorted(row["values"] for row in ids.value_counts().to_pylist() if row["counts"] > 1)
-    if not repeated and draft.current is not None:
-        published = [draft.published / entry.parts["images"].file for entry in load_entries(draft.place, draft.current)]
-        repeated = common_ids(published, ids, draft.folder)
-    if repeated:
+    assert draft.current is not None
+    columns = [read_ids(draft.parts.locate(entry.parts["images"])) for entry in entries]
+    hashes = np.concatenate([content_hashes(ids) for ids in columns])
+    published = [entry.parts["images"] for entry in load_entries(draft.place, draft.current)]
+    is_repeated = PublishedContent(draft.published, published).has(hashes) | are_repeated(hashes)
+    if is_repeated.any():
+        repeated = pa.chunked_array(columns).filter(pa.array(is_repeated)).to_pylist()
         raise PublishError(
-            f"an image must be published once, got {len(repeated)} that are already in, such as {repeated[0]}; leave "
+            f"an image must be published once, got {len(repeated)} that are already in, such as {min(repeated)}; leave "
             "them out of the batch"
         )

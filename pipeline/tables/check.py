@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.core.errors import PipelineError
 from pipeline.core.folder_seal import folder_faults, is_folder_sealed
 from pipeline.table_format.schema import facet_table
+from pipeline.tables.content import content_faults
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import repeated_ids
 from pipeline.tables.lists import load_entries
@@ -21,8 +22,8 @@ def find_problems(published: Path) -> list[str]:
     """Return what is wrong with the current version, one line a fault; nothing if all is well.
 
     Checked are: every listed file is there, whole and says what it said when it was written; each facet lists exactly
-    the images of table ``images``; no image appears twice; sizes in ``clusters`` agree with the rows; the files of the
-    model in service are what they were and its components have one uid each.
+    the images of table ``images``; no image appears twice; sizes in ``clusters`` agree with the rows; the files of
+    content hashes are whole; the files of the model in service are what they were and its components have one uid each.
     """
     place = Place(published)
     try:
@@ -31,7 +32,7 @@ def find_problems(published: Path) -> list[str]:
         found = [*_identity_problems(place, version), *_model_problems(published, version)]
     except PipelineError as error:
         return [str(error)]
-    found += _table_problems(published, version, entries)
+    found += [*_table_problems(published, version, entries), *content_faults(published)]
     if not found:
         images = [published / entry.parts["images"].file for entry in entries]
         with tempfile.TemporaryDirectory() as scratch:

@@ -17,7 +17,9 @@ from pipeline.core.upgrades import IDENTITY
 from pipeline.table_format.logical import combined_hash
 from pipeline.table_format.schema import table_schema
 from pipeline.table_format.writer import write_table
+from pipeline.tables.content import update_content
 from pipeline.tables.identity import Identity
+from pipeline.tables.lists import load_list
 from pipeline.tables.parts import PartWriter
 from pipeline.tables.place import Place
 from pipeline.tables.summary import sizes_of
@@ -113,9 +115,18 @@ class Draft:
         )
         if self.current is None or version.content != self.current.content:
             write_version(self.folder, version)
+            obsolete = {*obsolete, *self._keep_content(contents.lists)}
             plan(self.folder, self.number, obsolete=obsolete, withdrawn=withdrawn)
         elif withdrawn or obsolete:
             plan(self.folder, self.current.version, obsolete=obsolete, withdrawn=withdrawn)
+
+    def _keep_content(self, lists: Sequence[ListRef]) -> set[str]:
+        """Write what lets content be looked up in the new version; return the files that served the one before."""
+        images: list[PartFile] = []
+        for ref in lists:
+            place = Place(self.folder) if (self.folder / ref.file).exists() else self.place
+            images += [entry.parts["images"] for entry in load_list(place, ref)]
+        return update_content(self.published, self.folder, images, self.parts.locate)
 
     def _keep_identity(self, identity: Identity) -> str:
         name = _identity_file(identity)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.core.errors import DataError, ResourceError
-from pipeline.core.image_ids import LONG_ID, SHORT_ID, short_ids
+from pipeline.core.image_ids import LONG_ID, SHORT_ID
 
 if TYPE_CHECKING:
     import duckdb
@@ -93,30 +93,18 @@ def repeated_ids(files: Sequence[Path], scratch: Path) -> list[str]:
     return sorted(repeated)[:5]
 
 
-def common_ids(files: Sequence[Path], ids: pa.Array | pa.ChunkedArray, scratch: Path) -> list[str]:
-    """Return those of ``ids`` that stand in any of the files, sorted."""
-    texts = ids.to_pylist()
-    old_ids = short_ids(texts).tolist()
-    found = {old_id for (old_id,) in _semi_join("old_id", files, pa.array(old_ids, pa.string()), scratch)}
-    return sorted(text for text, old_id in zip(texts, old_ids, strict=True) if old_id in found)
-
-
 def files_with_content(files: Sequence[Path], ids: Sequence[str], scratch: Path) -> list[Path]:
     """Return the files that hold an image with the content of one of ``ids``, sorted; of others some, once in 2⁶⁴."""
-    beginnings = pa.array(sorted({text[:SHORT_ID] for text in ids}), pa.string())
-    return [Path(name) for (name,) in _semi_join("filename", files, beginnings, scratch)]
-
-
-def _semi_join(column: str, files: Sequence[Path], wanted: pa.StringArray, scratch: Path) -> list[tuple[Any, ...]]:
-    if not files or not len(wanted):
+    if not files or not ids:
         return []
-    key = f"left(image_id, {SHORT_ID})" if column == "filename" else _OLD_ID
+    wanted = pa.table({"beginning": sorted({text[:SHORT_ID] for text in ids})})
     with _bounded(scratch) as database:
-        database.register("wanted", pa.table({"key": wanted}))
-        return database.execute(
-            f"SELECT DISTINCT {column} FROM (SELECT {key} AS old_id, filename FROM {parquet(files)}) o "
-            "SEMI JOIN wanted ON o.old_id = wanted.key ORDER BY 1"
+        database.register("wanted", wanted)
+        found = database.execute(
+            f"SELECT DISTINCT filename FROM {parquet(files)} "
+            f"SEMI JOIN wanted ON left(image_id, {SHORT_ID}) = beginning ORDER BY 1"
         ).fetchall()
+    return [Path(name) for (name,) in found]
 
 
 @contextmanager

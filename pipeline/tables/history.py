@@ -1,26 +1,23 @@
 """All that operations do with the published tables of one experiment, in one place."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Shaped
 
-from pipeline.core.errors import ConfigError, PublishError
-from pipeline.table_format.build import id_column
-from pipeline.tables import additions, check, publishing, removal, retention
+from pipeline.core.errors import ConfigError, DataError, PublishError
+from pipeline.core.image_ids import ContentLookup, ContentSet
+from pipeline.tables import additions, check, content, publishing, removal, retention
+from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import load_identity
-from pipeline.tables.engine import common_ids
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.names import set_name
 from pipeline.tables.place import Place
 from pipeline.tables.transaction import recover
 from pipeline.tables.verified import require_sound
-from pipeline.tables.versions import Version, current_version, load_history, load_version
+from pipeline.tables.versions import PartFile, Version, current_version, load_history, load_version
 
 
 class History:
@@ -90,22 +87,33 @@ class History:
             parts = [part for entry in load_entries(place, version) for part in entry.parts.values()]
             require_sound(place, [*version.tables.values(), *parts])
 
-    def known_ids(self, image_ids: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
-        """Tell which images are published already.
+    def content(self) -> ContentLookup:
+        """Return what tells which content is published.
 
-        Args:
-            image_ids: as ASCII bytes or text.
+        Raises:
+            DataError: a file that this needs is missing or damaged.
         """
-        version = self.current()
-        if version is None:
-            return np.zeros(len(image_ids), bool)
-        place = Place(self.published)
-        entries = load_entries(place, version)
-        require_sound(place, [entry.parts["images"] for entry in entries])
-        files = [self.published / entry.parts["images"].file for entry in entries]
-        with tempfile.TemporaryDirectory() as scratch:
-            found = common_ids(files, id_column(image_ids), Path(scratch))
-        return np.isin(image_ids.astype(np.str_), np.array(found, np.str_))
+        while True:
+            version = self.current()
+            if version is None:
+                return ContentSet.of_ids([])
+            try:
+                return PublishedContent(self.published, self._images(version))
+            except DataError:
+                # A version that came meanwhile has deleted the files of the one before.
+                if self.current() == version:
+                    raise
+
+    def lacks_content(self) -> bool:
+        """Tell whether looking content up has to read parts, which no file of hashes covers."""
+        return content.lacks_content(self.published, self._images(self.served()))
+
+    def mend_content(self) -> None:
+        """Write files of hashes that are missing or damaged again."""
+        content.mend_content(self.published, self._images(self.served()))
+
+    def _images(self, version: Version) -> list[PartFile]:
+        return [entry.parts["images"] for entry in load_entries(Place(self.published), version)]
 
     def minted_by(self) -> Mapping[str, str]:
         """Return every uid ever given and the model version that it was made for."""

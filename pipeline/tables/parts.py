@@ -147,10 +147,10 @@ def has_responsibilities(path: Path) -> bool:
     return "resp" in part_schema(path).names
 
 
-def part_rows(path: Path) -> Rows:
-    """Yield the rows of a published part, or of an assignment file as it is."""
+def part_rows(path: Path, columns: Sequence[str] | None = None) -> Rows:
+    """Yield the rows of a published part, or of an assignment file as it is, by default with all columns."""
     with _opened(path) as file:
-        yield from file.iter_batches(ROW_GROUP)
+        yield from file.iter_batches(ROW_GROUP, columns=columns)
 
 
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:

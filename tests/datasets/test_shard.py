@@ -19,11 +19,11 @@ from pipeline.core.upgrades import BATCH
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
-from pipeline.datasets.delivery.known import known_content
 from pipeline.datasets.delivery.shard import ShardResult, copy_shard, write_shard
 from pipeline.datasets.readers.base import recognise
 from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
+from pipeline.table_format.ids import content_hashes, read_ids
 from tests.datasets.builders import DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, noise, picture, write_bad_entries, write_bad_files
 
@@ -183,7 +183,7 @@ def test_batch_is_named_by_content_not_by_names_or_order(layout, tmp_path):
 
 def test_known_and_repeated_content_is_not_taken_twice(layout, tmp_path):
     first = ingest(layout, put(tmp_path / "a", {f"{i}.png": encode(picture(i)) for i in range(4)}))
-    known = ContentSet(known_content([layout.batches / str(first.batch_id) / "images.parquet"]))
+    known = ContentSet(content_hashes(read_ids(layout.batches / str(first.batch_id) / "images.parquet")))
     again = ingest(layout, tmp_path / "a", known)
     assert again == ShardResult(None, 0, 4, [])
     half = ingest(layout, put(tmp_path / "b", {f"{i}.png": encode(picture(i)) for i in (2, 3, 7, 8)}), known)
@@ -246,14 +246,6 @@ def test_urls_are_told_apart_by_their_ending():
     assert recognise("s3://bucket/images") == "folder"
     assert recognise("s3://bucket/x.npz") == "npy"
     assert recognise("https://host/x.parquet") == "parquet"
-
-
-def test_known_content_needs_its_tables(tmp_path):
-    with pytest.raises(DataError, match=r"images.parquet is missing; run facets check --repair"):
-        known_content([tmp_path / "images.parquet"])
-    (tmp_path / "images.parquet").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"images.parquet must be a complete table of images, but"):
-        known_content([tmp_path / "images.parquet"])
 
 
 @pytest.mark.parametrize("mixed", [False, True])

@@ -36,6 +36,7 @@ EXEMPT = {
     ".work/dvc.run.json": "which DVC process ran last, to tell its locks after a kill: the next one writes it anew",
     ".work/dvc.lock.kept": "a copy of dvc.lock: made anew by the next DVC command",
     ".work/tiny/tracked": "second copies of tracked files: made anew from those by a repair",
+    "/parts/content/": "hashes of what the parts say: one that is gone is not missed, and made anew",
     ".files.parquet": "a memory of hashes of the source's files: made anew",
 }
 """Damage of these need not be named, and why; nothing may fall over because of it."""

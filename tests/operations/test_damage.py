@@ -31,6 +31,7 @@ RESULTS = PROJECT / "benchmarks" / "results" / "damage.json"
 KINDS = {
     "published/tiny/manifest.json": "delete",
     "published/tiny/parts/*/b-*/facet_0.parquet": "flip",
+    "published/tiny/parts/content/*.hashes": "flip",
     "published/tiny/models/*/seed-*.safetensors": "flip",
     "data/batches/tiny/*/batch.json": "empty",
     "data/batches/tiny/*/shard.h5": "flip",

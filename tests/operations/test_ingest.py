@@ -265,14 +265,14 @@ def test_once_the_rows_are_in_no_fault_says_otherwise(
     assert str(result.batch_id) in (tiny.layout.published / "report.html").read_text()
 
 
-@pytest.mark.parametrize("damaged", ["removed", "images", "model", "params"])
+@pytest.mark.parametrize("damaged", ["removed", "hashes", "model", "params"])
 def test_damage_to_files_of_the_experiment_is_not_blamed_on_the_delivery(
     tiny: Tiny, tmp_path: Path, damaged: str
 ) -> None:
     model = tiny.history.model_folder()
     path = {
         "removed": tiny.layout.removed,
-        "images": next(tiny.layout.published.glob("parts/**/images.parquet"), None) or tiny.layout.removed,
+        "hashes": next(tiny.layout.published.glob("parts/content/*.hashes")),
         "model": model / "model.json",
         "params": model / "params.json",
     }[damaged]

@@ -119,17 +119,6 @@ def test_broken_batch_record_is_named(bench):
         bench.history.add_batches({"b-1": folder}, bench.batches)
 
 
-def test_known_ids(bench):
-    mixed = np.concatenate([make_ids(2, 200), make_ids(3, 58)])
-    for ids in (mixed, mixed.astype("S44")):
-        assert bench.history.known_ids(ids).tolist() == [False, False, True, True, True]
-    assert bench.history.known_ids(make_ids(0)).tolist() == []
-
-
-def test_nothing_is_known_before_the_first_version(tmp_path):
-    assert Bench(tmp_path).history.known_ids(make_ids(2)).tolist() == [False, False]
-
-
 def test_new_model_covers_batches_that_did_not_join(bench):
     ingest(bench, "b-1", make_ids(10, 100))
     ids = {"train": make_ids(60), "test": make_ids(20, 60)}

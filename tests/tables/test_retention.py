@@ -31,7 +31,7 @@ def test_old_versions_go_with_what_only_they_needed(bench):
     assert sorted(path.name for path in (bench.published / "versions").iterdir()) == ["3.json", "4.json"]
     for folder in ("parts", "models"):
         names = {path.name for path in (bench.published / folder).iterdir()}
-        assert names == {*MODELS[2:], "shared"} - ({"shared"} if folder == "models" else set())
+        assert names == {*MODELS[2:], *(("shared", "content") if folder == "parts" else ())}
     assert len(read("toy", "facet_0", root=bench.root, version=3)) == 80
     with pytest.raises(ConfigError, match=r"version must be one of those kept in .*, newest 4, got 2"):
         read("toy", "facet_0", root=bench.root, version=2)
@@ -58,7 +58,7 @@ def test_withdrawn_versions_go_with_their_leftovers(bench):
     bench.history.withdraw(frozenset(make_ids(1)))
     assert bench.history.prune(1, None) == dict.fromkeys((4, 3, 2, 1), "images in it were removed")
     assert [path.name for path in (bench.published / "versions").iterdir()] == ["5.json"]
-    assert {path.name for path in (bench.published / "parts").iterdir()} == {MODELS[3], "shared"}
+    assert {path.name for path in (bench.published / "parts").iterdir()} == {MODELS[3], "shared", "content"}
     assert bench.history.check() == []
 
 

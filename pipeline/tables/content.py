@@ -1,0 +1,246 @@
+"""Whether content is published already: the hashes of all images, sorted, in a few files that are searched in place.
+
+``parts/content/<digest>.hashes`` is one line of JSON, which names the ``images`` parts that it covers by the hashes of
+their ids, and then the content hashes of their images, 16 bytes each, ascending. The files cover the current version
+alone; they are written in the step that publishes it, and say nothing that its parts do not say: for parts without one,
+which an earlier release published or whose file was lost, the parts themselves are read.
+
+Files are merged as in a log-structured merge tree (O'Neil et al., 1996): each has more rows than all smaller ones
+together, so n images have at most log₂ n files, and no hash is written more often than that.
+"""
+
+import json
+import mmap
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from pipeline.core.image_ids import HASH_DTYPE, ContentSet, are_among
+from pipeline.core.sealed import file_digest
+from pipeline.core.storage import as_resource_error, sync, temporary_dir
+from pipeline.core.upgrades import CONTENT
+from pipeline.table_format.ids import content_hashes
+from pipeline.tables.parts import part_rows
+from pipeline.tables.place import Place
+from pipeline.tables.verified import require_sound
+from pipeline.tables.versions import REPAIR, PartFile
+
+FOLDER = "parts/content"
+
+_BLOCK = 2**20
+"""Hashes that are in memory at once when a file is written."""
+
+_NEEDLES = 4096
+"""Hashes that are looked up before the pages that this took are given back."""
+
+Locate = Callable[[PartFile], Path]
+"""From a part to where it lies at this moment."""
+
+
+class PublishedContent:
+    """The content of the images of a version.
+
+    Memory is bounded by the hashes that are looked up at once; time grows with their number and the logarithm of what
+    is published.
+
+    Args:
+        published: folder of the experiment.
+        images: the version's parts of table ``images``.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+
+    def __init__(self, published: Path, images: Sequence[PartFile]) -> None:
+        found = _Coverage(published, images)
+        self._files = [_Mapped(published / run.file, run.start) for run in found.runs]
+        require_sound(Place(published), found.missing)
+        rest = [hashes for part in found.missing for hashes in _hashes_of(published / part.file)]
+        self._rest = ContentSet(np.concatenate([np.empty(0, HASH_DTYPE), *rest]))
+
+    def has(self, hashes: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
+        """Tell which images are published, by their content hashes."""
+        found = self._rest.has(hashes)
+        order = np.argsort(hashes)  # neighbours lie on the same pages
+        for start in range(0, len(order), _NEEDLES):
+            some = order[start : start + _NEEDLES]
+            for file in self._files:
+                found[some] |= are_among(hashes[some], file.hashes)
+                file.forget()
+        return found
+
+
+def update_content(published: Path, folder: Path, images: Sequence[PartFile], locate: Locate) -> set[str]:
+    """Write the files that the parts of a version lack, and merge some. Callers hold the publish lock.
+
+    Args:
+        published: folder of the experiment.
+        folder: of the step, laid out as below ``published``; or that itself.
+        images: the version's parts of table ``images``.
+        locate: tells where they lie.
+
+    Returns:
+        The files below ``published`` that are needed no longer.
+
+    Raises:
+        DataError: a part or a file is missing or damaged.
+        ResourceError: the disk is full.
+    """
+    found = _Coverage(published, images)
+    merged = _to_merge(found.runs, sum(part.rows for part in found.missing))
+    if found.missing or merged:
+        old = [part for part in found.missing if locate(part) == published / part.file]
+        require_sound(Place(published), old)
+        covers = {part.ids for part in found.missing}.union(*(run.covers for run in merged))
+        with as_resource_error(folder / FOLDER), temporary_dir(folder / FOLDER) as scratch:
+            sources = [_Mapped(published / run.file, run.start) for run in merged]
+            sources += _sorted_blocks(map(locate, found.missing), scratch)
+            _write(folder, scratch / "new", covers, sources)
+    kept = {run.file for run in found.runs} - {run.file for run in merged}
+    return found.files - kept
+
+
+def lacks_content(published: Path, images: Sequence[PartFile]) -> bool:
+    """Tell whether no file covers some part of a version: an earlier release published it, or the file was lost."""
+    return bool(_Coverage(published, images).missing)
+
+
+def content_faults(published: Path) -> list[str]:
+    """Return which files are damaged."""
+    return [
+        f"{published / file.file} must be as it was published, but was changed or damaged; {REPAIR}"
+        for file in _files(published)
+        if file_digest(published / file.file) != file.digest
+    ]
+
+
+def mend_content(published: Path, images: Sequence[PartFile]) -> None:
+    """Delete damaged files and write what the parts of the current version lack. Callers hold the publish lock.
+
+    Raises:
+        DataError: a part is missing or damaged.
+        ResourceError: the disk is full.
+    """
+    for file in _files(published):
+        if file_digest(published / file.file) != file.digest:
+            (published / file.file).unlink()
+    for name in update_content(published, published, images, lambda part: published / part.file):
+        (published / name).unlink()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One file: the parts that it covers by the hashes of their ids, its rows, and where these start."""
+
+    file: str
+    covers: frozenset[str]
+    rows: int
+    start: int
+
+
+class _Coverage:
+    """All files there are, those that serve a version, the largest first, and its parts that none covers."""
+
+    def __init__(self, published: Path, images: Sequence[PartFile]) -> None:
+        files = _files(published)
+        require_sound(Place(published), files)
+        self.files = {file.file for file in files}
+        wanted, covered = {part.ids for part in images}, set[str]()
+        self.runs: list[_Run] = []
+        for run in sorted((_read(published, file.file) for file in files), key=lambda run: -run.rows):
+            # A file that covers a part of an earlier version knows images that may be gone.
+            if run.covers <= wanted and not run.covers <= covered:
+                self.runs.append(run)
+                covered |= run.covers
+        self.missing = [part for part in images if part.ids not in covered]
+
+
+class _Mapped:
+    """Sorted hashes in a file."""
+
+    def __init__(self, path: Path, start: int = 0) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.hashes = np.frombuffer(self._map, HASH_DTYPE, offset=start)
+
+    def forget(self) -> None:
+        """Give the pages back that were read; without this they would count as memory of the process."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _files(published: Path) -> list[PartFile]:
+    """Return all files there are, as parts: their names are the digests of their bytes."""
+    paths = sorted((published / FOLDER).glob("[0-9a-f]*.hashes"))
+    return [PartFile(f"{FOLDER}/{path.name}", 0, "", "", "", digest=path.stem) for path in paths]
+
+
+def _read(published: Path, name: str) -> _Run:
+    with (published / name).open("rb") as file:
+        line = file.readline()
+    record = CONTENT.upgrade(json.loads(line), str(published / name))
+    return _Run(name, frozenset(record["covers"]), record["rows"], len(line))
+
+
+def _to_merge(runs: Collection[_Run], n_new: int) -> list[_Run]:
+    """Return the files to be merged with new rows, so that each file has more rows than all smaller ones together."""
+    ordered = sorted(runs, key=lambda run: run.rows)
+    n_merged, n_smaller = 0, n_new
+    for place, run in enumerate(ordered, 1):
+        if run.rows <= n_smaller:
+            n_merged = place
+        n_smaller += run.rows
+    return ordered[:n_merged]
+
+
+def _hashes_of(images: Path) -> Iterator[Shaped[np.ndarray, " image"]]:
+    for rows in part_rows(images, ["image_id"]):
+        yield content_hashes(rows.column("image_id"))
+
+
+def _sorted_blocks(parts: Iterator[Path], scratch: Path) -> list[_Mapped]:
+    """Write the hashes of parts, sorted by the block, one file a block."""
+    blocks: list[_Mapped] = []
+    waiting: list[np.ndarray] = []
+
+    def write() -> None:
+        path = scratch / str(len(blocks))
+        np.sort(np.concatenate(waiting)).tofile(path)
+        blocks.append(_Mapped(path))
+        waiting.clear()
+
+    for part in parts:
+        for hashes in _hashes_of(part):
+            waiting.append(hashes)
+            if sum(map(len, waiting)) >= _BLOCK:
+                write()
+    if waiting:
+        write()
+    return blocks
+
+
+def _merged(sources: Sequence[_Mapped]) -> Iterator[Shaped[np.ndarray, " image"]]:
+    """Yield the hashes of all sources in ascending order, about a block at a time: they are spread evenly."""
+    n_ranges = -(-sum(len(source.hashes) for source in sources) // _BLOCK)
+    edges = np.array([(place << 64) // n_ranges for place in range(1, n_ranges)], ">u8").view("S8").astype(HASH_DTYPE)
+    cuts = [[0, *np.searchsorted(source.hashes, edges).tolist(), len(source.hashes)] for source in sources]
+    for place in range(n_ranges):
+        some = [source.hashes[cut[place] : cut[place + 1]] for source, cut in zip(sources, cuts, strict=True)]
+        yield np.sort(np.concatenate(some))
+        for source in sources:
+            source.forget()
+
+
+def _write(folder: Path, temporary: Path, covers: set[str], sources: Sequence[_Mapped]) -> None:
+    n_rows = sum(len(source.hashes) for source in sources)
+    with temporary.open("wb") as file:
+        file.write(json.dumps(CONTENT.stamp({"covers": sorted(covers), "rows": n_rows})).encode() + b"\n")
+        for hashes in _merged(sources):
+            file.write(hashes.data)
+    sync(temporary)
+    target = folder / FOLDER / f"{file_digest(temporary)}.hashes"
+    target.parent.mkdir(exist_ok=True)
+    temporary.rename(target)
+    sync(target.parent)
