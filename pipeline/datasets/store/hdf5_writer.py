@@ -18,8 +18,9 @@ _SYNC_FILE_RANGE_WRITE = 2  # of sync_file_range(2): the whole file, without wai
 class Disk:
     """The file below an HDF5 file, which reports a failed write here instead of to the library.
 
-    HDF5 cannot close a file whose last writes fail, and brings the process down when it tries again at its end. So the
-    library never hears of a failure: what cannot be written is dropped, and the file is given up.
+    HDF5 cannot close a file whose last writes fail, and tries again at the end of the process, which it ends by a
+    segmentation fault although the error was caught (h5py 3.16). So the library never hears of a failure: what cannot
+    be written is dropped, and the file is given up. This costs a tenth: 31 ms of processor for MNIST's 47 MB, not 28.
     """
 
     def __init__(self, file: FileIO) -> None:
