@@ -295,11 +295,11 @@ def test_files_of_no_known_kind_or_absent_are_refused(tmp_path):
 def test_ambiguous_and_empty_containers_are_refused(tmp_path, name):
     write(tmp_path / name, {"a": GREY, "b": GREY})
     with pytest.raises(
-        DataError, match=r"must hold an array 'images' or a single one with 3 or 4 axes, got .*'a'.*'b'"
+        DataError, match=r"must hold an array 'images', a single one with 3 or 4 axes, or one a split .*'a'.*'b'"
     ):
         array_source(tmp_path, name).fetch()
     write(tmp_path / name, {"a": np.arange(3)})
-    with pytest.raises(DataError, match=r"must hold an array 'images' or a single one"):
+    with pytest.raises(DataError, match=r"must hold an array 'images', a single one"):
         array_source(tmp_path, name).fetch()
     (tmp_path / name).write_bytes(b"neither one nor the other")
     with pytest.raises(DataError, match=rf"{name} must be complete and undamaged, but"):
@@ -312,7 +312,7 @@ def test_hdf5_links_lead_nowhere(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"] = h5py.ExternalLink("secret.h5", "images")
         file["round"] = h5py.SoftLink("/")
-    with pytest.raises(DataError, match=r"must hold an array 'images' .* got \{\}"):
+    with pytest.raises(DataError, match=r"must hold an array 'images', .* got \{\}"):
         array_source(tmp_path, "x.h5").fetch()
 
     with h5py.File(tmp_path / "x.h5", "w") as file:
@@ -381,3 +381,51 @@ def test_fuzzed_npy_headers_give_an_error(tmp_path, text, version):
     (tmp_path / "x.npy").write_bytes(header(text, version))
     with pytest.raises(DataError, match=r"x.npy "):
         array_source(tmp_path, "x.npy").fetch()
+
+
+# --- several splits, and what is not needed ---------------------------------------------------------------------------
+
+NAMES = {
+    "MedMNIST": ("train_images", "val_images", "test_images", "train_labels", "val_labels", "test_labels"),
+    "Keras": ("x_train", "x_val", "x_test", "y_train", "y_val", "y_test"),
+    "groups": ("train/x", "valid/x", "test/x", "train/y", "valid/y", "test/y"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("is_column", [False, True])
+def test_splits_told_by_names_are_kept_with_their_labels(tmp_path, kind, is_column):
+    names, ending = NAMES[kind], "h5" if kind == "groups" else "npz"
+    lengths = (5, 2, 4)
+    images = np.split(GREY, np.cumsum(lengths)[:-1])
+    labels = np.split(np.arange(11) % 3, np.cumsum(lengths)[:-1])
+    labels = [part[:, None] for part in labels] if is_column else labels
+    write(tmp_path / f"x.{ending}", dict(zip(names, [*images, *labels], strict=True)))
+    source = array_source(tmp_path, f"x.{ending}", labels="inside")
+    assert source.n_images() == 11
+    blocks = sorted(source.blocks(), key=lambda block: [name in block.paths[0] for name in names[:3]], reverse=True)
+    assert [block.split for block in blocks] == ["train", "train", "test"]
+    assert np.array_equal(np.concatenate([block.images[:, 0] for block in blocks]), GREY)
+    (factor,) = blocks[0].labels
+    assert np.concatenate([block.labels[factor] for block in blocks]).tolist() == (np.arange(11) % 3).tolist()
+    assert factor in ("labels", "y")
+    assert source.possible_labels().value == "inside"
+
+
+def test_masks_beside_the_images_of_each_split_are_left_alone(tmp_path):
+    parts = {f"{split}_{kind}": GREY for split in ("train", "test") for kind in ("images", "masks")}
+    write(tmp_path / "x.npz", parts)
+    assert [block.split for block in array_source(tmp_path, "x.npz").blocks()] == ["train", "test"]
+
+
+def test_pickled_objects_beside_images_are_left_alone_and_never_loaded(tmp_path):
+    np.savez(tmp_path / "x.npz", imgs=GREY, metadata=np.array({"author": "me"}, object))
+    (block,) = array_source(tmp_path, "x.npz").blocks()
+    assert np.array_equal(block.images[:, 0], GREY)
+    np.savez(tmp_path / "y.npz", metadata=np.array({"author": "me"}, object))
+    with pytest.raises(DataError, match="holds pickled objects, which are never loaded"):
+        array_source(tmp_path, "y.npz").n_images()
+
+
+def test_floats_a_hair_outside_are_black_or_white():
+    assert to_uint8(np.array([-1e-7, 1.0000001, 0.5]), "x").tolist() == [0, 255, 128]

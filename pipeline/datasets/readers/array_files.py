@@ -63,47 +63,31 @@ class ArrayRows(Protocol):
 
 
 @contextmanager
-def open_arrays(location: str, within: str | None = None) -> Iterator[tuple[ArrayRows, Mapping[str, ArrayRows]]]:
-    """Open the images of a file, and the one-dimensional arrays of the same length beside them.
+def open_arrays(location: str, within: str | None = None) -> Iterator[Mapping[str, ArrayRows]]:
+    """Open all arrays of a file by name; the only one of an NPY file is called ``images``.
 
-    The images are the array ``images``, or the only one with three or four axes.
+    Arrays of pickled objects are left out as long as there are others: nothing is unpickled.
 
     Args:
         location: path or URL; the ending tells NPY, NPZ and HDF5 (``.h5``, ``.hdf5``) apart.
         within: a folder above it that no link may lead out of.
 
     Raises:
-        DataError: the file is missing, damaged, of another kind, or does not say which array holds the images.
+        DataError: the file is missing, damaged, of another kind, or holds pickled objects alone.
     """
     ending = location.rpartition(".")[2].lower()
     opener = {"npy": _open_npy, "npz": _open_npz, "h5": _open_hdf5, "hdf5": _open_hdf5}.get(ending)
     if opener is None:
         raise DataError(f"{location} must end in .npy, .npz, .h5 or .hdf5; rename it or correct the path")
     with open_location(location, within) as file, _plain_faults(location), opener(file, location) as arrays:
-        images = _find_images(arrays, location)
-        images.require_bounded()
-        beside = {
-            name: array
-            for name, array in arrays.items()
-            if array.shape == images.shape[:1] and array.dtype.kind in "uiSUO" and array is not images
-        }
-        yield images, beside
-
-
-def _find_images(arrays: Mapping[str, ArrayRows], location: str) -> ArrayRows:
-    candidates = [array for array in arrays.values() if len(array.shape) in (3, 4)]
-    if _IMAGES in arrays:
-        return arrays[_IMAGES]
-    if len(candidates) != 1:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise DataError(
-            f"{location} must hold an array {_IMAGES!r} or a single one with 3 or 4 axes, got {shapes}; "
-            f"name the images {_IMAGES!r}"
-        )
-    return candidates[0]
+        yield arrays
 
 
 # --- NPY and NPZ ------------------------------------------------------------------------------------------------------
+
+
+class _PickledError(DataError):
+    pass
 
 
 class _NpyRows:
@@ -151,7 +135,7 @@ def _read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dty
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, TokenError) as error:
         raise DataError(f"{name} must have a NumPy array header, but {reason_of(error)}; write it again") from None
     if dtype.hasobject:
-        raise DataError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
+        raise _PickledError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
     if dtype.names:
         raise DataError(f"{name} must hold plain numbers, got records {dtype}; save one array a file")
     if not _PLAIN_DTYPE.fullmatch(dtype.str):
@@ -176,14 +160,21 @@ def _open_npy(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]
 def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
     with zipfile.ZipFile(file) as archive:
         arrays: dict[str, ArrayRows] = {}
+        pickled: _PickledError | None = None
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         _require_few(location, len(members))
         for member in members:
             name = f"{location}:{member.filename}"
             if member.compress_type not in _PLAINLY_PACKED:
                 raise DataError(f"{name} must be packed as NumPy does, got another method; use numpy.savez")
-            rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
-            arrays[member.filename.removesuffix(".npy")] = rows
+            try:
+                rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
+            except _PickledError as error:
+                pickled = error
+            else:
+                arrays[member.filename.removesuffix(".npy")] = rows
+        if pickled is not None and not arrays:
+            raise pickled
         yield arrays
 
 

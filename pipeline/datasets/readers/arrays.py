@@ -1,7 +1,8 @@
 """Sources ``npy`` and ``hdf5``: one array of images in a file."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.bounds import IMAGE_BYTES
 from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
+from pipeline.datasets.readers.array_parts import ArrayPart, find_parts
 from pipeline.datasets.readers.base import FileList
 from pipeline.datasets.readers.block import Block, first_images, rows_per_block
 from pipeline.datasets.readers.own_labels import (
@@ -35,6 +37,8 @@ _CHANNELS = ((1, 3), (2, 4))
 
 _PIECE = 2**20  # numbers
 
+_HAIR = 1 / 512  # by which rounding and resampling leave the range of floats: half a grey level
+
 _LABELS_AT_ONCE = 256  # they may lie in the file once and be as long as it
 
 
@@ -44,8 +48,8 @@ class ArrayFile:
     Shapes: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis, whichever
     has a length of 1 or 3, else of 2 or 4. Values: uint8 as
     they are; bool as 0 and 255; uint16 scaled, 65535 to 255; floats from 0 to 1, times 255; other whole numbers if all
-    lie within 0 and 255. Labels come from a CSV with one line an image, or (``inside``) from one-dimensional arrays of
-    whole numbers or texts beside the images.
+    lie within 0 and 255. Arrays of several splits are read one after the other. Labels come from a CSV with one line an
+    image, or (``inside``) from arrays of one whole number or text an image beside the images.
     """
 
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
@@ -71,35 +75,37 @@ class ArrayFile:
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
-        """Return the length of the array."""
-        with open_arrays(self._location, self._within) as (images, _):
-            image_layout(images, self._params.max_pixels)
-            return images.shape[0]
+        """Return the length of the arrays."""
+        with self._open() as parts:
+            return sum(part.images.shape[0] for part in parts)
 
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
-        with open_arrays(self._location, self._within) as (images, others):
-            return self._read_labels(images.shape[0], others).class_names
+        with self._open() as parts:
+            return self._read_labels(parts).class_names
 
     def blocks(self, job: DecodeJob | None = None, workers: int = 0) -> Iterator[Block]:
         """Yield all images in order; there is nothing to decode.
 
         Raises:
-            DataError: a value lies outside its range.
+            DataError: a value lies outside its range, or the arrays of two splits differ in size or channels.
         """
-        name = storable(self._location.rpartition("/")[2])
-        with open_arrays(self._location, self._within) as (images, others):
-            labels = self._read_labels(images.shape[0], others)
-            channel_axis = image_layout(images, self._params.max_pixels)
-            step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
-            for start in range(0, images.shape[0], step):
-                stop = min(start + step, images.shape[0])
-                pixels = to_uint8(images.read(stop - start), images.name)
-                yield Block(
-                    images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
-                    paths=[f"{name}[{row}]" for row in range(start, stop)],
-                    labels=labels.rows(slice(start, stop)),
-                )
+        with self._open() as parts:
+            labels, n_before = self._read_labels(parts), 0
+            for part in parts:
+                images, channel_axis = part.images, image_layout(part.images, self._params.max_pixels)
+                name = self._name_of(part, parts)
+                step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
+                for start in range(0, images.shape[0], step):
+                    stop = min(start + step, images.shape[0])
+                    pixels = to_uint8(images.read(stop - start), images.name)
+                    yield Block(
+                        images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
+                        paths=[f"{name}[{row}]" for row in range(start, stop)],
+                        labels=labels.rows(slice(n_before + start, n_before + stop)),
+                        split=part.split,
+                    )
+                n_before += images.shape[0]
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield the first images."""
@@ -107,20 +113,38 @@ class ArrayFile:
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are arrays beside the images."""
-        with open_arrays(self._location, self._within) as (_, others):
-            return FoundLabels(INSIDE if others else None)
+        with self._open() as parts:
+            return FoundLabels(INSIDE if parts[0].labels else None)
 
-    def _read_labels(self, n_images: int, others: Mapping[str, ArrayRows]) -> Labels:
+    @contextmanager
+    def _open(self) -> Iterator[list[ArrayPart]]:
+        with open_arrays(self._location, self._within) as arrays:
+            parts = find_parts(arrays, self._location)
+            for part in parts:
+                part.images.require_bounded()
+                image_layout(part.images, self._params.max_pixels)
+            yield parts
+
+    def _name_of(self, part: ArrayPart, parts: Sequence[ArrayPart]) -> str:
+        name = self._location.rpartition("/")[2]
+        return storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
+
+    def _read_labels(self, parts: Sequence[ArrayPart]) -> Labels:
+        n_images = sum(part.images.shape[0] for part in parts)
         if self._csv is not None:
             return labels_of_rows(self._csv, n_images)
         if self._params.labels != INSIDE:
             return Labels()
-        if not others:
+        if not parts[0].labels:
             raise DataError(
                 f"{self._location} must hold arrays of {n_images} whole numbers or texts beside the images for "
                 "labels: inside, got none; use a CSV or null"
             )
-        return encode_labels({key: _read_texts(array, n_images) for key, array in others.items()}, self._location)
+        texts = {
+            key: [text for part in parts for text in _read_texts(part.labels[key], part.images.shape[0])]
+            for key in parts[0].labels
+        }
+        return encode_labels(texts, self._location)
 
     @property
     def _csv(self) -> str | None:
@@ -181,10 +205,11 @@ def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind == "f":
-        if not ((values >= 0) & (values <= 1)).all():  # also refuses NaN
-            worst = values[~((values >= 0) & (values <= 1))].flat[0]
+        is_right = (values >= -_HAIR) & (values <= 1 + _HAIR)
+        if not is_right.all():  # also refuses NaN
+            worst = values[~is_right].flat[0]
             raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; rescale the array")
-        return np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
+        return np.floor(values.clip(0, 1).astype(np.float64) * 255 + 0.5).astype(np.uint8)
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return eight_bits(values)
     if ((values < 0) | (values > 255)).any():
@@ -211,4 +236,5 @@ def _read_texts(array: ArrayRows, n_rows: int) -> list[str]:
 
 
 def _as_texts(values: np.ndarray) -> list[str]:
+    values = values.reshape(-1)  # of a column, too
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]

@@ -1,0 +1,100 @@
+"""Which arrays of a file hold images, which of these are its test split, and which arrays beside them label them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.core.errors import DataError
+from pipeline.datasets.readers.array_files import ArrayRows
+from pipeline.datasets.store.spec import Split
+
+_IMAGES = "images"
+_SPLITS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "val", "valid", "validation"), "train"),
+    "test": "test",
+}
+"""What parts of data sets are called. Validation images are for those who train: they go to the training split."""
+
+_MEANT = {"images", "imgs", "x", "X", "data"}
+"""What else the arrays of images are called, where there are others of their shape."""
+
+_PART = re.compile(r"(.*?)(?:^|[/_.-])(train|training|val|valid|validation|test)(?:[/_.-]|$)(.*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ArrayPart:
+    """One array of images.
+
+    Attributes:
+        images: three or four axes.
+        labels: arrays of as many numbers or texts: name of the factor to array.
+        split: what the file calls it, None where it does not say.
+    """
+
+    images: ArrayRows
+    labels: Mapping[str, ArrayRows]
+    split: Split | None = None
+
+
+def find_parts(arrays: Mapping[str, ArrayRows], location: str) -> list[ArrayPart]:
+    """Return the array ``images``, or the only one with three or four axes, or one a split, in the file's order.
+
+    Splits are told by names: ``train_images``, ``x_train`` or ``train/x`` beside ``test_images``, ``x_test`` or
+    ``test/x``. The labels of such an array have the same word in their names, as ``y_train`` and ``y_test``.
+
+    Raises:
+        DataError: there is no such array, or several that no name tells apart.
+    """
+    candidates = {name: array for name, array in arrays.items() if len(array.shape) in (3, 4)}
+    if _IMAGES in arrays:
+        candidates = {_IMAGES: arrays[_IMAGES]}
+    if len(candidates) == 1:
+        (images,) = candidates.values()
+        return [ArrayPart(images, _labels(arrays, images))]
+    parts = _split_parts(arrays, candidates)
+    if not parts:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise DataError(
+            f"{location} must hold an array {_IMAGES!r}, a single one with 3 or 4 axes, or one a split (train_images, "
+            f"test_images), got {shapes}; name the images {_IMAGES!r}"
+        )
+    return parts
+
+
+def _split_parts(arrays: Mapping[str, ArrayRows], candidates: Mapping[str, ArrayRows]) -> list[ArrayPart]:
+    """Return the parts of a file all of whose images are named alike but for the split; none of any other file."""
+    named = {name: _parse(name) for name in candidates}
+    rests = {rest for _, rest in named.values()}
+    wanted = rests if len(rests) == 1 else rests & _MEANT  # masks of the same shape may lie beside
+    named = {name: parsed for name, parsed in named.items() if parsed[1] in wanted}
+    if len(wanted) != 1 or not all(word for word, _ in named.values()):
+        return []
+    found: list[ArrayPart] = []
+    for name, (word, _) in named.items():
+        beside = {other: array for other, array in arrays.items() if _parse(other)[0] == word}
+        labels = {_parse(other)[1]: array for other, array in _labels(beside, candidates[name]).items()}
+        found.append(ArrayPart(candidates[name], labels, _SPLITS[word]))
+    everywhere = set.intersection(*(set(part.labels) for part in found))
+    return [ArrayPart(part.images, _only(part.labels, everywhere), part.split) for part in found]
+
+
+def _parse(name: str) -> tuple[str, str]:
+    """Return the word for a split in a name, empty without one, and the rest of the name."""
+    found = _PART.fullmatch(name)
+    if found is None:
+        return "", name
+    rest = "_".join(filter(None, (found[1], found[3])))
+    return found[2].lower(), re.sub(r"\W+", "_", rest).strip("_")
+
+
+def _labels(arrays: Mapping[str, ArrayRows], images: ArrayRows) -> dict[str, ArrayRows]:
+    n_images = images.shape[0]
+    return {
+        name: array
+        for name, array in arrays.items()
+        if array.shape in ((n_images,), (n_images, 1)) and array.dtype.kind in "uiSUO" and array is not images
+    }
+
+
+def _only(labels: Mapping[str, ArrayRows], names: Sequence[str] | set[str]) -> dict[str, ArrayRows]:
+    return {name: array for name, array in labels.items() if name in names}
