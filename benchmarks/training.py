@@ -104,7 +104,9 @@ def _floor(model: MultiFacetVae, batch_size: int, precision: torch.dtype) -> Cal
 
 def _adam_updates() -> tuple[Callable[[], object], Callable[[], object]]:
     """Return some updates of a small model by our Adam, and by torch's with the same kernel."""
-    parameters = list(MultiFacetVae(load_sections(ROOT, "digits", ("model",)).model, (1, 8, 8)).parameters())
+    parameters = list(
+        MultiFacetVae(load_sections(ROOT, "digits", ("model",)).model, InputSpec.pixels((1, 8, 8))).parameters()
+    )
     for parameter in parameters:
         parameter.data.zero_()
         parameter.grad = torch.ones_like(parameter)

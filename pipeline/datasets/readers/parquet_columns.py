@@ -86,8 +86,8 @@ def texts_of(column: Any, name: str, location: str, classes: Sequence[str] | Non
     texts: list[str | None] = []
     for chunk in column.chunks:
         if classes is not None and pa.types.is_integer(chunk.type):
-            known_places = range(len(classes))
-            texts += [classes[value] if value in known_places else None for value in chunk.to_pylist()]
+            names: dict[int | None, str] = dict(enumerate(classes))
+            texts += [names.get(value) for value in chunk.to_pylist()]
             continue
         if not pa.types.is_dictionary(chunk.type):
             texts += [None if value is None else str(value) for value in chunk.to_pylist()]
