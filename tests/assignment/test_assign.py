@@ -13,7 +13,7 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.writer import write_store
 from pipeline.model import FrozenModel, load_model
 from tests.assignment.shards import PARAMS, read_files, write_model, write_shards
-from tests.model.builders import SHAPE
+from tests.model.builders import SHAPE, SPEC
 from tests.tables.builders import make_ids
 
 

@@ -10,6 +10,7 @@ import torch
 from benchmarks.gpu import EXPERIMENTS, UNFINISHED
 from benchmarks.products import multiply_adds
 from pipeline.config import load_params
+from pipeline.datasets.store.spec import InputSpec
 from tests.repository import PROJECT
 
 SHARED = PROJECT.parent / "shared" / "data"
@@ -35,11 +36,11 @@ def test_it_needs_neither_dvc_nor_prefect_nor_pooch_nor_duckdb():
 
 def test_products_of_the_papers_networks():
     params = load_params(PROJECT)
-    mnist = multiply_adds(params.experiment("mnist").model, (1, 28, 28))
+    mnist = multiply_adds(params.experiment("mnist").model, InputSpec.pixels((1, 28, 28)))
     encoder = 784 * 500 + 500 * 2000 + 500 * 10 + 2000 * 10
     decoder = 5 * 2000 + 2000 * 500 + 5 * 500 + 500 * 500 + 500 * 784
     assert mnist == encoder + decoder
-    shapes = multiply_adds(params.experiment("shapes3d_1").model, (3, 32, 32))
+    shapes = multiply_adds(params.experiment("shapes3d_1").model, InputSpec.pixels((3, 32, 32)))
     rungs = 64 * 64 * 16 * (64 + 49) + 3136 * 40 + 128 * 128 * 16 * 16 + 128 * 256 * 16 * 4 + 1024 * 4
     encoder = 3 * 64 * 16 * 256 + 64 * 128 * 16 * 64 + rungs
     decoder = 22 * 16384 + 256 * 128 * 16 * 64 + 128 * 64 * 9 * 256 + 128 * 3 * 16 * 256
