@@ -4,7 +4,7 @@ The logarithm of a Gaussian density is linear in an image's monomials of degree 
 are one product; and sums of the same monomials, weighted by responsibilities, are all that new components depend on
 (Bishop, *Pattern Recognition and Machine Learning*, section 9.2.2). Steps, floor and end are those of scikit-learn's
 ``GaussianMixture``, which goes through the images once for every component instead. What that gains: a fit, k-means
-included, takes 0.8 of its time with diagonal covariances and 0.2 with full ones (benchmarks/stages.py).
+included, takes 0.8 of its time with diagonal covariances and 0.3 with full ones (benchmarks/stages.py).
 """
 
 import math
