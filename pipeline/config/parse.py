@@ -36,7 +36,7 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Legal texts that a table lists, written as metadata of an ``Annotated`` field; else a ``Literal`` says them."""
+    """Legal texts that a table lists, written as metadata of an ``Annotated`` field; for fixed ones use ``Literal``."""
 
     choices: Collection[str]
 

@@ -128,7 +128,7 @@ class TrainingEngine:
         return True
 
     def _capture(self, step: TrainingStep) -> Callable[[], None]:
-        """Capture one step as a CUDA graph; model, optimiser and buffers end as they began, also where it fails."""
+        """Capture one step as a CUDA graph; model, optimiser and buffers are left as they were, also on failure."""
         saved = _snapshot(self.model, self.optimizer)
         begun = set(self.optimizer.moments)
         try:

@@ -24,8 +24,8 @@ class ImageTransform:
 
     Attributes:
         size: height and width afterwards; None keeps them.
-        fit: how another aspect ratio becomes ``size``: ``stretch`` scales both sides alone, ``crop`` keeps the largest
-            centred part of the right shape, ``pad`` adds black at both ends.
+        fit: how another aspect ratio becomes ``size``: ``stretch`` scales each side on its own, ``crop`` keeps the
+            largest centred part of the right shape, ``pad`` adds black at both ends.
         channels: ``grey`` (luma of ITU-R 601), ``rgb`` (grey thrice), or ``source`` to keep them.
     """
 
