@@ -26,6 +26,7 @@ import pytest
 import yaml
 from dvc.dvcfile import Lockfile
 from dvc.fs import localfs
+from dvc.repo import Repo
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils import strictyaml
 from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
@@ -42,7 +43,8 @@ from pipeline.flows.server_log import _RECORD
 from pipeline.flows.starter import Starter
 from pipeline.operations.dvc import _DAMAGED_LOCK_FILE, _EXITED
 from pipeline.operations.dvc_locks import clear_stale_locks, remember_run
-from pipeline.operations.repro import _RESTORED, _RUNNING
+from pipeline.operations.outputs import _cached
+from pipeline.operations.repro import _RESTORED, _RUNNING, _reason
 from tests.repository import PROJECT
 
 
@@ -153,6 +155,25 @@ def test_the_table_of_path_locks_is_kept_as_it_is_cleared(tmp_path: Path) -> Non
             "dvc", f"notes path locks otherwise: {before}", "operations/dvc_locks.py"
         )
         (folder / "rwlock").write_text(before)
+
+
+def test_the_cache_lies_where_it_is_read_and_what_is_stale_is_told_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("x: 1\n")
+    (tmp_path / "input").touch()
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: 'true', deps: [input], params: [x], outs: [out]}}\n")
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        md5 = "0123456789abcdef0123456789abcdef"
+        assert repo.cache.local.oid_to_path(md5) == str(_cached(tmp_path, md5)), changed(
+            "dvc", f"keeps {repo.cache.local.oid_to_path(md5)}", "operations/outputs.py"
+        )
+        found = repo.status(targets=["a"])
+    assert found["a"][0].keys() == {"changed deps"}, changed("dvc", f"has the status {found}", "operations/repro.py")
+    assert _reason(found["a"]) == "it has not run yet", changed("dvc", f"says {found}", "operations/repro.py")
 
 
 PROSE: dict[str, tuple[Callable[..., Any], str, Callable[[str], Any]]] = {
