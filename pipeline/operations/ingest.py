@@ -27,7 +27,7 @@ from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.drift import measure_drift, read_samples
 from pipeline.operations.assign_batch import assigner, model_transform
-from pipeline.operations.locks import batches_lock
+from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import PageError, add_batches
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import (
@@ -104,6 +104,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
             version = history.served().version
             require_lists(layout)
             recover_shards(layout)
+            _require_content(layout)
             completed = _complete(layout, experiment, faults)
         shard = _write_shard(layout, experiment, location)
         if shard.batch_id is not None:
@@ -156,6 +157,15 @@ def publish_batches(
         except PageError as error:
             faults.append(str(error))
     return ready
+
+
+def _require_content(layout: Layout) -> None:
+    """Write the files by which content is looked up, where an earlier release published without, or they were lost."""
+    history = History(layout.published)
+    if history.lacks_content():
+        with publish_lock(layout, "write content hashes"):
+            history.recover()
+            history.write_content()
 
 
 def _complete(layout: Layout, experiment: Experiment, faults: list[str]) -> list[str]:

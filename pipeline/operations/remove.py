@@ -122,8 +122,8 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
                 f"batches {layout.experiment}"
             )
     chosen = all_hashes[np.isin(all_batches, list(batch_ids))]
-    gone = ContentSet(np.concatenate([chosen, parse_ids(image_ids)[0]]))
-    new = _without_old_names(all_ids[gone.has(all_hashes) & ~listed.has(all_hashes)])
+    leaving = ContentSet(np.concatenate([chosen, parse_ids(image_ids)[0]]))
+    new = _without_old_names(all_ids[leaving.has(all_hashes) & ~listed.has(all_hashes)])
     if new:
         with publish_lock(layout, "list removed images"):
             write_json(layout.removed, sorted({*read_id_list(layout.removed), *new}))

@@ -117,16 +117,20 @@ def content_faults(published: Path) -> list[str]:
     ]
 
 
-def mend_content(published: Path, images: Sequence[PartFile]) -> None:
-    """Delete damaged files and write what the parts of the current version lack. Callers hold the publish lock.
-
-    Raises:
-        DataError: a part is missing or damaged.
-        ResourceError: the disk is full.
-    """
+def delete_damaged(published: Path) -> None:
+    """Delete damaged files, which :func:`write_content` can write again."""
     for file in _files(published):
         if file_digest(published / file.file) != file.digest:
             (published / file.file).unlink()
+
+
+def write_content(published: Path, images: Sequence[PartFile]) -> None:
+    """Write the files that the parts of the current version lack. Callers hold the publish lock.
+
+    Raises:
+        DataError: a part or a file is missing or damaged.
+        ResourceError: the disk is full.
+    """
     for name in update_content(published, published, images, lambda part: published / part.file):
         (published / name).unlink()
 

@@ -108,9 +108,14 @@ class History:
         """Tell whether looking content up has to read parts, which no file of hashes covers."""
         return content.lacks_content(self.published, self._images(self.served()))
 
+    def write_content(self) -> None:
+        """Write the files of hashes that are missing."""
+        content.write_content(self.published, self._images(self.served()))
+
     def mend_content(self) -> None:
         """Write files of hashes that are missing or damaged again."""
-        content.mend_content(self.published, self._images(self.served()))
+        content.delete_damaged(self.published)
+        self.write_content()
 
     def _images(self, version: Version) -> list[PartFile]:
         return [entry.parts["images"] for entry in load_entries(Place(self.published), version)]

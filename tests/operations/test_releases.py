@@ -92,7 +92,9 @@ def test_its_tables_are_read(released: Tiny) -> None:
 
 def test_new_images_join_it_and_an_older_model_comes_back(released: Tiny) -> None:
     before = uids(released)
+    assert released.history.lacks_content()
     result = ingest(released.layout, released.params, deliver(released, 5))
+    assert not released.history.lacks_content()
     assert (result.version, result.n_images, result.duplicates, result.faults) == (5, 5, 1, ())
     after = uids(released)
     assert len(after) == 130
@@ -149,6 +151,7 @@ def test_what_was_removed_there_does_not_come_back(released: Tiny) -> None:
     result = ingest(released.layout, released.params, str(released.root / "again.npy"))
     assert (result.n_images, result.duplicates, len(result.quarantined)) == (0, 0, 1)
     assert "was removed from this experiment" in result.quarantined[0][1]
+    assert not released.history.lacks_content()
 
 
 def test_batches_are_renewed_matched_and_mended(released: Tiny) -> None:
