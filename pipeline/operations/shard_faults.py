@@ -12,7 +12,7 @@ from pipeline.core.image_ids import are_short, parse_ids, shorten
 from pipeline.core.layout import Layout
 from pipeline.core.parquet import read_columns
 from pipeline.core.sealed import read_sealed
-from pipeline.datasets.decoding.decode import decode_image
+from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
 from pipeline.tables import History
@@ -69,10 +69,7 @@ def _folder_faults(folder: Path) -> Iterator[str]:
 
 def _matches(store: ImageStore, start: int) -> bool:
     stop = min(start + _BLOCK, store.n_images)
-    if store.is_encoded:
-        images = [decode_image(data) for data in store.encoded(start, stop)]
-    else:
-        images = store.read(start, stop)
+    images = decode_images(store.encoded(start, stop)) if store.is_encoded else store.read(start, stop)
     stated, _ = parse_ids(store.image_ids(start, stop).tolist())
     found = hash_images(images)
     return np.array_equal(np.where(are_short(stated), shorten(found), found), stated)

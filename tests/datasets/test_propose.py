@@ -196,7 +196,7 @@ def test_paths_outside_the_repository_stay_absolute(tmp_path):
 def test_nothing_useful_is_refused(tmp_path):
     folder = tmp_path / "mine"
     write_images(folder, "grey", n=19)
-    with pytest.raises(DataError, match=r"mine must hold at least 20 images, got 19; add some"):
+    with pytest.raises(DataError, match=r"mine must hold at least 20 usable images, got 19; add some"):
         propose(tmp_path, "mine")
     shutil.rmtree(folder)
     folder.mkdir()

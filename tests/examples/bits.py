@@ -14,7 +14,7 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import boundary, locate, open_location
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block, first_images
+from pipeline.datasets.readers.block import Block, drawn_images
 from pipeline.datasets.readers.own_labels import FoundLabels
 
 
@@ -43,7 +43,7 @@ class Bits:
         yield Block(pixels.reshape(-1, 1, 8, 8), [f"line {number}" for number in range(1, len(lines) + 1)])
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        return first_images(self.blocks(), most)
+        return drawn_images(self.blocks(), self.n_images(), most)
 
     def possible_labels(self) -> FoundLabels:
         return FoundLabels(None)

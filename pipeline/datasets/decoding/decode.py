@@ -14,7 +14,7 @@ Everything is checked on the header before a pixel is decoded, so that a small f
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import IO, Any, cast
@@ -99,6 +99,16 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
 def eight_bits(values: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """Scale 16-bit numbers, 65535 to 255, and round them."""
     return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
+    """Decode image files that were checked when they came in.
+
+    Raises:
+        DataError: one is damaged.
+    """
+    with without_warnings():
+        return [decode_image(data) for data in encoded]
 
 
 def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
-from pipeline.datasets.decoding.decode import decode_image
+from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed, describe_shape
 
 OneImage = UInt8[np.ndarray, "channel height width"]
@@ -86,7 +86,7 @@ class ImageTransform:
         Raises:
             DataError: an image is damaged, or the results differ in shape.
         """
-        return self.apply([decode_image(data) for data in encoded])
+        return self.apply(decode_images(encoded))
 
     def _apply_block(self, images: ImageBlock) -> Transformed:
         n_channels, height, width = self.output_shape((images.shape[1], images.shape[2], images.shape[3]))

@@ -16,7 +16,7 @@ from pipeline.core.progress import progress
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import as_resource_error, atomic_dir, temporary_dir, write_json
 from pipeline.core.upgrades import BATCH
-from pipeline.datasets.decoding.decode import decode_image
+from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.delivery.growing_store import GrowingStore, new_ids
@@ -134,7 +134,7 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
                     images: Any = store.encoded(start, stop) if store.is_encoded else store.read(start, stop)
                     left = [images[row - start] for row in some] if store.is_encoded else images[some - start]
                     if is_old:
-                        pixels = [decode_image(data) for data in left] if store.is_encoded else left
+                        pixels = decode_images(left) if store.is_encoded else left
                         ids[some] = renew_ids(ids[some], pixels)
                     writer.append(left, ids[some], batches[some])
             table = pq.read_table(source / "images.parquet").take(pa.array(kept))

@@ -60,8 +60,8 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
         DataError: there is nothing there, no image is usable, or there are too few.
     """
     sample = take_sample(layout, like.preprocess, location)
-    if sample.n_images < _FEWEST:
-        raise DataError(f"{location} must hold at least {_FEWEST} images, got {sample.n_images}; add some")
+    if sample.n_usable < _FEWEST:
+        raise DataError(f"{location} must hold at least {_FEWEST} usable images, got {sample.n_usable}; add some")
     size, why_size = _choose_size(sample)
     fit, why_fit = _choose_fit(sample, size)
     pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), like.preprocess.max_pixels)
@@ -71,7 +71,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
     preprocess: dict[str, Choice] = {
-        "source": (sample.source, f"{sample.n_images:,} images; {len(pixels)} were looked at"),
+        "source": (sample.source, f"{sample.n_images:,} images; {len(pixels):,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
@@ -82,7 +82,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
         "split_seed": ("0", "another one draws other test images"),
         "max_pixels": (str(like.preprocess.max_pixels), "larger images are set aside"),
     }
-    model, train = choose_model(pixels, sample.n_images)
+    model, train = choose_model(pixels, sample.n_usable)
     sections = {"preprocess": preprocess, "model": model, "train": train}
     return Proposal(_write(layout.experiment, sections, like_name, like), _draw(pixels), _notes(sample, pixels))
 
@@ -100,15 +100,15 @@ def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:
         size = max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
         return size, f"{n_sizes} sizes, in the middle {height}×{width}; larger images take longer to train"
     if longest <= _LONGEST_SIDE:
-        return (height, width), "the size of all images"
+        return (height, width), "the size of all images" if sample.every == "all" else f"the size of {sample.every}"
     k = -(-longest // _LONGEST_SIDE)
     while k < longest and (height % k or width % k):
         k += 1
     if longest // k >= _LONGEST_SIDE // 2:
-        return (height // k, width // k), f"all are {height}×{width}; {k}×{k} pixels become one"
+        return (height // k, width // k), f"{sample.every} are {height}×{width}; {k}×{k} pixels become one"
     scale = _LONGEST_SIDE / longest
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    return size, f"all are {height}×{width}; larger images take longer to train"
+    return size, f"{sample.every} are {height}×{width}; larger images take longer to train"
 
 
 def _choose_fit(sample: Sample, size: tuple[int, int]) -> tuple[Literal["stretch", "crop"], str]:
@@ -117,7 +117,7 @@ def _choose_fit(sample: Sample, size: tuple[int, int]) -> tuple[Literal["stretch
     differ = sum(abs(ratio - wanted) > 0.1 for ratio in ratios)
     if differ:
         return "crop", f"{differ} of {len(ratios)} have another aspect ratio; their centre is kept"
-    return "stretch", "all have nearly this aspect ratio"
+    return "stretch", f"{sample.every} have nearly this aspect ratio"
 
 
 def _all_channels(sample: Sample) -> Literal["source", "rgb"]:
@@ -129,11 +129,11 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
     if not counts <= {1, 3}:
         return "source", f"{', '.join(map(str, sorted(counts)))} channels as they are"
     if counts == {1}:
-        return "grey", "all are grey"
+        return "grey", f"{sample.every} are grey"
     spread = pixels.max(axis=1).astype(int) - pixels.min(axis=1)
     if (spread <= _GREY_TOLERANCE).mean() > 0.999:
-        return "grey", "stored in colour, but all are grey"
-    return "rgb", "some are grey, most in colour" if 1 in counts else "all are in colour"
+        return "grey", f"stored in colour, but {sample.every} are grey"
+    return "rgb", "some are grey, others in colour" if 1 in counts else f"{sample.every} are stored in colour"
 
 
 def _why_labels(labels: FoundLabels) -> str:

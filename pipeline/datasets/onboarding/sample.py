@@ -39,6 +39,17 @@ class Sample:
     reasons: Counter[str]
     reader: OwnSource
 
+    @property
+    def n_usable(self) -> int:
+        """How many images of the whole source can be used, if those not looked at are like the others."""
+        return round(self.n_images * self.shapes.total() / (self.shapes.total() + self.reasons.total()))
+
+    @property
+    def every(self) -> str:
+        """What may be said of all images looked at: "all", or how many they were."""
+        n_seen = self.shapes.total() + self.reasons.total()
+        return "all" if n_seen >= self.n_images else f"all {n_seen:,} looked at"
+
     def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
         """Return the usable images of the sample, transformed; they are read again, as they may not fit into memory."""
         job = DecodeJob(None, max_pixels, transform, pixel_bytes=None, with_encoded=False)

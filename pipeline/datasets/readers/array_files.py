@@ -53,6 +53,10 @@ class ArrayRows(Protocol):
         """Return the next rows."""
         ...
 
+    def skip(self, n_rows: int) -> None:
+        """Pass over the next rows."""
+        ...
+
     def require_bounded(self) -> None:
         """Check that the array is not far larger than what is stored of it.
 
@@ -108,6 +112,9 @@ class _NpyRows:
     def read(self, n_rows: int) -> np.ndarray:
         data = _read_exactly(self._file, n_rows * self._row_bytes, self.name)
         return np.frombuffer(data, self.dtype).reshape(n_rows, *self._row_shape)
+
+    def skip(self, n_rows: int) -> None:
+        self._file.seek(n_rows * self._row_bytes, 1)
 
     def require_bounded(self) -> None:
         if self._n_packed is not None:
@@ -203,6 +210,9 @@ class _Hdf5Rows:
     def require_bounded(self) -> None:
         require_count(self.name, self.shape[0], self._n_stored)
         require_bounded(self._dataset, self.name, self._n_stored)
+
+    def skip(self, n_rows: int) -> None:
+        self._next += n_rows
 
     def read(self, n_rows: int) -> np.ndarray:
         if self._suspects is None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
 from pipeline.datasets.readers.array_parts import ArrayPart, find_parts
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block, first_images, rows_per_block
+from pipeline.datasets.readers.block import Block, drawn_places, rows_per_block
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
     INSIDE,
@@ -93,28 +94,42 @@ class ArrayFile:
         with self._open() as parts:
             labels, n_before = self._read_labels(parts), 0
             for part in parts:
-                images, channel_axis = part.images, image_layout(part.images, self._params.max_pixels)
-                name = self._name_of(part, parts)
+                images = part.images
                 step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
                 for start in range(0, images.shape[0], step):
-                    stop = min(start + step, images.shape[0])
-                    pixels = to_uint8(images.read(stop - start), images.name)
-                    yield Block(
-                        images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
-                        paths=[f"{name}[{row}]" for row in range(start, stop)],
-                        labels=labels.rows(slice(n_before + start, n_before + stop)),
-                        split=part.split,
-                    )
+                    block = self._block(part, parts, start, min(step, images.shape[0] - start))
+                    of_all = slice(n_before + start, n_before + start + len(block.paths))
+                    yield replace(block, labels=labels.rows(of_all))
                 n_before += images.shape[0]
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield the first images."""
-        return first_images(self.blocks(), most)
+        """Yield images drawn from all arrays; those between are passed over."""
+        with self._open() as parts:
+            wanted, start = drawn_places(sum(part.images.shape[0] for part in parts), most), 0
+            for part in parts:
+                stop, place = start + part.images.shape[0], start
+                for wanted_place in (each for each in wanted if start <= each < stop):
+                    part.images.skip(wanted_place - place)
+                    place = wanted_place + 1
+                    yield self._block(part, parts, wanted_place - start, 1)
+                start = stop
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are arrays beside the images."""
         with self._open() as parts:
             return FoundLabels(INSIDE if parts[0].labels else None)
+
+    def _block(self, part: ArrayPart, parts: Sequence[ArrayPart], start: int, n_rows: int) -> Block:
+        """Return the next rows, of which the first is ``start``."""
+        name = self._location.rpartition("/")[2]
+        name = storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
+        channel_axis = image_layout(part.images, self._params.max_pixels)
+        pixels = to_uint8(part.images.read(n_rows), part.images.name)
+        return Block(
+            images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
+            paths=[f"{name}[{row}]" for row in range(start, start + n_rows)],
+            split=part.split,
+        )
 
     @contextmanager
     def _open(self) -> Iterator[list[ArrayPart]]:
@@ -124,10 +139,6 @@ class ArrayFile:
                 part.images.require_bounded()
                 image_layout(part.images, self._params.max_pixels)
             yield parts
-
-    def _name_of(self, part: ArrayPart, parts: Sequence[ArrayPart]) -> str:
-        name = self._location.rpartition("/")[2]
-        return storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
 
     def _read_labels(self, parts: Sequence[ArrayPart]) -> Labels:
         n_images = sum(part.images.shape[0] for part in parts)

@@ -95,7 +95,7 @@ class OwnSource(Source, Protocol):
         ...
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield some images, from all over the source where that costs nothing."""
+        """Yield some images drawn from the whole source (:func:`pipeline.datasets.readers.block.drawn_places`)."""
         ...
 
     def possible_labels(self) -> FoundLabels:

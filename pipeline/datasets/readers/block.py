@@ -1,5 +1,6 @@
 """What readers yield: images by columns, some hundreds at a time."""
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,13 +82,21 @@ class Block:
         )
 
 
-def first_images(blocks: Iterable[Block], most: int) -> Iterator[Block]:
-    """Yield the first images of blocks."""
+def drawn_places(n_images: int, most: int) -> list[int]:
+    """Return the places of at most ``most`` images drawn from all of a source, in order, the same ones every time.
+
+    The first images may all be of one kind, and so may every second one.
+    """
+    return sorted(random.Random(0).sample(range(n_images), min(most, n_images)))
+
+
+def drawn_images(blocks: Iterable[Block], n_images: int, most: int) -> Iterator[Block]:
+    """Yield at most ``most`` images drawn from all blocks of a source of ``n_images``, rejected ones among them."""
+    wanted, start = drawn_places(n_images, most), 0
     for block in blocks:
-        yield block.take(range(min(most, len(block.paths))))
-        most -= len(block.paths)
-        if most <= 0:
-            return
+        stop = start + len(block.paths) + len(block.rejected)
+        yield block.take([place - start for place in wanted if start <= place < start + len(block.paths)])
+        start = stop
 
 
 def rows_per_block(image_bytes: int) -> int:

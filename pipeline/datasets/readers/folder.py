@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.location import beside, is_in_inbox, is_url, locate, storable
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block
+from pipeline.datasets.readers.block import Block, drawn_places
 from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import Listing, list_folder
 from pipeline.datasets.readers.own_labels import (
@@ -83,10 +82,9 @@ class Folder:
         return read_files(job, listing.items(), workers, self._labels, listing.rejected)
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield images drawn from the whole folder, in order: files that alternate would hide from a fixed step."""
+        """Yield images drawn from the whole folder."""
         names = self._listing.names
-        places = sorted(random.Random(0).sample(range(len(names)), min(most, len(names))))
-        some = replace(self._listing, names=[names[place] for place in places])
+        some = replace(self._listing, names=[names[place] for place in drawn_places(len(names), most)])
         return read_files(replace(job, root=some.root), some.items())
 
     def possible_labels(self) -> FoundLabels:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.bounds import require_count, require_file_size, require_unpacked
 from pipeline.datasets.files.location import beside, boundary, is_url, locate, open_location
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block
+from pipeline.datasets.readers.block import Block, drawn_places
 from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
@@ -125,8 +124,9 @@ class Parquet:
             yield block
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield the first rows."""
-        return read_files(job, islice(self.items(), most))
+        """Yield rows drawn from all files, which are read to their end for it, but not decoded."""
+        wanted = set(drawn_places(self.n_images(), most))
+        return read_files(job, (item for row, item in enumerate(self.items()) if row in wanted))
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are columns beside the images whose values repeat."""

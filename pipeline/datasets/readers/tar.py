@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
@@ -15,7 +14,7 @@ from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.archive_members import Member, archive_members
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block
+from pipeline.datasets.readers.block import Block, drawn_places
 from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.listing import is_meant
 from pipeline.datasets.readers.own_labels import (
@@ -100,8 +99,9 @@ class Archive:
         return read_files(job, self._items(), workers, self._labels, self._contents.rejected)
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield the first images."""
-        return read_files(job, islice(self._items(), most))
+        """Yield images drawn from all archives, which are read to their end for it, but not decoded."""
+        wanted = set(drawn_places(len(self._contents.names), most))
+        return read_files(job, (item for place, item in enumerate(self._items()) if place in wanted))
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are labels beside the images that can be used, or that folders could be classes."""
