@@ -41,7 +41,7 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
-            raise ValueError(f"shape must be of numbers from 1 on, got {list(self.shape)}")
+            raise ValueError(f"shape must be at least 1 along every axis, got {list(self.shape)}")
         if self.kind == "pixels" and self.dtype != "uint8":
             raise ValueError(f"pixels must be of type uint8, got {self.dtype}")
         if self.dtype == "uint8" and not self.is_bounded:
