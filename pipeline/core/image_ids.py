@@ -107,6 +107,15 @@ def shorten(hashes: Shaped[np.ndarray, " image"]) -> Shaped[np.ndarray, " image"
     return words.view(HASH_DTYPE)
 
 
+def enclose(
+    hashes: Shaped[np.ndarray, " image"],
+) -> tuple[Shaped[np.ndarray, " image"], Shaped[np.ndarray, " image"]]:
+    """Return the least and the greatest content hash that begin with the same 64 bits."""
+    greatest = _words(hashes).copy()
+    greatest[1::2] = 2**64 - 1
+    return shorten(hashes), greatest.view(HASH_DTYPE)
+
+
 def format_ids(
     hashes: Shaped[np.ndarray, " image"], copies: Int64[np.ndarray, " image"]
 ) -> Shaped[np.ndarray, " image"]:

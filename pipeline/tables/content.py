@@ -1,16 +1,15 @@
 """Whether content is published already: the hashes of all images, sorted, in a few files that are searched in place.
 
 ``parts/content/<digest>.hashes`` is one line of JSON, which names the ``images`` parts that it covers by the hashes of
-their ids, and then the content hashes of their images, 16 bytes each, ascending. The files cover the current version
-alone; they are written in the step that publishes it, and say nothing that its parts do not say: for parts without one,
-which an earlier release published or whose file was lost, the parts themselves are read.
+their ids, and then the content hashes of their images (see :mod:`pipeline.tables.sorted_hashes`). The files cover the
+current version alone; they are written in the step that publishes it, and say nothing that its parts do not say: for
+parts without one, which an earlier release published or whose file was lost, the parts themselves are read.
 
 Files are merged as in a log-structured merge tree (O'Neil et al., 1996): each has more rows than all smaller ones
 together, so n images have at most log₂ n files, and no hash is written more often than that.
 """
 
 import json
-import mmap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +17,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from pipeline.core.image_ids import HASH_DTYPE, ContentSet, are_among
+from pipeline.core.image_ids import HASH_DTYPE, ContentSet
 from pipeline.core.sealed import file_digest
 from pipeline.core.storage import as_resource_error, sync, temporary_dir
 from pipeline.core.upgrades import CONTENT
 from pipeline.table_format.ids import content_hashes
 from pipeline.tables.parts import part_rows
 from pipeline.tables.place import Place
+from pipeline.tables.sorted_hashes import SortedHashes, merged, sorted_blocks, write_hashes
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import REPAIR, PartFile
 
 FOLDER = "parts/content"
-
-_BLOCK = 2**20
-"""Hashes that are in memory at once when a file is written."""
-
-_NEEDLES = 4096
-"""Hashes that are looked up before the pages that this took are given back."""
 
 Locate = Callable[[PartFile], Path]
 """From a part to where it lies at this moment."""
@@ -43,8 +37,8 @@ Locate = Callable[[PartFile], Path]
 class PublishedContent:
     """The content of the images of a version.
 
-    Memory is bounded by the hashes that are looked up at once; time grows with their number and the logarithm of what
-    is published.
+    Memory is a byte for every sixteen published images, and pages for the hashes that are looked up at once; time grows
+    with the number of these and the logarithm of what is published.
 
     Args:
         published: folder of the experiment.
@@ -56,7 +50,7 @@ class PublishedContent:
 
     def __init__(self, published: Path, images: Sequence[PartFile]) -> None:
         found = _Coverage(published, images)
-        self._files = [_Mapped(published / run.file, run.start) for run in found.runs]
+        self._files = [SortedHashes(published / run.file, run.rows, run.start) for run in found.runs]
         require_sound(Place(published), found.missing)
         rest = [hashes for part in found.missing for hashes in _hashes_of(published / part.file)]
         self._rest = ContentSet(np.concatenate([np.empty(0, HASH_DTYPE), *rest]))
@@ -64,12 +58,8 @@ class PublishedContent:
     def has(self, hashes: Shaped[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
         """Tell which images are published, by their content hashes."""
         found = self._rest.has(hashes)
-        order = np.argsort(hashes)  # neighbours lie on the same pages
-        for start in range(0, len(order), _NEEDLES):
-            some = order[start : start + _NEEDLES]
-            for file in self._files:
-                found[some] |= are_among(hashes[some], file.hashes)
-                file.forget()
+        for file in self._files:
+            found |= file.has(hashes)
         return found
 
 
@@ -90,16 +80,16 @@ def update_content(published: Path, folder: Path, images: Sequence[PartFile], lo
         ResourceError: the disk is full.
     """
     found = _Coverage(published, images)
-    merged = _to_merge(found.runs, sum(part.rows for part in found.missing))
-    if found.missing or merged:
+    outgrown = _to_merge(found.runs, sum(part.rows for part in found.missing))
+    if found.missing or outgrown:
         old = [part for part in found.missing if locate(part) == published / part.file]
         require_sound(Place(published), old)
-        covers = {part.ids for part in found.missing}.union(*(run.covers for run in merged))
+        covers = {part.ids for part in found.missing}.union(*(run.covers for run in outgrown))
         with as_resource_error(folder / FOLDER), temporary_dir(folder / FOLDER) as scratch:
-            sources = [_Mapped(published / run.file, run.start) for run in merged]
-            sources += _sorted_blocks(map(locate, found.missing), scratch)
-            _write(folder, scratch / "new", covers, sources)
-    kept = {run.file for run in found.runs} - {run.file for run in merged}
+            sources = [SortedHashes(published / run.file, run.rows, run.start) for run in outgrown]
+            sources += sorted_blocks((some for part in found.missing for some in _hashes_of(locate(part))), scratch)
+            _write(folder, scratch, covers, sources)
+    kept = {run.file for run in found.runs} - {run.file for run in outgrown}
     return found.files - kept
 
 
@@ -162,19 +152,6 @@ class _Coverage:
         self.missing = [part for part in images if part.ids not in covered]
 
 
-class _Mapped:
-    """Sorted hashes in a file."""
-
-    def __init__(self, path: Path, start: int = 0) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.hashes = np.frombuffer(self._map, HASH_DTYPE, offset=start)
-
-    def forget(self) -> None:
-        """Give the pages back that were read; without this they would count as memory of the process."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-
 def _files(published: Path) -> list[PartFile]:
     """Return all files there are, as parts: their names are the digests of their bytes."""
     paths = sorted((published / FOLDER).glob("[0-9a-f]*.hashes"))
@@ -204,45 +181,12 @@ def _hashes_of(images: Path) -> Iterator[Shaped[np.ndarray, " image"]]:
         yield content_hashes(rows.column("image_id"))
 
 
-def _sorted_blocks(parts: Iterator[Path], scratch: Path) -> list[_Mapped]:
-    """Write the hashes of parts, sorted by the block, one file a block."""
-    blocks: list[_Mapped] = []
-    waiting: list[np.ndarray] = []
-
-    def write() -> None:
-        path = scratch / str(len(blocks))
-        np.sort(np.concatenate(waiting)).tofile(path)
-        blocks.append(_Mapped(path))
-        waiting.clear()
-
-    for part in parts:
-        for hashes in _hashes_of(part):
-            waiting.append(hashes)
-            if sum(map(len, waiting)) >= _BLOCK:
-                write()
-    if waiting:
-        write()
-    return blocks
-
-
-def _merged(sources: Sequence[_Mapped]) -> Iterator[Shaped[np.ndarray, " image"]]:
-    """Yield the hashes of all sources in ascending order, about a block at a time: they are spread evenly."""
-    n_ranges = -(-sum(len(source.hashes) for source in sources) // _BLOCK)
-    edges = np.array([(place << 64) // n_ranges for place in range(1, n_ranges)], ">u8").view("S8").astype(HASH_DTYPE)
-    cuts = [[0, *np.searchsorted(source.hashes, edges).tolist(), len(source.hashes)] for source in sources]
-    for place in range(n_ranges):
-        some = [source.hashes[cut[place] : cut[place + 1]] for source, cut in zip(sources, cuts, strict=True)]
-        yield np.sort(np.concatenate(some))
-        for source in sources:
-            source.forget()
-
-
-def _write(folder: Path, temporary: Path, covers: set[str], sources: Sequence[_Mapped]) -> None:
-    n_rows = sum(len(source.hashes) for source in sources)
+def _write(folder: Path, scratch: Path, covers: set[str], sources: Sequence[SortedHashes]) -> None:
+    n_rows = sum(source.n_rows for source in sources)
+    temporary = scratch / "new"
     with temporary.open("wb") as file:
         file.write(json.dumps(CONTENT.stamp({"covers": sorted(covers), "rows": n_rows})).encode() + b"\n")
-        for hashes in _merged(sources):
-            file.write(hashes.data)
+        write_hashes(file, merged(sources))
     sync(temporary)
     target = folder / FOLDER / f"{file_digest(temporary)}.hashes"
     target.parent.mkdir(exist_ok=True)

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError, PublishError
-from pipeline.core.image_ids import HASH_DTYPE, parse_ids, short_ids
+from pipeline.core.image_ids import HASH_DTYPE, ContentSet, parse_ids, short_ids
 from pipeline.core.sealed import file_digest
 from pipeline.core.storage import read_json
-from pipeline.tables import content
+from pipeline.tables import sorted_hashes
 from pipeline.tables.content import PublishedContent, _Run, _to_merge
+from pipeline.tables.sorted_hashes import SortedHashes, merged, sorted_blocks, write_hashes
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 OLD, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
@@ -43,7 +44,8 @@ def files(bench):
     for path in sorted((bench.published / "parts" / "content").iterdir()):
         assert path.name == f"{file_digest(path)}.hashes"
         line, _, data = path.read_bytes().partition(b"\n")
-        found.append((json.loads(line), np.frombuffer(data, HASH_DTYPE)))
+        stated = json.loads(line)
+        found.append((stated, np.frombuffer(data, HASH_DTYPE, stated["rows"])))
     return found
 
 
@@ -81,9 +83,10 @@ def test_each_file_outgrows_all_smaller_ones_together(sizes):
     assert n_written <= total * (1 + np.log2(max(total, 1)))
 
 
-def test_files_are_merged_block_by_block_and_searched_some_hashes_at_a_time(bench, monkeypatch):
-    monkeypatch.setattr(content, "_BLOCK", 7)
-    monkeypatch.setattr(content, "_NEEDLES", 3)
+def test_files_are_merged_block_by_block_and_searched_page_by_page(bench, monkeypatch):
+    for name, value in (("_BLOCK", 7), ("_NEEDLES", 3), ("_PAGE", 4)):
+        monkeypatch.setattr(sorted_hashes, name, value)
+    bench.history.withdraw(frozenset(make_ids(1, 79)))  # what was written with other pages goes
     for number, size in enumerate([30, 20, 41, 1, 2, 3]):
         add(bench, **{str(number): make_ids(size, 100 * (number + 1))})
     found = files(bench)
@@ -92,7 +95,7 @@ def test_files_are_merged_block_by_block_and_searched_some_hashes_at_a_time(benc
     assert all((np.sort(hashes) == hashes).all() for _, hashes in found)
     assert sum(len(stated["covers"]) for stated, _ in found) == 8
     wanted = make_ids(800)
-    there = {*make_ids(80), *(one for i, n in enumerate([30, 20, 41, 1, 2, 3]) for one in make_ids(n, 100 * (i + 1)))}
+    there = {*make_ids(79), *(one for i, n in enumerate([30, 20, 41, 1, 2, 3]) for one in make_ids(n, 100 * (i + 1)))}
     assert known(bench, wanted) == [one in there for one in wanted]
     assert bench.history.check() == []
 
@@ -182,3 +185,29 @@ def test_ids_of_earlier_releases_are_known_by_64_bits(tmp_path):
         add(bench, one=make_ids(2, 100), two=short_ids(make_ids(1, 101)))
     add(bench, one=make_ids(2, 100))
     assert bench.history.check() == []
+
+
+def word(number):
+    """Return a content hash of few possible ones; every third has 64 bits."""
+    return bytes([number // 6 * 40]) * 8 + (bytes(8) if number % 3 == 0 else bytes([number % 3]) * 8)
+
+
+@given(st.lists(st.lists(st.integers(0, 35), min_size=1, max_size=30), min_size=1, max_size=4), st.integers(1, 5))
+def test_sorted_files_hold_find_and_merge_what_was_written(tmp_path_factory, lists, page):
+    folder = tmp_path_factory.mktemp("hashes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_BLOCK", 6), ("_NEEDLES", 4), ("_PAGE", page)):
+            patch.setattr(sorted_hashes, name, value)
+        arrays = [np.array([word(number) for number in numbers], HASH_DTYPE) for numbers in lists]
+        with (folder / "all").open("wb") as file:
+            file.write(b"a line\n")
+            n_rows = write_hashes(file, merged(sorted_blocks(iter(arrays), folder)))
+        stored = SortedHashes(folder / "all", n_rows, 7)
+        for path in folder.iterdir():
+            path.unlink()  # whoever searches goes on
+        every = np.sort(np.concatenate(arrays))
+        assert n_rows == stored.n_rows == len(every)
+        assert (stored.read(0, n_rows) == every).all()
+        needles = np.array([word(number) for number in range(40)], HASH_DTYPE)
+        assert stored.has(needles).tolist() == ContentSet(every).has(needles).tolist()
+        assert [stored.place(one) for one in needles.tolist()] == np.searchsorted(every, needles).tolist()
