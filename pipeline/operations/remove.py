@@ -22,8 +22,9 @@ from pipeline.operations.publish import withdraw
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_folders, shrink_shard
 from pipeline.operations.tracked import remember_tracked, require_lists
-from pipeline.table_format.ids import content_hashes, read_ids
+from pipeline.table_format.ids import content_hashes
 from pipeline.tables import History, read
+from pipeline.tables.parts import read_ids
 
 _SOURCE_BATCHES = ("train", "test")
 

@@ -1,14 +1,11 @@
 """Image ids as a column of a table, without a Python object an id: tables may be large."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Shaped
 
 from pipeline.core.image_ids import HASH_DTYPE, LONG_ID, parse_ids
-from pipeline.core.parquet import read_columns
 from pipeline.table_format.logical import text_bytes
 
 
@@ -22,15 +19,6 @@ def id_column(image_ids: Shaped[np.ndarray, " image"]) -> pa.StringArray:
     offsets = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum(is_text.sum(axis=1), out=offsets[1:])
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(characters[is_text]))
-
-
-def read_ids(images: Path) -> pa.StringArray:
-    """Return the image ids that an ``images.parquet`` lists.
-
-    Raises:
-        DataError: the table is missing or damaged.
-    """
-    return read_columns(images, ["image_id"])["image_id"].combine_chunks()
 
 
 def content_hashes(ids: pa.StringArray) -> Shaped[np.ndarray, " image"]:

@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from pipeline.core.errors import PublishError
 from pipeline.core.image_ids import are_repeated
-from pipeline.table_format.ids import content_hashes, read_ids
+from pipeline.table_format.ids import content_hashes
 from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.entries import BatchFiles, EntryBuilder
 from pipeline.tables.lists import append_to_lists, load_entries
+from pipeline.tables.parts import read_ids
 from pipeline.tables.summary import add_totals
 from pipeline.tables.transaction import step
 from pipeline.tables.versions import Entry

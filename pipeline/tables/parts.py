@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import PublishError
 from pipeline.core.image_ids import SHORT_ID, ContentSet
-from pipeline.core.parquet import open_parquet, require_columns
+from pipeline.core.parquet import open_parquet, read_columns, require_columns
 from pipeline.core.sealed import file_digest
 from pipeline.core.upgrades import require_known
 from pipeline.table_format.build import constant_column
@@ -151,6 +151,15 @@ def part_rows(path: Path, columns: Sequence[str] | None = None) -> Rows:
     """Yield the rows of a published part, or of an assignment file as it is, by default with all columns."""
     with _opened(path) as file:
         yield from file.iter_batches(ROW_GROUP, columns=columns)
+
+
+def read_ids(images: Path) -> pa.StringArray:
+    """Return the image ids that an ``images.parquet`` lists.
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
+    return read_columns(images, ["image_id"])["image_id"].combine_chunks()
 
 
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:

@@ -23,7 +23,8 @@ from pipeline.datasets.delivery.shard import ShardResult, copy_shard, write_shar
 from pipeline.datasets.readers.base import recognise
 from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
-from pipeline.table_format.ids import content_hashes, read_ids
+from pipeline.table_format.ids import content_hashes
+from pipeline.tables.parts import read_ids
 from tests.datasets.builders import DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, noise, picture, write_bad_entries, write_bad_files
 
