@@ -16,6 +16,8 @@ from jaxtyping import config
 from tests.not_run import pytest_terminal_summary as pytest_terminal_summary
 from tests.repository import Repository, build_template
 
+_CALLERS = ("cli", "flows", "stages")
+
 gc.disable()  # until all tests are found: loading libraries and tests makes no garbage
 
 
@@ -83,9 +85,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Measure no coverage where hundreds of drawn examples go over lines that other tests cover.
 
     Where no coverage is wanted for another reason, the same calls are made elsewhere, and their shapes checked there.
+    So are those of the rooms that only call others.
     """
     for item in items:
-        if item.get_closest_marker("no_cover"):
+        if item.get_closest_marker("no_cover") or item.path.parent.name in _CALLERS:
             item.add_marker(pytest.mark.no_shapes)
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.no_cover)

@@ -23,6 +23,8 @@ from pipeline.tables import read
 from tests.cli.calling import Facets
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
 
+pytestmark = pytest.mark.no_shapes  # the tests of deliveries and assignments check them
+
 
 def save(path: Path, images: np.ndarray) -> str:
     np.save(path, images)

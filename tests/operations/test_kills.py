@@ -21,7 +21,7 @@ from tests.repository import PROJECT
 
 pytestmark = pytest.mark.no_cover  # again and again what other tests cover
 
-KILLS = [pytest.param(3, id="3"), pytest.param(20, id="20", marks=pytest.mark.soak)]
+KILLS = [pytest.param(2, id="2"), pytest.param(20, id="20", marks=pytest.mark.soak)]
 RESULTS = PROJECT / "benchmarks" / "results" / "kills.json"
 
 Work = Callable[[Tiny], object]

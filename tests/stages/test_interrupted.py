@@ -79,7 +79,7 @@ def everything(repository: Repository) -> dict[str, str]:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("n_kills", [pytest.param(3, id="3"), pytest.param(10, id="10", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("n_kills", [pytest.param(2, id="2"), pytest.param(10, id="10", marks=pytest.mark.soak)])
 def test_killed_at_random_points_a_rebuild_ends_with_the_same_model(
     template: Repository, empty_repository: Repository, n_kills: int
 ) -> None:

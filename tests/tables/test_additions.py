@@ -11,6 +11,8 @@ from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 MODEL, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
 
+pytestmark = pytest.mark.no_shapes  # the tests of publishing check them
+
 
 @pytest.fixture
 def bench(tmp_path):

@@ -15,6 +15,8 @@ from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 OLD, NEW = "m-aaaaaaaaaaaa", "m-bbbbbbbbbbbb"
 
+pytestmark = pytest.mark.no_shapes  # the tests of publishing check them
+
 
 def snapshot(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

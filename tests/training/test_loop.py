@@ -22,6 +22,8 @@ from tests.training.builders import (
     training_images,
 )
 
+pytestmark = pytest.mark.no_shapes  # those of the engine and its steps check them
+
 EACH_LEG = replace(TRAIN, checkpoint_seconds=1e-9)
 WITH_REFIT = replace(EACH_LEG, phases=(phase(2, refit_at=1.0), phase(2, 0.5)))
 
