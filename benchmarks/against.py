@@ -3,7 +3,8 @@
 python -m benchmarks.against PATH [--rounds N] [NAME ...]
 
 The other checkout, of an earlier commit say, needs an environment of its own (``make .venv/.ready``). Compared are the
-lines that both have. Nothing is written there; the result is ``results/against.json``.
+lines that both have, by their time and by their time over their floor, which what else a machine does moves less. Nothing is
+written there; the result is ``results/against.json``.
 """
 
 import argparse
@@ -19,6 +20,9 @@ from benchmarks.machine import describe_machine
 
 _NAMES = ("training", "convolution", "assign", "ingest", "publish", "startup", "repository")
 _HERE = Path(__file__).parents[1]
+_Figures = tuple[float, float]
+"""Seconds, and these over the floor's."""
+
 _MEASURE = """
 import json, sys
 from dataclasses import asdict
@@ -48,26 +52,33 @@ def main() -> None:
 
 
 def _compare(name: str, other: Path, rounds: int) -> list[dict[str, object]]:
-    seconds: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    figures: dict[str, tuple[list[_Figures], list[_Figures]]] = defaultdict(lambda: ([], []))
     for number in range(rounds):
         for side in (0, 1) if number % 2 else (1, 0):  # neither always comes first
-            for line, taken in _measure(name, (_HERE, other)[side]).items():
-                seconds[line][side].append(taken)
-    found: list[dict[str, object]] = []
-    for line, (ours, theirs) in seconds.items():
+            for line, found in _measure(name, (_HERE, other)[side]).items():
+                figures[line][side].append(found)
+    lines: list[dict[str, object]] = []
+    for line, (ours, theirs) in figures.items():
         if ours and theirs:
-            ratio = statistics.median(ours) / statistics.median(theirs)
-            print(f"{name:12} {line:48} {ratio:6.3f}   {min(ours):.4g} s against {min(theirs):.4g} s", flush=True)
-            found.append({"benchmark": name, "line": line, "ratio": round(ratio, 4), "seconds": ours, "other": theirs})
-    return found
+            time, over_floor = (
+                _ratio([one[place] for one in ours], [one[place] for one in theirs]) for place in (0, 1)
+            )
+            print(f"{name:12} {line:48} {time:6.3f} of the time, {over_floor:6.3f} over the floor", flush=True)
+            lines.append({"benchmark": name, "line": line, "time": time, "over_floor": over_floor})
+            lines[-1] |= {"seconds": [one[0] for one in ours], "other_seconds": [one[0] for one in theirs]}
+    return lines
 
 
-def _measure(name: str, root: Path) -> dict[str, float]:
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return round(statistics.median(ours) / statistics.median(theirs), 4)
+
+
+def _measure(name: str, root: Path) -> dict[str, _Figures]:
     python = str(root / ".venv" / "bin" / "python")
     done = subprocess.run([python, "-c", _MEASURE, name], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name} failed in {root}:\n{done.stderr}")
-    return {line["name"]: line["seconds"] for line in json.loads(done.stdout.splitlines()[-1])}
+    return {line["name"]: (line["seconds"], line["ratio"]) for line in json.loads(done.stdout.splitlines()[-1])}
 
 
 if __name__ == "__main__":
