@@ -3,8 +3,8 @@
 python -m benchmarks.against PATH [--rounds N] [NAME ...]
 
 The other checkout, of an earlier commit say, needs an environment of its own (``make .venv/.ready``). Compared are the
-lines that both have, by their time and by their time over their floor, which what else a machine does moves less. Nothing is
-written there; the result is ``results/against.json``.
+lines that both have, by their time and by their time over their floor, which what else a machine does moves less.
+Nothing is written there; the result is ``results/against.json``.
 """
 
 import argparse
@@ -43,8 +43,8 @@ def main() -> None:
     lines = [line for name in arguments.names or _NAMES for line in _compare(name, other, arguments.rounds)]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=other, check=True, capture_output=True, text=True).stdout
     result = {
-        "command": f"python -m benchmarks.against (a checkout of {commit[:12]})",
-        "rounds": arguments.rounds,
+        "command": f"python -m benchmarks.against PATH {' '.join(arguments.names)} --rounds {arguments.rounds}",
+        "other": commit[:12],
         "lines": lines,
         "machine": describe_machine(),
     }
@@ -60,17 +60,15 @@ def _compare(name: str, other: Path, rounds: int) -> list[dict[str, object]]:
     lines: list[dict[str, object]] = []
     for line, (ours, theirs) in figures.items():
         if ours and theirs:
-            time, over_floor = (
-                _ratio([one[place] for one in ours], [one[place] for one in theirs]) for place in (0, 1)
-            )
+            time, over_floor = _ratio(ours, theirs, 0), _ratio(ours, theirs, 1)
             print(f"{name:12} {line:48} {time:6.3f} of the time, {over_floor:6.3f} over the floor", flush=True)
             lines.append({"benchmark": name, "line": line, "time": time, "over_floor": over_floor})
             lines[-1] |= {"seconds": [one[0] for one in ours], "other_seconds": [one[0] for one in theirs]}
     return lines
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> float:
-    return round(statistics.median(ours) / statistics.median(theirs), 4)
+def _ratio(ours: list[_Figures], theirs: list[_Figures], place: int) -> float:
+    return round(statistics.median(one[place] for one in ours) / statistics.median(one[place] for one in theirs), 4)
 
 
 def _measure(name: str, root: Path) -> dict[str, _Figures]:
