@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import ConfigError
+from pipeline.core.text import reason_of
 
 
 def stage_names(root: Path) -> tuple[str, ...]:
@@ -22,5 +23,4 @@ def stage_names(root: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run this in the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or repr(error)
-        raise ConfigError(f"{path} must list the stages, but {reason}; restore it from git") from None
+        raise ConfigError(f"{path} must list the stages, but {reason_of(error)}; restore it from git") from None

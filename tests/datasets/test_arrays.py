@@ -412,6 +412,13 @@ def test_splits_told_by_names_are_kept_with_their_labels(tmp_path, kind, is_colu
     assert source.possible_labels().value == "inside"
 
 
+def test_splits_of_differing_shapes_need_a_size(tmp_path):
+    write(tmp_path / "x.npz", {"train_images": GREY, "test_images": GREY[:, :4]})
+    with pytest.raises(DataError, match=r"the images of all splits must agree in shape, got .*; set preprocess.size"):
+        list(array_source(tmp_path, "x.npz").blocks())
+    assert len(list(array_source(tmp_path, "x.npz", size=(8, 8)).blocks())) == 2
+
+
 def test_masks_beside_the_images_of_each_split_are_left_alone(tmp_path):
     parts = {f"{split}_{kind}": GREY for split in ("train", "test") for kind in ("images", "masks")}
     write(tmp_path / "x.npz", parts)

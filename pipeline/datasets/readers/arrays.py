@@ -89,9 +89,12 @@ class ArrayFile:
         """Yield all images in order; there is nothing to decode.
 
         Raises:
-            DataError: a value lies outside its range, or the arrays of two splits differ in size or channels.
+            DataError: a value lies outside its range, or splits differ in shape where ``size`` leaves the source's.
         """
         with self._open() as parts:
+            if job is None and self._params.size is None and len({part.images.shape[1:] for part in parts}) > 1:
+                shapes = {part.images.name: part.images.shape for part in parts}
+                raise DataError(f"the images of all splits must agree in shape, got {shapes}; set preprocess.size")
             labels, n_before = self._read_labels(parts), 0
             for part in parts:
                 images = part.images

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.files.location import open_location
@@ -75,7 +76,12 @@ class LabelTable:
         """Return the column that names files, and the file that every line means."""
         if not names:
             return next(iter(columns)), [None] * len(self.rows)
-        for match in (_Exact(names), _Tail(names), _Tail(names, without_ending=True)):
+        for kind in (
+            _Exact,
+            _Tail,
+            partial(_Tail, without_ending=True),
+        ):  # made only where the one before fails
+            match = kind(names)
             for column, cells in columns.items():
                 found = [match(cell.replace("\\", "/").removeprefix("./")) for cell in cells]
                 if any(found):
