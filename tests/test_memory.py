@@ -22,7 +22,7 @@ from tests.repository import PROJECT
 
 _LIMITED = """
 import resource, sys
-import pipeline.operations.new, pipeline.datasets.onboarding.sample, pipeline.datasets.readers.arrays
+import pipeline.operations.new, pipeline.onboarding.sample, pipeline.datasets.readers.arrays
 from pipeline.cli import main
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20

@@ -11,13 +11,14 @@ _Location = Annotated[
     str,
     typer.Argument(metavar="PATH", help="Folder or file of images; a path or a URL.", show_default=False),
 ]
+_NoTrial = Annotated[bool, typer.Option("--no-trial", help="Propose a usual setting at once, without trying any.")]
 
 
-def new(experiment: _Name, path: _Location, as_json: AsJson = False) -> None:
+def new(experiment: _Name, path: _Location, no_trial: _NoTrial = False, as_json: AsJson = False) -> None:
     """Propose an experiment for your own images.
 
-    Looks at some of them, appends a section to params.yaml with a reason for each choice, adds the
-    experiment to the list active there, and draws a contact sheet.
+    Looks at some of them, tries for up to three minutes which settings train, appends a section to params.yaml with a
+    reason for each choice, adds the experiment to the list active there, and draws a contact sheet.
 
     \b
     Example:
@@ -27,7 +28,8 @@ def new(experiment: _Name, path: _Location, as_json: AsJson = False) -> None:
 
     from pipeline.operations.new import add_experiment
 
-    found = add_experiment(find_root(), experiment, path if "://" in path else str(Path(path).expanduser().absolute()))
+    location = path if "://" in path else str(Path(path).expanduser().absolute())
+    found = add_experiment(find_root(), experiment, location, with_trials=not no_trial)
     lines = [
         found.text.rstrip(),
         "",

@@ -1,5 +1,6 @@
 """Parameters as text: a section on a line or two, and an experiment more in ``params.yaml``, whose comments stay."""
 
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -7,6 +8,13 @@ import yaml
 
 from pipeline.config.safe_yaml import compose
 from pipeline.core.errors import ConfigError
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes tuples, of which parameters are made, as lists."""
+
+
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 _WIDTH = 90
 _INDENT = 2  # of the keys below `experiments` in the text of a section
@@ -21,13 +29,22 @@ def section_text(name: str, values: Any, indent: int = 4) -> str:
         indent: of the key, in spaces.
     """
     plain = asdict(values) if hasattr(values, "__dataclass_fields__") else values
-    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    lines = [line.strip() for line in text.removesuffix("...\n").splitlines()]
+    lines = [line.strip() for line in _flow(plain, _WIDTH).splitlines()]
     if len(lines) == 1:
         return f"{' ' * indent}{name}: {lines[0]}"
     return "\n".join(
         [f"{' ' * indent}{name}:", *(f"{' ' * (indent + 2 + (n > 0))}{line}" for n, line in enumerate(lines))]
     )
+
+
+def flow_text(value: Any) -> str:
+    """Return a plain value as YAML on one line."""
+    return _flow(value, sys.maxsize).strip()
+
+
+def _flow(plain: Any, width: int) -> str:
+    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=width)
+    return text.removesuffix("...\n")
 
 
 def with_experiment(text: str, name: str, section: str) -> str:

@@ -9,7 +9,7 @@ from pipeline.config.write import with_experiment
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file
-from pipeline.datasets.onboarding.propose import propose_experiment
+from pipeline.onboarding.propose import propose_experiment
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class NewExperiment:
     active: list[str]
 
 
-def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
-    """Look at images, add an experiment to ``params.yaml`` and make it active; the rest of the file stays as it is.
+def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = True) -> NewExperiment:
+    """Try how images train, add an experiment to ``params.yaml`` and make it active; the rest of the file stays.
 
     What images do not decide is taken from the first experiment of the file.
 
@@ -38,16 +38,18 @@ def add_experiment(root: Path, name: str, location: str) -> NewExperiment:
         root: the repository.
         name: of the new experiment.
         location: folder or file of images; a path, or a URL.
+        with_trials: whether settings are tried, which takes minutes; otherwise a usual one is proposed.
 
     Raises:
         ConfigError: the name is taken or not a name, or ``params.yaml`` has no place to add it.
-        DataError: there are no images to look at.
+        DataError: there are no images to look at, or they cannot be clustered.
     """
     params = load_params(root)
     if name in params.experiments:
         raise ConfigError(f"a new experiment needs a name of its own, got {name!r}, which params.yaml has already")
     layout = Layout(root, name)
-    proposal = propose_experiment(layout, *next(iter(params.experiments.items())), location)
+    like_name, like = next(iter(params.experiments.items()))
+    proposal = propose_experiment(layout, like_name, like, location, with_trials=with_trials)
     path = root / "params.yaml"
     text = with_experiment(path.read_text(encoding="utf-8"), name, proposal.text)
     active = _check(text).active

@@ -8,6 +8,7 @@ import torch
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.core.progress import progress, silence
 from pipeline.core.shapes import Inputs
+from pipeline.core.side_by_side import run_in_rounds
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
@@ -26,7 +27,7 @@ def train_in_memory(
     params: TrainParams,
     is_verbose: bool,
 ) -> list[TrainedSeed]:
-    """Train every seed from its start values to the end, as the stages init_mog and train do.
+    """Train every seed from its start values to the end, as the stages init_mog and train do, and as many at once.
 
     Args:
         images: the training images.
@@ -45,21 +46,23 @@ def train_in_memory(
     source = MemoryImages(images, spec)
     start = divide_images(source, len(images), 0.0)
     divided = divide_images(source.to(runtime.device), len(images), params.validation_fraction)
-    trained = []
+
+    def train_group(group: tuple[int, ...]) -> list[TrainedSeed]:
+        stacked = MultiFacetVae(model, spec, len(group))
+        for index, seed in enumerate(group):
+            state = seed_state(initialise_seed(seed, model, start, init, runtime.device)[0], 0)
+            for name, value in stacked.state_dict().items():
+                value[index].copy_(state[name])
+        limit_threads(stacked, params.batch_size)
+        stacked.to(runtime.device)
+        training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
+        label = f"train seed {', '.join(map(str, group))}"
+        with progress(label, training.n_chunks, "chunk") if is_verbose else silence() as bar:
+            return training.run(bar)
+
     with _own_threads():
-        for group in seed_groups(seeds, runtime):
-            stacked = MultiFacetVae(model, spec, len(group))
-            for index, seed in enumerate(group):
-                state = seed_state(initialise_seed(seed, model, start, init, runtime.device)[0], 0)
-                for name, value in stacked.state_dict().items():
-                    value[index].copy_(state[name])
-            limit_threads(stacked, params.batch_size)
-            stacked.to(runtime.device)
-            training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
-            label = f"train seed {', '.join(map(str, group))}"
-            with progress(label, training.n_chunks, "chunk") if is_verbose else silence() as bar:
-                trained += training.run(bar)
-    return trained
+        trained = run_in_rounds(train_group, seed_groups(seeds, runtime), torch.get_num_threads())
+    return [one for group in trained for one in group]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.beneath import Beneath, Entry, Root
-from pipeline.datasets.onboarding.propose import propose_experiment
+from pipeline.onboarding.propose import propose_experiment
 from pipeline.datasets.prepare.manifest import FileHashes
 from pipeline.datasets.readers.base import open_source
 from pipeline.datasets.readers.listing import Listing, list_folder

@@ -25,7 +25,7 @@ from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
-from pipeline.datasets.onboarding.sample import take_sample
+from pipeline.onboarding.sample import take_sample
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import FileHashes, scan
 from pipeline.datasets.readers import archive_members

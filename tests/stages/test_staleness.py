@@ -79,7 +79,7 @@ CODE: list[tuple[str, set[str]]] = [
     ("pipeline/monitoring/gate.py", set()),
     ("pipeline/page/compose.py", set()),
     ("pipeline/datasets/delivery/sieve.py", set()),
-    ("pipeline/datasets/onboarding/propose.py", set()),
+    ("pipeline/onboarding/propose.py", set()),
     ("pipeline/datasets/readers/own_labels.py", {"preprocess"}),
     ("pipeline/datasets/decoding/decode.py", {"preprocess"}),
     ("pipeline/datasets/prepare/splits.py", {"preprocess"}),

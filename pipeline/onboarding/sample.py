@@ -15,6 +15,7 @@ from pipeline.datasets.files.location import locate
 from pipeline.datasets.readers.base import OwnSource, open_own, recognise
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.store.spec import Shape
+from pipeline.onboarding.trial import MOST_IMAGES
 
 _MOST = 512
 
@@ -51,9 +52,9 @@ class Sample:
         return "all" if n_seen >= self.n_images else f"all {n_seen:,} looked at"
 
     def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
-        """Return the usable images of the sample, transformed; they are read again, as they may not fit into memory."""
+        """Return as many usable images as trials take, transformed; read again, as more than were looked at."""
         job = DecodeJob(None, max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        blocks = self.reader.sample(_MOST, job)
+        blocks = self.reader.sample(MOST_IMAGES, job)
         return np.concatenate([transform.apply(block.pixels) for block in blocks if len(block.paths)])
 
 

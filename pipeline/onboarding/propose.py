@@ -1,11 +1,11 @@
 """A first experiment for a person's images: a section of ``params.yaml`` with a reason for each choice, and a picture.
 
-The choices are rules of thumb from the experiments that the project ships. Labels play no part in them.
+Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part.
 """
 
 import io
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,19 +14,29 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pipeline.config.sections import Experiment
-from pipeline.config.write import section_text
+from pipeline.config.write import flow_text, section_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import to_json
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import is_url, settled, storable
-from pipeline.datasets.onboarding.propose_model import Choice, choose_model
-from pipeline.datasets.onboarding.sample import Sample, take_sample
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.store.spec import describe_shape
+from pipeline.onboarding.duration import predict_seconds, shown_minutes
+from pipeline.onboarding.ladder import Trials, find_setting
+from pipeline.onboarding.sample import Sample, take_sample
+from pipeline.onboarding.settings import Setting, first_setting
+from pipeline.onboarding.trial import Trial, TrialImages
 
 _FEWEST = 20
-_LONGEST_SIDE = 64
+_FEWEST_DISTINCT = 3
+_TEST_FRACTION = 0.2
+_LONGEST_GREY, _LONGEST_COLOUR = 48, 32
+"""Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
+
+Choice = tuple[str, str]
+"""A value as YAML, and why."""
+
 _GREY_TOLERANCE = 2
 _AS_ELSEWHERE = ("init_mog", "score", "assign", "report", "publish", "ingest", "schedule")
 _SHEET_COLUMNS, _SHEET_TILE, _SHEET_GAP = 8, 64, 2
@@ -47,17 +57,21 @@ class Proposal:
     notes: list[str]
 
 
-def propose_experiment(layout: Layout, like_name: str, like: Experiment, location: str) -> Proposal:
-    """Look at some hundred images and propose how to cluster them.
+def propose_experiment(
+    layout: Layout, like_name: str, like: Experiment, location: str, *, with_trials: bool
+) -> Proposal:
+    """Look at some images, try how they train, and propose how to cluster them.
 
     Args:
         layout: of the new experiment, which gives its name.
         like_name: name of an experiment that is there.
         like: its parameters, taken for what images do not decide: seeds, and what follows training.
         location: folder or file of images; a path from the repository's root, or a URL.
+        with_trials: whether settings are tried; otherwise the first one is proposed as it is.
 
     Raises:
-        DataError: there is nothing there, no image is usable, or there are too few.
+        DataError: there is nothing there, no image is usable, or there are too few or all of them are the same; or no
+            setting trains.
     """
     sample = take_sample(layout, like.preprocess, location)
     if sample.n_usable < _FEWEST:
@@ -67,6 +81,7 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
     pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), like.preprocess.max_pixels)
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
+    require_variety(pixels, location)
     path = _relative(layout, location)
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
@@ -78,13 +93,46 @@ def propose_experiment(layout: Layout, like_name: str, like: Experiment, locatio
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
-        "test_fraction": ("0.2", "held out for scoring"),
+        "test_fraction": (f"{_TEST_FRACTION}", "held out for scoring"),
         "split_seed": ("0", "another one draws other test images"),
         "max_pixels": (str(like.preprocess.max_pixels), "larger images are set aside"),
     }
-    model, train = choose_model(pixels, sample.n_usable)
-    sections = {"preprocess": preprocess, "model": model, "train": train}
-    return Proposal(_write(layout.experiment, sections, like_name, like), _draw(pixels), _notes(sample, pixels))
+    n_train = round(sample.n_usable * (1 - _TEST_FRACTION))
+    setting, trials = first_setting(pixels, n_train), None
+    rest = replace(like, init_mog=replace(like.init_mog, pretrain=None))  # of models with one facet only
+    if with_trials:
+        trials = find_setting(setting, n_train, TrialImages.of_pixels(pixels), rest.init_mog, rest.publish.gate)
+        setting = _chosen(trials, location).setting
+    text = _write(layout.experiment, preprocess, setting, trials, like_name, rest)
+    notes = _notes(sample, pixels)
+    if trials is not None and trials.chosen is not None:
+        seconds = predict_seconds(trials.chosen, len(rest.seeds), n_train)
+        notes.append(f"facets rebuild will take about {shown_minutes(seconds)} on this machine, the trials' pace kept")
+    return Proposal(text, _draw(pixels), notes)
+
+
+def require_variety(pixels: UInt8[np.ndarray, "image channel height width"], location: str) -> None:
+    """Refuse images of which nearly all are one.
+
+    Raises:
+        DataError: there are fewer than :data:`_FEWEST_DISTINCT` different ones.
+    """
+    n_distinct = len(np.unique(pixels.reshape(len(pixels), -1), axis=0))
+    if n_distinct < _FEWEST_DISTINCT:
+        raise DataError(
+            f"{location} must hold images that differ, got {n_distinct} different ones among the {len(pixels)} looked "
+            "at, as the model sees them; correct the path, or add other images"
+        )
+
+
+def _chosen(trials: Trials, location: str) -> Trial:
+    if trials.chosen is None:
+        shown = "; ".join(f"{trial.label}: {trial.faults[0]}" for trial in trials.all)
+        raise DataError(
+            f"no setting trained on {location} ({shown}); add images or correct the path, or pass "
+            "--no-trial and choose model.latent_dims and model.sigma yourself"
+        )
+    return trials.chosen
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -95,18 +143,19 @@ def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:
     height, width = (int(side) for side in np.median(sizes, axis=0))
     n_sizes = len({shape[1:] for shape in sample.shapes})
     longest = max(height, width)
+    most = _LONGEST_GREY if {shape[0] for shape in sample.shapes} == {1} else _LONGEST_COLOUR
     if n_sizes > 1:
-        scale = min(1.0, _LONGEST_SIDE / longest)
+        scale = min(1.0, most / longest)
         size = max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
         return size, f"{n_sizes} sizes, in the middle {height}×{width}; larger images take longer to train"
-    if longest <= _LONGEST_SIDE:
+    if longest <= most:
         return (height, width), "the size of all images" if sample.every == "all" else f"the size of {sample.every}"
-    k = -(-longest // _LONGEST_SIDE)
+    k = -(-longest // most)
     while k < longest and (height % k or width % k):
         k += 1
-    if longest // k >= _LONGEST_SIDE // 2:
+    if longest // k >= most // 2:
         return (height // k, width // k), f"{sample.every} are {height}×{width}; {k}×{k} pixels become one"
-    scale = _LONGEST_SIDE / longest
+    scale = most / longest
     size = max(1, round(height * scale)), max(1, round(width * scale))
     return size, f"{sample.every} are {height}×{width}; larger images take longer to train"
 
@@ -145,15 +194,38 @@ def _why_labels(labels: FoundLabels) -> str:
 # --- what a person sees -----------------------------------------------------------------------------------------------
 
 
-def _write(name: str, sections: dict[str, dict[str, Choice]], like_name: str, like: Experiment) -> str:
-    lines = [f"  {name}:", section_text("seeds", list(like.seeds))]
-    for section, choices in sections.items():
+def _write(
+    name: str,
+    preprocess: dict[str, Choice],
+    setting: Setting,
+    trials: Trials | None,
+    like_name: str,
+    rest: Experiment,
+) -> str:
+    lines = [f"  {name}:", section_text("seeds", list(rest.seeds)), "    preprocess:"]
+    lines += [f"      {key}: {value}  # {why}" for key, (value, why) in preprocess.items()]
+    lines += [f"    # {line}" for line in _describe(trials)]
+    for section in ("model", "train"):
         lines.append(f"    {section}:")
-        lines += [f"      {key}: {value}  # {why}" for key, (value, why) in choices.items()]
+        values = asdict(getattr(setting, section))
+        lines += [f"      {key}: {flow_text(values[key])}  # {setting.why[f'{section}.{key}']}" for key in values]
     lines.append(f"    # What the images do not decide, as {like_name} has it:")
-    rest = replace(like, init_mog=replace(like.init_mog, pretrain=None))  # of models with one facet only
     lines += [section_text(section, getattr(rest, section)) for section in _AS_ELSEWHERE]
     return "\n".join(lines) + "\n"
+
+
+def _describe(trials: Trials | None) -> list[str]:
+    if trials is None:
+        return ["No trial was made: whether this trains is not known."]
+    return [
+        f"Trials of {trials.all[0].n_seeds} starts each, judged without labels (agreement: 1 same clusters, 0 chance):",
+        *(
+            f"{'→' if trial is trials.chosen else ' '} latents {list(trial.setting.model.latent_dims)}, "
+            f"clusters {list(trial.setting.model.n_components)}, sigma {trial.setting.model.sigma:g} "
+            f"({trial.seconds:.0f} s): {trial.verdict}"
+            for trial in trials.all
+        ),
+    ]
 
 
 def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width"]) -> list[str]:
@@ -166,8 +238,6 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
         notes.append(
             f"no pixel is brighter than {brightest} of 255; if the files use fewer bits than they have, rescale them"
         )
-    if (pixels == pixels[0]).all():
-        notes.append("all images look the same; check the path")
     return notes
 
 

@@ -15,7 +15,7 @@ from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.onboarding.propose import Proposal, propose_experiment
+from pipeline.onboarding.propose import Proposal, propose_experiment
 from pipeline.datasets.prepare.manifest import scan
 from stages import init_mog, preprocess, train
 from tests.datasets.pictures import BAD_FILES, encode

@@ -1,0 +1,141 @@
+"""Which setting to propose: a small ladder of trials, climbed from the one that trains most often.
+
+The order comes from ``benchmarks/recipes.md``: a deep facet of one dimension leaves something for the shallow one in
+nearly every collection; more dimensions find more where there is more, and collapse where there is not.
+"""
+
+import time
+from dataclasses import dataclass
+
+from pipeline.config.ladders import LADDERS
+from pipeline.config.sections import GateParams, InitMogParams
+from pipeline.core.progress import progress
+from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases
+from pipeline.onboarding.trial import Trial, TrialImages, run_trial
+
+BUDGET_SECONDS = 180.0
+"""No trial of a proposal begins that would probably end later."""
+
+_TOLERANCE = 0.05  # of agreement: so much less of it is accepted for twice as many clusters
+
+Changes = dict[str, Reasoned]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What was tried for a proposal.
+
+    Attributes:
+        all: in order.
+        chosen: the one that is proposed; ``None`` if no setting was healthy.
+    """
+
+    all: tuple[Trial, ...]
+    chosen: Trial | None
+
+
+def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMogParams, gate: GateParams) -> Trials:
+    """Try settings one after the other and choose one, without labels.
+
+    Among the settings of which every seed is healthy, the one whose seeds agree most is chosen; then twice as many
+    clusters, if seeds agree nearly as much on them. One facet alone is tried where two do not train.
+
+    Args:
+        first: the setting to begin with.
+        n_images: usable images of the whole source.
+        data: a sample of them.
+        init: the section of the mixtures' start.
+        gate: what publishing asks of a model.
+    """
+    start = time.monotonic()
+    trials: list[Trial] = []
+    most = 2 + len(_other_latents(first))
+
+    def attempt(label: str, changes: Changes, of: Setting) -> Trial | None:
+        slowest = max((trial.seconds for trial in trials), default=0.0)
+        if time.monotonic() - start + slowest > BUDGET_SECONDS:
+            return None
+        trial = run_trial(of.changed(changes), label, data, init, gate)
+        trials.append(trial)
+        bar.advance(1, f"{label}: {trial.verdict}")
+        return trial
+
+    with progress("trials", most, "trial") as bar:
+        attempt("as proposed first", {}, first)
+        for label, changes in _other_latents(first):
+            attempt(label, changes, first)
+        healthy = [trial for trial in trials if trial.is_healthy]
+        if not healthy:
+            for label, changes in fewer_facets(first):
+                found = attempt(label, changes, first)
+                if found is not None and found.is_healthy:
+                    return Trials(tuple(trials), found)
+            return Trials(tuple(trials), None)
+        best = max(healthy, key=lambda trial: trial.mean_agreement)
+        n_clusters = 2 * N_CLUSTERS
+        if n_images >= n_clusters * FEWEST_PER_CLUSTER:
+            more = attempt(f"{n_clusters} clusters, {best.label}", _clusters(n_clusters, best.setting), best.setting)
+            if more is not None and more.is_healthy and more.mean_agreement >= best.mean_agreement - _TOLERANCE:
+                best = more
+    return Trials(tuple(trials), best)
+
+
+def fallbacks(setting: Setting) -> list[tuple[str, Changes]]:
+    """Return what to change, one after the other, of a setting whose seeds collapsed: label and changes.
+
+    Args:
+        setting: model and training as they are.
+    """
+    model = setting.model
+    narrow: Changes = {}
+    if model.n_facets > 1 and model.latent_dims[-1] > 1:
+        dims = [*(max(10, dim) for dim in model.latent_dims[:-1]), 1]
+        narrow = {"model.latent_dims": (dims, "with more dimensions the deep facet took everything")}
+    few: Changes = {}
+    if max(model.n_components) > N_CLUSTERS:
+        few = {"model.n_components": ([min(N_CLUSTERS, n) for n in model.n_components], "of more, many stayed empty")}
+    ladder = [("a deep facet of one dimension", narrow), (f"{N_CLUSTERS} clusters a facet", {**narrow, **few})]
+    if model.likelihood == "gaussian":
+        for factor, why in (
+            (0.5, "with a larger one clusters were vague"),
+            (2.0, "with a smaller one facets collapsed"),
+        ):
+            sigma = round(model.sigma * factor, 3)
+            ladder.append((f"sigma {sigma}", {**narrow, **few, "model.sigma": (sigma, why)}))
+    distinct = [step for n, step in enumerate(ladder) if step[1] and step[1] not in [one[1] for one in ladder[:n]]]
+    return distinct + fewer_facets(setting)
+
+
+def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
+    """Return changes to one facet alone, wide and narrow; none where there is one already."""
+    model = setting.model
+    if model.n_facets == 1:
+        return []
+    can_be_joined = not LADDERS[model.family].one_width and len(model.hidden) > 1
+    hidden = [[width for block in model.hidden for width in block] if can_be_joined else list(model.hidden[0])]
+    epochs = max(1, sum(phase.epochs for phase in setting.train.phases) // 2)
+    why = "two facets did not train"
+
+    def alone(dim: int, n_clusters: int) -> Changes:
+        return {
+            "model.latent_dims": ([dim], why),
+            "model.n_components": ([n_clusters], why),
+            "model.hidden": (hidden, why),
+            "train.phases": (phases(1, epochs), why),
+        }
+
+    n_clusters = min(N_CLUSTERS, *model.n_components)
+    return [("one facet", alone(5, n_clusters)), ("one facet of one dimension", alone(1, min(4, n_clusters)))]
+
+
+def _other_latents(first: Setting) -> list[tuple[str, Changes]]:
+    broad: Changes = {"model.latent_dims": ([5, 2], "two starts agreed most on facets of this size")}
+    even: Changes = {"model.latent_dims": ([5, 5], "two starts agreed most on facets of this size")}
+    if first.model.likelihood == "gaussian":
+        even["model.sigma"] = (round(first.model.sigma / 2, 3), "half of what the number of pixels suggests")
+    return [("a deep facet of two dimensions", broad), ("facets of five dimensions, drawn sharply", even)]
+
+
+def _clusters(n_clusters: int, setting: Setting) -> Changes:
+    why = "clusters a facet at most: two starts agreed on them as on half as many"
+    return {"model.n_components": ([n_clusters] * setting.model.n_facets, why)}
