@@ -20,11 +20,20 @@ _NewHistory = Annotated[
         "--new-history", help="Publish anew, with other cluster ids, what was published elsewhere and is not here."
     ),
 ]
+_RetryMinutes = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help="Where an experiment of your own images, never published yet, does not train: how long to try other "
+        "settings, of which the first that trains is written to params.yaml. 0 tries none.",
+    ),
+]
 
 
 def rebuild(
     experiments: _ActiveOnly = None,
     new_history: _NewHistory = False,
+    retry_minutes: _RetryMinutes = 10.0,
     wait: WaitSeconds = 600.0,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +51,10 @@ def rebuild(
 
     root = find_root()
     names = experiments or list(load_params(root).active)
-    results = [rebuild(root, name, wait, on_line=to_stderr, new_history=new_history) for name in names]
+    results = [
+        rebuild(root, name, wait, on_line=to_stderr, new_history=new_history, retry_seconds=60 * retry_minutes)
+        for name in names
+    ]
     show("\n\n".join(map(_describe, results)), [asdict(result) for result in results], as_json)
 
 
@@ -58,6 +70,7 @@ def _describe(result: "RebuildResult") -> str:
     return "\n".join(
         [
             f"{name}: version {result.version} of model {result.model_version} {state} ({result.seconds:.0f} s)",
+            *(f"changed {change}" for change in result.changes),
             *stages,
             f"tables  published/{name}/ (in Python: pipeline.tables.read({name!r}, 'facet_0'))",
             f"page    published/{name}/report.html",

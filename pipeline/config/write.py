@@ -1,6 +1,8 @@
 """Parameters as text: a section on a line or two, and an experiment more in ``params.yaml``, whose comments stay."""
 
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -80,3 +82,44 @@ def with_experiment(text: str, name: str, section: str) -> str:
     for start, stop, added in sorted(insertions, reverse=True):
         text = text[:start] + added + text[stop:]
     return text
+
+
+def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) -> str:
+    """Return ``params.yaml`` with other values in one experiment; a remark on their lines gives way to the reason.
+
+    Args:
+        text: of a legal file in which the experiment is spelled out.
+        name: of the experiment.
+        changes: new plain value and reason by dotted key, e.g. ``model.sigma``.
+    """
+    experiment = _below(_below(compose(text), "experiments"), name)
+    places = []
+    for key, (value, why) in changes.items():
+        section, _, field = key.partition(".")
+        node = _below(_below(experiment, section), field)
+        start, end = node.start_mark.index, _end_of(node)
+        rest = text[end:].partition("\n")[0]
+        remark = re.fullmatch(r"\s+#.*", rest)
+        places.append((start, end + (len(rest) if remark else 0), flow_text(value) + (f"  # {why}" if remark else "")))
+    for start, end, new in sorted(places, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def line_of(text: str, name: str, key: str) -> int:
+    """Return on which line of ``params.yaml`` a dotted key of an experiment stands, from 1."""
+    section, _, field = key.partition(".")
+    node = _below(_below(_below(_below(compose(text), "experiments"), name), section), field)
+    return node.start_mark.line + 1
+
+
+def _below(mapping: Any, key: str) -> Any:
+    return next(value for found, value in mapping.value if found.value == key)
+
+
+def _end_of(node: Any) -> int:
+    """Return where a value ends; PyYAML says of a block that it ends where the next one begins, remarks between."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end_of(last[1] if isinstance(last, tuple) else last)

@@ -48,6 +48,10 @@ class PublishError(PipelineError):
     exit_code = 5
 
 
+class UnhealthyError(PublishError):
+    """A trained model misses a limit of the gate."""
+
+
 class BusyError(PipelineError):
     """Another process holds a lock that this one needs."""
 

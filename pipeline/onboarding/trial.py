@@ -14,7 +14,9 @@ from jaxtyping import Int64, UInt8
 
 from pipeline.config.sections import GateParams, InitMogParams, PhaseParams, TrainParams
 from pipeline.core.errors import ModelError
+from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
+from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.evaluation.accuracy import adjusted_rand, contingency
 from pipeline.model import MultiFacetVae
@@ -93,6 +95,13 @@ class TrialImages:
         """Return trial images of an array of at most :data:`MOST_IMAGES`."""
         channels, height, width = pixels.shape[1:]
         return cls(torch.from_numpy(pixels[:MOST_IMAGES]), InputSpec.pixels((channels, height, width)))
+
+    @classmethod
+    def of_store(cls, store: ImageStore) -> "TrialImages":
+        """Return trial images of a prepared split."""
+        n_taken = min(MOST_IMAGES, store.n_images)
+        rows = numpy_generator(0, "trial", "images").choice(store.n_images, n_taken, replace=False)
+        return cls(torch.from_numpy(store.take(np.sort(rows))), store.spec)
 
 
 def run_trial(

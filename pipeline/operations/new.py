@@ -10,6 +10,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file
 from pipeline.onboarding.propose import propose_experiment
+from pipeline.operations.retry import remember
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,15 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
     proposal = propose_experiment(layout, like_name, like, location, with_trials=with_trials)
     path = root / "params.yaml"
     text = with_experiment(path.read_text(encoding="utf-8"), name, proposal.text)
-    active = _check(text).active
+    checked = _check(text)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    if with_trials:
+        remember(layout, checked.experiment(name))
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)
-    return NewExperiment(proposal.text, sheet, proposal.notes, list(active))
+    return NewExperiment(proposal.text, sheet, proposal.notes, list(checked.active))
 
 
 def _check(text: str) -> Params:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.sections import Experiment
-from pipeline.core.errors import PublishError, ResourceError
+from pipeline.core.errors import ResourceError, UnhealthyError
 from pipeline.core.folder_seal import close_seal, require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
@@ -156,7 +156,7 @@ def _require_healthy(history: History, experiment: Experiment, model_version: st
     if reasons:
         current = history.current()
         stays = "nothing is published yet" if current is None else f"version {current.version} stays in service"
-        raise PublishError(
+        raise UnhealthyError(
             f"a model must be healthy to be published, but {model_version} is not: {'; '.join(reasons)}; {stays}; "
             "change the model or train section, or a limit in publish.gate, and rebuild"
         )

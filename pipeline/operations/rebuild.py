@@ -8,14 +8,15 @@ from threading import Event
 
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, ModelError, UnhealthyError
 from pipeline.core.layout import Layout
 from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.renew_batches import renew_batches
-from pipeline.operations.repro import StageRun, reproduce, stale_stages
+from pipeline.operations.repro import StageRun, reproduce, reproduce_stage, stale_stages
+from pipeline.operations.retry import Retry, is_known, may_change
 from pipeline.operations.run_log import log_run
 from pipeline.operations.scan import scan_source
 
@@ -31,6 +32,7 @@ class RebuildResult:
         model_version: the model in service.
         is_new: whether this rebuild made that version.
         seconds: from start to end, waiting for locks included.
+        changes: what was changed in ``params.yaml``, as it did not train; one line a value.
     """
 
     experiment: str
@@ -39,6 +41,7 @@ class RebuildResult:
     model_version: str
     is_new: bool
     seconds: float
+    changes: tuple[str, ...] = ()
 
 
 def rebuild(
@@ -49,6 +52,7 @@ def rebuild(
     cancel: Event | None = None,
     *,
     new_history: bool = False,
+    retry_seconds: float = 0.0,
 ) -> RebuildResult:
     """Bring an active experiment up to date: scan, run the stale stages, publish the model if it is healthy.
 
@@ -59,6 +63,8 @@ def rebuild(
         on_line: called with every line that DVC and the stages print.
         cancel: when set by another thread, the run is ended; the next rebuild goes on where it stopped.
         new_history: publish although the experiment was published elsewhere; clusters get other ids than there.
+        retry_seconds: how long trials of other settings may take where an experiment that was never published does not
+            train; what then trains is written to ``params.yaml``.
 
     Raises:
         ConfigError: a parameter breaks a rule, or the experiment is unknown or not active.
@@ -75,15 +81,35 @@ def rebuild(
         require_own_history(layout)
     scan_source(layout, sections.preprocess)
     renew_batches(layout, wait_seconds)
-    with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
-        stale = stale_stages(layout, held)
-        stages = reproduce(layout, stale, held, on_line, cancel)
-        model_version = stage_model(layout, sections)
-    version, is_new = publish_staged(layout, sections, model_version)
-    result = RebuildResult(experiment, stages, version, model_version, is_new, round(time.monotonic() - start, 1))
+    retry = Retry(layout, retry_seconds, on_line) if retry_seconds and may_change(layout, sections) else None
+    before: StageRun | None = None
+    while True:
+        try:
+            with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
+                if retry is not None and before is None and not is_known(layout, sections):
+                    before = reproduce_stage(layout, "preprocess", "", held, on_line)
+                    sections = retry.check_first(sections)
+                stale = stale_stages(layout, held)
+                stages = reproduce(layout, stale, held, on_line, cancel)
+                model_version = stage_model(layout, sections)
+            version, is_new = publish_staged(layout, sections, model_version)
+            break
+        except (ModelError, UnhealthyError) as error:
+            if retry is None or not _is_of_training(error):
+                raise
+            sections = retry.change(sections, str(error))
+    if before is not None and before.action != "unchanged":
+        stages = (before, *stages[1:])
+    changes = tuple(map(str, retry.changes)) if retry is not None else ()
+    seconds = round(time.monotonic() - start, 1)
+    result = RebuildResult(experiment, stages, version, model_version, is_new, seconds, changes)
     if is_new or stale:
         log_run(root, "rebuild", asdict(result))
     return result
+
+
+def _is_of_training(error: ModelError | UnhealthyError) -> bool:
+    return isinstance(error, UnhealthyError) or str(error).startswith("train@")
 
 
 def active_experiment(root: Path, experiment: str) -> Experiment:

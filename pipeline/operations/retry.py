@@ -1,0 +1,167 @@
+"""Another setting where a first training collapses: found by short trials, written to ``params.yaml``, and said.
+
+Only of experiments that were never published: where tables are in service, they stay, and a person decides.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.load import load_params
+from pipeline.config.sections import Experiment
+from pipeline.config.sources import SOURCES
+from pipeline.config.write import line_of, with_values
+from pipeline.core.errors import DataError, ModelError
+from pipeline.core.layout import Layout
+from pipeline.core.storage import atomic_file, read_json, write_json
+from pipeline.core.text import to_json
+from pipeline.datasets.store.images import ImageStore
+from pipeline.onboarding.ladder import fallbacks
+from pipeline.onboarding.settings import Reasoned, Setting
+from pipeline.onboarding.trial import SEEDS, Trial, TrialImages, run_trial
+from pipeline.tables import History
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that was changed in ``params.yaml``.
+
+    Attributes:
+        key: dotted, below the experiment.
+        before: the value that did not train.
+        after: the one that did in a trial.
+        why: what was wrong.
+    """
+
+    key: str
+    before: Any
+    after: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.before} → {self.after} ({self.why})"
+
+
+class Retry:
+    """Trials of one rebuild, within its budget.
+
+    Args:
+        layout: of the experiment.
+        seconds: how long trials may take in all.
+        on_line: called with what people should read.
+    """
+
+    def __init__(self, layout: Layout, seconds: float, on_line: OnLine | None) -> None:
+        self._layout, self._until = layout, time.monotonic() + seconds
+        self._say = on_line or (lambda _: None)
+        self._tried: list[Trial] = []
+        self.changes: list[Change] = []
+
+    def check_first(self, experiment: Experiment) -> Experiment:
+        """Train one quick seed, so that a setting which collapses costs a minute; return what is to be trained.
+
+        Args:
+            experiment: its parameters, which no trial has shown to train; its training split is prepared.
+
+        Raises:
+            ModelError: it collapses, and so does whatever else was tried.
+        """
+        trial = self._try(_setting(experiment), "as it stands in params.yaml", experiment)
+        if not trial.is_healthy:
+            return self.change(experiment, trial.faults[0])
+        remember(self._layout, experiment)
+        return experiment
+
+    def change(self, experiment: Experiment, fault: str) -> Experiment:
+        """Find a setting that trains, write it to ``params.yaml``, and return the experiment as it is then.
+
+        Args:
+            experiment: its parameters, which did not train.
+            fault: what was wrong.
+
+        Raises:
+            ModelError: no setting trained within the budget; the message names the lines to change.
+        """
+        setting = _setting(experiment)
+        for label, changes in fallbacks(setting):
+            if any(trial.label == label for trial in self._tried):
+                continue
+            if time.monotonic() + max((trial.seconds for trial in self._tried), default=0.0) > self._until:
+                break
+            trial = self._try(setting.changed(changes), label, experiment)
+            if trial.is_healthy:
+                return self._write(experiment, setting, changes)
+        raise ModelError(self._refusal(setting, fault))
+
+    def _try(self, setting: Setting, label: str, experiment: Experiment) -> Trial:
+        self._say(f"trial: one quick seed, {label}")
+        images = _some_images(self._layout)
+        trial = run_trial(setting, label, images, experiment.init_mog, experiment.publish.gate, SEEDS[:1])
+        self._say(f"trial: {label}: {trial.verdict} ({trial.seconds:.0f} s)")
+        self._tried.append(trial)
+        return trial
+
+    def _write(self, experiment: Experiment, setting: Setting, changes: Mapping[str, Reasoned]) -> Experiment:
+        path = self._layout.root / "params.yaml"
+        text = with_values(path.read_text(encoding="utf-8"), self._layout.experiment, changes)
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        for key, (before, after) in setting.differences(setting.changed(changes)).items():
+            change = Change(f"{self._layout.experiment}.{key}", before, after, changes[key][1])
+            self.changes.append(change)
+            self._say(f"changed in params.yaml: {change}")
+        changed = load_params(self._layout.root).experiment(self._layout.experiment)
+        remember(self._layout, changed)
+        return changed
+
+    def _refusal(self, setting: Setting, fault: str) -> str:
+        text = (self._layout.root / "params.yaml").read_text(encoding="utf-8")
+        name = self._layout.experiment
+        tried = "; ".join(f"{trial.label}: {trial.verdict}" for trial in self._tried)
+        line = line_of(text, name, "model.latent_dims")
+        return (
+            f"{name} must train, but {fault}. Tried besides: {tried or 'nothing, as the time was up'}. Change "
+            f"experiments.{name}.model.latent_dims (line {line} of params.yaml, now {list(setting.model.latent_dims)}) "
+            "or give more images; --retry-minutes has the time for trials"
+        )
+
+
+def may_change(layout: Layout, experiment: Experiment) -> bool:
+    """Tell whether another setting may be tried: of a person's own images, while nothing is in service."""
+    return SOURCES[experiment.preprocess.source].takes_path and History(layout.published).current() is None
+
+
+def is_known(layout: Layout, experiment: Experiment) -> bool:
+    """Tell whether a trial has shown an experiment's setting to train."""
+    with suppress(DataError):  # none, or a damaged one
+        return read_json(_kept(layout)) == {"trained": _key(experiment)}
+    return False
+
+
+def remember(layout: Layout, experiment: Experiment) -> None:
+    """Keep that an experiment's setting trains."""
+    write_json(_kept(layout), {"trained": _key(experiment)})
+
+
+def _setting(experiment: Experiment) -> Setting:
+    return Setting(experiment.model, experiment.train, {})
+
+
+def _some_images(layout: Layout) -> TrialImages:
+    with ImageStore(layout.prepared / "train.h5") as store:
+        return TrialImages.of_store(store)
+
+
+def _kept(layout: Layout) -> Path:
+    return layout.root / ".work" / layout.experiment / "trial.json"
+
+
+def _key(experiment: Experiment) -> str:
+    stated = [asdict(section) for section in (experiment.preprocess, experiment.model, experiment.train)]
+    return hashlib.sha256(to_json(stated).encode()).hexdigest()
