@@ -28,8 +28,7 @@ from pipeline.onboarding.sample import Sample, take_sample
 from pipeline.onboarding.settings import Setting, first_setting
 from pipeline.onboarding.trial import Trial, TrialImages
 
-_FEWEST = 20
-_FEWEST_DISTINCT = 3
+_FEWEST, _FEWEST_DISTINCT = 20, 10
 _TEST_FRACTION = 0.2
 _LONGEST_GREY, _LONGEST_COLOUR = 48, 32
 """Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
@@ -58,7 +57,7 @@ class Proposal:
 
 
 def propose_experiment(
-    layout: Layout, like_name: str, like: Experiment, location: str, *, with_trials: bool
+    layout: Layout, like_name: str, like: Experiment, location: str, *, with_trials: bool = False
 ) -> Proposal:
     """Look at some images, try how they train, and propose how to cluster them.
 
@@ -81,7 +80,7 @@ def propose_experiment(
     pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), like.preprocess.max_pixels)
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
-    require_variety(pixels, location)
+    _require_variety(pixels, location)
     path = _relative(layout, location)
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
@@ -111,17 +110,12 @@ def propose_experiment(
     return Proposal(text, _draw(pixels), notes)
 
 
-def require_variety(pixels: UInt8[np.ndarray, "image channel height width"], location: str) -> None:
-    """Refuse images of which nearly all are one.
-
-    Raises:
-        DataError: there are fewer than :data:`_FEWEST_DISTINCT` different ones.
-    """
+def _require_variety(pixels: UInt8[np.ndarray, "image channel height width"], location: str) -> None:
     n_distinct = len(np.unique(pixels.reshape(len(pixels), -1), axis=0))
     if n_distinct < _FEWEST_DISTINCT:
         raise DataError(
-            f"{location} must hold images that differ, got {n_distinct} different ones among the {len(pixels)} looked "
-            "at, as the model sees them; correct the path, or add other images"
+            f"{location} must hold at least {_FEWEST_DISTINCT} images that differ, got {n_distinct} different ones among "
+            f"the {len(pixels)} looked at, as the model sees them; correct the path, or add other images"
         )
 
 

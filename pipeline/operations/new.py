@@ -30,7 +30,7 @@ class NewExperiment:
     active: list[str]
 
 
-def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = True) -> NewExperiment:
+def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = False) -> NewExperiment:
     """Try how images train, add an experiment to ``params.yaml`` and make it active; the rest of the file stays.
 
     What images do not decide is taken from the first experiment of the file.

@@ -17,10 +17,10 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.beneath import Beneath, Entry, Root
-from pipeline.onboarding.propose import propose_experiment
 from pipeline.datasets.prepare.manifest import FileHashes
 from pipeline.datasets.readers.base import open_source
 from pipeline.datasets.readers.listing import Listing, list_folder
+from pipeline.onboarding.propose import propose_experiment
 from tests.datasets.archives import write_archive
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture

@@ -12,9 +12,9 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.decoding.worker import DecodeJob
-from pipeline.onboarding.propose import Proposal
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.readers.base import Block, OwnSource, open_source
+from pipeline.onboarding.propose import Proposal
 from tests.datasets.builders import preprocess
 from tests.datasets.test_propose import propose
 from tests.repository import PROJECT

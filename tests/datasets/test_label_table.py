@@ -7,8 +7,8 @@ import pytest
 from pipeline.config import load_params
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.onboarding.propose import propose_experiment
 from pipeline.datasets.readers.own_labels import labels_of_files, labels_of_rows
+from pipeline.onboarding.propose import propose_experiment
 from tests.datasets.pictures import encode, picture
 from tests.repository import PROJECT
 

@@ -25,11 +25,11 @@ from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
-from pipeline.onboarding.sample import take_sample
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import FileHashes, scan
 from pipeline.datasets.readers import archive_members
 from pipeline.datasets.readers.base import Source, open_source, recognise
+from pipeline.onboarding.sample import take_sample
 from tests.datasets.archives import archive_bytes, entry, raw_header, tar_bytes, write_archive, zip_bytes
 from tests.datasets.builders import DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, picture

@@ -1,0 +1,165 @@
+"""Which setting is proposed, without labels; and what is tried where none trains."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import load_params
+from pipeline.config.sections import Experiment
+from pipeline.onboarding import ladder, trial
+from pipeline.onboarding.duration import predict_seconds, shown_minutes
+from pipeline.onboarding.ladder import Trials, fallbacks, fewer_facets, find_setting
+from pipeline.onboarding.settings import Setting, first_setting
+from pipeline.onboarding.trial import Trial, TrialImages, full_steps, run_trial
+
+REPOSITORY = Path(__file__).parents[2]
+N_IMAGES = 400
+COLOURS = np.array([(220, 40, 40), (40, 180, 60), (50, 80, 220)], np.uint8)
+
+Judge = Callable[[Setting], Sequence[float] | None]
+"""Agreement of a setting's seeds; None where they collapse."""
+
+
+@pytest.fixture(scope="module")
+def like() -> Experiment:
+    return load_params(REPOSITORY).experiment("digits")
+
+
+def coloured_squares(n: int = N_IMAGES) -> np.ndarray:
+    """Return images of one of three colours, dark in one of the four quarters."""
+    rng = np.random.default_rng(0)
+    images = np.empty((n, 3, 8, 8), np.uint8)
+    images[:] = COLOURS[rng.integers(0, 3, n)][:, :, None, None]
+    for image in images:
+        top, left = 4 * rng.integers(0, 2, 2)
+        image[:, top : top + 4, left : left + 4] //= 4
+    return images + rng.integers(0, 20, images.shape, dtype=np.uint8)
+
+
+def first() -> Setting:
+    return first_setting(coloured_squares(), N_IMAGES)
+
+
+def find(monkeypatch: pytest.MonkeyPatch, like: Experiment, judge: Judge, n_images: int = N_IMAGES) -> Trials:
+    """Climb the ladder with a verdict in place of each training."""
+
+    def judged(setting: Setting, label: str, *_: object) -> Trial:
+        agreement = judge(setting)
+        faults = ("facet 0 collapsed",) * 2 if agreement is None else ()
+        return Trial(setting, label, faults, 2, tuple(agreement or ()), 1.0, 0.01)
+
+    monkeypatch.setattr(ladder, "run_trial", judged)
+    data = TrialImages.of_pixels(coloured_squares(40))
+    return find_setting(first(), n_images, data, like.init_mog, like.publish.gate)
+
+
+def test_the_setting_on_which_seeds_agree_most_is_chosen(monkeypatch, like):
+    def judge(setting: Setting) -> Sequence[float]:
+        is_broad = setting.model.latent_dims == (5, 2)
+        return (0.9, 0.5) if is_broad and max(setting.model.n_components) == 6 else (0.4, 0.5)
+
+    found = find(monkeypatch, like, judge)
+    assert found.chosen is not None
+    assert (found.chosen.setting.model.latent_dims, found.chosen.setting.model.n_components) == ((5, 2), (6, 6))
+    assert [trial.setting.model.n_components for trial in found.all] == [(6, 6), (6, 6), (6, 6), (12, 12)]
+
+
+def test_twice_as_many_clusters_need_nearly_the_same_agreement(monkeypatch, like):
+    of_twelve = {"nearly": 0.46, "less": 0.44}
+    for said, agreement in of_twelve.items():
+
+        def judge(setting: Setting, value: float = agreement) -> Sequence[float]:
+            return (value,) * 2 if max(setting.model.n_components) == 12 else (0.5, 0.5)
+
+        chosen = find(monkeypatch, like, judge).chosen
+        assert chosen is not None
+        assert chosen.setting.model.n_components == ((12, 12) if said == "nearly" else (6, 6))
+
+
+def test_too_few_images_for_twelve_clusters_are_not_tried_with_them(monkeypatch, like):
+    assert len(find(monkeypatch, like, lambda _: (0.5, 0.5), n_images=239).all) == 3
+
+
+def test_one_facet_is_tried_where_two_collapse(monkeypatch, like):
+    found = find(monkeypatch, like, lambda setting: (0.8,) if setting.model.latent_dims == (1,) else None)
+    assert found.chosen is not None
+    assert (found.chosen.setting.model.hidden, len(found.chosen.setting.train.phases)) == (((128, 256),), 1)
+    assert [trial.is_healthy for trial in found.all] == [False] * 4 + [True]
+
+
+def test_nothing_is_chosen_where_nothing_trains(monkeypatch, like):
+    found = find(monkeypatch, like, lambda _: None)
+    assert found.chosen is None
+    assert len(found.all) == 5
+
+
+def test_no_trial_begins_that_would_end_after_the_budget(monkeypatch, like):
+    monkeypatch.setattr(ladder, "BUDGET_SECONDS", 0.9)  # a trial says that it took one second
+    assert len(find(monkeypatch, like, lambda _: (0.5, 0.5)).all) == 1
+
+
+def test_fallbacks_narrow_the_deep_facet_then_clusters_then_sigma_then_one_facet():
+    wide = first().changed({"model.latent_dims": ([5, 5], ""), "model.n_components": ([25, 25], "")})
+    labels = [label for label, _ in fallbacks(wide)]
+    sigma = wide.model.sigma
+    assert labels == [
+        *("a deep facet of one dimension", "6 clusters a facet", f"sigma {sigma / 2:g}", f"sigma {2 * sigma:g}"),
+        *("one facet", "one facet of one dimension"),
+    ]
+    for _, changes in fallbacks(wide):
+        changed = wide.changed(changes)  # legal parameters, or it would be refused
+        assert wide.differences(changed)
+    assert "a deep facet of one dimension" not in [label for label, _ in fallbacks(first())]
+
+
+def test_a_convolutional_model_of_one_facet_keeps_blocks_of_one_width():
+    widths = {"model.family": ("convolutional", ""), "model.hidden": ([[32], [64]], "")}
+    model = first().changed(widths)
+    for _, changes in fallbacks(model):
+        assert model.changed(changes).model.family == "convolutional"
+
+
+@pytest.mark.no_shapes  # they are checked where trainings are tested
+def test_a_trial_trains_for_real_and_tells_what_two_starts_agree_on(monkeypatch, like):
+    monkeypatch.setattr(trial, "_MOST_STEPS", 300)
+    label, changes = fewer_facets(first())[0]
+    small = first().changed({**changes, "model.hidden": ([[32, 64]], "")})
+    found = run_trial(small, label, TrialImages.of_pixels(coloured_squares()), like.init_mog, like.publish.gate)
+    assert found.is_healthy, found.verdict
+    assert len(found.agreement) == 1
+    assert found.mean_agreement > 0.3  # 0 is chance; three colours and four quarters are there to be found
+    assert found.verdict.startswith("healthy; two starts agree: facet 0 ")
+
+
+def test_a_trial_of_what_cannot_be_published_names_the_limit(monkeypatch, like):
+    monkeypatch.setattr(trial, "_MOST_STEPS", 20)
+    data = TrialImages.of_pixels(coloured_squares(60))
+    found = run_trial(first(), "too short", data, like.init_mog, like.publish.gate, [1])
+    assert not found.is_healthy
+    assert found.verdict.startswith("1 of 1 seeds not healthy: facet ")
+    too_many = first().changed({"model.n_components": ([50, 50], "")})
+    assert (
+        "at least as many training images as components"
+        in run_trial(
+            too_many, "", TrialImages.of_pixels(coloured_squares(20)), like.init_mog, like.publish.gate, [1]
+        ).faults[0]
+    )
+
+
+def test_time_is_predicted_from_the_pace_of_a_trial(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("pipeline.onboarding.duration.best_device", lambda: torch.device("cpu"))
+    setting = first()
+    n_steps = full_steps(setting, N_IMAGES)
+    assert n_steps == pytest.approx(4000, rel=0.15)
+    paced = Trial(setting, "", (), 2, (), 20.0, 0.01)
+    assert predict_seconds(paced, 5, N_IMAGES) == pytest.approx(30 + 3 * n_steps * 0.01)
+    assert [shown_minutes(seconds) for seconds in (20.0, 89.0, 95.0, 400.0)] == [
+        "20 seconds",
+        "89 seconds",
+        "2 minutes",
+        "7 minutes",
+    ]
