@@ -22,6 +22,8 @@ from pipeline.config.safe_yaml import safe_load
 PROJECT = Path(__file__).parents[1]
 STAGES = stage_names(PROJECT)
 EXPERIMENT = "tiny"
+REBUILD = ("rebuild", EXPERIMENT, "--retry-minutes", "0")
+"""Of the tiny experiment, which is made to be quick: it trains for no trial's sake."""
 
 _COPIED = ("pipeline", "stages", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -121,7 +123,7 @@ class Repository:
 
     def rebuild(self, **environment: str) -> dict[str, Any]:
         """Rebuild the tiny experiment and return what ``facets rebuild --json`` prints about it."""
-        (result,) = json.loads(self.facets("rebuild", EXPERIMENT, "--json", **environment).stdout)
+        (result,) = json.loads(self.facets(*REBUILD, "--json", **environment).stdout)
         return result
 
     def stages_run(self) -> list[str]:

@@ -96,11 +96,13 @@ def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) ->
     places = []
     for key, (value, why) in changes.items():
         section, _, field = key.partition(".")
-        node = _below(_below(experiment, section), field)
-        start, end = node.start_mark.index, _end_of(node)
+        named, node = _item(_below(experiment, section), field)
+        # A block may be indented no further than its key, where one line of it would be taken for another key.
+        start = node.start_mark.index if _is_inline(node) else text.index(":", named.end_mark.index) + 1
+        new, end = flow_text(value) if _is_inline(node) else f" {flow_text(value)}", _end_of(node)
         rest = text[end:].partition("\n")[0]
         remark = re.fullmatch(r"\s+#.*", rest)
-        places.append((start, end + (len(rest) if remark else 0), flow_text(value) + (f"  # {why}" if remark else "")))
+        places.append((start, end + (len(rest) if remark else 0), new + (f"  # {why}" if remark else "")))
     for start, end, new in sorted(places, reverse=True):
         text = text[:start] + new + text[end:]
     return text
@@ -109,17 +111,26 @@ def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) ->
 def line_of(text: str, name: str, key: str) -> int:
     """Return on which line of ``params.yaml`` a dotted key of an experiment stands, from 1."""
     section, _, field = key.partition(".")
-    node = _below(_below(_below(_below(compose(text), "experiments"), name), section), field)
-    return node.start_mark.line + 1
+    experiment = _below(_below(compose(text), "experiments"), name)
+    return _item(_below(experiment, section), field)[0].start_mark.line + 1
 
 
 def _below(mapping: Any, key: str) -> Any:
-    return next(value for found, value in mapping.value if found.value == key)
+    return _item(mapping, key)[1]
+
+
+def _item(mapping: Any, key: str) -> Any:
+    """Return the nodes of a key and of its value."""
+    return next(item for item in mapping.value if item[0].value == key)
+
+
+def _is_inline(node: Any) -> bool:
+    return isinstance(node, yaml.ScalarNode) or node.flow_style
 
 
 def _end_of(node: Any) -> int:
     """Return where a value ends; PyYAML says of a block that it ends where the next one begins, remarks between."""
-    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+    if _is_inline(node):
         return node.end_mark.index
     last = node.value[-1]
     return _end_of(last[1] if isinstance(last, tuple) else last)

@@ -114,8 +114,8 @@ def _require_variety(pixels: UInt8[np.ndarray, "image channel height width"], lo
     n_distinct = len(np.unique(pixels.reshape(len(pixels), -1), axis=0))
     if n_distinct < _FEWEST_DISTINCT:
         raise DataError(
-            f"{location} must hold at least {_FEWEST_DISTINCT} images that differ, got {n_distinct} different ones among "
-            f"the {len(pixels)} looked at, as the model sees them; correct the path, or add other images"
+            f"{location} must hold at least {_FEWEST_DISTINCT} images that differ, got {n_distinct} different ones "
+            f"among the {len(pixels)} looked at, as the model sees them; correct the path, or add other images"
         )
 
 

@@ -24,7 +24,7 @@ FEWEST_PER_CLUSTER = 20
 N_CLUSTERS = 6
 """Of a facet to begin with: seeds agree on few clusters, and where they agree on twice as many, trials say so."""
 
-_STEPS = 4000
+_STEPS = 3000
 """Optimisation steps after which an experiment of this size has settled, all phases together."""
 
 _USUAL_MODEL: dict[str, Reasoned] = {

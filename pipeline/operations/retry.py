@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.config.load import load_params
 from pipeline.config.sections import Experiment
 from pipeline.config.sources import SOURCES
-from pipeline.config.write import line_of, with_values
+from pipeline.config.write import flow_text, line_of, with_values
 from pipeline.core.errors import DataError, ModelError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, read_json, write_json
@@ -45,7 +45,7 @@ class Change:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.before} → {self.after} ({self.why})"
+        return f"{self.key}: {flow_text(self.before)} → {flow_text(self.after)} ({self.why})"
 
 
 class Retry:

@@ -18,7 +18,7 @@ from pipeline.core import storage
 from pipeline.operations.locks import repository_lock
 from tests.cli.calling import Facets
 from tests.operations.tiny import new_images
-from tests.repository import EXPERIMENT, Repository
+from tests.repository import EXPERIMENT, REBUILD, Repository
 
 
 def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Repository) -> None:
@@ -441,9 +441,9 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones(
 
 def test_a_clone_rebuilds_what_was_published_elsewhere_only_if_asked(facets: Facets, inside: Repository) -> None:
     shutil.rmtree(inside.root / "published")
-    shown = facets("rebuild", EXPERIMENT)
+    shown = facets(*REBUILD)
     assert (shown.code, shown.out, shown.err.count("\n")) == (5, "", 1)
     assert "tiny was published elsewhere, as data/history/tiny.json tells" in shown.err
-    (made,) = json.loads(facets("rebuild", EXPERIMENT, "--new-history", "--json").out)
+    (made,) = json.loads(facets(*REBUILD, "--new-history", "--json").out)
     assert (made["version"], made["is_new"]) == (1, True)
-    assert facets("rebuild", EXPERIMENT).code == 0
+    assert facets(*REBUILD).code == 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.machine import describe_machine
 from tests.datasets.pictures import BAD_FILES, write_bad_entries, write_bad_files
-from tests.repository import EXPERIMENT, PROJECT, Repository
+from tests.repository import EXPERIMENT, PROJECT, REBUILD, Repository
 
 N_FILES = 1000
 RESULTS = PROJECT / "benchmarks" / "results" / "delivery.json"
@@ -91,7 +91,7 @@ def ingest_beside_a_training(repository: Repository, folder: str) -> dict[str, A
             phase["epochs"] = 5000
 
     repository.edit_params(prolong)
-    command = [*repository.facets_command, "rebuild", EXPERIMENT]
+    command = [*repository.facets_command, *REBUILD]
     with subprocess.Popen(command, cwd=repository.root, stderr=subprocess.PIPE, text=True) as training:
         assert training.stderr is not None
         assert any(f"Running stage 'train@{EXPERIMENT}'" in line for line in training.stderr)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.machine import describe_machine
-from tests.repository import EXPERIMENT, PROJECT, STAGES, Repository
+from tests.repository import EXPERIMENT, PROJECT, REBUILD, STAGES, Repository
 
 VICTIMS = ("supervisor", "dvc", "stage", "all")
 MOST_SECONDS = 3.0
@@ -54,7 +54,7 @@ def inhabitants(root: Path) -> dict[str, list[psutil.Process]]:
 
 def rebuild_and_kill(repository: Repository, kill: Kill) -> bool:
     """Start a rebuild and kill as told; return whether the rebuild was cut off by it."""
-    command = [*repository.facets_command, "rebuild", EXPERIMENT]
+    command = [*repository.facets_command, *REBUILD]
     with subprocess.Popen(
         command, cwd=repository.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -86,7 +86,7 @@ def test_killed_at_random_points_a_rebuild_ends_with_the_same_model(
     kills = draw_kills(n_kills, seed=n_kills)
     were_cut_off = [rebuild_and_kill(empty_repository, kill) for kill in kills]
     assert any(were_cut_off)
-    done = empty_repository.facets("rebuild", EXPERIMENT, check=False)
+    done = empty_repository.facets(*REBUILD, check=False)
     assert done.returncode == 0, f"{kills}\n{done.stderr}"
     assert everything(empty_repository) == everything(template)
     assert empty_repository.facets("check").returncode == 0
@@ -118,7 +118,7 @@ IN_BACKGROUND = ["/bin/sh", "-c", '"$@" & echo $!; wait', "sh"]
 def test_a_rebuild_in_the_background_ends_with_all_its_processes_when_it_is_told_to(
     empty_repository: Repository,
 ) -> None:
-    command = [*IN_BACKGROUND, *empty_repository.facets_command, "rebuild", EXPERIMENT]
+    command = [*IN_BACKGROUND, *empty_repository.facets_command, *REBUILD]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=empty_repository.root, **pipes) as shell:
         assert shell.stdout is not None

@@ -1,0 +1,112 @@
+"""A first training that collapses: one quick seed, another setting in ``params.yaml``, and a refusal that helps."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_params
+from pipeline.config.sections import Experiment
+from pipeline.core.errors import ModelError
+from pipeline.core.layout import Layout
+from pipeline.onboarding.settings import Setting
+from pipeline.onboarding.trial import Trial
+from pipeline.operations import retry
+from pipeline.operations.rebuild import rebuild
+from pipeline.operations.retry import Retry, is_known, may_change
+from tests.repository import EXPERIMENT, Repository
+
+COLLAPSED = "facet 0 collapsed: no latent dimension varies with the image"
+
+
+@pytest.fixture
+def unpublished(repository: Repository) -> Repository:
+    """The tiny experiment, prepared and trained, with nothing in service."""
+    shutil.rmtree(repository.root / "published")
+    (repository.root / "data" / "history" / f"{EXPERIMENT}.json").unlink()
+    return repository
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, trains: Callable[[Setting], bool]) -> list[str]:
+    """Put a verdict in place of each trial; return the labels of those that were made."""
+    made: list[str] = []
+
+    def judged(setting: Setting, label: str, *_: object) -> Trial:
+        made.append(label)
+        return Trial(setting, label, () if trains(setting) else (COLLAPSED,), 1, (), 1.0, 0.01)
+
+    monkeypatch.setattr(retry, "run_trial", judged)
+    return made
+
+
+def parameters(root: Path) -> Experiment:
+    return load_params(root).experiment(EXPERIMENT)
+
+
+def test_a_setting_that_trains_is_left_alone_and_not_tried_again(unpublished, monkeypatch):
+    root, layout = unpublished.root, Layout(unpublished.root, EXPERIMENT)
+    made = judge(monkeypatch, lambda _: True)
+    before = (root / "params.yaml").read_bytes()
+    found = Retry(layout, 60.0, None).check_first(parameters(root))
+    assert found == parameters(root)
+    assert (root / "params.yaml").read_bytes() == before
+    assert made == ["as it stands in params.yaml"]
+    assert is_known(layout, parameters(root))
+    unpublished.edit_params(lambda sections: sections["model"].update(sigma=0.2))
+    assert not is_known(layout, parameters(root))
+
+
+def test_the_first_setting_that_trains_is_written_and_said(unpublished, monkeypatch):
+    root, layout = unpublished.root, Layout(unpublished.root, EXPERIMENT)
+    made = judge(monkeypatch, lambda setting: setting.model.latent_dims == (10, 1))
+    lines: list[str] = []
+    attempt = Retry(layout, 60.0, lines.append)
+    found = attempt.check_first(parameters(root))
+    assert found == parameters(root)
+    assert found.model.latent_dims == (10, 1)
+    assert made == ["as it stands in params.yaml", "a deep facet of one dimension"]
+    (change,) = map(str, attempt.changes)
+    assert change == "tiny.model.latent_dims: [2, 2] → [10, 1] (with more dimensions the deep facet took everything)"
+    assert f"changed in params.yaml: {change}" in lines
+    assert is_known(layout, found)
+
+
+def test_where_nothing_trains_the_refusal_names_the_line(unpublished, monkeypatch):
+    root, layout = unpublished.root, Layout(unpublished.root, EXPERIMENT)
+    made = judge(monkeypatch, lambda _: False)
+    before = (root / "params.yaml").read_bytes()
+    with pytest.raises(ModelError) as caught:
+        Retry(layout, 60.0, None).check_first(parameters(root))
+    number = next(n for n, line in enumerate(before.decode().splitlines(), 1) if "latent_dims" in line)
+    assert f"tiny must train, but {COLLAPSED}. Tried besides: " in str(caught.value)
+    assert f"experiments.tiny.model.latent_dims (line {number} of params.yaml, now [2, 2])" in str(caught.value)
+    assert made[-2:] == ["one facet", "one facet of one dimension"]
+    assert (root / "params.yaml").read_bytes() == before
+
+
+def test_trials_end_with_the_budget(unpublished, monkeypatch):
+    made = judge(monkeypatch, lambda _: False)
+    with pytest.raises(ModelError, match=r"Tried besides: as it stands"):
+        Retry(Layout(unpublished.root, EXPERIMENT), 0.5, None).check_first(parameters(unpublished.root))
+    assert made == ["as it stands in params.yaml"]
+
+
+def test_nothing_is_changed_under_readers_or_in_shipped_experiments(repository):
+    layout = Layout(repository.root, EXPERIMENT)
+    assert not may_change(layout, parameters(repository.root))  # it is published
+    shutil.rmtree(repository.root / "published")
+    assert may_change(layout, parameters(repository.root))
+    shipped = load_params(Path(__file__).parents[2]).experiment("digits")
+    assert not may_change(Layout(repository.root, "digits"), shipped)
+
+
+@pytest.mark.soak
+def test_a_rebuild_goes_on_with_the_setting_that_trains(unpublished, monkeypatch):
+    """The stages are real, the verdict of the trial is not: a training this small never collapses for certain."""
+    root = unpublished.root
+    judge(monkeypatch, lambda setting: setting.model.latent_dims == (10, 1))
+    result = rebuild(root, EXPERIMENT, retry_seconds=60.0)
+    assert result.is_new
+    assert [change.partition(" (")[0] for change in result.changes] == ["tiny.model.latent_dims: [2, 2] → [10, 1]"]
+    assert {run.stage for run in result.stages if run.action == "ran"} >= {"init_mog", "train", "assign"}
