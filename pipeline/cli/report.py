@@ -8,16 +8,25 @@ from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
 from pipeline.core.errors import ResourceError
 
 _Open = Annotated[bool, typer.Option("--open", help="Show the page in the browser.")]
+_Paths = Annotated[
+    bool | None,
+    typer.Option(
+        "--paths/--no-paths",
+        help="Name files on the page, or no file and no folder, for a page that is sent to others; it stays so.",
+    ),
+]
 
 
-def report(experiment: ExperimentName, open_page: _Open = False, as_json: AsJson = False) -> None:
+def report(experiment: ExperimentName, open_page: _Open = False, paths: _Paths = None, as_json: AsJson = False) -> None:
     """Compose the page anew and say where it is.
 
-    Publishing does it by itself; the page is one file that may be copied anywhere.
+    Publishing does it by itself; the page is one file that may be copied anywhere. It names the files of the images
+    that it shows. After --no-paths it does not, nor does any page that is published later, until --paths.
 
     \b
-    Example:
+    Examples:
         facets report digits --open
+        facets report digits --no-paths
     """
     import webbrowser
 
@@ -26,7 +35,7 @@ def report(experiment: ExperimentName, open_page: _Open = False, as_json: AsJson
 
     layout, _ = open_experiment(experiment)
     with publish_lock(layout, "report"):
-        refresh_page(layout, force=True)
+        refresh_page(layout, force=True, names_files=paths)
     page = layout.published / "report.html"
     show(str(page), {"page": str(page)}, as_json)
     if open_page and not webbrowser.open(page.as_uri()):

@@ -1,21 +1,23 @@
 """The page of an experiment follows its published version."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import require_sealed, rewriting
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import file_digest, read_sealed, write_sealed
+from pipeline.operations.page_files import exact_copies, image_files, set_aside
 from pipeline.page import compose, composer, rows
 from pipeline.report import erase_images, shows_any
 from pipeline.tables import History, query
 
 STAMP = "page.json"
-"""Records which version ``report.html`` shows."""
+"""Records which version ``report.html`` shows, and whether it may name files."""
 
 
-def refresh_page(layout: Layout, *, force: bool = False) -> None:
+def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | None = None) -> None:
     """Compose ``report.html`` for the current version, unless it is there already, composed by this very release.
 
     The caller holds the publish lock.
@@ -23,26 +25,31 @@ def refresh_page(layout: Layout, *, force: bool = False) -> None:
     Args:
         layout: of the experiment.
         force: also where the page is of this version: names or pictures changed.
+        names_files: whether the page says names and paths of files, from now on; None for as the last one did.
     """
     history = History(layout.published)
     version = history.served()
+    if names_files is None:
+        names_files = _names_files(layout)
     if force or _composed(layout) != version.version or not _is_of_this_release(layout):
-        require_sealed(
-            layout.published / "models" / version.model_version,
-            ["model.json", "history.csv", "score/metrics.json", "report/"],
-        )
+        model = layout.published / "models" / version.model_version
+        require_sealed(model, ["model.json", "history.csv", "score/metrics.json", "report/"])
+        batches = _batches(layout, history)
         page = rows.PageInput(
             experiment=layout.experiment,
             version=version.version,
             model_version=version.model_version,
             created=version.created,
             clusters=_clusters(layout),
-            batches=_batches(layout, history),
+            batches=batches,
             lineage=_lineage(history, version.model_version),
+            files=image_files(layout, model, batches) if names_files else None,
+            aside=set_aside(layout, with_names=names_files),
+            copies=exact_copies(layout),
         )
         composed = compose(layout.published, page)
         stamp = {"version": version.version, "digest": file_digest(composed), "composer": composer()}
-        write_sealed(layout.published / STAMP, stamp)
+        write_sealed(layout.published / STAMP, stamp | {"names_files": names_files})
 
 
 def page_fault(layout: Layout) -> str:
@@ -65,6 +72,13 @@ def _composed(layout: Layout) -> int | None:
         return stamp["version"] if stamp.get("digest", digest) == digest else None
     except (DataError, KeyError, FileNotFoundError):
         return None
+
+
+def _names_files(layout: Layout) -> bool:
+    """Tell whether the last page said names of files; pages of earlier releases asked nobody."""
+    with suppress(DataError, FileNotFoundError):
+        return read_sealed(layout.published / STAMP).get("names_files", True)
+    return True
 
 
 def _is_of_this_release(layout: Layout) -> bool:

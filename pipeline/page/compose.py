@@ -14,7 +14,8 @@ from typing import Any
 from pipeline.core.storage import atomic_file
 from pipeline.core.upgrades import PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
-from pipeline.page.rows import BatchRow, PageInput
+from pipeline.page.files import name_files
+from pipeline.page.rows import BatchRow, Files, PageInput
 from pipeline.page.scores import dependence_rows, score_rows
 
 _PACKAGE = files("pipeline.page")
@@ -24,6 +25,8 @@ _SCRIPTS = (
     "data",
     "pictures",
     "marks",
+    "files",
+    "aside",
     "overview",
     "clusters",
     "cross",
@@ -60,9 +63,10 @@ def compose(published: Path, page: PageInput) -> Path:
     report = model_dir / "report"
     shown = read_record(report / "page.json", PICTURES)
     sprites = {file: report / file for sheet in shown["sheets"].values() for file in sheet["files"]}
-    batches = [_batch(batch, shown, sprites) for batch in page.batches]
+    batches = [_batch(batch, page.files, shown, sprites) for batch in page.batches]
     data = {
         **shown,
+        "files": None if page.files is None else name_files(page.files, shown["images"]["ids"]),
         "published": {
             "experiment": page.experiment,
             "version": page.version,
@@ -72,6 +76,8 @@ def compose(published: Path, page: PageInput) -> Path:
         "clusters": [asdict(cluster) for cluster in page.clusters],
         "batches": batches,
         "lineage": [asdict(row) for row in page.lineage],
+        "aside": [asdict(row) for row in page.aside],
+        "copies": page.copies,
         **_model_files(model_dir),
     }
     path = published / "report.html"
@@ -93,18 +99,21 @@ def composer() -> str:
     return digest.hexdigest()
 
 
-def _batch(batch: BatchRow, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
+def _batch(batch: BatchRow, files: Files | None, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
     """Return a batch for the page, and add its thumbnails to the page's sprites."""
-    record = asdict(batch) | {"thumbnails": None}
+    # Where a delivery lay is a path, too.
+    record = asdict(batch) | {"thumbnails": None, "source": None if files is None else batch.source}
     if batch.thumbnails is None:
         return record
     page = read_record(batch.thumbnails / "page.json", PICTURES)
     name = f"batch-{batch.batch_id}"
     sheet = page["sheets"]["images"]
-    named = {f"{name}-{file}": batch.thumbnails / file for file in sheet["files"]}
-    sprites.update(named)
-    shown["sheets"][name] = sheet | {"files": list(named)}
-    return record | {"thumbnails": {"sheet": name, "ids": page["images"]["ids"]}}
+    own = {f"{name}-{file}": batch.thumbnails / file for file in sheet["files"]}
+    sprites.update(own)
+    shown["sheets"][name] = sheet | {"files": list(own)}
+    ids = page["images"]["ids"]
+    named = None if files is None else name_files(files, ids)
+    return record | {"thumbnails": {"sheet": name, "ids": ids, "files": named}}
 
 
 def _model_files(model_dir: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the page shows of a published version: rows of its small tables as typed records."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -75,6 +75,50 @@ class LineageRow:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """Where one image came from.
+
+    Attributes:
+        batch_id: the batch it came in.
+        path: below what was read, e.g. ``cats/17.png``; bytes that are no UTF-8 as Python escapes them.
+    """
+
+    batch_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Files:
+    """Names of files, for pages that may say them.
+
+    Attributes:
+        images: by image id; images whose source has no names are missing.
+        roots: by batch id the address of the folder that paths start in, ``file:`` or ``http:``, where a browser could
+            open one.
+    """
+
+    images: Mapping[str, ImageFile]
+    roots: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AsideRow:
+    """Files of one batch that were set aside for one reason.
+
+    Attributes:
+        batch_id: the batch.
+        reason: why, as what the file is; numbers that differ from file to file as ``…``.
+        count: how many files.
+        files: some of them; none on a page that says no names.
+    """
+
+    batch_id: str
+    reason: str
+    count: int
+    files: Sequence[str]
+
+
+@dataclass(frozen=True)
 class PageInput:
     """Everything on the page that publishing decides; the rest comes from the model's staged files.
 
@@ -86,6 +130,9 @@ class PageInput:
         clusters: all components of all facets.
         batches: all batches, oldest first.
         lineage: splits and merges that led to this version.
+        files: of the images shown; None for a page that must not say any name.
+        aside: files that were set aside, the most frequent reason first.
+        copies: images that are exact copies of another one of their source.
     """
 
     experiment: str
@@ -95,3 +142,6 @@ class PageInput:
     clusters: Sequence[ClusterRow]
     batches: Sequence[BatchRow]
     lineage: Sequence[LineageRow] = ()
+    files: Files | None = field(default_factory=lambda: Files({}, {}))
+    aside: Sequence[AsideRow] = ()
+    copies: int = 0

@@ -347,7 +347,12 @@ def test_report_composes_the_page_anew(facets: Facets, inside: Repository) -> No
     page = inside.root / "published" / EXPERIMENT / "report.html"
     page.unlink()
     assert Path(facets("report", EXPERIMENT).out.strip()) == page
-    assert page.stat().st_size > 1000
+    assert "images.npz[" in page.read_text()
+    facets("report", EXPERIMENT, "--no-paths")
+    facets("report", EXPERIMENT)
+    assert "images.npz[" not in page.read_text()
+    facets("report", EXPERIMENT, "--paths")
+    assert "images.npz[" in page.read_text()
 
 
 def test_report_opens_the_page_or_says_that_it_cannot(

@@ -12,6 +12,7 @@ from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.core.layout import Layout
+from pipeline.core.storage import write_json
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import page_fault
 from pipeline.operations.publish import (
@@ -77,6 +78,7 @@ class Site:
             path = self.root / "artifacts" / "toy" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{name} of {model_version}")
+        write_json(layout.artifact("report") / "page.json", {"schema": 1, "images": {"ids": []}})
 
     def arrive(self, number):
         """Let a batch arrive; its shard itself is nobody's business here."""
@@ -164,6 +166,7 @@ def test_a_model_in_service_survives_its_stages(site):
         "prepared/quarantine.parquet",
         "score/metrics.json",
         "report/sprite.png",
+        "report/page.json",
         *(f"assignments/{batch}/facet_{facet}.parquet" for batch in ("train", "test") for facet in (0, 1)),
         "files.json",  # digests of all of them, and second copies of what nothing else could give back
         *(f"copies/{name}" for name in ("files.json", "model.json", "clusters.json", "history.csv", "params.json")),
@@ -185,7 +188,7 @@ def test_staging_again_brings_the_folder_up_to_date(site):
     (artifacts / "score" / "metrics.json").write_text("better")
     model = site.layout.published / "models" / OLD
     assert stage_model(site.layout, EXPERIMENT) == OLD
-    assert [path.name for path in (model / "report").iterdir()] == ["other.png"]
+    assert sorted(path.name for path in (model / "report").iterdir()) == ["other.png", "page.json"]
     assert (model / "score" / "metrics.json").read_text() == "better"
     assert not list(model.rglob(".*"))
 

@@ -12,6 +12,8 @@ from pipeline.report import write_assets, write_thumbnails
 from pipeline.report.showcase import Showcase
 from tests.report.builders import MODEL_VERSION
 
+ROOT = "file:///data/my%20pictures/"
+
 
 def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_side: int = 32) -> rows.PageInput:
     """Stage a made-up model below ``root`` as publishing would, and return what publishing would say of it."""
@@ -43,12 +45,36 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
         clusters=clusters,
         batches=_batches(root, showcase, has_batches),
         lineage=[rows.LineageRow(0, "f0-c901", "f0-c001", "merge", 12)],
+        files=files(showcase),
+        aside=aside() if has_batches else (),
+        copies=3 if has_batches else 0,
     )
 
 
 def write_page(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_side: int = 32) -> Path:
     """Stage, publish and compose; return the page."""
     return compose(root, publish(root, showcase, has_batches=has_batches, longer_side=longer_side))
+
+
+def files(showcase: Showcase) -> rows.Files:
+    """Return names as a folder of two folders has them; some images have none."""
+    ids, is_test = showcase.pool.image_ids.tolist(), showcase.pool.is_test.tolist()
+    named = {
+        image_id: rows.ImageFile("test" if in_test else "train", f"{('cats', 'dogs')[n % 2]}/Été {n:04d}.png")
+        for n, (image_id, in_test) in enumerate(zip(ids, is_test, strict=True))
+        if n % 10 != 9
+    }
+    return rows.Files(named, {"train": ROOT, "test": ROOT})
+
+
+def aside() -> list[rows.AsideRow]:
+    """Return 150 files set aside for three reasons, one of them in two batches."""
+    animated = "is animated or has several pages; save each picture in a file of its own"
+    return [
+        rows.AsideRow("train", animated, 120, [f"cats/{n}.gif" for n in range(5)]),
+        rows.AsideRow("b-000000000001", animated, 1, ["wave.gif"]),
+        rows.AsideRow("train", "has … × … pixels, more than preprocess.max_pixels; reduce it", 29, ["maps/town.png"]),
+    ]
 
 
 def _batches(root: Path, showcase: Showcase, has_batches: bool) -> list[rows.BatchRow]:

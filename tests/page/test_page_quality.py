@@ -34,6 +34,14 @@ const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.l
 return [...document.querySelectorAll("button, a, select, input, [role=img], canvas")]
   .filter((element) => !named(element)).map((element) => element.outerHTML.slice(0, 90))
 """
+CUT_OFF = """
+const isWider = (e) => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1;
+const isCut = (e) => isWider(e) && getComputedStyle(e).overflowX !== "visible";
+const isOutside = (box) => box.width && (box.left < -1 || box.right > innerWidth + 1);
+return [...document.querySelectorAll("header *, main *, #details[open] *")]
+  .filter((e) => !e.closest(".visually-hidden, .wide thead, svg") && (isCut(e) || isOutside(e.getBoundingClientRect())))
+  .map((e) => `${e.tagName}.${e.className} ${e.textContent.slice(0, 60)}`)
+"""
 MAX_BYTES = 15_000_000
 MAX_READY_MS = 2000
 
@@ -50,6 +58,7 @@ def test_a_view_is_for_everybody_and_fits_the_screen(
     browser.until("return document.getAnimations().every((a) => a.playState === 'finished')")
     check_names_and_landmarks(browser)
     check_nothing_is_wider(browser, width)
+    assert browser.run(CUT_OFF) == []
     found = selenium.Axe().run(browser.driver, options={"resultTypes": ["violations"]})["violations"]
     serious = [
         f"{rule['id']}: {node['html'][:120]} {node['failureSummary']}"
@@ -58,6 +67,36 @@ def test_a_view_is_for_everybody_and_fits_the_screen(
         for node in rule["nodes"][:3]
     ]
     assert serious == []
+
+
+def test_on_a_telephone_the_navigation_opens_and_a_link_closes_it(browser: Browser, page: Path) -> None:
+    browser.open(page, "clusters/1", width=390)
+    assert browser.text("#menu") == "Facet 1"
+    assert not browser.all("#nav a")
+    browser.one("#menu").click()
+    assert browser.one("#menu").get_attribute("aria-expanded") == "true"
+    assert browser.run(CUT_OFF) == []
+    next(link for link in browser.all("#nav a") if "Scores" in link.text).click()
+    browser.until("return document.querySelector('main h1').textContent === 'Scores'")
+    assert browser.text("#menu") == "Scores"
+    assert not browser.all("#nav a")
+
+
+def test_on_a_telephone_a_wide_cross_table_comes_by_pages(browser: Browser, tmp_path: Path) -> None:
+    page = write_page(tmp_path, make_showcase(n_components=(3, 17), n_images=120), has_batches=False)
+    browser.open(page, "cross/0/1", width=390)
+    seen: list[str] = []
+    while True:
+        assert browser.run(CUT_OFF) == []
+        seen += browser.run("return [...document.querySelectorAll('.cross thead th')].map((head) => head.dataset.head)")
+        following = next(button for button in browser.all("main .button") if button.text == "Next")
+        if not following.is_enabled():
+            break
+        following.click()
+    assert sorted(seen) == sorted(f"col-{n}" for n in range(17))
+    browser.open(page, "cross/0/1")
+    assert not [button for button in browser.all("main .button") if button.text == "Next"]
+    assert len(browser.all(".cross thead th")) == 17
 
 
 def check_names_and_landmarks(browser: Browser) -> None:

@@ -7,11 +7,12 @@ function aboutPanel() {
     ["Model in service", h("span", { class: "mono" }, published.model_version)],
     ["Trained on", `${plural(model.n_train, "image")} of ${model.trained_on.join(", ")}`],
     ["Images", `${height} × ${width} pixels, ${channels === 1 ? "grey" : `${channels} channels`}`],
+    ["Files", D.files === null ? `not named; facets report ${published.experiment} --paths names them` : hasPaths ? [D.files.roots.map((root) => h("div", {}, fileName(visible(decoded(root))))), `${count(D.files.paths.filter((path) => path !== null).length)} named on this page; facets report ${published.experiment} --no-paths leaves the names out`] : "the source has no names"],
     ["Source splits", `${count(D.n_train)} training, ${count(D.n_test)} test`],
     ["Machine", Object.entries(model.runtime).map(([key, value]) => `${key} ${value}`).join(", ")],
     ["Generated samples", `temperature ${D.temperature}`],
   ];
-  const list = (rows) => h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  const list = (rows, kind = "") => h("dl", { class: `facts ${kind}` }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   const params = Object.entries(model.model).map(([key, value]) => [key, h("span", { class: "mono" }, Array.isArray(value) ? value.join(", ") : String(value))]);
   const query = `facets query ${published.experiment} "SELECT cluster_uid, count(*) AS images\n  FROM facet_0 GROUP BY cluster_uid ORDER BY images DESC"`;
   return [
@@ -26,9 +27,18 @@ function aboutPanel() {
       ["Confidence", "The probability that the image belongs to its cluster rather than to another of the same facet."],
       ["Typicality", "How usual an image is for the facet as a whole: the log-density of its latent, in nats. Low means odd."],
       ["Drift", "How much a batch differs from the images that the model was trained on."],
-      ["pp", "Percentage points."]])),
+      ["pp", "Percentage points."]], "long")),
     D.lineage.length ? lineageCard() : null,
   ];
+}
+
+// An address as people read it; bytes that are no UTF-8 stay percent signs and digits.
+function decoded(address) {
+  try {
+    return decodeURI(address);
+  } catch {
+    return address;
+  }
 }
 
 function lineageCard() {

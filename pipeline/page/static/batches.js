@@ -5,6 +5,7 @@ function batchesPanel() {
   return [
     heading("Batches", "What the published tables hold, and whether newly arrived images still look like those that the model was trained on."),
     batchTable(),
+    asideCard(),
     arrived.length ? driftChart() : emptyNote("No batch has arrived yet. New images come in with facets ingest, or through the drop folder."),
     ...arrived.map(batchCard),
   ];
@@ -14,7 +15,7 @@ function batchTable() {
   const drift = (batch) => (batch.drift ? batch.drift.map((value) => fixed(value, 3)).join(" · ") : "–");
   const rows = [...D.batches].reverse().map((batch) => [h("span", { class: "mono" }, batch.batch_id), day(batch.created), batch.source ?? "–",
     count(batch.n_images), count(batch.quarantined), count(batch.duplicates), drift(batch), statusPills(batch)]);
-  return h("section", { class: "card", "aria-label": "All batches" }, sortTable([["Batch"], ["Arrived, UTC"], ["From"], ["Images", "number"], ["Unreadable", "number"], ["Known already", "number"],
+  return h("section", { class: "card", "aria-label": "All batches" }, sortTable([["Batch"], ["Arrived, UTC"], ["From"], ["Images", "number"], ["Set aside", "number"], ["Known already", "number"],
     [facets.length > 1 ? "Drift by facet" : "Drift", "number"], ["Status"]], rows));
 }
 
@@ -29,8 +30,12 @@ function batchCard(batch) {
   const size = batch.thumbnails ? niceSize(batch.thumbnails.sheet, 40) : 40;
   return h("article", { class: "card batch" },
     h("div", { class: "batch-head" }, h("h2", { class: "mono" }, batch.batch_id), statusPills(batch), h("span", { class: "small" }, `${day(batch.created)} · ${plural(batch.n_images, "image")}${batch.source ? ` from ${batch.source}` : ""}`)),
-    pictures.length ? h("div", { class: "pics", role: "img", "aria-label": `First ${plural(pictures.length, "image")} of ${batch.batch_id}` }, pictures.map((n) => picture(batch.thumbnails.sheet, n, size))) : null,
+    pictures.length ? h("div", { class: "pics", role: "img", "aria-label": `First ${plural(pictures.length, "image")} of ${batch.batch_id}` }, pictures.map((n) => picture(batch.thumbnails.sheet, n, size, { "data-tip": thumbnailName(batch.thumbnails, n) }))) : null,
     batch.sizes ? facets.map((facet) => shiftList(facet, batch)) : null);
+}
+
+function thumbnailName(thumbnails, n) {
+  return shortName(visible(thumbnails.files?.paths[n] ?? thumbnails.ids[n]));
 }
 
 // The clusters whose part changed most against the source.

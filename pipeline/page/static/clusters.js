@@ -1,6 +1,7 @@
 // The gallery of one facet: clusters as rows of examples, generated samples beside them.
 
 const galleryState = { order: "confidence", query: "" };
+const MOST_EXAMPLES = 60;
 
 const ORDERS = {
   confidence: ["Surest first", (facet) => facet.by_confidence],
@@ -18,7 +19,7 @@ function clustersPanel(j) {
   const facet = facets[j], list = h("div", { class: `gallery ${facet.tone}` });
   const size = niceSize("images", 40);
   list.style.setProperty("--pic", `${size}px`);
-  const draw = () => list.replaceChildren(...galleryRows(facet, size));
+  const draw = () => list.replaceChildren(...galleryRows(facet, size).filter(Boolean));
   draw();
   const orders = Object.entries(ORDERS).filter(([key]) => key !== "drift" || facet.used.some((c) => driftOf(c) !== null));
   return [
@@ -28,7 +29,8 @@ function clustersPanel(j) {
       facetTabs("Facet", "clusters", j),
       choice("Order", orders.map(([key, [text]]) => [key, text]), galleryState.order, (value) => { galleryState.order = value; draw(); }),
       h("label", { class: "field" }, "Find", h("input", { type: "search", placeholder: "name or id", value: galleryState.query,
-        oninput: (event) => { galleryState.query = event.target.value; draw(); } }))),
+        oninput: (event) => { galleryState.query = event.target.value; draw(); } })),
+      fileField(draw)),
     list,
   ];
 }
@@ -37,24 +39,34 @@ function galleryRows(facet, size) {
   const query = galleryState.query.trim().toLowerCase();
   const ordered = ORDERS[galleryState.order][1](facet).map((id) => facet.clusters[id]);
   const matching = ordered.filter((c) => !query || [titleOf(c), c.uid ?? "", String(c.id)].some((text) => text.toLowerCase().includes(query)));
-  const shown = matching.filter((cluster) => cluster.size > 0), bare = matching.filter((cluster) => cluster.size === 0);
+  const shown = matching.filter((cluster) => cluster.size > 0 && (!isFiltered() || wantedMembers(facet, cluster.id).length));
+  const bare = isFiltered() ? [] : matching.filter((cluster) => cluster.size === 0);
   announce(`${plural(shown.length, "cluster")} shown`);
   if (!matching.length) return [emptyNote(`No cluster matches “${galleryState.query}”.`)];
+  if (!shown.length && isFiltered()) return [emptyNote(`No image on this page has “${visible(fileFilter.text.trim())}” in its path.`)];
   return [
-    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, "Surest images"), h("span", {}, "Made up by the model")),
+    filterNote(),
+    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? "Images of these files" : "Surest images"), h("span", {}, "Made up by the model")),
     ...shown.map((cluster) => galleryRow(facet, cluster, size)),
     bare.length ? h("p", { class: "note" }, `${plural(bare.length, "component")} of the model ${bare.length === 1 ? "holds" : "hold"} no image: ${bare.map((c) => c.uid ?? c.id).join(", ")}.`) : null,
-  ].filter(Boolean);
+  ];
+}
+
+// Members that the filter by file leaves, surest first.
+function wantedMembers(facet, id) {
+  return facet.members[id].filter(isWanted).sort((a, b) => facet.pool.confidence[b] - facet.pool.confidence[a]);
 }
 
 function galleryRow(facet, cluster, size) {
-  const examples = facet.examples[cluster.id].filter(isShown);
+  const wanted = isFiltered() ? wantedMembers(facet, cluster.id) : null;
+  const examples = (wanted ?? facet.examples[cluster.id]).filter(isShown).slice(0, MOST_EXAMPLES);
   const made = range(facet.generated).map((n) => picture("generated", facet.generated_from + cluster.id * facet.generated + n, size));
   const drift = driftOf(cluster);
   return h("article", { class: "card cluster", "data-cluster": cluster.id },
     h("div", { class: "cluster-head" },
       h("h2", {}, h("a", { href: clusterHref(cluster) }, titleOf(cluster))),
       h("p", { class: "small" }, `${cluster.name && cluster.uid ? cluster.uid + " · " : ""}${plural(cluster.size, "image")}, ${percent(share(cluster))}`),
+      wanted ? h("p", { class: "small" }, `${plural(wanted.length, "such image")} on this page`) : null,
       meter(cluster.confidence),
       h("p", { class: "small" }, `confidence ${fixed(cluster.confidence)}`, drift === null ? null : [" · new batches ", delta(drift)])),
     h("div", { class: "pics", role: "img", "aria-label": `${plural(examples.length, "example image")} of ${titleOf(cluster)}, surest first` }, examples.map((i) => imagePicture(i, size))),

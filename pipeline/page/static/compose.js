@@ -61,14 +61,21 @@ function readBack() {
     h("ul", { class: "checks" }, rows));
 }
 
+// On a narrow screen all combinations fit beside each other, however small.
+function swapSize(n) {
+  if (innerWidth > 900) return niceSize("images", 48);
+  const inner = document.getElementById("main").clientWidth - 2 * 16 - 2 * 16 - 2;
+  return Math.min(48, Math.floor((inner - 3 * (n + 2) - 3) / (n + 1)));
+}
+
 function swapGrid(usable, draw) {
-  const { anchors } = D.swaps, size = niceSize("images", innerWidth < 600 ? 24 : 48), tone = facets[composeState.facet].tone;
+  const { anchors } = D.swaps, size = swapSize(usable.length), tone = facets[composeState.facet].tone;
   const pick = (name, n) => h("button", { type: "button", "aria-pressed": composeState[name] === n, "data-spot": `${name}-${n}`,
     "aria-label": `Image ${name.toUpperCase()}: number ${n + 1}`, onclick: () => { composeState[name] = n; draw(); } }, imagePicture(anchors[n], size));
   const mix = (a, b) => h("button", { type: "button", "data-spot": `mix-${a}-${b}`, "aria-pressed": composeState.a === a && composeState.b === b,
     "aria-label": `A number ${a + 1} with B number ${b + 1}`, onclick: () => { Object.assign(composeState, { a, b }); draw(); } }, picture("swaps", swapIndex(composeState.facet, a, b), size));
   const table = h("table", { class: "swap-grid" },
-    h("thead", {}, h("tr", {}, h("td", { class: "small" }, "A ↓ B →"), usable.map((b) => h("th", { scope: "col", class: tone }, pick("b", b))))),
+    h("thead", {}, h("tr", {}, h("td", { class: "small" }, innerWidth > 900 ? "A ↓ B →" : ""), usable.map((b) => h("th", { scope: "col", class: tone }, pick("b", b))))),
     h("tbody", {}, usable.map((a) => h("tr", {}, h("th", { scope: "row" }, pick("a", a)), usable.map((b) => h("td", {}, mix(a, b)))))));
   roving(table, "button", () => usable.length + 1);
   return h("section", { class: "card stack" }, h("h2", {}, "All combinations"), h("div", { class: "scroll" }, table));

@@ -1,12 +1,24 @@
 // Two facets against each other: the view that shows what several facets mean.
 
-const crossState = { mode: "real", order: "similarity" };
+const crossState = { mode: "real", order: "similarity", from: 0 };
+const LEAST_CELL = 34;
 
 function crossPanel(first, second) {
   const cross = crosses.find((c) => c.first === Math.min(first, second) && c.second === Math.max(first, second));
   const view = crossView(cross, first > second);
   const wrap = h("div", { class: "cross-wrap" });
-  const draw = () => wrap.replaceChildren(crossTable(view));
+  const pager = h("div", { class: "row", role: "group", "aria-label": "Columns" });
+  const draw = () => {
+    const rowIds = inOrder(view.rows, view.rowIds), columnIds = inOrder(view.columns, view.columnIds);
+    const shown = columnsOnScreen(columnIds);
+    wrap.replaceChildren(crossTable(view, rowIds, shown));
+    pager.hidden = shown.length === columnIds.length;
+    const step = (by, text) => h("button", { type: "button", class: "button", disabled: crossState.from + by < 0 || crossState.from + by >= columnIds.length,
+      onclick: () => { crossState.from += by; draw(); } }, text);
+    pager.replaceChildren(step(-shown.page, "Previous"), step(shown.page, "Next"),
+      h("span", { class: "small", role: "status" }, `Columns ${crossState.from + 1} to ${crossState.from + shown.length} of ${columnIds.length}`));
+  };
+  crossState.from = 0;
   draw();
   const pairs = facets.flatMap((a) => facets.filter((b) => a !== b).map((b) => [`${a.index}/${b.index}`, `${a.label} by ${b.label}`]));
   return [
@@ -14,9 +26,10 @@ function crossPanel(first, second) {
       "Every image lies in one row and one column at once. Along a row the row's property stays and the other changes; down a column it is the other way round."),
     h("div", { class: "row" },
       segments("Cells", [["real", "Real images"], ["imagined", "Imagined"], ["counts", "Counts"]], crossState.mode, (mode) => { crossState.mode = mode; draw(); }),
-      choice("Order", [["similarity", "Similar together"], ["size", "Largest first"]], crossState.order, (order) => { crossState.order = order; draw(); }),
+      choice("Order", [["similarity", "Similar together"], ["size", "Largest first"]], crossState.order, (order) => { Object.assign(crossState, { order, from: 0 }); draw(); }),
       choice("Facets", pairs, `${first}/${second}`, (pair) => { location.hash = `#/cross/${pair}`; })),
     h("p", { class: "note" }, crossNote(cross, view)),
+    pager,
     wrap,
   ];
 }
@@ -42,7 +55,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const notes = ["Pale cells hold no image: the picture there is what the model imagines."];
-  if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}: they share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance.`);
+  if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}. ${sharedWords(pair)}.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
   return notes.join(" ");
 }
@@ -52,10 +65,21 @@ function inOrder(facet, ids) {
   return order.filter((id) => ids.includes(id));
 }
 
-function crossTable(view) {
-  const rowIds = inOrder(view.rows, view.rowIds), columnIds = inOrder(view.columns, view.columnIds);
+// The room for cells beside the names of the rows.
+function cellRoom() {
   const main = document.getElementById("main"), inner = main.clientWidth - 2 * parseFloat(getComputedStyle(main).paddingLeft);
-  const size = Math.max(34, Math.min(SMOOTH_UP_TO, Math.floor((inner - 118) / Math.max(1, columnIds.length)) - 3));
+  return inner - (innerWidth > 900 ? 118 : 110);
+}
+
+// On a narrow screen the columns come by pages, each as wide as the screen; elsewhere the table scrolls.
+function columnsOnScreen(columnIds) {
+  const most = Math.max(1, Math.floor(cellRoom() / (LEAST_CELL + 3)));
+  const page = innerWidth > 900 || columnIds.length <= most ? columnIds.length : most;
+  return Object.assign(columnIds.slice(crossState.from, crossState.from + page), { page });
+}
+
+function crossTable(view, rowIds, columnIds) {
+  const size = Math.max(LEAST_CELL, Math.min(SMOOTH_UP_TO, Math.floor(cellRoom() / Math.max(1, columnIds.length)) - 3));
   const head = (facet, id, scope) => h("th", { scope, class: facet.tone, "data-head": `${scope}-${id}` },
     h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, "image")}` },
       scope === "row" ? h("span", { "aria-hidden": "true" }, String(id)) : null,

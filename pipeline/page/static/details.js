@@ -40,6 +40,7 @@ function clusterDetails(j, id) {
         cluster.note ? h("p", {}, cluster.note) : null)),
     h("dl", { class: "stats" }, stat("Images", count(cluster.size), percent(share(cluster))), stat("Confidence", fixed(cluster.confidence)),
       cluster.weight === null ? null : stat("Weight in the model", percent(cluster.weight)), drift === null ? null : stat("In new batches", delta(drift))),
+    isFiltered() ? wantedSection(facet, id, size) : null,
     cluster.size ? section("Surest images", imageButtons(examples, size, facet, "Surest images")) : emptyNote("No image lies in this component. The model keeps it, the tables do not list it."),
     random.length ? section("Drawn at random", imageButtons(random, size, facet, "Images drawn at random")) : null,
     cluster.size && facet.n_components > 1 ? section("Least sure", imageButtons(facet.borderline[id], size, facet, "Least sure images")) : null,
@@ -51,6 +52,11 @@ function clusterDetails(j, id) {
     lineageOf(cluster),
     cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `facets name ${D.published.experiment} ${cluster.uid} "…"`))) : null,
   ];
+}
+
+function wantedSection(facet, id, size) {
+  const found = wantedMembers(facet, id);
+  return found.length ? section(["With “", fileName(visible(fileFilter.text.trim())), "” in their path"], imageButtons(found.slice(0, 96), size, facet, "Images of the wanted files")) : null;
 }
 
 function clusterBar(facet, cluster) {
@@ -102,8 +108,8 @@ function imageDetails(index) {
   const labels = Object.entries(images.labels).filter(([, values]) => values[index] >= 0).map(([name, values]) => `${name} ${values[index]}`);
   return [
     sheetBar(h("span", { class: "small" }, images.isTest[index] ? "test image" : "training image")),
-    h("header", { class: "sheet-head" }, imagePicture(index, niceSize("images", 200)),
-      h("div", { class: "stack", style: { gap: "6px" } }, sheetTitle("Image"), h("p", { class: "mono" }, images.ids[index]), labels.length ? h("p", { class: "small" }, `Labels: ${labels.join(", ")}`) : null)),
+    h("header", { class: "sheet-head of-image" }, imagePicture(index, niceSize("images", 200)),
+      h("div", { class: "stack", style: { gap: "6px" } }, sheetTitle("Image"), fileFacts(index), h("p", { class: "mono small" }, images.ids[index]), labels.length ? h("p", { class: "small" }, `Labels: ${labels.join(", ")}`) : null)),
     ...facets.map((facet) => placeIn(facet, index)),
     ...facets.map((facet) => section(["Alike in ", facetName(facet)], imageButtons(nearest(index, [facet], 12), pictureSize(), facet, `Images alike in ${facet.label}`))),
     facets.length > 1 ? section("Alike in everything", imageButtons(nearest(index, facets, 12), pictureSize(), null, "Images alike in all facets")) : null,
@@ -126,9 +132,11 @@ function rarity(facet, index) {
 
 function cellDetails(first, second, row, column) {
   const [a, b] = [facets[first], facets[second]];
-  if (!a || !b) return null;
   const cross = crosses.find((c) => c.first === Math.min(first, second) && c.second === Math.max(first, second));
-  const view = crossView(cross, first > second), n = view.count(row, column), size = pictureSize();
+  if (!cross) return null;
+  const view = crossView(cross, first > second);
+  if (!view.rowIds.includes(row) || !view.columnIds.includes(column)) return null;
+  const n = view.count(row, column), size = pictureSize();
   const [mine, theirs] = [a.clusters[row], b.clusters[column]];
   const expected = (mine.size * theirs.size) / (a.total || 1), shown = a.members[row].filter((i) => b.pool.cluster_id[i] === column);
   return [

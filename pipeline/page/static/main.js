@@ -69,14 +69,20 @@ function drawNav(wanted) {
   const byFacet = facets.map((facet) => link(`#/clusters/${facet.index}`, wanted.name === "clusters" && wanted.args[0] === facet.index,
     h("span", { class: `dot ${facet.tone}`, "aria-hidden": "true" }), facets.length === 1 ? "Clusters" : facet.label, h("span", { class: "count" }, facet.used.length)));
   const group = (title, items) => [h("p", { class: "nav-group" }, title), h("ul", {}, items)];
-  const before = document.querySelector("#nav > div")?.scrollLeft ?? 0;
   document.getElementById("nav").replaceChildren(h("div", {},
     h("ul", {}, entry("overview")),
     group("Clusters", byFacet),
     group("Explore", ["cross", "compose", "map", "unusual"].filter(isOffered).map(entry)),
     group("Trust", ["batches", "training", "scores", "about"].map(entry))));
-  document.querySelector("#nav > div").scrollLeft = before;
-  if (innerWidth <= 900) document.querySelector("#nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  setMenu(false);
+}
+
+// On a narrow screen the navigation lies behind a button that says where one is.
+function setMenu(isOpen) {
+  const menu = document.getElementById("menu"), here = document.querySelector("#nav [aria-current]");
+  menu.setAttribute("aria-expanded", String(isOpen));
+  menu.replaceChildren(h("span", {}, isOpen ? "Close" : [...here.childNodes].find((node) => node.nodeType === Node.TEXT_NODE).textContent), icon(isOpen ? "M6 6l12 12M18 6 6 18" : "M4 7h16M4 12h16M4 17h16"));
+  menu.setAttribute("aria-label", `${isOpen ? "Close the" : "Open the"} navigation`);
 }
 
 const SUN = "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v3M12 19v3M2 12h3M19 12h3M5 5l2 2M17 17l2 2M5 19l2-2M17 7l2-2";
@@ -104,12 +110,15 @@ function start() {
     isChosen = true;
     change(!document.documentElement.classList.contains("dark"));
   });
+  document.getElementById("menu").addEventListener("click", () => setMenu(document.getElementById("menu").getAttribute("aria-expanded") !== "true"));
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById("main").focus();
   });
   dialog.addEventListener("close", () => { if (route().shown) show(null); });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) show(null); });
+  // Sizes of pictures and columns follow the width at drawing.
+  matchMedia("(max-width: 900px)").addEventListener("change", () => render(true));
   addEventListener("hashchange", () => render());
   followPictures();
   render();

@@ -66,7 +66,7 @@ class MapView {
     context.imageSmoothingEnabled = D.sheets.images.height > 16;
     for (const isChosen of [false, true]) {
       this.points.forEach((index, n) => {
-        if ((chosen === null || ids[index] === chosen) !== isChosen) return;
+        if ((isWanted(index) && (chosen === null || ids[index] === chosen)) !== isChosen) return;
         const [x, y] = this.placed[n];
         if (x < -size || y < -size || x > this.width + size || y > this.height + size) return;
         context.globalAlpha = isChosen ? (isPictures ? 1 : 0.78) : 0.1;
@@ -94,7 +94,7 @@ class MapView {
 
   paintFaces(context, chosen) {
     for (const cluster of this.facet.used) {
-      const members = this.points.map((i, n) => [i, n]).filter(([i]) => this.facet.pool.cluster_id[i] === cluster.id);
+      const members = this.points.map((i, n) => [i, n]).filter(([i]) => this.facet.pool.cluster_id[i] === cluster.id && isWanted(i));
       if (!members.length || (chosen !== null && chosen !== cluster.id)) continue;
       const middle = [0, 1].map((axis) => members.map(([, n]) => this.placed[n][axis]).sort((a, b) => a - b)[members.length >> 1]);
       const face = faceOf(cluster);
@@ -198,7 +198,7 @@ class MapView {
     this.cursor = best;
     const box = this.canvas.getBoundingClientRect(), [cx, cy] = this.place(best), cluster = clusterOf(this.facet, best);
     placeHover(box.left + cx, box.top + cy, hoverCard(best));
-    announce(`Image ${images.ids[best]}, ${titleOf(cluster)}, confidence ${fixed(this.facet.pool.confidence[best])}`);
+    announce(`Image ${nameOf(best)}, ${titleOf(cluster)}, confidence ${fixed(this.facet.pool.confidence[best])}`);
     this.draw();
   }
 }

@@ -41,17 +41,20 @@ function facetTabs(label, panel, chosen) {
   return segments(label, facets.map((facet) => [facet.index, facet.label]), chosen, (j) => { location.hash = `#/${panel}/${j}`; });
 }
 
+// On a narrow screen a table of many columns becomes a list: every cell with its column's name beside it.
 function sortTable(columns, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" }, h("table", {},
+  const props = (index) => ({ class: columns[index][1], "data-label": columns[index][0] });
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" }, h("table", { class: columns.length > 3 ? "wide" : null },
     h("thead", {}, h("tr", {}, columns.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((value, index) =>
-      index ? h("td", { class: columns[index][1] }, value) : h("th", { scope: "row" }, value)))))));
+      h(index ? "td" : "th", index ? props(index) : { ...props(index), scope: "row" }, value)))))));
 }
 
 // A card that follows the pointer over any picture with data-image.
 function hoverCard(index, extra = null) {
   const longer = Math.max(D.sheets.images.width, D.sheets.images.height);
   return [imagePicture(index, niceSize("images", Math.max(112, Math.min(longer, 192)))),
+    filePath(index) === null ? null : fileName(shortName(nameOf(index))),
     ...facets.map((facet) => h("div", { class: facet.tone }, facetName(facet), h("br"), h("b", {}, titleOf(clusterOf(facet, index))),
       ` ${percent(facet.pool.confidence[index])}`)), extra];
 }

@@ -15,6 +15,7 @@ function overviewPanel() {
           h("a", { class: "button strong", href: crosses.length ? "#/cross/0/1" : "#/clusters/0" }, crosses.length ? "See the facets against each other" : "Look at the clusters"),
           h("a", { class: "button", href: "#/map/0" }, "Open the map"))),
       crosses.length ? teaser(crosses[0]) : null),
+    asideNote(),
     h("section", { class: "columns", "aria-label": "Facets" }, facets.map(facetCard)),
     h("section", { class: "columns" }, dependenceCard(), modelCard()),
   ];
@@ -90,6 +91,8 @@ function dependenceWords(pair) {
   return beyond > 0.5 ? "mostly repeat each other" : beyond > 0.2 ? "partly repeat each other" : "sort the images in different ways";
 }
 
+const sharedWords = (pair) => `They share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance`;
+
 function dependenceCard() {
   if (facets.length === 1) {
     return h("article", { class: "card stack" }, h("h2", {}, "One facet"), h("p", { class: "note" },
@@ -98,9 +101,9 @@ function dependenceCard() {
   return h("article", { class: "card stack" }, h("h2", {}, "How separate the facets are"),
     h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. The fewer images a cell has, the more comes by chance."),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
-      h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second]),
-        h("span", { class: "grow" }), h("b", {}, percent(pair.normalised)), h("span", { class: "small" }, `${percent(chanceShare(pair))} by chance`)), meter(pair.normalised),
-      h("p", { class: "note" }, `These two facets ${dependenceWords(pair)}.`))),
+      h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second])),
+      h("p", {}, h("b", {}, `These two facets ${dependenceWords(pair)}.`)), meter(pair.normalised),
+      h("p", { class: "small" }, `${sharedWords(pair)}.`))),
     exchangeTable());
 }
 

@@ -50,10 +50,10 @@ function niceSize(name, wanted) {
   return longer <= 16 && wanted > SMOOTH_UP_TO ? Math.round(wanted / longer) * longer : wanted;
 }
 
-function imageButton(index, size, facet = null, rank = "") {
+function imageButton(index, size, facet = null) {
   const label = facet
-    ? `${rank}image ${images.ids[index]}, ${titleOf(clusterOf(facet, index))}, confidence ${fixed(facet.pool.confidence[index])}`
-    : `${rank}image ${images.ids[index]}`;
+    ? `image ${nameOf(index)}, ${titleOf(clusterOf(facet, index))}, confidence ${fixed(facet.pool.confidence[index])}`
+    : `image ${nameOf(index)}`;
   return h("button", { type: "button", class: "pic-button", "aria-label": label, onclick: () => show(`image:${index}`) },
     imagePicture(index, size));
 }
