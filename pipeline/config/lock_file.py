@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.safe_yaml import safe_load
+from pipeline.config.safe_yaml import compose, safe_load
 from pipeline.core.errors import DataError
 from pipeline.core.text import reason_of
 
@@ -25,3 +25,28 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+
+
+def without_stages(text: str, experiment: str) -> tuple[str, int]:
+    """Return ``dvc.lock`` without the stages of an experiment, and how many there were; all else stays as it is.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        stages = next(value for key, value in compose(text).value if key.value == "stages").value
+        starts = [(key.value, text.rfind("\n", 0, key.start_mark.index) + 1) for key, _ in stages]
+        after = stages[-1][1].end_mark.index if stages else len(text)
+    except (yaml.YAMLError, StopIteration, TypeError, AttributeError) as error:
+        raise DataError(f"dvc.lock must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+    bounds = [start for _, start in starts] + [after]
+    cuts = [bounds[n : n + 2] for n, (name, _) in enumerate(starts) if name.endswith(f"@{experiment}")]
+    left = text
+    for start, stop in reversed(cuts):
+        left = left[:start] + left[stop:]
+    if cuts and len(cuts) == len(starts):
+        left = left.replace("stages:", "stages: {}")
+    wanted = {name: stage for name, stage in safe_load(text)["stages"].items() if not name.endswith(f"@{experiment}")}
+    if safe_load(left)["stages"] != wanted:
+        raise DataError("dvc.lock must be as DVC writes it, one stage after the other; run facets rebuild, then again")
+    return left, len(cuts)

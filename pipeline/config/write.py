@@ -99,7 +99,7 @@ def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) ->
         named, node = _item(_below(experiment, section), field)
         # A block may be indented no further than its key, where one line of it would be taken for another key.
         start = node.start_mark.index if _is_inline(node) else text.index(":", named.end_mark.index) + 1
-        new, end = flow_text(value) if _is_inline(node) else f" {flow_text(value)}", _end_of(node)
+        new, end = flow_text(value) if _is_inline(node) else f" {flow_text(value)}", _end_of(node, 0)
         rest = text[end:].partition("\n")[0]
         remark = re.fullmatch(r"\s+#.*", rest)
         places.append((start, end + (len(rest) if remark else 0), new + (f"  # {why}" if remark else "")))
@@ -128,9 +128,75 @@ def _is_inline(node: Any) -> bool:
     return isinstance(node, yaml.ScalarNode) or node.flow_style
 
 
-def _end_of(node: Any) -> int:
-    """Return where a value ends; PyYAML says of a block that it ends where the next one begins, remarks between."""
+def without_experiment(text: str, name: str) -> str:
+    """Return ``params.yaml`` without an experiment and its place in ``active``; all else stays, comments too.
+
+    A comment belongs to the section if it stands in it or, indented deeper than its name, right below it.
+
+    Args:
+        text: of a legal file.
+        name: of the experiment, which it has.
+
+    Raises:
+        ConfigError: the experiment stands there in a form that cannot be cut out.
+    """
+    nodes: dict[str, Any] = {key.value: value for key, value in compose(text).value}
+    active, experiments = nodes["active"], nodes["experiments"]
+    if experiments.flow_style:
+        raise ConfigError("experiments in params.yaml must be one key a line, got them in braces; write each on a line")
+    cuts = [_section_place(text, key, value) for key, value in experiments.value if key.value == name]
+    for place, item in enumerate(active.value):
+        if item.value == name:
+            cuts.append(_flow_place(text, active, place) if active.flow_style else _lines_of(text, item, item))
+    for start, stop in sorted(cuts, reverse=True):
+        text = text[:start] + text[stop:]
+    return text
+
+
+def _section_place(text: str, key: Any, value: Any) -> tuple[int, int]:
+    start, stop = _lines_of(text, key, value)
+    end = stop
+    for line in text[stop:].splitlines(keepends=True):
+        end += len(line)
+        comment = line.lstrip()
+        if comment.startswith("#") and len(line) - len(comment) > key.start_mark.column:
+            stop = end
+        elif comment:
+            break
+    # Of the empty lines on both sides one is enough to keep the rest apart, and none at the end of the file.
+    if not text[stop:].partition("\n")[0].strip():
+        start = text.find("\n", len(text[:start].rstrip())) + 1
+    return start, stop
+
+
+def _lines_of(text: str, first: Any, last: Any) -> tuple[int, int]:
+    """Return where the lines begin and end in which a node stands, or a key and its value."""
+    start = text.rfind("\n", 0, first.start_mark.index) + 1
+    stop = max(first.end_mark.index, _end_of(last, first.start_mark.index))
+    stop = len(text[:stop].rstrip())  # a text of several lines ends behind the empty ones that follow it
+    return start, text.find("\n", stop) + 1 or len(text)
+
+
+def _end_of(node: Any, start: int) -> int:
+    """Return where the last thing below a node ends; what an alias stands for has its place elsewhere, before it."""
+    if node.start_mark.index < start:
+        return start
     if _is_inline(node):
         return node.end_mark.index
-    last = node.value[-1]
-    return _end_of(last[1] if isinstance(last, tuple) else last)
+    children = [child for pair in node.value for child in (pair if isinstance(pair, tuple) else (pair,))]
+    return max([start, *(_end_of(child, start) for child in children)])
+
+
+def _flow_place(text: str, active: Any, place: int) -> tuple[int, int]:
+    """Return where an entry of a list in brackets stands, with the comma that parts it from another one."""
+    items = active.value
+    if place:
+        start, stop = items[place - 1].end_mark.index, items[place].end_mark.index
+    else:
+        start = items[0].start_mark.index
+        stop = items[1].start_mark.index if len(items) > 1 else items[0].end_mark.index
+    if "#" in text[start:stop]:
+        raise ConfigError(
+            f"active in params.yaml must have no remark beside {items[place].value}, whose place is cut out; move it"
+        )
+    return start, stop

@@ -92,15 +92,14 @@ def batches_lock(layout: Layout, purpose: str, wait_seconds: float = 0.0) -> Ite
 
 
 @contextmanager
-def service_lock(root: Path) -> Iterator[HeldLock]:
-    """Hold the lock of the one process that runs the schedules of a repository.
+def service_lock(root: Path, purpose: str = "facets serve") -> Iterator[HeldLock]:
+    """Hold the lock of the one process that runs the schedules of a repository, or keeps others from doing so.
 
     Raises:
         BusyError: another process does; the message names it.
     """
-    with _lock(
-        root / ".work" / "locks" / "service.lock", "the schedules of this repository", "facets serve", 0.0
-    ) as held:
+    path = root / ".work" / "locks" / "service.lock"
+    with _lock(path, "the schedules of this repository", purpose, 0.0) as held:
         yield held
 
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.config.safe_yaml import safe_load
 from pipeline.core import storage
 from pipeline.operations.locks import repository_lock
 from tests.cli.calling import Facets
@@ -452,3 +454,25 @@ def test_a_clone_rebuilds_what_was_published_elsewhere_only_if_asked(facets: Fac
     (made,) = json.loads(facets(*REBUILD, "--new-history", "--json").out)
     assert (made["version"], made["is_new"]) == (1, True)
     assert facets(*REBUILD).code == 0
+
+
+def test_an_experiment_is_dropped_only_with_yes(facets: Facets, inside: Repository) -> None:
+    refused = facets("drop", EXPERIMENT, "--yes")
+    assert refused.code == 2
+    assert "active in params.yaml must name an experiment besides tiny" in refused.err
+    params = safe_load((inside.root / "params.yaml").read_text())
+    params["experiments"]["other"] = deepcopy(params["experiments"][EXPERIMENT])
+    inside.write_params({**params, "active": [EXPERIMENT, "other"]})
+    shown = facets("drop", EXPERIMENT).out
+    assert "published/tiny" in shown
+    assert "1 version, the newest of 120 images" in shown
+    assert "stays   data/own/images.npz: your images" in shown
+    assert "nothing is deleted yet; facets drop tiny --yes does it" in shown
+    plan = json.loads(facets("drop", EXPERIMENT, "--json").out)
+    assert (plan["deleted"], plan["experiment"]) == (False, EXPERIMENT)
+    assert (inside.root / "published" / EXPERIMENT).exists()
+    done = facets("drop", EXPERIMENT, "--yes").out
+    assert done.splitlines()[0] == shown.splitlines()[0].replace("would be deleted", "deleted")
+    assert not (inside.root / "published" / EXPERIMENT).exists()
+    assert "other" in facets("status", "other").out
+    assert facets("drop", EXPERIMENT).code == 2

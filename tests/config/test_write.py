@@ -1,85 +1,101 @@
-"""Values of one experiment changed in ``params.yaml``, all else as it was."""
-
-from pathlib import Path
+"""``params.yaml`` and ``dvc.lock`` without an experiment: what is left is left byte for byte."""
 
 import pytest
+import yaml
 
-from pipeline.config import load_params
-from pipeline.config.write import line_of, with_values
+from pipeline.config.lock_file import without_stages
+from pipeline.config.safe_yaml import safe_load
+from pipeline.config.write import with_experiment, without_experiment
+from pipeline.core.errors import ConfigError, DataError
+from tests.repository import PROJECT, STAGES
 
-ROOT = Path(__file__).parents[2]
-CHANGES = {
-    "model.latent_dims": ([10, 1], "the deep facet took everything"),
-    "model.sigma": (0.25, "draw less sharply"),
-    "train.phases": ([{"epochs": 3, "fade_in": 0.0, "refit_at": 0.5}] * 2, "shorter"),
+SHIPPED = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+
+CASES = {
+    "the last one": (
+        "active: [a, b]  # both\nexperiments:\n  # first\n  a: {x: 1}  # one\n\n  b:\n    x: 2  # two\n    # a trial\n",
+        "active: [a]  # both\nexperiments:\n  # first\n  a: {x: 1}  # one\n",
+    ),
+    "the first one, whose comment above stays": (
+        "experiments:\n  # b and what follows\n  b:\n    x: |\n      text\n\n      more\n\n"
+        "  a:\n    x: 1\nactive: [b, a]\n",
+        "experiments:\n  # b and what follows\n\n  a:\n    x: 1\nactive: [a]\n",
+    ),
+    "between two": (
+        "active:\n  - a  # stays\n  - b  # goes\n  # stays too\n  - c\nexperiments:\n  a:\n    x: 1\n\n  b:\n    x:\n"
+        "      - 1\n      - [2,\n  3]\n\n    # deeper, below it\n\n  # before c\n  c: {}\nx-note: end\n",
+        "active:\n  - a  # stays\n  # stays too\n  - c\nexperiments:\n  a:\n    x: 1\n\n"
+        "  # before c\n  c: {}\nx-note: end\n",
+    ),
+    "one that takes values from another": (
+        "active: [a]\nexperiments:\n  a:\n    x: &x\n      y: 1\n  b:\n    x: *x  # as a\n  c:\n    <<: {}\n",
+        "active: [a]\nexperiments:\n  a:\n    x: &x\n      y: 1\n  c:\n    <<: {}\n",
+    ),
+    "Windows line ends, none at the end": (
+        "active: [a, b, c]\r\nexperiments:\r\n  a: {}\r\n\r\n  b:\r\n    x: ü\r\n\r\n  c: {}",
+        "active: [a, c]\r\nexperiments:\r\n  a: {}\r\n\r\n  c: {}",
+    ),
+    "named twice, in quotes, over lines": (
+        "active: [\n  b, a,\n  b ]\nexperiments:\n  'b':\n  a: {}\n",
+        "active: [\n  a ]\nexperiments:\n  a: {}\n",
+    ),
 }
-BLOCK = """\
-      phases:  # two of them
-        - epochs: 40
-          fade_in: 0.0
-          refit_at: 1.0
-        - {epochs: 40, fade_in: 0.3, refit_at: 0.0}  # the last
-      # of few images
-      batch_size: 32"""
 
 
-def shipped() -> str:
-    return (ROOT / "params.yaml").read_text(encoding="utf-8")
+@pytest.mark.parametrize("case", CASES)
+def test_only_the_section_and_its_place_go(case: str) -> None:
+    before, after = CASES[case]
+    assert without_experiment(before, "b") == after
 
 
-def as_blocks(text: str) -> str:
-    """Return params.yaml with the training of digits a key a line, with remarks."""
-    start, end = text.index("    train:"), text.index("    score:")
-    rest = (
-        text[start:end].replace("      {batch_size: 32, ", "      ").replace("}]}", "}]").replace(", ", "\n      ", 3)
-    )
-    assert rest.count("\n") > 3
-    keys = [
-        "learning_rate: 0.001",
-        "mixture_rate: 10.0",
-        "betas: [0.9, 0.95]",
-        "warmup_steps: 100",
-        "decay: restarts",
-        "kl_weight: 1.0",
-        "kl_epochs: 0",
-        "n_samples: 1",
-        "validation_fraction: 0.1",
-        "min_entropy: 0.5",
-        "precision: float32",
-        "device: auto",
-        "checkpoint_seconds: 30.0",
-        "min_healthy_seeds: 1",
-    ]
-    lines = "\n".join(f"      {key}" for key in keys)
-    return f"{text[:start]}    train:\n{BLOCK}\n{lines}\n{text[end:]}"
+@pytest.mark.parametrize("name", safe_load(SHIPPED)["experiments"])
+def test_of_the_shipped_file_all_other_lines_stay(name: str) -> None:
+    left = without_experiment(SHIPPED, name)
+    wanted = safe_load(SHIPPED)
+    del wanted["experiments"][name]
+    wanted["active"] = [each for each in wanted["active"] if each != name]
+    assert safe_load(left) == wanted
+    kept = iter(SHIPPED.splitlines())
+    assert all(line in kept for line in left.splitlines() if not line.startswith("active"))  # the same order
+    assert left.count("#") == SHIPPED.count("#")
+
+
+def test_what_was_added_goes_without_a_trace() -> None:
+    section = "  own:\n    # 300 images\n    x: 1  # why\n    # a trial"
+    for text in (
+        SHIPPED,
+        SHIPPED + "\nx-notes:\n  # mine\n  a: 1\n",
+        SHIPPED.replace("active: [digits]", "active:\n- digits"),
+    ):
+        assert without_experiment(with_experiment(text, "own", section), "own") == text
 
 
 @pytest.mark.parametrize(
-    "text", [shipped(), as_blocks(shipped()), f"# ä 😀\n{shipped()}"], ids=["braces", "lines", "ä"]
+    ("text", "message"),
+    [
+        ("active: [a]\nexperiments: {a: {}, b: {}}\n", "one key a line"),
+        ("active: [a, # first\n b]\nexperiments:\n  a: {}\n  b: {}\n", "no remark beside b"),
+    ],
 )
-def test_only_the_named_values_change(tmp_path: Path, text: str) -> None:
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    before = load_params(tmp_path).experiments
-    changed = with_values(text, "digits", CHANGES)
-    (tmp_path / "params.yaml").write_text(changed, encoding="utf-8")
-    after = load_params(tmp_path).experiments
-    digits = after["digits"]
-    assert (digits.model.latent_dims, digits.model.sigma) == ((10, 1), 0.25)
-    assert [phase.epochs for phase in digits.train.phases] == [3, 3]
-    assert digits.train.batch_size == before["digits"].train.batch_size
-    assert {name: after[name] for name in before if name != "digits"} == {
-        name: one for name, one in before.items() if name != "digits"
-    }
-    assert "# of few images" in changed or "# of few images" not in text
+def test_what_cannot_be_cut_out_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        without_experiment(text, "b")
 
 
-def test_a_remark_beside_a_value_gives_way_to_the_reason() -> None:
-    text = "active: [a]\nexperiments:\n  a:\n    model:\n      sigma: 0.3  # by the rule\n      n: 1  # kept\n"
-    changed = with_values(text, "a", {"model.sigma": (0.6, "vague")})
-    assert changed == text.replace("0.3  # by the rule", "0.6  # vague")
-    assert line_of(text, "a", "model.n") == 6
+def lock(*experiments: str) -> str:
+    stages = {f"{stage}@{name}": {"cmd": stage, "outs": [{"path": name}]} for name in experiments for stage in STAGES}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
 
 
-def test_a_list_that_is_indented_like_its_key_becomes_one_line() -> None:
-    text = "experiments:\n  a:\n    model:\n      dims:\n      - 2\n      - 3\n      n: 1\nactive:\n- a\n"
-    assert with_values(text, "a", {"model.dims": ([10, 1], "")}) == text.replace("\n      - 2\n      - 3", " [10, 1]")
+def test_stages_of_one_experiment_leave_dvc_lock() -> None:
+    assert without_stages(lock("a", "b", "bb"), "b") == (lock("a", "bb"), len(STAGES))
+    assert without_stages(lock("a"), "b") == (lock("a"), 0)
+    assert without_stages(lock(), "b") == (lock(), 0)
+    assert without_stages(lock("b"), "b") == ("schema: '2.0'\nstages: {}\n", len(STAGES))
+    assert without_stages(lock("b") + "datasets: []\n", "b")[0] == "schema: '2.0'\nstages: {}\ndatasets: []\n"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "stages: [", "schema: '2.0'\n", "stages: {x@b: {}, y@a: {}}"])
+def test_a_dvc_lock_that_dvc_did_not_write_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"dvc\.lock must be as DVC"):
+        without_stages(text, "b")

@@ -1,0 +1,85 @@
+"""Values of one experiment changed in ``params.yaml``, all else as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_params
+from pipeline.config.write import line_of, with_values
+
+ROOT = Path(__file__).parents[2]
+CHANGES = {
+    "model.latent_dims": ([10, 1], "the deep facet took everything"),
+    "model.sigma": (0.25, "draw less sharply"),
+    "train.phases": ([{"epochs": 3, "fade_in": 0.0, "refit_at": 0.5}] * 2, "shorter"),
+}
+BLOCK = """\
+      phases:  # two of them
+        - epochs: 40
+          fade_in: 0.0
+          refit_at: 1.0
+        - {epochs: 40, fade_in: 0.3, refit_at: 0.0}  # the last
+      # of few images
+      batch_size: 32"""
+
+
+def shipped() -> str:
+    return (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def as_blocks(text: str) -> str:
+    """Return params.yaml with the training of digits a key a line, with remarks."""
+    start, end = text.index("    train:"), text.index("    score:")
+    rest = (
+        text[start:end].replace("      {batch_size: 32, ", "      ").replace("}]}", "}]").replace(", ", "\n      ", 3)
+    )
+    assert rest.count("\n") > 3
+    keys = [
+        "learning_rate: 0.001",
+        "mixture_rate: 10.0",
+        "betas: [0.9, 0.95]",
+        "warmup_steps: 100",
+        "decay: restarts",
+        "kl_weight: 1.0",
+        "kl_epochs: 0",
+        "n_samples: 1",
+        "validation_fraction: 0.1",
+        "min_entropy: 0.5",
+        "precision: float32",
+        "device: auto",
+        "checkpoint_seconds: 30.0",
+        "min_healthy_seeds: 1",
+    ]
+    lines = "\n".join(f"      {key}" for key in keys)
+    return f"{text[:start]}    train:\n{BLOCK}\n{lines}\n{text[end:]}"
+
+
+@pytest.mark.parametrize(
+    "text", [shipped(), as_blocks(shipped()), f"# ä 😀\n{shipped()}"], ids=["braces", "lines", "ä"]
+)
+def test_only_the_named_values_change(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    before = load_params(tmp_path).experiments
+    changed = with_values(text, "digits", CHANGES)
+    (tmp_path / "params.yaml").write_text(changed, encoding="utf-8")
+    after = load_params(tmp_path).experiments
+    digits = after["digits"]
+    assert (digits.model.latent_dims, digits.model.sigma) == ((10, 1), 0.25)
+    assert [phase.epochs for phase in digits.train.phases] == [3, 3]
+    assert digits.train.batch_size == before["digits"].train.batch_size
+    assert {name: after[name] for name in before if name != "digits"} == {
+        name: one for name, one in before.items() if name != "digits"
+    }
+    assert "# of few images" in changed or "# of few images" not in text
+
+
+def test_a_remark_beside_a_value_gives_way_to_the_reason() -> None:
+    text = "active: [a]\nexperiments:\n  a:\n    model:\n      sigma: 0.3  # by the rule\n      n: 1  # kept\n"
+    changed = with_values(text, "a", {"model.sigma": (0.6, "vague")})
+    assert changed == text.replace("0.3  # by the rule", "0.6  # vague")
+    assert line_of(text, "a", "model.n") == 6
+
+
+def test_a_list_that_is_indented_like_its_key_becomes_one_line() -> None:
+    text = "experiments:\n  a:\n    model:\n      dims:\n      - 2\n      - 3\n      n: 1\nactive:\n- a\n"
+    assert with_values(text, "a", {"model.dims": ([10, 1], "")}) == text.replace("\n      - 2\n      - 3", " [10, 1]")
