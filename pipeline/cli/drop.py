@@ -21,7 +21,7 @@ def drop(experiment: ExperimentName, yes: _Yes = False, as_json: AsJson = False)
     them first. After a drop that was cut off, the same call completes it.
 
     \b
-    Examples:
+    Example:
         facets drop birds
         facets drop birds --yes
     """

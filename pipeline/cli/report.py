@@ -24,7 +24,7 @@ def report(experiment: ExperimentName, open_page: _Open = False, paths: _Paths =
     that it shows. After --no-paths it does not, nor does any page that is published later, until --paths.
 
     \b
-    Examples:
+    Example:
         facets report digits --open
         facets report digits --no-paths
     """
