@@ -19,7 +19,8 @@ from pipeline.core.image_ids import HASH_DTYPE, format_ids
 from pipeline.core.layout import Layout
 from pipeline.core.records import FacetAssignment
 from pipeline.core.storage import write_json
-from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
+from pipeline.datasets.prepare.quarantine import write_quarantine_table
+from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.readers.mnist import read_idx
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.datasets.store.writer import write_store

@@ -1,8 +1,10 @@
 """Stage preprocess: from the source and the joined batches to ``data/prepared/<experiment>/``."""
 
+import sys
 from typing import Any
 
 from pipeline.core.layout import Layout
+from pipeline.core.text import printable
 from pipeline.datasets.prepare.build import prepare_images
 from stages._entry import stage_main
 
@@ -11,7 +13,8 @@ SECTIONS = ("preprocess",)
 
 def run(layout: Layout, params: Any) -> None:
     """Prepare the images of one experiment."""
-    prepare_images(layout, params.preprocess)
+    account = prepare_images(layout, params.preprocess)
+    print(printable(f"{layout.experiment}: {account.text}"), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError, ResourceError
-from pipeline.core.text import counted, printable, printable_lines, to_json
+from pipeline.core.text import count_reasons, counted, printable, printable_lines, set_aside, to_json
 from pipeline.operations.process_group import ProcessGroup
 
 NAMES = st.text(st.characters(codec=None, categories=["Cc", "Cf", "Cs", "L", "Zl", "Zp", "S"])) | st.binary().map(
@@ -69,3 +69,23 @@ def test_lines_of_other_programs_are_printable(tmp_path: Path) -> None:
 def test_one_thing_is_no_plural() -> None:
     assert [counted(n, "new image") for n in (0, 1, 2)] == ["0 new images", "1 new image", "2 new images"]
     assert [counted(n, "batch") for n in (0, 1, 2)] == ["0 batches", "1 batch", "2 batches"]
+
+
+def test_reasons_that_differ_in_details_alone_are_one() -> None:
+    reasons = ["is empty (0 bytes)", "has 9×7 pixels", "has 9×8 pixels", "leads out by 'a'", "leads out by 'b'"]
+    assert count_reasons([*reasons, "has 9×6 pixels"]) == {
+        "has 9×… pixels": 3,
+        "leads out by …": 2,
+        "is empty (0 bytes)": 1,
+    }
+    assert count_reasons([]) == {}
+
+
+def test_what_was_set_aside_is_one_sentence() -> None:
+    assert set_aside(300, {}) == "none of 300 set aside"
+    assert set_aside(300, {"is a PDF": 150}) == "150 of 300 set aside: 150 × is a PDF"
+    many = {f"is wrong in way {letter}": 1200 - place for place, letter in enumerate("abcdefg")}
+    assert set_aside(20_000, many) == (
+        "8,379 of 20,000 set aside: 1,200 × is wrong in way a; 1,199 × is wrong in way b; 1,198 × is wrong in way c; "
+        "1,197 × is wrong in way d; 1,196 × is wrong in way e; 2,389 for 2 other reasons"
+    )

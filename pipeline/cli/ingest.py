@@ -8,7 +8,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
 from pipeline.core.errors import DataError
-from pipeline.core.text import counted, printable
+from pipeline.core.text import count_reasons, counted, printable, set_aside
 
 if TYPE_CHECKING:
     from pipeline.operations.ingest import IngestResult
@@ -46,7 +46,9 @@ def _refusal(result: "IngestResult") -> str:
 
 
 def _describe(result: "IngestResult") -> str:
-    facts = f"{result.duplicates} were there already, {len(result.quarantined)} quarantined ({result.seconds:.1f} s)"
+    reasons = count_reasons(reason for _, reason in result.quarantined)
+    n_delivered = result.n_images + result.duplicates + len(result.quarantined)
+    facts = f"{result.duplicates} were there already; {set_aside(n_delivered, reasons)} ({result.seconds:.1f} s)"
     if result.batch_id is None:
         lines = [f"{result.experiment}: nothing new in {printable(result.source)}; {facts}"]
     else:

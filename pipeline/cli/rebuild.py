@@ -72,6 +72,7 @@ def _describe(result: "RebuildResult") -> str:
             f"{name}: version {result.version} of model {result.model_version} {state} ({result.seconds:.0f} s)",
             *(f"changed {change}" for change in result.changes),
             *stages,
+            *([] if result.account is None else [f"images  {result.account.text}"]),
             f"tables  published/{name}/ (in Python: pipeline.tables.read({name!r}, 'facet_0'))",
             f"page    published/{name}/report.html",
             f"query   .venv/bin/facets query {name} "

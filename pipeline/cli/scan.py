@@ -1,12 +1,20 @@
 """``facets scan``."""
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
+from pipeline.core.text import set_aside
+
+if TYPE_CHECKING:
+    from pipeline.operations.scan import ScanResult
 
 
 def scan(experiment: ExperimentName, as_json: AsJson = False) -> None:
     """Pin the content of the source as it is now.
 
     It is kept in data/sources/EXP.json. Hashes are remembered by size and time of change: a second scan is quick.
+    Files that cannot be opened are counted; whether a file is a sound image is seen when facets rebuild decodes it.
 
     \b
     Example:
@@ -18,4 +26,19 @@ def scan(experiment: ExperimentName, as_json: AsJson = False) -> None:
     result = scan_source(layout, params.preprocess)
     facts = ", ".join(f"{key} {value}" for key, value in result.pinned.items())
     state = "changed" if result.has_changed else "unchanged"
-    show(f"{experiment}: {state}; {facts}", {"changed": result.has_changed, **result.pinned}, as_json)
+    lines = [f"{experiment}: {state}; {facts}", f"  {_describe(result)}"]
+    value = {
+        "changed": result.has_changed,
+        **result.pinned,
+        "unreadable": result.unreadable,
+        "account": None if result.account is None else asdict(result.account),
+    }
+    show("\n".join(lines), value, as_json)
+
+
+def _describe(result: "ScanResult") -> str:
+    if result.account is not None:
+        return f"prepared last: {result.account.text}"
+    n_files = result.pinned.get("count", len(result.pinned.get("files", ())) or 1) + sum(result.unreadable.values())
+    unreadable = f"{set_aside(n_files, result.unreadable)}; " if result.unreadable else ""
+    return f"{unreadable}which images are damaged is seen when they are decoded, by facets rebuild"

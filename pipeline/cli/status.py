@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, find_root, show
 from pipeline.core.errors import ResourceError
-from pipeline.core.text import counted
+from pipeline.core.text import counted, set_aside
 
 if TYPE_CHECKING:
     from pipeline.flows.health import ServiceStatus
@@ -68,9 +68,14 @@ def _describe(state: "ExperimentStatus") -> str:
         lines.append(
             f"  model      last one refused: {state.refused['model_version']}: {'; '.join(state.refused['reasons'])}"
         )
+    if state.account is not None:
+        lines.append(f"  source     {state.account.text}")
     for batch in state.batches:
-        facts = f"{counted(batch['n_images'], 'image')}, {batch['quarantined']} quarantined, {batch['status']}"
-        lines.append(f"  batch      {batch['batch_id']}: {facts}")
+        facts = f"{counted(batch['n_images'], 'image')}, {batch['status']}"
+        n_delivered = batch["n_images"] + batch["duplicates"] + batch["quarantined"]
+        reasons = state.quarantine.get(batch["batch_id"], {})
+        aside = f"; {set_aside(n_delivered, reasons)}" if reasons and batch["status"] != "source" else ""
+        lines.append(f"  batch      {batch['batch_id']}: {facts}{aside}")
     lines += [f"  disk       {folder}: {size} MiB" for folder, size in state.mebibytes.items()]
     return "\n".join(lines)
 

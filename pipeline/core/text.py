@@ -7,8 +7,14 @@ UTF-8 can; what people see passes through here.
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+
+_VARIES = re.compile(r"'[^']*'|0x[0-9a-f]+|\d+")
+"""What reasons of one kind differ in: names, addresses, numbers."""
+
+_REASONS_SHOWN = 5
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -34,6 +40,36 @@ def counted(n: int, noun: str) -> str:
     """Return a number of things in words: ``1 image``, ``2 images``, ``0 batches``."""
     plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
     return f"{n} {noun if n == 1 else plural}"
+
+
+def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons, the most frequent first; such as differ in names and numbers alone are one, with … for these."""
+    counts: dict[tuple[str, ...], int] = {}
+    varying: dict[tuple[str, ...], list[str]] = {}
+    for reason in reasons:
+        kind, details = tuple(_VARIES.split(reason)), _VARIES.findall(reason)
+        counts[kind] = counts.get(kind, 0) + 1
+        known = varying.setdefault(kind, details)
+        if known != details:
+            varying[kind] = [a if a == b else "…" for a, b in zip(known, details, strict=True)]
+    found = {"".join(map("".join, zip(kind, [*varying[kind], ""], strict=True))): n for kind, n in counts.items()}
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def set_aside(n_total: int, reasons: Mapping[str, int]) -> str:
+    """Return in words how many images were set aside, and why: ``3 of 20 set aside: 2 × is CMYK; 1 × is empty``.
+
+    Args:
+        n_total: all images, good and bad.
+        reasons: as :func:`count_reasons` counts them.
+    """
+    if not reasons:
+        return f"none of {n_total:,} set aside"
+    counts = list(reasons.items())
+    shown = [f"{n:,} × {reason}" for reason, n in counts[:_REASONS_SHOWN]]
+    if rest := counts[_REASONS_SHOWN:]:
+        shown.append(f"{sum(n for _, n in rest):,} for {counted(len(rest), 'other reason')}")
+    return f"{sum(reasons.values()):,} of {n_total:,} set aside: {'; '.join(shown)}"
 
 
 def to_json(value: Any) -> str:

@@ -17,7 +17,7 @@ from pipeline.config.sections import Experiment
 from pipeline.config.write import flow_text, section_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.text import to_json
+from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import is_url, settled, storable
 from pipeline.datasets.readers.own_labels import FoundLabels
@@ -224,8 +224,10 @@ def _describe(trials: Trials | None) -> list[str]:
 
 def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width"]) -> list[str]:
     shapes = ", ".join(f"{n} × {describe_shape(shape)}" for shape, n in sample.shapes.most_common(3))
-    notes = [f"looked at {sum(sample.shapes.values())} of {sample.n_images} images: {shapes}"]
-    notes += [f"{n} of those looked at cannot be used: each {reason}" for reason, n in sample.reasons.most_common(3)]
+    notes = [f"looked at {sample.n_seen:,} of {sample.n_images:,} images: {shapes}"]
+    notes.append(f"of those looked at, {set_aside(sample.n_seen, sample.reasons)}")
+    if sample.copies:
+        notes.append(f"{sample.copies:,} of {sample.n_seen:,} looked at are exact copies of others among them")
     notes += sample.labels.remarks
     brightest = int(pixels.max())
     if brightest < 64:

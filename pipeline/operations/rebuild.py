@@ -10,6 +10,7 @@ from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError, ModelError, UnhealthyError
 from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.locks import repository_lock
@@ -32,6 +33,7 @@ class RebuildResult:
         model_version: the model in service.
         is_new: whether this rebuild made that version.
         seconds: from start to end, waiting for locks included.
+        account: what became of the images of the source; None where an earlier release prepared them.
         changes: what was changed in ``params.yaml``, as it did not train; one line a value.
     """
 
@@ -41,7 +43,8 @@ class RebuildResult:
     model_version: str
     is_new: bool
     seconds: float
-    changes: tuple[str, ...] = ()
+    account: Account | None
+    changes: tuple[str, ...]
 
 
 def rebuild(
@@ -101,8 +104,8 @@ def rebuild(
     if before is not None and before.action != "unchanged":
         stages = (before, *stages[1:])
     changes = tuple(map(str, retry.changes)) if retry is not None else ()
-    seconds = round(time.monotonic() - start, 1)
-    result = RebuildResult(experiment, stages, version, model_version, is_new, seconds, changes)
+    seconds, account = round(time.monotonic() - start, 1), read_account(layout.prepared)
+    result = RebuildResult(experiment, stages, version, model_version, is_new, seconds, account, changes)
     if is_new or stale:
         log_run(root, "rebuild", asdict(result))
     return result

@@ -8,16 +8,28 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
+from pipeline.core.text import count_reasons
 from pipeline.core.upgrades import SOURCE, read_record
+from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.tracked import remember_tracked, require_lists
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a source holds now, and whether it differs from what was pinned before."""
+    """What a source holds now, and whether it differs from what was pinned before.
+
+    Attributes:
+        pinned: content of ``data/sources/<exp>.json``.
+        has_changed: whether it was another one before.
+        unreadable: why files cannot be opened, and how many; no image is decoded here.
+        account: what became of the images when they were prepared last; None where they have not been since the
+            content changed.
+    """
 
     pinned: dict[str, Any]
     has_changed: bool
+    unreadable: dict[str, int]
+    account: Account | None
 
 
 def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
@@ -34,11 +46,18 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
     with suppress(DataError):  # a damaged one is written anew
         before = read_record(layout.source_manifest, SOURCE)
     require_lists(layout)
-    pinned = scan(layout, params)
+    refused: list[tuple[str, str]] = []
+    pinned = scan(layout, params, refused)
     for path in (layout.joined, layout.removed):
         if not path.exists():
             write_json(path, [])
             remember_tracked(layout, path)
     if pinned != before:
         remember_tracked(layout, layout.source_manifest)
-    return ScanResult(pinned, pinned != before)
+    has_changed = pinned != before
+    return ScanResult(
+        pinned=pinned,
+        has_changed=has_changed,
+        unreadable=count_reasons(reason for _, reason in refused),
+        account=None if has_changed else read_account(layout.prepared),
+    )

@@ -9,6 +9,8 @@ from pipeline.config.dag import stage_names
 from pipeline.core.errors import BusyError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import disk_usage
+from pipeline.datasets.prepare.quarantine import Account, read_account
+from pipeline.operations.aside import reasons_by_batch
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import refused_model
 from pipeline.operations.repro import stale_stages
@@ -28,7 +30,10 @@ class ExperimentStatus:
         note: why the stages are not known, else empty.
         published: version, model, time, reason and number of images that readers see; None before the first.
         refused: the model trained last and why the gate keeps it out of service; None where it does not.
+        account: what became of the images of the source when they were prepared last; None where they were not yet, or
+            by an earlier release.
         batches: rows of the table ``batches``.
+        quarantine: by batch, why files of it were set aside, and how many.
         mebibytes: size of its folders, by path below the root.
     """
 
@@ -38,7 +43,9 @@ class ExperimentStatus:
     note: str
     published: dict[str, Any] | None
     refused: dict[str, Any] | None
+    account: Account | None
     batches: list[dict[str, Any]]
+    quarantine: dict[str, dict[str, int]]
     mebibytes: dict[str, float]
 
 
@@ -54,7 +61,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
     is_active = experiment in params.active
     stages, note = _stages(layout) if is_active else ({}, "not active; add it to active in params.yaml to rebuild it")
     history = History(layout.published)
-    current = history.current()
+    current, batches = history.current(), history.rows("batches")
     shown = ("version", "model_version", "created", "reason", "n_images")
     return ExperimentStatus(
         experiment=experiment,
@@ -63,7 +70,9 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         note=note,
         published=None if current is None else {name: getattr(current, name) for name in shown},
         refused=refused_model(layout, sections),
-        batches=history.rows("batches"),
+        account=read_account(layout.prepared),
+        batches=batches,
+        quarantine=reasons_by_batch(layout, batches),
         mebibytes=_mebibytes(layout),
     )
 

@@ -12,8 +12,8 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core import storage
@@ -24,7 +24,9 @@ from tests.repository import EXPERIMENT, REBUILD, Repository
 
 
 def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Repository) -> None:
-    assert facets("scan", EXPERIMENT).out.startswith("tiny: unchanged; ")
+    unchanged = facets("scan", EXPERIMENT).out
+    assert unchanged.startswith("tiny: unchanged; ")
+    assert unchanged.endswith("\n  prepared last: none of 120 set aside\n")
     (inside.root / "data" / "own" / "images.npz").unlink()
     missing = facets("scan", EXPERIMENT)
     assert missing.code == 3
@@ -34,7 +36,7 @@ def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Reposi
     inside.run("git", "checkout", "--quiet", "data/own")
     scanned = json.loads(facets("scan", EXPERIMENT, "--json").out)
     assert scanned["changed"] is True
-    assert scanned["source"] == "npy"
+    assert (scanned["source"], scanned["unreadable"], scanned["account"]) == ("npy", {}, None)
 
 
 def test_scan_starts_the_lists_that_dvc_expects(facets: Facets, inside: Repository) -> None:
@@ -60,9 +62,20 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
 
 
 def test_times_of_ingested_batches_have_a_form_in_json(facets: Facets, inside: Repository, tmp_path: Path) -> None:
-    np.save(tmp_path / "new.npy", new_images(5))
-    assert facets("ingest", EXPERIMENT, str(tmp_path / "new.npy")).code == 0
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for number, pixels in enumerate(new_images(5)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "bad.png").touch()
+    told = "1 of 6 set aside: 1 × is empty (0 bytes); deliver it again"
+    assert told in facets("ingest", EXPERIMENT, str(folder)).out
+    shown = facets("status", EXPERIMENT).out
+    assert f"5 images, live; {told}" in shown
+    assert "source     none of 120 set aside" in shown
     (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
+    assert state["account"] == {"n_total": 120, "reasons": {}, "copies": 0, "removed": 0}
+    (reasons,) = state["quarantine"].values()
+    assert reasons == {"is empty (0 bytes); deliver it again": 1}
     listed = json.loads(facets("batches", EXPERIMENT, "--json").out)
     assert listed == state["batches"]
     created = [batch["created"] for batch in listed if batch["status"] == "live"]

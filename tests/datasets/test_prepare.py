@@ -19,6 +19,7 @@ from pipeline.datasets.decoding.decode import encode_png
 from pipeline.datasets.prepare.build import SPLITS, prepare_images
 from pipeline.datasets.prepare.catalogue import split_by_content
 from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.prepare.quarantine import Account, read_account, write_quarantine_table
 from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.identity import batch_id, hash_images
@@ -150,6 +151,29 @@ def test_rejected_files_are_listed(prepare: Prepare) -> None:
     prepared = prepare(make_block(make_images(10), rejected=rejected[:1]), nothing)
     rows = pq.read_table(prepared / "quarantine.parquet").to_pylist()
     assert [(row["file"], row["reason"]) for row in rows] == rejected
+
+
+def test_the_images_of_a_source_are_accounted_for(prepare: Prepare, tmp_path: Path) -> None:
+    images = make_images(20)
+    images[5:8] = images[4]
+    rejected = [("a.png", "is empty (0 bytes)"), ("b.png", "has 70×80 pixels"), ("c.png", "has 70×90 pixels")]
+    account = read_account(prepare(make_block(images, rejected=rejected)))
+    assert account == Account(23, {"has 70×… pixels": 2, "is empty (0 bytes)": 1}, copies=3, removed=0)
+    assert account.text == (
+        "3 of 23 set aside: 2 × has 70×… pixels; 1 × is empty (0 bytes); 3 of 23 are exact copies of others"
+    )
+    write_json(Layout(tmp_path, "fake").removed, [ids_of(images[:1])[0], f"{ids_of(images[4:5])[0]}-2"])
+    account = read_account(prepare(make_block(images)))
+    assert account == Account(20, {}, copies=0, removed=5)
+    assert account.text == "none of 20 set aside; 5 of 20 were removed from the experiment before"
+
+
+def test_tables_without_counts_give_no_account(tmp_path: Path) -> None:
+    assert read_account(tmp_path) is None
+    write_quarantine_table(tmp_path / "quarantine.parquet", [("a.png", "is empty")])
+    assert read_account(tmp_path) is None
+    (tmp_path / "quarantine.parquet").write_bytes(b"PAR1 cut")
+    assert read_account(tmp_path) is None
 
 
 def write_batch(layout: Layout, images: Sequence[np.ndarray], *, encoded: bool = False) -> str:

@@ -18,18 +18,18 @@ from tests.datasets.files import write_mnist
 
 def test_an_empty_test_split_is_refused(prepare: Prepare) -> None:
     with pytest.raises(
-        DataError, match=r"the test split needs at least one image, got 0 of 5 read and 0 rejected \(test"
+        DataError, match=r"the test split needs at least one image, got 0 with test_fraction 0.0 \(none of 5 set"
     ):
         prepare(make_block(make_images(5)), test_fraction=0.0)
 
 
 def test_an_empty_training_split_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match="the train split needs at least one image, got 0 of 1 read"):
+    with pytest.raises(DataError, match="the train split needs at least one image, got 0 with test_fraction"):
         prepare(make_block(make_images(1)), test_fraction=0.9)
 
 
 def test_a_source_of_rejected_files_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match="needs at least one image, got 0 of 0 read and 2 rejected"):
+    with pytest.raises(DataError, match=r"needs at least one image, got 0 with test_fraction \S+ \(2 of 2 set aside: "):
         prepare(Block(images=[], paths=[], rejected=[("a", "bad"), ("b", "bad")]))
 
 

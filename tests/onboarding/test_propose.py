@@ -166,7 +166,7 @@ def test_notes_say_what_is_odd(tmp_path):
         (folder / f"{i}.png").write_bytes(encode(dim))
     (folder / "x.jpg").write_bytes(BAD_FILES["cmyk.jpg"][0]())
     notes = "\n".join(propose(tmp_path)[0].notes)
-    assert re.search(r"1 of those looked at cannot be used: each is CMYK", notes)
+    assert re.search(r"of those looked at, 1 of 31 set aside: 1 × is CMYK", notes)
     assert re.search(r"no pixel is brighter than \d+ of 255; if the files use fewer bits", notes)
 
 
@@ -195,5 +195,5 @@ def test_nothing_useful_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"mine must hold usable images, got none \(no files\); correct the path"):
         propose(tmp_path, "mine")
     (folder / "x.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"got none \(1 × is empty \(0 bytes\); deliver it again\)"):
+    with pytest.raises(DataError, match=r"got none \(1 of 1 set aside: 1 × is empty \(0 bytes\); deliver it again\)"):
         propose(tmp_path, "mine")

@@ -9,7 +9,8 @@ import yaml
 
 from pipeline.core.errors import DataError
 from pipeline.core.storage import write_json
-from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
+from pipeline.datasets.prepare.quarantine import write_quarantine_table
+from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.store.identity import format_ids
 from pipeline.datasets.store.labels import write_labels
 from pipeline.datasets.store.spec import InputSpec, Split

@@ -22,7 +22,8 @@ from pipeline.datasets.delivery.delivery import Delivery
 from pipeline.datasets.delivery.growing_store import GrowingStore, new_ids
 from pipeline.datasets.delivery.sieve import Sieve
 from pipeline.datasets.files.location import storable
-from pipeline.datasets.prepare.tables import write_images_table, write_quarantine_table
+from pipeline.datasets.prepare.quarantine import write_quarantine_table
+from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.store.hdf5_writer import write_hdf5
 from pipeline.datasets.store.identity import batch_id, renew_ids
 from pipeline.datasets.store.images import ImageStore

@@ -15,13 +15,15 @@ from pipeline.core.image_ids import ContentSet
 from pipeline.core.layout import Layout
 from pipeline.core.progress import Progress, progress
 from pipeline.core.storage import atomic_dir
+from pipeline.core.text import count_reasons
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, Columns
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.datasets.prepare.manifest import require_pinned
+from pipeline.datasets.prepare.quarantine import Account, write_quarantine_table
 from pipeline.datasets.prepare.splits import Rows, write_splits
 from pipeline.datasets.prepare.spool import Spool
-from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table, write_quarantine_table
+from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table
 from pipeline.datasets.readers.base import Source, open_source
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import write_labels
@@ -30,11 +32,14 @@ from pipeline.datasets.store.spec import Split
 SPLITS: dict[Split, int] = {"train": TRAIN, "test": TEST}
 
 
-def prepare_images(layout: Layout, params: PreprocessParams) -> None:
+def prepare_images(layout: Layout, params: PreprocessParams) -> Account:
     """Write ``data/prepared/<experiment>/`` from the pinned source, the joined batches and the list of removed images.
 
     The rows of a store are sorted by batch and id, so neither the order nor the names of source files matter. Images
     without a prescribed split are split by content (:func:`pipeline.datasets.prepare.catalogue.split_by_content`).
+
+    Returns:
+        What became of the images of the source.
 
     Raises:
         DataError: the source is missing, damaged or not the pinned one, a split would be empty, or a list was changed
@@ -55,16 +60,18 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> None:
             _read_list(layout.batches / batch, catalogue)
         columns = catalogue.finish(params.test_fraction, params.split_seed)
         rows: Rows = {name: columns.rows(code, removed) for name, code in SPLITS.items()}
-        _require_images(rows, columns, params, len(rejected))
+        account = _count(columns, rejected, removed)
+        _require_images(rows, params, account)
         write_splits(folder, columns, rows, params, spool, [layout.batches / batch / "shard.h5" for batch in joined])
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
-        write_quarantine_table(folder / "quarantine.parquet", rejected)
+        write_quarantine_table(folder / "quarantine.parquet", rejected, account)
         if _read_lists(layout) != lists:  # DVC hashes them after the stage and would record what was not read
             raise DataError(
                 f"{layout.joined} and {layout.removed} must stay as they are while images are prepared, "
                 "but one was changed meanwhile; run again"
             )
+    return account
 
 
 def _read_lists(layout: Layout) -> tuple[list[str], list[str]]:
@@ -103,12 +110,23 @@ def _read_list(folder: Path, catalogue: Catalogue) -> None:
         catalogue.add_joined(shard.image_ids().tolist(), sizes, table["path"].to_pylist())
 
 
-def _require_images(rows: Rows, columns: Columns, params: PreprocessParams, n_rejected: int) -> None:
+def _count(columns: Columns, rejected: list[tuple[str, str]], removed: ContentSet) -> Account:
+    is_source = columns.batch == 0
+    is_removed = is_source & removed.has(columns.hashes)
+    return Account(
+        n_total=int(is_source.sum()) + len(rejected),
+        reasons=count_reasons(reason for _, reason in rejected),
+        copies=int((is_source & ~is_removed & (columns.copies > 1)).sum()),
+        removed=int(is_removed.sum()),
+    )
+
+
+def _require_images(rows: Rows, params: PreprocessParams, account: Account) -> None:
     for name, places in rows.items():
         if not len(places):
             raise DataError(
-                f"the {name} split needs at least one image, got 0 of {len(columns.hashes)} read and {n_rejected} "
-                f"rejected (test_fraction {params.test_fraction}); provide more images or change test_fraction"
+                f"the {name} split needs at least one image, got 0 with test_fraction {params.test_fraction} "
+                f"({account.text}); provide more images or change test_fraction"
             )
 
 

@@ -20,9 +20,10 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, write_json
 from pipeline.core.upgrades import SOURCE, read_record
-from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
+from pipeline.datasets.files.beneath import Beneath, Entry, Root, cannot_be_read, not_a_file
 from pipeline.datasets.files.location import ByteFile, is_url, open_location, storable, unreadable
 from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.readers.listing import is_meant
 
 _LIST_SCHEMA = pa.schema([("path", pa.string()), ("stamp", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 _SETTLED_SECONDS = 2.0
@@ -31,8 +32,13 @@ _SETTLED_SECONDS = 2.0
 _BLOCK = 2**20
 
 
-def scan(layout: Layout, params: PreprocessParams) -> dict[str, Any]:
+def scan(layout: Layout, params: PreprocessParams, refused: list[tuple[str, str]] | None = None) -> dict[str, Any]:
     """Look at the source as it is now and pin it; the JSON is rewritten only where the content has changed.
+
+    Args:
+        layout: of the experiment.
+        params: its section ``preprocess``.
+        refused: gets (file, reason) of what should be an image and cannot be opened; no image is decoded here.
 
     Returns:
         What the JSON holds.
@@ -42,7 +48,7 @@ def scan(layout: Layout, params: PreprocessParams) -> dict[str, Any]:
     """
     source = open_source(params, layout)
     source.fetch()
-    value = _describe(layout, params, source)
+    value = _describe(layout, params, source, refused)
     with suppress(DataError):  # missing, or damaged and written anew
         if read_record(layout.source_manifest, SOURCE) == value:
             return value
@@ -67,10 +73,14 @@ def require_pinned(layout: Layout, params: PreprocessParams, source: Source) -> 
         )
 
 
-def _describe(layout: Layout, params: PreprocessParams, source: Source) -> dict[str, Any]:
+def _describe(
+    layout: Layout, params: PreprocessParams, source: Source, refused: list[tuple[str, str]] | None = None
+) -> dict[str, Any]:
     files = FileHashes(layout.source_manifest.with_suffix(".files.parquet"))
     value = SOURCE.stamp({"source": params.source, **source.fingerprint(files)})
     files.save()
+    if refused is not None:
+        refused += files.refused
     return value
 
 
@@ -79,9 +89,13 @@ class FileHashes:
 
     Args:
         path: of the list (untracked); it need not exist.
+
+    Attributes:
+        refused: (file, reason) of what should be an image in a folder and could not be opened.
     """
 
     def __init__(self, path: Path) -> None:
+        self.refused: list[tuple[str, str]] = []
         self._path = path
         self._known = _read_list(path)
         self._used: dict[str, tuple[str, int, str]] = {}
@@ -116,13 +130,17 @@ class FileHashes:
         try:
             with Beneath(Root(path)) as root:
                 for entry in root.walk():
-                    # Unreadable files do not count: reading the images reports them, and finds them once they can be
-                    # read.
-                    with suppress(OSError, DataError):
+                    # Unreadable files do not count: once they can be read, the content has changed.
+                    try:
                         _, size, sha256 = self._entry_below(root, path, entry)
-                        total += size
-                        parent = f"{path.rstrip('/')}/{entry.name}".split("/")[-2]
-                        lines.append(f"{sha256} {parent}" if with_parents else sha256)
+                    except (OSError, DataError) as error:
+                        reason = cannot_be_read(error) if isinstance(error, OSError) else str(error)
+                        if entry.reason or is_meant(entry.name):
+                            self.refused.append((storable(entry.name), reason))
+                        continue
+                    total += size
+                    parent = f"{path.rstrip('/')}/{entry.name}".split("/")[-2]
+                    lines.append(f"{sha256} {parent}" if with_parents else sha256)
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{path} must be a folder of images; mount it or correct preprocess.path") from None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The Parquet tables beside a store: where each image comes from, and what was set aside."""
+"""The Parquet table beside a store that says where each image comes from."""
 
 from pathlib import Path
 
@@ -17,7 +17,6 @@ IMAGES_SCHEMA = pa.schema(
         ("width", pa.int32()),
     ]
 )
-_QUARANTINE_SCHEMA = pa.schema([("file", pa.string()), ("reason", pa.string())])
 
 
 def write_images_table(
@@ -38,9 +37,3 @@ def write_images_table(
         pa.array(sizes[:, 1]),
     ]
     pq.write_table(pa.Table.from_arrays(columns, schema=IMAGES_SCHEMA), path)
-
-
-def write_quarantine_table(path: Path, rejected: list[tuple[str, str]]) -> None:
-    """Write ``quarantine.parquet``: files that were refused, and why."""
-    rows = [{"file": file, "reason": reason} for file, reason in rejected]
-    pq.write_table(pa.Table.from_pylist(rows, _QUARANTINE_SCHEMA), path)

@@ -82,10 +82,13 @@ class Folder:
         return read_files(job, listing.items(), workers, self._labels, listing.rejected)
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
-        """Yield images drawn from the whole folder."""
-        names = self._listing.names
-        some = replace(self._listing, names=[names[place] for place in drawn_places(len(names), most)])
-        return read_files(replace(job, root=some.root), some.items())
+        """Yield images drawn from the whole folder, entries that are no files among them."""
+        listing = self._listing
+        n_names = len(listing.names)
+        places = drawn_places(self.n_images(), most)
+        some = replace(listing, names=[listing.names[place] for place in places if place < n_names])
+        rejected = [listing.rejected[place - n_names] for place in places if place >= n_names]
+        return read_files(replace(job, root=some.root), some.items(), rejected=rejected)
 
     def possible_labels(self) -> FoundLabels:
         """Return the table that is there, or that folders could be classes."""
