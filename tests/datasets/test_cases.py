@@ -1,6 +1,8 @@
 """Small inputs of people that once failed: what is proposed for them, and what is read."""
 
+import runpy
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.sections import PreprocessParams
+from pipeline.config.sources import source_of_file
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
+from pipeline.datasets.decoding import pool
 from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.prepare.manifest import scan
@@ -138,3 +142,33 @@ def test_damaged_metadata_makes_no_noise(tmp_path: Path) -> None:
     (block,) = open_source(own, Layout(tmp_path, "mine")).blocks(DecodeJob(None, 10**6, None, None, True))
     (encoded,) = block.encoded or ()
     assert np.array_equal(decode_images([encoded])[0], block.pixels[0])
+
+
+@pytest.mark.soak  # to write these files takes half a minute
+def test_hostile_files_are_one_line_each_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By themselves, and in a folder, where whatever is no image is set aside."""
+    folder = tmp_path / "hostile"
+    for limit in ("_LIGHT_BYTES", "_CHUNK_BYTES"):  # no other processes for what is refused at its first bytes
+        monkeypatch.setattr(pool, limit, 2**50)
+    monkeypatch.setattr(sys, "argv", ["hostile.py", str(folder)])
+    runpy.run_path(str(CASES / "hostile.py"))
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 6
+    layout = Layout(tmp_path, "mine")
+    layout.source_manifest.parent.mkdir(parents=True)
+    for name in names:
+        with pytest.raises(DataError) as proposed:
+            propose(tmp_path, str(folder / name))
+        with pytest.raises(DataError) as scanned:
+            scan(layout, replace(PLAIN, source=source_of_file(name) or "folder", path=str(folder / name)))
+        for error in (proposed, scanned):
+            assert name in str(error.value)
+            assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"must hold usable images, got none \(6 of 6 set aside: 3 × is no image; "):
+        propose(tmp_path, str(folder))
+    refused: list[tuple[str, str]] = []
+    scan(layout, replace(PLAIN, path=str(folder)), refused)
+    assert {name for name, _ in refused} == {"dangling.png", "loop.png", "sparse.npy"}
+    assert capfd.readouterr().err == ""

@@ -13,7 +13,9 @@ from pipeline.datasets.files.location import ByteFile
 IMAGE_BYTES = 2**28
 """One image in an array, as its numbers; larger ones are copied too often on their way."""
 
-_FILE_BYTES = 2**31
+FILE_BYTES = 2**31
+"""The file of one image, whatever ``max_pixels`` is."""
+
 _PIXEL_BYTES = 8  # of the widest kind read: colour and transparency with 16 bits
 _METADATA_BYTES = 2**24
 
@@ -28,7 +30,7 @@ _MOST_EXTENTS = 10_000
 
 def most_file_bytes(max_pixels: int) -> int:
     """Return how long the file of one image may be: its pixels unpacked, and room for metadata."""
-    return min(_FILE_BYTES, _PIXEL_BYTES * max_pixels + _METADATA_BYTES)
+    return min(FILE_BYTES, _PIXEL_BYTES * max_pixels + _METADATA_BYTES)
 
 
 def most_seconds(max_pixels: int) -> int:

@@ -21,6 +21,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, write_json
 from pipeline.core.upgrades import SOURCE, read_record
 from pipeline.datasets.files.beneath import Beneath, Entry, Root, cannot_be_read, not_a_file
+from pipeline.datasets.files.bounds import FILE_BYTES
 from pipeline.datasets.files.location import ByteFile, is_url, open_location, storable, unreadable
 from pipeline.datasets.readers.base import Source, open_source
 from pipeline.datasets.readers.listing import is_meant
@@ -159,11 +160,18 @@ class FileHashes:
     def _entry_below(self, root: Beneath, path: str, entry: Entry) -> tuple[str, int, str]:
         def hash_it() -> tuple[int, str]:
             with io.FileIO(root.open(entry.name)) as file:
-                return _hash_content(file, entry.name)
+                try:
+                    return _hash_content(file, entry.name)
+                except DataError:  # no sound gzip, whatever its name says
+                    file.seek(0)
+                    return _hash_content(file, "")
 
         if entry.kind not in (stat.S_IFREG, stat.S_IFLNK):
             raise DataError(entry.reason or not_a_file(entry.kind))
-        return self._remembered(f"{path.rstrip('/')}/{entry.name}", *_stamp_of(root.stat(entry.name)), hash_it)
+        status = root.stat(entry.name)
+        if status.st_size > FILE_BYTES:  # also a hole that would take an hour to hash
+            raise DataError(f"has {status.st_size} bytes, more than the {FILE_BYTES} that any image needs; remove it")
+        return self._remembered(f"{path.rstrip('/')}/{entry.name}", *_stamp_of(status), hash_it)
 
     def _remembered(
         self, path: str, stamp: str, settled: bool, hash_it: Callable[[], tuple[int, str]]
