@@ -89,6 +89,11 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
         "model": {"network_init": "default", "sigma": 1.0},
         "assign": {"assigner": "exact", "batch_size": 4},
     }
+    chosen = {"preprocess": {"labels": "folder"}}
+    assert PARAMETERS.upgrade(chosen, "params.json") == {
+        "schema": PARAMETERS.schema,
+        "preprocess": {"labels": "folder", "include": None, "exclude": None},
+    }
     kept = {"model": {"network_init": "data_dependent"}, "assign": {"assigner": "mean"}}
     assert PARAMETERS.upgrade(kept, "params.json") == {**kept, "schema": PARAMETERS.schema}
     assert PARAMETERS.upgrade({"model": None, "train": 3}, "params.json") == {

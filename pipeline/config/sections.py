@@ -27,6 +27,9 @@ class PreprocessParams:
     path: str | None  # folder, file or URL of one's own data; null for the named datasets
     factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
     labels: str | None  # one's own data: "folder" (their names), "inside" (beside the images), a CSV, or null
+    # Patterns on the paths of files below the folder, where * stands for anything, / too; null: all, and none.
+    include: tuple[str, ...] | None
+    exclude: tuple[str, ...] | None
     size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
     channels: Literal["source", "grey", "rgb"]
@@ -41,6 +44,15 @@ class PreprocessParams:
         if takes_path != (self.path is not None):
             rule = "needs a path" if takes_path else "takes no path (use null)"
             raise ValueError(f"source {self.source} {rule}, got path {self.path!r}")
+        for key in ("include", "exclude"):
+            patterns = getattr(self, key)
+            if patterns is not None and not SOURCES[self.source].has_files:
+                raise ValueError(
+                    f"{key} chooses files by their paths, which source {self.source} does not have, got "
+                    f"{list(patterns)}; use null"
+                )
+            if patterns is not None and not all(patterns or [""]):
+                raise ValueError(f"{key} needs patterns such as 'masks/*' or null, got {list(patterns)}")
 
 
 @dataclass(frozen=True)

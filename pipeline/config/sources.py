@@ -15,12 +15,14 @@ class SourceKind:
         suffixes: of the files and URLs that it opens.
         in_folders: whether a folder that holds such files is one source, too.
         is_folder: whether it takes every other folder.
+        has_files: whether its images are files with paths, by which ``preprocess.include`` and ``exclude`` choose.
     """
 
     reader: str
     suffixes: tuple[str, ...] = ()
     in_folders: bool = False
     is_folder: bool = False
+    has_files: bool = False
 
     @property
     def takes_path(self) -> bool:
@@ -34,12 +36,12 @@ SOURCES = {
     "svhn": SourceKind("svhn.Svhn"),
     "shapes3d": SourceKind("shapes3d.Shapes3d"),
     "scenes": SourceKind("scenes.Scenes"),
-    "folder": SourceKind("folder.Folder", is_folder=True),
+    "folder": SourceKind("folder.Folder", is_folder=True, has_files=True),
     "npy": SourceKind("arrays.ArrayFile", (".npy", ".npz")),
     "hdf5": SourceKind("arrays.ArrayFile", (".h5", ".hdf5")),
     "parquet": SourceKind("parquet.Parquet", (".parquet",), in_folders=True),
-    "tar": SourceKind("tar.Archive", (".tar", ".tar.gz", ".tgz"), in_folders=True),
-    "zip": SourceKind("tar.Archive", (".zip",), in_folders=True),
+    "tar": SourceKind("tar.Archive", (".tar", ".tar.gz", ".tgz"), in_folders=True, has_files=True),
+    "zip": SourceKind("tar.Archive", (".zip",), in_folders=True, has_files=True),
 }
 
 FILE_SUFFIXES = tuple(suffix for kind in SOURCES.values() for suffix in kind.suffixes)

@@ -130,6 +130,11 @@ def _without_unused_options(params: Record) -> Record:
     return _with_changed(params, "assign", _replaced("assigner", "sample", "exact"))
 
 
+def _with_chosen_files(params: Record) -> Record:
+    """Say that no pattern chose among the files of the source: all were read."""
+    return _with_changed(params, "preprocess", lambda section: {"include": None, "exclude": None, **section})
+
+
 def _with_schema_of_parameters(model: Record) -> Record:
     """Say that the model section is of the first schema of parameters."""
     return {**model, "parameters": 1}
@@ -147,7 +152,7 @@ def _with_short_ids(batch: Record) -> Record:
     return {**batch, "id_bits": 64}
 
 
-PARAMETERS = Form((_without_unused_options,), unnumbered=True)
+PARAMETERS = Form((_without_unused_options, _with_chosen_files), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
 MODEL = Form((_with_schema_of_parameters, _with_input))

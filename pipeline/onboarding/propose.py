@@ -23,6 +23,7 @@ from pipeline.datasets.files.location import is_url, settled, storable
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.datasets.store.spec import describe_shape
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
+from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
 from pipeline.onboarding.sample import Sample, take_sample
 from pipeline.onboarding.settings import Setting, first_setting
@@ -85,10 +86,12 @@ def propose_experiment(
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
     preprocess: dict[str, Choice] = {
-        "source": (sample.source, f"{sample.n_images:,} images; {len(pixels):,} were looked at"),
+        "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {len(pixels):,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
+        "include": ("null", "all; or patterns on paths, such as ['images/*']"),
+        "exclude": _choose_exclude(sample),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
@@ -179,6 +182,12 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
     return "rgb", "some are grey, others in colour" if 1 in counts else f"{sample.every} are stored in colour"
 
 
+def _choose_exclude(sample: Sample) -> Choice:
+    if sample.exclude is None:
+        return "null", "nothing but what cannot be used"
+    return to_json(sample.exclude), f"{sample.n_masks:,} two-valued images that are called masks, one to an image"
+
+
 def _why_labels(labels: FoundLabels) -> str:
     if labels.value:
         return "only scoring sees labels"
@@ -228,6 +237,8 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
     notes.append(f"of those looked at, {set_aside(sample.n_seen, sample.reasons)}")
     if sample.copies:
         notes.append(f"{sample.copies:,} of {sample.n_seen:,} looked at are exact copies of others among them")
+    if sample.kinds:
+        notes.append(describe_kinds(sample.kinds))
     notes += sample.labels.remarks
     brightest = int(pixels.max())
     if brightest < 64:

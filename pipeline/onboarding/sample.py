@@ -1,7 +1,9 @@
 """A look at some of a person's images, for proposing how to treat them."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,12 +15,18 @@ from pipeline.core.text import count_reasons, set_aside
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.location import locate
-from pipeline.datasets.readers.base import OwnSource, open_own, recognise
+from pipeline.datasets.readers.base import FileSource, OwnSource, open_own, recognise
 from pipeline.datasets.readers.own_labels import FoundLabels
+from pipeline.datasets.readers.patterns import Patterns
 from pipeline.datasets.store.spec import Shape
+from pipeline.onboarding.kinds import Kind, Seen, find_kinds
 from pipeline.onboarding.trial import MOST_IMAGES
 
 _MOST = 512
+_JUDGED_BYTES = 2**20
+"""Larger images are not looked at for being masks."""
+
+_NEARLY_ALL = 0.98
 
 
 @dataclass(frozen=True)
@@ -29,29 +37,46 @@ class Sample:
         source: its name in ``preprocess.source``.
         n_images: in the whole source, good or bad.
         labels: what ``preprocess.labels`` could be.
-        shapes: channel, height and width of the images in the sample, and how many have them.
+        seen: the usable images of the sample.
         reasons: why images of the sample cannot be used, and how many; as :func:`count_reasons` counts them.
-        copies: images of the sample with the same content as another one of it before them.
+        kinds: kinds of files that names tell apart; none where all are of one kind, or have no names.
+        exclude: patterns on paths of images that are not part of the sample.
         reader: of the source, for another look.
     """
 
     source: str
     n_images: int
     labels: FoundLabels
-    shapes: Counter[Shape]
+    seen: Sequence[Seen]
     reasons: dict[str, int]
-    copies: int
+    kinds: Sequence[Kind]
+    exclude: tuple[str, ...] | None
     reader: OwnSource
+
+    @cached_property
+    def shapes(self) -> Counter[Shape]:
+        """Channel, height and width of the images, and how many have them."""
+        return Counter(image.shape for image in self.seen)
+
+    @property
+    def copies(self) -> int:
+        """How many images have the same content as another one before them."""
+        return len(self.seen) - len({image.content for image in self.seen})
+
+    @property
+    def n_masks(self) -> int:
+        """How many files of the whole source are masks, and left out."""
+        return sum(kind.n_files for kind in self.kinds if kind.is_masks)
 
     @property
     def n_seen(self) -> int:
         """How many images were looked at, good and bad."""
-        return self.shapes.total() + sum(self.reasons.values())
+        return len(self.seen) + sum(self.reasons.values())
 
     @property
     def n_usable(self) -> int:
         """How many images of the whole source can be used, if those not looked at are like the others."""
-        return round(self.n_images * self.shapes.total() / self.n_seen)
+        return round(self.n_images * len(self.seen) / self.n_seen)
 
     @property
     def every(self) -> str:
@@ -61,12 +86,17 @@ class Sample:
     def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
         """Return as many usable images as trials take, transformed; read again, as more than were looked at."""
         job = DecodeJob(None, max_pixels, transform, pixel_bytes=None, with_encoded=False)
-        blocks = self.reader.sample(MOST_IMAGES, job)
-        return np.concatenate([transform.apply(block.pixels) for block in blocks if len(block.paths)])
+        kept = Patterns(exclude=self.exclude)
+        parts: list[np.ndarray] = []
+        for block in self.reader.sample(MOST_IMAGES, job):
+            rows = [row for row, path in enumerate(block.paths) if kept.reason(path) is None]
+            if rows:
+                parts.append(transform.apply(block.take(rows).pixels))
+        return np.concatenate(parts)
 
 
 def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sample:
-    """Look at some hundred images of whatever lies at a path or URL.
+    """Look at some hundred images of whatever lies at a path or URL; masks of other images are left out.
 
     Args:
         layout: relative paths start at its root.
@@ -76,24 +106,44 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     Raises:
         DataError: there is nothing there, or no usable image among those looked at.
     """
-    reader = open_own(plain, layout, location)
-    job = DecodeJob(None, plain.max_pixels, None, pixel_bytes=0, with_encoded=False)
-    shapes: Counter[Shape] = Counter()
-    reasons: list[str] = []
-    contents: list[bytes] = []
-    for block in reader.sample(_MOST, job):
-        shapes.update((channels, height, width) for channels, height, width in block.shapes.tolist())
-        reasons += [reason for _, reason in block.rejected]
-        contents += block.hashes.tolist()
-    if not shapes:
+    source = recognise(locate(layout, location))
+    own = replace(plain, source=source, path=location, labels=None, factors=None, include=None, exclude=None)
+    reader = open_own(own, layout, location)
+    seen, reasons = _see(reader, plain.max_pixels)
+    if not seen:
         shown = set_aside(len(reasons), count_reasons(reasons)) if reasons else "no files"
         raise DataError(f"{location} must hold usable images, got none ({shown}); correct the path")
+    kinds = find_kinds(seen, reader.names()) if isinstance(reader, FileSource) else []
+    masks = tuple(pattern for kind in kinds if kind.is_masks for pattern in kind.patterns) or None
+    why_left_out = [Patterns(exclude=masks).reason(image.path) for image in seen]
     return Sample(
-        source=recognise(locate(layout, location)),
+        source=source,
         n_images=reader.n_images(),
-        labels=reader.possible_labels(),
-        shapes=shapes,
-        reasons=count_reasons(reasons),
-        copies=len(contents) - len(set(contents)),
+        labels=open_own(replace(own, exclude=masks), layout, location).possible_labels(),
+        seen=[image for image, reason in zip(seen, why_left_out, strict=True) if reason is None],
+        reasons=count_reasons([*reasons, *filter(None, why_left_out)]),
+        kinds=kinds,
+        exclude=masks,
         reader=reader,
     )
+
+
+def _see(reader: OwnSource, max_pixels: int) -> tuple[list[Seen], list[str]]:
+    """Return what is known of the usable images of a sample, and why others are not usable."""
+    has_files = isinstance(reader, FileSource)
+    job = DecodeJob(None, max_pixels, None, pixel_bytes=_JUDGED_BYTES if has_files else 0, with_encoded=False)
+    seen: list[Seen] = []
+    reasons: list[str] = []
+    for block in reader.sample(_MOST, job):
+        reasons += [reason for _, reason in block.rejected]
+        columns = zip(block.paths, block.shapes.tolist(), block.hashes.tolist(), block.images, strict=True)
+        for path, (channels, height, width), content, pixels in columns:
+            is_two_valued = has_files and pixels is not None and _is_two_valued(pixels)
+            seen.append(Seen(path, (channels, height, width), content, is_two_valued))
+    return seen, reasons
+
+
+def _is_two_valued(pixels: UInt8[np.ndarray, "channel height width"]) -> bool:
+    """Tell whether nearly all pixels have one of two values; compressed masks have few others at their edges."""
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    return bool(np.sort(counts)[-2:].sum() >= _NEARLY_ALL * counts.sum())

@@ -62,6 +62,8 @@ def test_files_that_alternate_are_both_seen(tmp_path: Path) -> None:
     proposal, params, _ = look(tmp_path, "alias.zip")
     assert "40×20 with 3 channels" in proposal.notes[0]
     assert "12×12 with 1 channel" in proposal.notes[0]
+    told = "two kinds of files: 300 × grey 12×12 named *_a.png, 300 × colour 40×20 named *_b.png; leave a kind out with"
+    assert told in "\n".join(proposal.notes)
     assert params.channels == "rgb"
     assert "all are grey" not in proposal.text
     assert "the size of all images" not in proposal.text

@@ -28,7 +28,7 @@ def test_the_version_of_the_package_pins_the_content(tmp_path: Path) -> None:
         def file(self, path: str, within: str | None = None) -> dict[str, object]:
             raise AssertionError(path)
 
-        def folder(self, path: str, *, with_parents: bool) -> dict[str, object]:
+        def folder(self, path: str, **more: object) -> dict[str, object]:
             raise AssertionError(path)
 
     pinned = Digits(preprocess(), Layout(tmp_path, "digits")).fingerprint(NoFiles())

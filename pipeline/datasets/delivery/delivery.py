@@ -34,7 +34,7 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
 
     Args:
         layout: relative paths start at its root.
-        params: of the experiment; only ``max_pixels`` counts.
+        params: of the experiment; only ``max_pixels``, ``include`` and ``exclude`` count.
         location: path or URL.
         workers: decoding processes; 0 means one a processor.
 

@@ -115,13 +115,16 @@ class FileHashes:
         _, size, sha256 = self._remembered(path, *_stamp(path, within), lambda: _hash_file(path, within))
         return {"size": size, "sha256": sha256}
 
-    def folder(self, path: str, *, with_parents: bool) -> dict[str, Any]:
+    def folder(
+        self, path: str, *, with_parents: bool, left_out: Callable[[str], str | None] = lambda _: None
+    ) -> dict[str, Any]:
         """Return ``{"count", "bytes", "root"}`` of all files below a folder.
 
         Args:
             path: a local folder.
             with_parents: whether the name of the folder that holds a file counts, as where it is a label. Otherwise
                 moving and renaming files changes nothing.
+            left_out: returns why a file below the folder does not count; None where it does.
 
         Raises:
             DataError: there is no such folder.
@@ -131,6 +134,8 @@ class FileHashes:
         try:
             with Beneath(Root(path)) as root:
                 for entry in root.walk():
+                    if left_out(entry.name) is not None:
+                        continue
                     # Unreadable files do not count: once they can be read, the content has changed.
                     try:
                         _, size, sha256 = self._entry_below(root, path, entry)

@@ -7,7 +7,7 @@ split, resizing, writing) is the business of whoever reads it, so a reader only 
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -40,8 +40,13 @@ class FileList(Protocol):
         """
         ...
 
-    def folder(self, path: str, *, with_parents: bool) -> dict[str, Any]:
-        """Return ``{"count", "bytes", "root"}`` of a folder; file names count only as ``with_parents``."""
+    def folder(
+        self, path: str, *, with_parents: bool, left_out: Callable[[str], str | None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Return ``{"count", "bytes", "root"}`` of a folder, without what is left out for a reason.
+
+        File names count only as ``with_parents``.
+        """
         ...
 
 
@@ -103,6 +108,15 @@ class OwnSource(Source, Protocol):
         ...
 
 
+@runtime_checkable
+class FileSource(OwnSource, Protocol):
+    """A reader of images that are files with paths."""
+
+    def names(self) -> list[str]:
+        """Return the paths of all files that should be images, in source order."""
+        ...
+
+
 def open_source(params: PreprocessParams, layout: Layout) -> Source:
     """Return the reader that ``preprocess.source`` names; a reader's module is imported only when it is used."""
     return _reader(params.source)(params, layout)
@@ -112,7 +126,7 @@ def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSour
     """Return the reader of what lies at a path or URL, without labels.
 
     Args:
-        params: of any experiment; only ``max_pixels`` counts.
+        params: of any experiment; only ``max_pixels``, ``include`` and ``exclude`` count.
         layout: relative paths start at its root.
         location: path or URL.
 
@@ -120,7 +134,8 @@ def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSour
         DataError: see :func:`recognise`.
     """
     source = recognise(locate(layout, location))
-    own = replace(params, source=source, path=location, labels=None, factors=None)
+    chosen = {} if SOURCES[source].has_files else {"include": None, "exclude": None}
+    own = replace(params, source=source, path=location, labels=None, factors=None, **chosen)
     return _reader(source)(own, layout)
 
 

@@ -30,6 +30,7 @@ from pipeline.datasets.readers.own_labels import (
     labels_of_files,
     labels_of_folders,
 )
+from pipeline.datasets.readers.patterns import Patterns
 from pipeline.datasets.store.spec import describe_shape
 
 
@@ -44,6 +45,7 @@ class Folder:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._patterns = Patterns.of(params)
         self._follow = not is_in_inbox(layout, self._location)
 
     def fetch(self) -> None:
@@ -52,7 +54,7 @@ class Folder:
         Raises:
             DataError: it is missing or cannot be listed.
         """
-        list_folder(self._location, follow=self._follow)
+        list_folder(self._location, self._patterns, follow=self._follow)
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return count, bytes and hash of all files; folders' names count where they are labels, and so does a CSV."""
@@ -60,7 +62,7 @@ class Folder:
         if is_url(self._location):
             value = _fingerprint_remote(self._listing, files, with_parents=by_folder)
         else:
-            value = files.folder(self._location, with_parents=by_folder)
+            value = files.folder(self._location, with_parents=by_folder, left_out=self._patterns.reason)
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
@@ -90,10 +92,14 @@ class Folder:
         rejected = [listing.rejected[place - n_names] for place in places if place >= n_names]
         return read_files(replace(job, root=some.root), some.items(), rejected=rejected)
 
+    def names(self) -> list[str]:
+        """Return the paths of all files that should be images."""
+        return list(map(storable, self._listing.names))
+
     def possible_labels(self) -> FoundLabels:
         """Return the table that is there, or that folders could be classes."""
         listing = self._listing
-        names = list(map(storable, listing.names))
+        names = self.names()
         remarks: list[str] = []
         for table in TABLES if listing.root is not None else ():
             path = f"{listing.location}/{table}"
@@ -108,11 +114,11 @@ class Folder:
 
     @cached_property
     def _listing(self) -> Listing:
-        return list_folder(self._location, follow=self._follow)
+        return list_folder(self._location, self._patterns, follow=self._follow)
 
     @cached_property
     def _labels(self) -> Labels:
-        names = [storable(name) for name in self._listing.names]
+        names = self.names()
         if self._csv is not None:
             return labels_of_files(self._csv, names)
         return labels_of_folders(names) if self._params.labels == FOLDER else Labels()

@@ -10,6 +10,7 @@ from pipeline.core.errors import DataError
 from pipeline.datasets.decoding.worker import Item
 from pipeline.datasets.files.beneath import Beneath, Entry, Root, not_a_file
 from pipeline.datasets.files.location import is_url, open_filesystem, storable, unreadable
+from pipeline.datasets.readers.patterns import EVERYTHING, Patterns
 
 SIDECARS = {
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".md", ".html", ".log", ".ini", ".db", ".cls")
@@ -26,7 +27,7 @@ class Listing:
     Attributes:
         location: the folder.
         names: paths below it, in alphabetical order.
-        rejected: (path, reason) of entries that are no files.
+        rejected: (path, reason) of entries that are no files, or that patterns leave out.
         root: the folder, if it is local.
     """
 
@@ -57,18 +58,19 @@ class Listing:
             yield from ((name, contents[path]) for path, name in paths.items())
 
 
-def list_folder(location: str, *, follow: bool = True) -> Listing:
+def list_folder(location: str, patterns: Patterns = EVERYTHING, *, follow: bool = True) -> Listing:
     """List a folder with all folders below it, without hidden entries and sidecars; links to folders are not followed.
 
     Args:
         location: path or URL.
+        patterns: what is wanted; other files are rejected, too.
         follow: whether the path itself may be a link.
 
     Raises:
         DataError: there is no such folder.
     """
     if is_url(location):
-        return _list_remote(location)
+        return _list_remote(location, patterns)
     names: list[str] = []
     rejected: list[tuple[str, str]] = []
     try:
@@ -76,7 +78,7 @@ def list_folder(location: str, *, follow: bool = True) -> Listing:
             for entry in folder.walk():
                 if entry.reason is None and not is_meant(entry.name):
                     continue
-                reason = entry.reason or _not_meant(folder, entry)
+                reason = patterns.reason(entry.name) or entry.reason or _not_meant(folder, entry)
                 if reason:
                     rejected.append((storable(entry.name), reason))
                 else:
@@ -103,7 +105,7 @@ def _not_meant(folder: Beneath, entry: Entry) -> str | None:
     return not_a_file(entry.kind)
 
 
-def _list_remote(location: str) -> Listing:
+def _list_remote(location: str, patterns: Patterns) -> Listing:
     filesystem, base = open_filesystem(location)
     try:
         found = filesystem.find(base)
@@ -114,4 +116,6 @@ def _list_remote(location: str) -> Listing:
     names = list(filter(is_meant, names))
     if not names:
         raise DataError(f"{location} must be a folder with images, got nothing there; correct the path")
-    return Listing(location, sorted(names), [], None)
+    rejected = [(name, reason) for name in sorted(names) if (reason := patterns.reason(name)) is not None]
+    left_out = {name for name, _ in rejected}
+    return Listing(location, sorted(name for name in names if name not in left_out), rejected, None)

@@ -30,6 +30,7 @@ from pipeline.datasets.readers.own_labels import (
     labels_of_folders,
     labels_too_long,
 )
+from pipeline.datasets.readers.patterns import Patterns
 from pipeline.datasets.readers.shards import list_shards
 
 _CLASS = "class"
@@ -44,7 +45,7 @@ class _Contents:
         names: of all images, below the root of their archive.
         shown: names that say the archive, too, where there are several.
         factors: what stands beside each image, if that was asked for.
-        rejected: (name, reason) of what stands beside images and cannot be used.
+        rejected: (name, reason) of what stands beside images and cannot be used, and of images that are left out.
     """
 
     names: list[str] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Archive:
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
         self._params = params
         self._location = locate(layout, params.path or "")
+        self._patterns = Patterns.of(params)
         self._within = boundary(layout, self._location)
 
     def fetch(self) -> None:
@@ -82,7 +84,7 @@ class Archive:
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
-        """Return the number of files that should be images or labels of some, and cannot be used as these."""
+        """Return the number of files that should be images, left out or not, or labels that cannot be used as these."""
         return len(self._contents.names) + len(self._contents.rejected)
 
     def class_names(self) -> dict[str, list[str]]:
@@ -102,6 +104,10 @@ class Archive:
         """Yield images drawn from all archives, which are read to their end for it, but not decoded."""
         wanted = set(drawn_places(len(self._contents.names), most))
         return read_files(job, (item for place, item in enumerate(self._items()) if place in wanted))
+
+    def names(self) -> list[str]:
+        """Return the paths of all files that should be images, with their archive where there are several."""
+        return self._contents.shown
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are labels beside the images that can be used, or that folders could be classes."""
@@ -152,7 +158,7 @@ class Archive:
 
     def _items(self) -> Iterator[Item]:
         for shown, member in self._members():
-            if is_meant(member.name):
+            if is_meant(member.name) and self._patterns.reason(member.name) is None:
                 yield shown, _image_bytes(member, self._params.max_pixels)
 
     def _read(self, *, with_factors: bool) -> _Contents:
@@ -160,7 +166,9 @@ class Archive:
         known: dict[str, dict[str, str]] = {}
         n_bytes = 0
         for shown, member in self._members():
-            if is_meant(member.name):
+            if is_meant(member.name) and (left_out := self._patterns.reason(member.name)) is not None:
+                contents.rejected.append((storable(shown), left_out))
+            elif is_meant(member.name):
                 contents.names.append(storable(member.name))
                 contents.shown.append(storable(shown))
             elif with_factors:
