@@ -243,7 +243,8 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
     brightest = int(pixels.max())
     if brightest < 64:
         notes.append(
-            f"no pixel is brighter than {brightest} of 255; if the files use fewer bits than they have, rescale them"
+            f"no pixel is brighter than {brightest} of 255, so at most {brightest + 1} shades are left; "
+            "if the files use fewer bits than they have, such as 12 of 16, rescale them to all"
         )
     return notes
 

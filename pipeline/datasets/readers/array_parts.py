@@ -50,7 +50,9 @@ def find_parts(arrays: Mapping[str, ArrayRows], location: str) -> list[ArrayPart
         candidates = {_IMAGES: arrays[_IMAGES]}
     if len(candidates) == 1:
         (images,) = candidates.values()
-        return [ArrayPart(images, _labels(arrays, images))]
+        labels = _labels(arrays, images)
+        plain = {_plain(name): array for name, array in labels.items()}
+        return [ArrayPart(images, plain if len(plain) == len(labels) else labels)]
     parts = _split_parts(arrays, candidates)
     if not parts:
         shapes = {name: array.shape for name, array in arrays.items()}
@@ -84,7 +86,12 @@ def _parse(name: str) -> tuple[str, str]:
     if found is None:
         return "", name
     rest = "_".join(filter(None, (found[1], found[3])))
-    return found[2].lower(), re.sub(r"\W+", "_", rest).strip("_")
+    return found[2].lower(), _plain(rest)
+
+
+def _plain(name: str) -> str:
+    """Return what a factor is called: arrays may lie in groups, and be called anything."""
+    return re.sub(r"\W+", "_", name).strip("_")
 
 
 def _labels(arrays: Mapping[str, ArrayRows], images: ArrayRows) -> dict[str, ArrayRows]:

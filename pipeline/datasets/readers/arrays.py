@@ -118,9 +118,15 @@ class ArrayFile:
                 start = stop
 
     def possible_labels(self) -> FoundLabels:
-        """Return that there are arrays beside the images."""
+        """Return that there are arrays beside the images that can be used."""
         with self._open() as parts:
-            return FoundLabels(INSIDE if parts[0].labels else None)
+            if not parts[0].labels:
+                return FoundLabels(None)
+            try:
+                self._read_inside(parts)
+            except DataError as error:
+                return FoundLabels(None, (f"the arrays beside the images are not used as labels: {error}",))
+            return FoundLabels(INSIDE)
 
     def _block(self, part: ArrayPart, parts: Sequence[ArrayPart], start: int, n_rows: int) -> Block:
         """Return the next rows, of which the first is ``start``."""
@@ -154,6 +160,9 @@ class ArrayFile:
                 f"{self._location} must hold arrays of {n_images} whole numbers or texts beside the images for "
                 "labels: inside, got none; use a CSV or null"
             )
+        return self._read_inside(parts)
+
+    def _read_inside(self, parts: Sequence[ArrayPart]) -> Labels:
         texts = {
             key: [text for part in parts for text in _read_texts(part.labels[key], part.images.shape[0])]
             for key in parts[0].labels
