@@ -42,6 +42,7 @@ def retrain(
     text = _describe(result.plan)
     if result.rebuild is not None:
         text += f"\n{experiment}: version {result.rebuild.version} of model {result.rebuild.model_version} published"
+        text += "" if result.rebuild.account is None else f"\nimages  {result.rebuild.account.text}"
     show(text, asdict(result), as_json)
 
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json
 from pipeline.core.text import printable
+from pipeline.datasets.prepare.quarantine import read_account
 from pipeline.flows.pages import PAGES
 from pipeline.operations.repro import StageRun
 
@@ -109,6 +110,7 @@ def score_rows(summary: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _stages(layout: Layout, runs: Sequence[StageRun], published: Mapping[str, Any]) -> str:
+    account = read_account(layout.prepared)
     is_new = "new" if published["is_new"] else "as before"
     lines = [
         f"## {layout.experiment}: version {published['version']} is in service, {is_new}",
@@ -117,6 +119,7 @@ def _stages(layout: Layout, runs: Sequence[StageRun], published: Mapping[str, An
         "|---|---|---:|---|",
         *(f"| {run.stage} | {_emphasis(run)} | {run.seconds or _NOT_SHOWN} | {run.reason} |" for run in runs),
         "",
+        *([] if account is None else [f"Images of the source: {_cell(account.text)}", ""]),
         f"[The page of {layout.experiment}]({page_address(layout)}) · full logs in `.work/logs/`",
     ]
     return "\n".join(lines)

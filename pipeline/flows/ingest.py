@@ -13,7 +13,7 @@ from prefect.states import Completed
 from pipeline.config import load_params
 from pipeline.core.errors import BusyError, DataError, PipelineError, ResourceError
 from pipeline.core.layout import Layout
-from pipeline.core.text import counted
+from pipeline.core.text import count_reasons, counted, printable, set_aside
 from pipeline.flows.alert import send_alert
 from pipeline.flows.artifacts import show_batch
 from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
@@ -97,7 +97,9 @@ def _finish(layout: Layout, path: Path, result: dict[str, Any]) -> State:
         )
         send_alert(layout.root, f"drift {layout.experiment} {result['batch_id']}", text)
     counts = f"{counted(result['n_images'], 'new image')}, {counted(result['duplicates'], 'duplicate')}"
-    done = f"{counts}, {len(result['quarantined'])} quarantined, version {result['version']}"
+    n_delivered = result["n_images"] + result["duplicates"] + len(result["quarantined"])
+    aside = printable(set_aside(n_delivered, count_reasons(reason for _, reason in result["quarantined"])))
+    done = f"{counts}, version {result['version']}; {aside}"
     try:
         finish_delivery(layout, path)
     except DataError:

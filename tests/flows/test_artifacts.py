@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.layout import Layout
+from pipeline.datasets.prepare.quarantine import Account, write_quarantine_table
 from pipeline.evaluation import score_models, write_score
 from pipeline.flows import artifacts
 from pipeline.operations.repro import StageRun
@@ -27,8 +28,11 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
 
 def rows_of_rebuild(layout: Layout, shown: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     runs = [StageRun(stage, "ran", "it has not run yet", 1.0) for stage in STAGES]
+    account = Account(4, {"is empty": 1}, copies=0, removed=0)
+    write_quarantine_table(layout.prepared / "quarantine.parquet", [("a.png", "is empty")], account)
     artifacts.show_rebuild(layout, runs, {"version": 1, "is_new": True})
     assert set(shown) == {"markdown", "table", "link"}
+    assert "Images of the source: 1 of 4 set aside: 1 × is empty" in shown["markdown"]["markdown"]
     return shown["table"]["table"]
 
 

@@ -171,7 +171,7 @@ RESULT = {
     "drifted": None,
     "n_images": 5,
     "duplicates": 0,
-    "quarantined": [],
+    "quarantined": [("x.png", "is empty (0 bytes); deliver it again")],
     "version": 2,
     "faults": ["drawing thumbnails failed (x)"],
 }
@@ -186,7 +186,10 @@ def test_once_the_rows_are_in_nothing_says_otherwise(tiny: Tiny, monkeypatch: py
     deliver(tiny.layout, "a", "b")
     state = _finish(tiny.layout, tiny.layout.inbox / "a", RESULT)
     assert state.is_completed()
-    assert state.message == "5 new images, 0 duplicates, 0 quarantined, version 2; drawing thumbnails failed (x)"
+    assert state.message == (
+        "5 new images, 0 duplicates, version 2; 1 of 6 set aside: 1 × is empty (0 bytes); deliver it again; "
+        "drawing thumbnails failed (x)"
+    )
     assert "not shown on Prefect's pages" in said[0]
     assert not (tiny.layout.inbox / "a").exists()
     subprocess.run(["rm", "-r", tiny.layout.inbox / "done"], check=True)
