@@ -20,7 +20,7 @@ from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.readers.base import Block, OwnSource, open_source
 from pipeline.onboarding.propose import Proposal
 from tests.datasets.builders import preprocess
-from tests.datasets.test_propose import propose
+from tests.onboarding.test_propose import propose
 from tests.repository import PROJECT
 
 CASES = PROJECT.parent / "shared" / "cases"

@@ -17,8 +17,8 @@ from pipeline.config.sources import source_of_file
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside
-from pipeline.datasets.onboarding.sample import take_sample
 from pipeline.datasets.readers.base import OwnSource, open_source
+from pipeline.onboarding.sample import take_sample
 from tests.datasets.archives import archive_bytes
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import BAD_FILES, animation, encode, noise, picture

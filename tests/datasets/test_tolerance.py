@@ -20,9 +20,9 @@ from pipeline.datasets.delivery.delivery import open_delivery
 from pipeline.datasets.delivery.shard import write_shard
 from pipeline.datasets.files import beneath
 from pipeline.datasets.files.bounds import FILE_BYTES
-from pipeline.datasets.onboarding.sample import take_sample
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
+from pipeline.onboarding.sample import take_sample
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 

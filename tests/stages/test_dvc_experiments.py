@@ -14,7 +14,7 @@ from pipeline.config.safe_yaml import safe_load
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json
 from pipeline.operations.new import add_experiment
-from tests.datasets.test_propose import write_images
+from tests.onboarding.test_propose import write_images
 from tests.repository import EXPERIMENT, PROJECT, Repository, tiny_experiment
 
 OVERRIDES = {

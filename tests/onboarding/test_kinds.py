@@ -11,15 +11,15 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.datasets.delivery.delivery import open_delivery
-from pipeline.datasets.onboarding.kinds import Seen, describe_kinds, find_kinds
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.readers.base import open_own
 from pipeline.datasets.readers.patterns import Patterns
+from pipeline.onboarding.kinds import Seen, describe_kinds, find_kinds
 from tests.datasets.archives import write_archive
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
-from tests.datasets.test_propose import propose
+from tests.onboarding.test_propose import propose
 
 COLOUR, GREY, MASK = (3, False), (1, False), (1, True)
 

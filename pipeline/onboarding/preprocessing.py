@@ -1,0 +1,146 @@
+"""How to treat a person's images before training: size, shape, colours and labels, each with a reason."""
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
+from pipeline.core.text import to_json
+from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.files.location import is_url, settled, storable
+from pipeline.datasets.readers.own_labels import FoundLabels
+from pipeline.onboarding.sample import Sample
+
+Choice = tuple[str, str]
+"""A value as YAML, and why."""
+
+Pixels = UInt8[np.ndarray, "image channel height width"]
+
+TEST_FRACTION = 0.2
+"""Part of the images that is held out for scoring."""
+
+_FEWEST_DISTINCT = 10
+_LONGEST_GREY, _LONGEST_COLOUR = 48, 32
+"""Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
+
+_GREY_TOLERANCE = 2
+
+
+def choose_preprocess(
+    layout: Layout, sample: Sample, max_pixels: int, location: str
+) -> tuple[dict[str, Choice], Pixels]:
+    """Return the section ``preprocess``, and some images as it makes them.
+
+    Args:
+        layout: of the new experiment.
+        sample: of the images.
+        max_pixels: larger images are set aside.
+        location: folder or file of images, as it was given.
+
+    Raises:
+        DataError: nearly all images are the same, or the path cannot be written.
+    """
+    size, why_size = _choose_size(sample)
+    fit, why_fit = _choose_fit(sample, size)
+    pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), max_pixels)
+    channels, why_channels = _choose_channels(sample, pixels)
+    pixels = ImageTransform(None, "stretch", channels).apply(pixels)
+    _require_variety(pixels, location)
+    path = _relative(layout, location)
+    if storable(path) != path:
+        raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
+    preprocess: dict[str, Choice] = {
+        "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {len(pixels):,} were looked at"),
+        "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
+        "factors": ("null", "of the project's own data sets only"),
+        "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
+        "include": ("null", "all; or patterns on paths, such as ['images/*']"),
+        "exclude": _choose_exclude(sample),
+        "size": (f"[{size[0]}, {size[1]}]", why_size),
+        "fit": (fit, why_fit),
+        "channels": (channels, why_channels),
+        "test_fraction": (f"{TEST_FRACTION}", "held out for scoring"),
+        "split_seed": ("0", "another one draws other test images"),
+        "max_pixels": (str(max_pixels), "larger images are set aside"),
+    }
+    return preprocess, pixels
+
+
+def _require_variety(pixels: UInt8[np.ndarray, "image channel height width"], location: str) -> None:
+    n_distinct = len(np.unique(pixels.reshape(len(pixels), -1), axis=0))
+    if n_distinct < _FEWEST_DISTINCT:
+        raise DataError(
+            f"{location} must hold at least {_FEWEST_DISTINCT} images that differ, got {n_distinct} different ones "
+            f"among the {len(pixels)} looked at, as the model sees them; correct the path, or add other images"
+        )
+
+
+def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:
+    sizes = np.array([shape[1:] for shape in sample.shapes.elements()])
+    height, width = (int(side) for side in np.median(sizes, axis=0))
+    n_sizes = len({shape[1:] for shape in sample.shapes})
+    longest = max(height, width)
+    most = _LONGEST_GREY if {shape[0] for shape in sample.shapes} == {1} else _LONGEST_COLOUR
+    if n_sizes > 1:
+        scale = min(1.0, most / longest)
+        size = max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
+        return size, f"{n_sizes} sizes, in the middle {height}×{width}; larger images take longer to train"
+    if longest <= most:
+        return (height, width), "the size of all images" if sample.every == "all" else f"the size of {sample.every}"
+    k = -(-longest // most)
+    while k < longest and (height % k or width % k):
+        k += 1
+    if longest // k >= most // 2:
+        return (height // k, width // k), f"{sample.every} are {height}×{width}; {k}×{k} pixels become one"
+    scale = most / longest
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return size, f"{sample.every} are {height}×{width}; larger images take longer to train"
+
+
+def _choose_fit(sample: Sample, size: tuple[int, int]) -> tuple[Literal["stretch", "crop"], str]:
+    wanted = math.log(size[0] / size[1])
+    ratios = [math.log(shape[1] / shape[2]) for shape in sample.shapes.elements()]
+    differ = sum(abs(ratio - wanted) > 0.1 for ratio in ratios)
+    if differ:
+        return "crop", f"{differ} of {len(ratios)} have another aspect ratio; their centre is kept"
+    return "stretch", f"{sample.every} have nearly this aspect ratio"
+
+
+def _all_channels(sample: Sample) -> Literal["source", "rgb"]:
+    return "rgb" if {shape[0] for shape in sample.shapes} <= {1, 3} else "source"
+
+
+def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["source", "grey", "rgb"], str]:
+    counts = {shape[0] for shape in sample.shapes}
+    if not counts <= {1, 3}:
+        return "source", f"{', '.join(map(str, sorted(counts)))} channels as they are"
+    if counts == {1}:
+        return "grey", f"{sample.every} are grey"
+    spread = pixels.max(axis=1).astype(int) - pixels.min(axis=1)
+    if (spread <= _GREY_TOLERANCE).mean() > 0.999:
+        return "grey", f"stored in colour, but {sample.every} are grey"
+    return "rgb", "some are grey, others in colour" if 1 in counts else f"{sample.every} are stored in colour"
+
+
+def _choose_exclude(sample: Sample) -> Choice:
+    if sample.exclude is None:
+        return "null", "nothing but what cannot be used"
+    return to_json(sample.exclude), f"{sample.n_masks:,} two-valued images that are called masks, one to an image"
+
+
+def _why_labels(labels: FoundLabels) -> str:
+    if labels.value:
+        return "only scoring sees labels"
+    return "what was found cannot be used as labels" if labels.remarks else "none were found"
+
+
+def _relative(layout: Layout, location: str) -> str:
+    if is_url(location):
+        return location
+    path = Path(settled(layout, location))
+    root = layout.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
