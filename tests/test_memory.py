@@ -128,14 +128,15 @@ def test_what_can_be_had_is_what_the_narrowest_limit_leaves(
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
 def test_a_command_without_room_for_an_image_says_so_in_one_line(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    np.save(tmp_path / "large.npy", np.zeros((20, 1000, 1000), np.uint8))
+    shades = np.arange(20, dtype=np.uint8).repeat(1_000_000)
+    np.save(tmp_path / "large.npy", shades.reshape(20, 1000, 1000))
     before = (tmp_path / "params.yaml").read_bytes()
-    found = facets(tmp_path, 1, "new", "mine", "large.npy")
+    found = facets(tmp_path, 1, "new", "mine", "large.npy", "--no-trial")
     assert (found.returncode, found.stdout) == (7, ""), found.stderr
     assert len(found.stderr.splitlines()) == 1, found.stderr
     assert "needs more memory than there is" in found.stderr
     assert (tmp_path / "params.yaml").read_bytes() == before
-    enough = facets(tmp_path, 2000, "new", "mine", "large.npy")
+    enough = facets(tmp_path, 2000, "new", "mine", "large.npy", "--no-trial")
     assert enough.returncode == 0, enough.stderr
 
 

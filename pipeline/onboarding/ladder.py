@@ -111,7 +111,7 @@ def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
     model = setting.model
     if model.n_facets == 1:
         return []
-    can_be_joined = not LADDERS[model.family].one_width and len(model.hidden) > 1
+    can_be_joined = not LADDERS[model.family].one_width
     hidden = [[width for block in model.hidden for width in block] if can_be_joined else list(model.hidden[0])]
     epochs = max(1, sum(phase.epochs for phase in setting.train.phases) // 2)
     why = "two facets did not train"

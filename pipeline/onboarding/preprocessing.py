@@ -54,7 +54,7 @@ def choose_preprocess(
     if storable(path) != path:
         raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
     preprocess: dict[str, Choice] = {
-        "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {len(pixels):,} were looked at"),
+        "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {sample.n_seen:,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
