@@ -43,5 +43,6 @@ def new(experiment: _Name, path: _Location, no_trial: _NoTrial = False, as_json:
         "contact_sheet": str(found.contact_sheet),
         "notes": found.notes,
         "active": found.active,
+        "seconds": found.seconds,
     }
     show("\n".join(lines), value, as_json)

@@ -37,11 +37,13 @@ class Proposal:
         text: section of ``experiments`` in ``params.yaml``, indented by two spaces, with every key.
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at, one sentence each.
+        seconds: that a rebuild will take, about; None without trials.
     """
 
     text: str
     contact_sheet: bytes
     notes: list[str]
+    seconds: float | None
 
 
 def propose_experiment(
@@ -72,10 +74,11 @@ def propose_experiment(
         setting = _chosen(trials, location).setting
     text = _write(layout.experiment, preprocess, setting, trials, like_name, rest)
     notes = _notes(sample, pixels)
+    seconds = None
     if trials is not None and trials.chosen is not None:
         seconds = predict_seconds(trials.chosen, len(rest.seeds), n_train)
         notes.append(f"facets rebuild will take about {shown_minutes(seconds)} on this machine, the trials' pace kept")
-    return Proposal(text, _draw(pixels), notes)
+    return Proposal(text, _draw(pixels), notes, seconds)
 
 
 def _chosen(trials: Trials, location: str) -> Trial:

@@ -22,12 +22,14 @@ class NewExperiment:
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at.
         active: the experiments that are active now, the new one among them.
+        seconds: that a rebuild will take, about; None without trials.
     """
 
     text: str
     contact_sheet: Path
     notes: list[str]
     active: list[str]
+    seconds: float | None
 
 
 def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = False) -> NewExperiment:
@@ -61,7 +63,7 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)
-    return NewExperiment(proposal.text, sheet, proposal.notes, list(checked.active))
+    return NewExperiment(proposal.text, sheet, proposal.notes, list(checked.active), proposal.seconds)
 
 
 def _check(text: str) -> Params:
