@@ -84,7 +84,7 @@ def test_an_unknown_facet_is_refused(template: Repository, facet: int) -> None:
 
 
 def test_before_the_first_publish_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="run facets publish first"):
+    with pytest.raises(PublishError, match="run facets rebuild"):
         show.clusters(EXPERIMENT, 0, root=tmp_path)
 
 

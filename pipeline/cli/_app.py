@@ -20,6 +20,7 @@ _HELP = """Several clusterings of the same images, as tables.
 
 \b
 Start:     facets rebuild
+Yours:     facets new birds ~/pictures/birds
 Look:      facets status
 Ask:       facets query digits "select cluster_uid, count(*) from facet_1 group by 1"
 """

@@ -19,7 +19,7 @@ def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
 
     layout, _ = open_experiment(experiment)
     rows = History(layout.published).rows("batches")
-    lines = [_line(row) for row in rows] or ["nothing is published yet; run facets rebuild"]
+    lines = [_line(row) for row in rows] or [f"nothing is published yet; run facets rebuild {experiment}"]
     show("\n".join(lines), rows, as_json)
 
 

@@ -43,7 +43,7 @@ def _describe(plan: "DropPlan", *, is_done: bool) -> str:
         *(f"stays   {line}" for line in plan.stays),
     ]
     if is_done:
-        lines.append("next    commit params.yaml, dvc.lock and what else git shows")
+        lines.append("next    git status shows what of it was committed once; commit that it went")
     else:
         lines.append(
             f"next    nothing is deleted yet; facets drop {plan.experiment} --yes does it, and nothing undoes it"
@@ -52,4 +52,7 @@ def _describe(plan: "DropPlan", *, is_done: bool) -> str:
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.1f} KiB"
+    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"

@@ -47,7 +47,10 @@ class History:
         """
         version = self.current()
         if version is None:
-            raise PublishError(f"{self.published} must hold a published version, got none; run facets publish first")
+            name = self.published.name
+            raise PublishError(
+                f"{self.published} must hold a published version, got none; run facets rebuild {name} first"
+            )
         return version
 
     def model_of(self, number: int) -> str:

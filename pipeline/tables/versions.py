@@ -159,7 +159,10 @@ def load_version(place: Place, version: int | None = None) -> Version:
     """
     newest = current_version(place)
     if newest is None:
-        raise DataError(f"{place.location} must hold a published version, got none; run facets publish first")
+        experiment = place.location.rstrip("/").rpartition("/")[2]
+        raise DataError(
+            f"{place.location} must hold a published version, got none; run facets rebuild {experiment} first"
+        )
     number = newest if version is None else version
     exists = place.exists(version_file(number))
     if number == newest and not exists:

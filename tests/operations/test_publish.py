@@ -339,7 +339,7 @@ def test_a_batch_is_assigned_again_when_the_model_changes_meanwhile(site):
 
 
 def test_nothing_can_join_before_a_model_is_published(site):
-    with pytest.raises(PublishError, match="must hold a published version, got none; run facets publish first"):
+    with pytest.raises(PublishError, match="must hold a published version, got none; run facets rebuild toy first"):
         add_batches(site.layout, [site.arrive(0)], site.assign)
 
 
