@@ -11,11 +11,12 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.datasets.delivery.delivery import open_delivery
-from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
+from pipeline.datasets.prepare.quarantine import read_account
 from pipeline.datasets.readers.base import open_own
 from pipeline.datasets.readers.patterns import Patterns
 from pipeline.onboarding.kinds import Seen, describe_kinds, find_kinds
+from stages import preprocess as preprocess_stage
 from tests.datasets.archives import write_archive
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
@@ -125,7 +126,7 @@ def write_pairs(folder: Path) -> None:
         (folder / "masks" / f"{number}.png").write_bytes(encode(np.uint8(255) * (pixels[:, :, 0] > 128)))
 
 
-def test_masks_are_proposed_to_be_left_out_and_then_are(tmp_path: Path) -> None:
+def test_masks_are_proposed_to_be_left_out_and_then_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_pairs(tmp_path / "mine")
     proposal, experiment = propose(tmp_path, "mine")
     assert experiment.preprocess.exclude == ("masks/*",)
@@ -138,7 +139,10 @@ def test_masks_are_proposed_to_be_left_out_and_then_are(tmp_path: Path) -> None:
     layout.source_manifest.parent.mkdir(parents=True)
     pinned = scan(layout, experiment.preprocess)
     assert pinned["count"] == 26
-    account = prepare_images(layout, experiment.preprocess)
+    preprocess_stage.run(layout, experiment)
+    account = read_account(layout.prepared)
+    assert account is not None
+    assert f"mine: {account.text}\n" in capfd.readouterr().err
     assert account.text == (
         "27 of 52 set aside: 26 × is left out by preprocess.exclude (masks/*); 1 × is empty (0 bytes); deliver it again"
     )
@@ -171,6 +175,15 @@ def test_patterns_choose_among_the_files_of_folders_and_archives(tmp_path: Path,
         **dict.fromkeys(("c/0.png", "c/1.png", "c/2.png"), unfit),
         **dict.fromkeys(("a/2.png", "b/a/2.png"), excluded),
     }
+
+
+def test_of_several_archives_a_path_says_which(tmp_path: Path) -> None:
+    for shard in ("x.tar", "y.tar"):
+        files = {f"{folder}/{n}.png": encode(picture(n, 8, 8)) for folder in ("a", "b") for n in range(2)}
+        write_archive(tmp_path / "mine" / shard, files)
+    params = preprocess(source="tar", path="mine", exclude=("x.tar/*", "*/b/0.png"))
+    blocks = list(open_own(params, Layout(tmp_path, "mine"), "mine").blocks())
+    assert [path for block in blocks for path in block.paths] == ["y.tar/a/0.png", "y.tar/a/1.png", "y.tar/b/1.png"]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ class Archive:
 
     def _items(self) -> Iterator[Item]:
         for shown, member in self._members():
-            if is_meant(member.name) and self._patterns.reason(member.name) is None:
+            if is_meant(member.name) and self._patterns.reason(shown) is None:
                 yield shown, _image_bytes(member, self._params.max_pixels)
 
     def _read(self, *, with_factors: bool) -> _Contents:
@@ -166,7 +166,7 @@ class Archive:
         known: dict[str, dict[str, str]] = {}
         n_bytes = 0
         for shown, member in self._members():
-            if is_meant(member.name) and (left_out := self._patterns.reason(member.name)) is not None:
+            if is_meant(member.name) and (left_out := self._patterns.reason(shown)) is not None:
                 contents.rejected.append((storable(shown), left_out))
             elif is_meant(member.name):
                 contents.names.append(storable(member.name))
