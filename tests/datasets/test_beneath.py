@@ -132,13 +132,14 @@ def test_an_entry_that_cannot_even_be_looked_at_is_set_aside(
 def test_scan_and_a_proposal_pass_over_what_cannot_be_read(data: Path, tmp_path: Path) -> None:
     for number in range(20):
         (data / f"more-{number}.png").write_bytes(encode(picture(number + 10)))
+    (data / "cut.nii.gz").write_bytes(b"\x1f\x8b\x08 cut")
     before = FileHashes(tmp_path / "list").folder(str(data), with_parents=True)
     (data / "loop.png").symlink_to("loop.png")
-    (data / "cut.nii.gz").write_bytes(b"\x1f\x8b\x08 cut")
     os.mkfifo(data / "pipe.png")
     (data / os.fsdecode(b"caf\xe9")).mkdir()
     hashes = FileHashes(tmp_path / "list")
     assert hashes.folder(str(data), with_parents=True) == before
+    assert {name for name, _ in hashes.refused} == {"loop.png", "pipe.png"}
     (data / os.fsdecode(b"caf\xe9/\xe8.png")).write_bytes(encode(picture(50)))
     assert hashes.folder(str(data), with_parents=True)["count"] == before["count"] + 1
     hashes.save()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -41,7 +42,7 @@ def npy(values: np.ndarray) -> bytes:
     return target.getvalue()
 
 
-def npz(**arrays: np.ndarray) -> bytes:
+def npz(**arrays: Any) -> bytes:
     target = io.BytesIO()
     np.savez(target, **arrays)
     return target.getvalue()
@@ -175,6 +176,10 @@ CASES: dict[str, Case] = {
     "channels first": Case(lambda: {"x.npy": npy(noise(12, 3, 8, 8))}, source="npy"),
     "truth values": Case(lambda: {"x.npy": npy(IMAGES > 128)}, source="npy"),
     "floats from 0 to 1": Case(lambda: {"x.npy": npy((IMAGES / 255).astype(np.float32))}, source="npy"),
+    "floats a hair beyond 1": Case(
+        lambda: {"x.npy": npy((IMAGES / 255 * (1 + 1e-7)).astype(np.float32))}, source="npy"
+    ),
+    "a folder of arrays": Case(lambda: pictures() | {"a.npy": npy(IMAGES)}, aside=1, says="1 × is no image"),
     "floats from 0 to 255": Case(
         lambda: {"x.npy": npy(IMAGES.astype(np.float32))}, refused="floating-point pixels must lie within 0 and 1"
     ),
