@@ -30,7 +30,7 @@ def scan(experiment: ExperimentName, as_json: AsJson = False) -> None:
     value = {
         "changed": result.has_changed,
         **result.pinned,
-        "unreadable": result.unreadable,
+        "set_aside": result.reasons,
         "account": None if result.account is None else asdict(result.account),
     }
     show("\n".join(lines), value, as_json)
@@ -39,6 +39,7 @@ def scan(experiment: ExperimentName, as_json: AsJson = False) -> None:
 def _describe(result: "ScanResult") -> str:
     if result.account is not None:
         return f"prepared last: {result.account.text}"
-    n_files = result.pinned.get("count", len(result.pinned.get("files", ())) or 1) + sum(result.unreadable.values())
-    unreadable = f"{set_aside(n_files, result.unreadable)}; " if result.unreadable else ""
-    return f"{unreadable}which images are damaged is seen when they are decoded, by facets rebuild"
+    found = ""
+    if result.reasons:  # of a folder, whose files are counted
+        found = f"{set_aside(result.pinned['count'] + sum(result.reasons.values()), result.reasons)}; "
+    return f"{found}which images are damaged is seen when they are decoded, by facets rebuild"

@@ -21,14 +21,13 @@ class ScanResult:
     Attributes:
         pinned: content of ``data/sources/<exp>.json``.
         has_changed: whether it was another one before.
-        unreadable: why files cannot be opened, and how many; no image is decoded here.
-        account: what became of the images when they were prepared last; None where they have not been since the
-            content changed.
+        reasons: why files of a folder are left out or cannot be opened, and how many; no image is decoded here.
+        account: what became of the images when they were prepared last; None where the content has just changed.
     """
 
     pinned: dict[str, Any]
     has_changed: bool
-    unreadable: dict[str, int]
+    reasons: dict[str, int]
     account: Account | None
 
 
@@ -58,6 +57,6 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
     return ScanResult(
         pinned=pinned,
         has_changed=has_changed,
-        unreadable=count_reasons(reason for _, reason in refused),
+        reasons=count_reasons(reason for _, reason in refused),
         account=None if has_changed else read_account(layout.prepared),
     )

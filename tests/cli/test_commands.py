@@ -36,7 +36,7 @@ def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Reposi
     inside.run("git", "checkout", "--quiet", "data/own")
     scanned = json.loads(facets("scan", EXPERIMENT, "--json").out)
     assert scanned["changed"] is True
-    assert (scanned["source"], scanned["unreadable"], scanned["account"]) == ("npy", {}, None)
+    assert (scanned["source"], scanned["set_aside"], scanned["account"]) == ("npy", {}, None)
 
 
 def test_scan_starts_the_lists_that_dvc_expects(facets: Facets, inside: Repository) -> None:

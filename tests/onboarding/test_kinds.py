@@ -137,8 +137,11 @@ def test_masks_are_proposed_to_be_left_out_and_then_are(tmp_path: Path, capfd: p
     assert "27 of 52 set aside: 25 × is left out by preprocess.exclude (masks/*); 2 × is empty" in notes
     layout = Layout(tmp_path, "mine")
     layout.source_manifest.parent.mkdir(parents=True)
-    pinned = scan(layout, experiment.preprocess)
+    refused: list[tuple[str, str]] = []
+    pinned = scan(layout, experiment.preprocess, refused)
     assert pinned["count"] == 26
+    assert {reason for _, reason in refused} == {"is left out by preprocess.exclude (masks/*)"}
+    assert len(refused) == 26
     preprocess_stage.run(layout, experiment)
     account = read_account(layout.prepared)
     assert account is not None

@@ -39,7 +39,8 @@ def scan(layout: Layout, params: PreprocessParams, refused: list[tuple[str, str]
     Args:
         layout: of the experiment.
         params: its section ``preprocess``.
-        refused: gets (file, reason) of what should be an image and cannot be opened; no image is decoded here.
+        refused: gets (file, reason) of what should be an image in a folder, and is left out or cannot be opened; no
+            image is decoded here.
 
     Returns:
         What the JSON holds.
@@ -92,7 +93,7 @@ class FileHashes:
         path: of the list (untracked); it need not exist.
 
     Attributes:
-        refused: (file, reason) of what should be an image in a folder and could not be opened.
+        refused: (file, reason) of what should be an image in a folder, and is left out or could not be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -134,15 +135,14 @@ class FileHashes:
         try:
             with Beneath(Root(path)) as root:
                 for entry in root.walk():
-                    if left_out(entry.name) is not None:
+                    if (reason := left_out(entry.name)) is not None:
+                        self._refuse(entry, reason)
                         continue
                     # Unreadable files do not count: once they can be read, the content has changed.
                     try:
                         _, size, sha256 = self._entry_below(root, path, entry)
                     except (OSError, DataError) as error:
-                        reason = cannot_be_read(error) if isinstance(error, OSError) else str(error)
-                        if entry.reason or is_meant(entry.name):
-                            self.refused.append((storable(entry.name), reason))
+                        self._refuse(entry, cannot_be_read(error) if isinstance(error, OSError) else str(error))
                         continue
                     total += size
                     parent = f"{path.rstrip('/')}/{entry.name}".split("/")[-2]
@@ -161,6 +161,10 @@ class FileHashes:
         rows = [{"path": p, "stamp": e[0], "size": e[1], "sha256": e[2]} for p, e in sorted(self._used.items())]
         with atomic_file(self._path) as temporary:
             pq.write_table(pa.Table.from_pylist(rows, _LIST_SCHEMA), temporary, write_page_checksum=True)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        if entry.reason or is_meant(entry.name):
+            self.refused.append((storable(entry.name), reason))
 
     def _entry_below(self, root: Beneath, path: str, entry: Entry) -> tuple[str, int, str]:
         def hash_it() -> tuple[int, str]:
