@@ -90,7 +90,7 @@ def _compare(root: Path, truth: Path | None, n_facets: int) -> list[dict[str, An
     for j in range(n_facets):
         table = read(_NAME, f"facet_{j}", columns=["image_id", "cluster_id"], root=root)
         names = paths.loc[table["image_id"]]
-        line: dict[str, Any] = {"images": len(table), "clusters": int(table["cluster_id"].nunique())}
+        line: dict[str, Any] = {"images": len(table), "clusters": len(set(table["cluster_id"]))}
         for column, of_file in labels.items():
             pairs = zip(names, table["cluster_id"], strict=True)
             known = [(of_file[name], cluster) for name, cluster in pairs if name in of_file]
