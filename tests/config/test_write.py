@@ -48,7 +48,7 @@ def test_only_the_section_and_its_place_go(case: str) -> None:
     assert without_experiment(before, "b") == after
 
 
-@pytest.mark.parametrize("name", safe_load(SHIPPED)["experiments"])
+@pytest.mark.parametrize("name", ["digits", "mnist", *list(safe_load(SHIPPED)["experiments"])[-1:]])
 def test_of_the_shipped_file_all_other_lines_stay(name: str) -> None:
     left = without_experiment(SHIPPED, name)
     wanted = safe_load(SHIPPED)

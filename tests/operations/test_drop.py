@@ -152,9 +152,7 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(
-    "steps", [[*range(0, 12, 2), 40], pytest.param(range(10_000), marks=pytest.mark.soak)], ids=str
-)
+@pytest.mark.parametrize("steps", [[0, 3, 6, 9, 40], pytest.param(range(10_000), marks=pytest.mark.soak)], ids=str)
 def test_cut_off_at_any_step_it_is_completed_by_another_one(full: Path, tmp_path: Path, steps: Iterable[int]) -> None:
     expected = {name: data for name, data in files_of(full).items() if not is_own(name)}
     del expected["params.yaml"], expected["dvc.lock"]
