@@ -51,25 +51,26 @@ def _try(folder: Path, truth: Path | None) -> dict[str, Any]:
         root = Path(place) / "clone"
         subprocess.run(["git", "clone", "-q", _HERE, root], check=True)
         (root / ".venv").symlink_to(Path(sys.executable).parents[1])
-        new = _facets(root, "new", _NAME, str(folder), "--json")
+        new = _facets(root, folder, "new", _NAME, str(folder), "--json")
         found: dict[str, Any] = {"folder": folder.name, "new": new}
         if new["code"] == 0:
             proposal = json.loads(new.pop("out"))
             found |= {"setting": _setting(root), "notes": proposal["notes"], "predicted_seconds": proposal["seconds"]}
-            rebuild = found["rebuild"] = _facets(root, "rebuild", _NAME, "--json")
+            rebuild = found["rebuild"] = _facets(root, folder, "rebuild", _NAME, "--json")
             (result,) = json.loads(rebuild.pop("out") or "[null]")
             found["changes"] = result and result["changes"]
             found["facets"] = _compare(root, truth, len(_setting(root)["latent_dims"])) if rebuild["code"] == 0 else []
         return found
 
 
-def _facets(root: Path, *arguments: str) -> dict[str, Any]:
+def _facets(root: Path, folder: Path, *arguments: str) -> dict[str, Any]:
     start = time.monotonic()
     command = [str(root / ".venv/bin/python"), "bin/facets", *arguments]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     seconds = round(time.monotonic() - start, 1)
-    last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    return {"seconds": seconds, "code": done.returncode, "said": last, "out": done.stdout}
+    said = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+    said = [line.replace(str(folder), folder.name) for line in said]  # where folders lie is nobody's business
+    return {"seconds": seconds, "code": done.returncode, "said": said, "out": done.stdout}
 
 
 def _setting(root: Path) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
     checked = _check(text)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    if with_trials:
-        remember(layout, checked.experiment(name))
+    if proposal.seconds is not None:
+        remember(layout, checked.experiment(name), proposal.seconds)
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)

@@ -17,7 +17,7 @@ from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.renew_batches import renew_batches
 from pipeline.operations.repro import StageRun, reproduce, reproduce_stage, stale_stages
-from pipeline.operations.retry import Retry, is_known, may_change
+from pipeline.operations.retry import Retry, known_seconds, may_change
 from pipeline.operations.run_log import log_run
 from pipeline.operations.scan import scan_source
 
@@ -89,10 +89,12 @@ def rebuild(
     while True:
         try:
             with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
-                if retry is not None and before is None and not is_known(layout, sections):
+                if retry is not None and before is None and known_seconds(layout, sections) is None:
                     before = reproduce_stage(layout, "preprocess", "", held, on_line)
                     sections = retry.check_first(sections)
                 stale = stale_stages(layout, held)
+                if retry is not None and "train" in stale:
+                    retry.announce(sections)
                 stages = reproduce(layout, stale, held, on_line, cancel)
                 model_version = stage_model(layout, sections)
             version, is_new = publish_staged(layout, sections, model_version)

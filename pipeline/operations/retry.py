@@ -20,6 +20,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, read_json, write_json
 from pipeline.core.text import to_json
 from pipeline.datasets.store.images import ImageStore
+from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.ladder import fallbacks
 from pipeline.onboarding.settings import Reasoned, Setting
 from pipeline.onboarding.trial import SEEDS, Trial, TrialImages, run_trial
@@ -75,8 +76,14 @@ class Retry:
         trial = self._try(_setting(experiment), "as it stands in params.yaml", experiment)
         if not trial.is_healthy:
             return self.change(experiment, trial.faults[0])
-        remember(self._layout, experiment)
+        remember(self._layout, experiment, self._predicted(trial, experiment))
         return experiment
+
+    def announce(self, experiment: Experiment) -> None:
+        """Say before a training how long it will take, if a trial has told."""
+        seconds = known_seconds(self._layout, experiment)
+        if seconds is not None:
+            self._say(f"{self._layout.experiment}: this will take about {shown_minutes(seconds)}, as trials went")
 
     def change(self, experiment: Experiment, fault: str) -> Experiment:
         """Find a setting that trains, write it to ``params.yaml``, and return the experiment as it is then.
@@ -96,7 +103,7 @@ class Retry:
                 break
             trial = self._try(setting.changed(changes), label, experiment)
             if trial.is_healthy:
-                return self._write(experiment, setting, changes)
+                return self._write(experiment, trial, changes)
         raise ModelError(self._refusal(setting, fault))
 
     def _try(self, setting: Setting, label: str, experiment: Experiment) -> Trial:
@@ -107,18 +114,22 @@ class Retry:
         self._tried.append(trial)
         return trial
 
-    def _write(self, experiment: Experiment, setting: Setting, changes: Mapping[str, Reasoned]) -> Experiment:
+    def _write(self, experiment: Experiment, trial: Trial, changes: Mapping[str, Reasoned]) -> Experiment:
         path = self._layout.root / "params.yaml"
         text = with_values(path.read_text(encoding="utf-8"), self._layout.experiment, changes)
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        for key, (before, after) in setting.differences(setting.changed(changes)).items():
+        for key, (before, after) in _setting(experiment).differences(trial.setting).items():
             change = Change(f"{self._layout.experiment}.{key}", before, after, changes[key][1])
             self.changes.append(change)
             self._say(f"changed in params.yaml: {change}")
         changed = load_params(self._layout.root).experiment(self._layout.experiment)
-        remember(self._layout, changed)
+        remember(self._layout, changed, self._predicted(trial, changed))
         return changed
+
+    def _predicted(self, trial: Trial, experiment: Experiment) -> float:
+        with ImageStore(self._layout.prepared / "train.h5") as store:
+            return predict_seconds(trial, len(experiment.seeds), store.n_images)
 
     def _refusal(self, setting: Setting, fault: str) -> str:
         text = (self._layout.root / "params.yaml").read_text(encoding="utf-8")
@@ -137,16 +148,18 @@ def may_change(layout: Layout, experiment: Experiment) -> bool:
     return SOURCES[experiment.preprocess.source].takes_path and History(layout.published).current() is None
 
 
-def is_known(layout: Layout, experiment: Experiment) -> bool:
-    """Tell whether a trial has shown an experiment's setting to train."""
+def known_seconds(layout: Layout, experiment: Experiment) -> float | None:
+    """Return how long a rebuild will take if a trial has shown the experiment's setting to train, else None."""
     with suppress(DataError):  # none, or a damaged one
-        return read_json(_kept(layout)) == {"trained": _key(experiment)}
-    return False
+        kept = read_json(_kept(layout))
+        if isinstance(kept, dict) and kept.get("trained") == _key(experiment):
+            return float(kept["seconds"])
+    return None
 
 
-def remember(layout: Layout, experiment: Experiment) -> None:
-    """Keep that an experiment's setting trains."""
-    write_json(_kept(layout), {"trained": _key(experiment)})
+def remember(layout: Layout, experiment: Experiment, seconds: float) -> None:
+    """Keep that an experiment's setting trains, and how long a rebuild will take."""
+    write_json(_kept(layout), {"trained": _key(experiment), "seconds": round(seconds, 1)})
 
 
 def _setting(experiment: Experiment) -> Setting:

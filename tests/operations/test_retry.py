@@ -1,5 +1,6 @@
 """A first training that collapses: one quick seed, another setting in ``params.yaml``, and a refusal that helps."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipeline.onboarding.settings import Setting
 from pipeline.onboarding.trial import Trial
 from pipeline.operations import retry
 from pipeline.operations.rebuild import rebuild
-from pipeline.operations.retry import Retry, is_known, may_change
+from pipeline.operations.retry import Retry, known_seconds, may_change
 from tests.repository import EXPERIMENT, Repository
 
 COLLAPSED = "facet 0 collapsed: no latent dimension varies with the image"
@@ -52,9 +53,9 @@ def test_a_setting_that_trains_is_left_alone_and_not_tried_again(unpublished, mo
     assert found == parameters(root)
     assert (root / "params.yaml").read_bytes() == before
     assert made == ["as it stands in params.yaml"]
-    assert is_known(layout, parameters(root))
+    assert known_seconds(layout, parameters(root)) is not None
     unpublished.edit_params(lambda sections: sections["model"].update(sigma=0.2))
-    assert not is_known(layout, parameters(root))
+    assert known_seconds(layout, parameters(root)) is None
 
 
 def test_the_first_setting_that_trains_is_written_and_said(unpublished, monkeypatch):
@@ -69,7 +70,9 @@ def test_the_first_setting_that_trains_is_written_and_said(unpublished, monkeypa
     (change,) = map(str, attempt.changes)
     assert change == "tiny.model.latent_dims: [2, 2] → [10, 1] (with more dimensions the deep facet took everything)"
     assert f"changed in params.yaml: {change}" in lines
-    assert is_known(layout, found)
+    attempt.announce(found)
+    # 12 epochs of 8 steps at 0.01 s, three seeds at once or one after the other, and the other stages
+    assert re.fullmatch(r"tiny: this will take about 3\d seconds, as trials went", lines[-1])
 
 
 def test_where_nothing_trains_the_refusal_names_the_line(unpublished, monkeypatch):
