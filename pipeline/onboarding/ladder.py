@@ -38,7 +38,7 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
     """Try settings one after the other and choose one, without labels.
 
     Among the settings of which every seed is healthy, the one whose seeds agree most is chosen; then twice as many
-    clusters, if seeds agree nearly as much on them. One facet alone is tried where two do not train.
+    clusters, if seeds agree nearly as much on them. A smaller sigma, then one facet alone is tried where two collapse.
 
     Args:
         first: the setting to begin with.
@@ -66,7 +66,7 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
             attempt(label, changes, first)
         healthy = [trial for trial in trials if trial.is_healthy]
         if not healthy:
-            for label, changes in fewer_facets(first):
+            for label, changes in [*_sharper(first), *fewer_facets(first)]:
                 found = attempt(label, changes, first)
                 if found is not None and found.is_healthy:
                     return Trials(tuple(trials), found)
@@ -134,6 +134,13 @@ def _other_latents(first: Setting) -> list[tuple[str, Changes]]:
     if first.model.likelihood == "gaussian":
         even["model.sigma"] = (round(first.model.sigma / 2, 3), "half of what the number of pixels suggests")
     return [("a deep facet of two dimensions", broad), ("facets of five dimensions, drawn sharply", even)]
+
+
+def _sharper(first: Setting) -> list[tuple[str, Changes]]:
+    if first.model.likelihood != "gaussian":
+        return []
+    sigma = round(first.model.sigma / 3, 3)
+    return [("drawn sharply", {"model.sigma": (sigma, "a third of the usual one, with which facets collapsed")})]
 
 
 def _clusters(n_clusters: int, setting: Setting) -> Changes:

@@ -24,6 +24,8 @@ FEWEST_PER_CLUSTER = 20
 N_CLUSTERS = 6
 """Of a facet to begin with: seeds agree on few clusters, and where they agree on twice as many, trials say so."""
 
+_FEWEST_CLUSTERS = 4  # of fewer, one must nearly hold half of the images, which the gate forbids
+
 _STEPS = 3000
 """Optimisation steps after which an experiment of this size has settled, all phases together."""
 
@@ -116,12 +118,12 @@ def _parsed(plain: Mapping[str, Any]) -> tuple[ModelParams, TrainParams]:
 
 def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
     n_numbers = int(np.prod(pixels.shape[1:]))
-    n_clusters = max(2, min(N_CLUSTERS, n_images // FEWEST_PER_CLUSTER))
+    n_clusters = max(_FEWEST_CLUSTERS, min(N_CLUSTERS, n_images // FEWEST_PER_CLUSTER))
     extreme = float(((pixels < 26) | (pixels > 229)).mean())
     model: dict[str, Reasoned] = {
         "hidden": ([[128], [256]], "wide enough for small images, and quick on a processor"),
         "latent_dims": ([10, 1], "facet 0 is shallow; facet 1, deep, would take all there is if it had room"),
-        "n_components": ([n_clusters] * 2, f"clusters a facet at most, at least {FEWEST_PER_CLUSTER} images for each"),
+        "n_components": ([n_clusters] * 2, "clusters a facet at most; fewer where there are few images"),
     }
     if extreme > 0.8 and pixels.shape[1] == 1:
         return model | {
@@ -129,10 +131,11 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
             "sigma": (1.0, "of a Gaussian likelihood only"),
             "rung_gate": (0.1, "as for MNIST"),
         }
-    sigma = min(0.6, max(0.1, round(0.1 * (n_numbers / 64) ** 0.284, 2)))
+    contrast = float(np.percentile(pixels, 99.9) - np.percentile(pixels, 0.1)) / 255
+    sigma = max(0.01, round(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284)), 3))
     return model | {
         "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
-        "sigma": (sigma, "grows with the number of pixels; smaller draws sharper and clusters less"),
+        "sigma": (sigma, "grows with the number of pixels and their contrast; smaller draws sharper"),
         "rung_gate": (1.0, "as in the shipped experiments with this likelihood"),
     }
 

@@ -87,13 +87,19 @@ def test_one_facet_is_tried_where_two_collapse(monkeypatch, like):
     found = find(monkeypatch, like, lambda setting: (0.8,) if setting.model.latent_dims == (1,) else None)
     assert found.chosen is not None
     assert (found.chosen.setting.model.hidden, len(found.chosen.setting.train.phases)) == (((128, 256),), 1)
-    assert [trial.is_healthy for trial in found.all] == [False] * 4 + [True]
+    assert [trial.is_healthy for trial in found.all] == [False] * 5 + [True]
 
 
 def test_nothing_is_chosen_where_nothing_trains(monkeypatch, like):
     found = find(monkeypatch, like, lambda _: None)
     assert found.chosen is None
-    assert len(found.all) == 5
+    assert len(found.all) == 6
+
+
+def test_dim_images_are_drawn_as_sharply_as_their_contrast_asks():
+    bright = coloured_squares()
+    sigma, of_dim = first_setting(bright, 400).model.sigma, first_setting(bright // 10, 400).model.sigma
+    assert of_dim == pytest.approx(sigma / 10, rel=0.1)
 
 
 def test_no_trial_begins_that_would_end_after_the_budget(monkeypatch, like):
@@ -106,7 +112,12 @@ def test_fallbacks_narrow_the_deep_facet_then_clusters_then_sigma_then_one_facet
     labels = [label for label, _ in fallbacks(wide)]
     sigma = wide.model.sigma
     assert labels == [
-        *("a deep facet of one dimension", "6 clusters a facet", f"sigma {sigma / 2:g}", f"sigma {2 * sigma:g}"),
+        *(
+            "a deep facet of one dimension",
+            "6 clusters a facet",
+            f"sigma {round(sigma / 2, 3)}",
+            f"sigma {round(2 * sigma, 3)}",
+        ),
         *("one facet", "one facet of one dimension"),
     ]
     for _, changes in fallbacks(wide):
