@@ -29,6 +29,8 @@ _FEWEST_CLUSTERS = 4  # of fewer, one must nearly hold half of the images, which
 _STEPS = 3000
 """Optimisation steps after which an experiment of this size has settled, all phases together."""
 
+_MOST_STEPS_AN_IMAGE = 40  # few images are learned by heart long before
+
 _USUAL_MODEL: dict[str, Reasoned] = {
     "family": ("dense", "quick on a processor; with a GPU and photographs try convolutional"),
     "covariance": ("diagonal", "full ones need some thousand images a cluster"),
@@ -142,8 +144,9 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
 
 def _choose_training(n_images: int, n_facets: int) -> dict[str, Reasoned]:
     batch_size = 16 if n_images < 300 else 32 if n_images < 10_000 else 64
-    epochs = max(4, round(_STEPS * batch_size / n_images / n_facets))
+    steps = min(_STEPS, _MOST_STEPS_AN_IMAGE * n_images)
+    epochs = max(4, round(steps * batch_size / n_images / n_facets))
     return {
         "batch_size": (batch_size, "small for few images, so that there are enough steps"),
-        "phases": (phases(n_facets, epochs), f"facet 1 alone, then both; about {_STEPS:,} steps in all"),
+        "phases": (phases(n_facets, epochs), f"facet 1 alone, then both; about {steps:,} steps in all"),
     }
