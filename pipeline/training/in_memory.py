@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 
 import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
-from pipeline.core.progress import progress, silence
+from pipeline.core.progress import Progress, progress, silence
 from pipeline.core.shapes import Inputs
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.datasets.store.spec import InputSpec
@@ -46,6 +47,7 @@ def train_in_memory(
     source = MemoryImages(images, spec)
     start = divide_images(source, len(images), 0.0)
     divided = divide_images(source.to(runtime.device), len(images), params.validation_fraction)
+    stop = Event()
 
     def train_group(group: tuple[int, ...]) -> list[TrainedSeed]:
         stacked = MultiFacetVae(model, spec, len(group))
@@ -58,11 +60,27 @@ def train_in_memory(
         training = GroupTraining(stacked, group, divided, params, runtime, resume_path=None)
         label = f"train seed {', '.join(map(str, group))}"
         with progress(label, training.n_chunks, "chunk") if is_verbose else silence() as bar:
-            return training.run(bar)
+            return training.run(_Stoppable(bar, stop))
 
     with _own_threads():
-        trained = run_in_rounds(train_group, seed_groups(seeds, runtime), torch.get_num_threads())
+        try:
+            trained = run_in_rounds(train_group, seed_groups(seeds, runtime), torch.get_num_threads())
+        except BaseException:
+            stop.set()
+            raise
     return [one for group in trained for one in group]
+
+
+class _Stoppable:
+    """Progress that ends a training in another thread once its caller was interrupted: nobody waits for it any more."""
+
+    def __init__(self, shown: Progress, stop: Event) -> None:
+        self._shown, self._stop = shown, stop
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        if self._stop.is_set():
+            raise InterruptedError
+        self._shown.advance(n, note)
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 import csv
 import json
 import logging
+import os
 import shutil
+import signal
 import threading
+import time
 from dataclasses import asdict, replace
 from importlib import import_module
 
@@ -310,3 +313,17 @@ def test_seeds_beside_each_other_end_as_one_after_the_other(layout, trained, mon
     for seed in SEEDS:
         one, other = (weights_path(each.artifact("model"), seed).read_bytes() for each in (layout, trained))
         assert one == other
+
+
+def test_an_interrupted_training_in_memory_leaves_no_seed_behind(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    endless = replace(SHORT, phases=tuple(replace(phase, epochs=10**4) for phase in SHORT.phases))
+    before = set(threading.enumerate())
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        train_in_memory(uint8_images(60), SPEC, SEEDS, TINY, INIT, endless, False)
+    deadline = time.monotonic() + 20.0
+    while set(threading.enumerate()) - before - {timer} and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(threading.enumerate()) - before - {timer}
