@@ -33,6 +33,8 @@ class PreprocessParams:
     size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
     channels: Literal["source", "grey", "rgb"]
+    # What becomes white in 16-bit grey files and uint16 arrays, whose larger values are clipped; null: 65535.
+    brightest: Annotated[int, Range(1, 65535)] | None
     test_fraction: OpenFraction  # of sources that have no test split of their own
     split_seed: Whole
     max_pixels: Count  # larger images are quarantined before they are decoded

@@ -135,6 +135,11 @@ def _with_chosen_files(params: Record) -> Record:
     return _with_changed(params, "preprocess", lambda section: {"include": None, "exclude": None, **section})
 
 
+def _with_full_range(params: Record) -> Record:
+    """Say that 16-bit images were scaled by the full range of their type."""
+    return _with_changed(params, "preprocess", lambda section: {"brightest": None, **section})
+
+
 def _with_schema_of_parameters(model: Record) -> Record:
     """Say that the model section is of the first schema of parameters."""
     return {**model, "parameters": 1}
@@ -152,7 +157,7 @@ def _with_short_ids(batch: Record) -> Record:
     return {**batch, "id_bits": 64}
 
 
-PARAMETERS = Form((_without_unused_options, _with_chosen_files), unnumbered=True)
+PARAMETERS = Form((_without_unused_options, _with_chosen_files, _with_full_range), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
 MODEL = Form((_with_schema_of_parameters, _with_input))

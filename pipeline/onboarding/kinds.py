@@ -34,12 +34,14 @@ class Seen:
         shape: channel, height, width.
         content: hash of its pixels.
         is_two_valued: whether nearly all of its pixels have one of two values, as those of a mask.
+        peak: the largest value of a 16-bit image before it was scaled; -1 of other images.
     """
 
     path: str
     shape: Shape
     content: bytes
     is_two_valued: bool
+    peak: int = -1
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def choose_preprocess(
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
+        "brightest": _choose_brightest(sample),
         "test_fraction": (f"{TEST_FRACTION}", "held out for scoring"),
         "split_seed": ("0", "another one draws other test images"),
         "max_pixels": (str(max_pixels), "larger images are set aside"),
@@ -124,6 +125,16 @@ def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["sourc
     if (spread <= _GREY_TOLERANCE).mean() > 0.999:
         return "grey", f"stored in colour, but {sample.every} are grey"
     return "rgb", "some are grey, others in colour" if 1 in counts else f"{sample.every} are stored in colour"
+
+
+def _choose_brightest(sample: Sample) -> Choice:
+    if sample.peak is None:
+        return "null", "of 16-bit images only"
+    seen = f"16-bit images, the largest value seen is {sample.peak:,}"
+    if sample.brightest is None:
+        return "null", f"{seen}, so their full range is in use"
+    n_bits = sample.brightest.bit_length()
+    return str(sample.brightest), f"{seen}, so {n_bits} bits are in use; larger ones are clipped"
 
 
 def _choose_exclude(sample: Sample) -> Choice:

@@ -134,11 +134,16 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
     if sample.kinds:
         notes.append(describe_kinds(sample.kinds))
     notes += sample.labels.remarks
+    if sample.brightest is not None:
+        notes.append(
+            f"the largest value in 16-bit images is {sample.peak:,}, so preprocess.brightest is {sample.brightest}: "
+            "it becomes white, and larger values in other images are clipped"
+        )
     brightest = int(pixels.max())
     if brightest < 64:
         notes.append(
             f"no pixel is brighter than {brightest} of 255, so at most {brightest + 1} shades are left; "
-            "if the files use fewer bits than they have, such as 12 of 16, rescale them to all"
+            "if the files can hold more, rescale them"
         )
     return notes
 

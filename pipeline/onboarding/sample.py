@@ -28,6 +28,9 @@ _JUDGED_BYTES = 2**20
 
 _NEARLY_ALL = 0.98
 
+_USUAL_BITS = (10, 12, 14)
+"""Of cameras and scanners that write 16."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -39,6 +42,7 @@ class Sample:
         labels: what ``preprocess.labels`` could be.
         seen: the usable images of the sample.
         reasons: why images of the sample cannot be used, and how many; as :func:`count_reasons` counts them.
+        brightest: what ``preprocess.brightest`` could be; None where no image has 16 bits, or nearly all 16 are in use.
         kinds: kinds of files that names tell apart; none where all are of one kind, or have no names.
         exclude: patterns on paths of images that are not part of the sample.
         reader: of the source, for another look.
@@ -49,6 +53,7 @@ class Sample:
     labels: FoundLabels
     seen: Sequence[Seen]
     reasons: dict[str, int]
+    brightest: int | None
     kinds: Sequence[Kind]
     exclude: tuple[str, ...] | None
     reader: OwnSource
@@ -57,6 +62,11 @@ class Sample:
     def shapes(self) -> Counter[Shape]:
         """Channel, height and width of the images, and how many have them."""
         return Counter(image.shape for image in self.seen)
+
+    @property
+    def peak(self) -> int | None:
+        """The largest value in 16-bit images, before any scaling; None where no image has 16 bits."""
+        return _peak(self.seen)
 
     @property
     def copies(self) -> int:
@@ -85,7 +95,7 @@ class Sample:
 
     def pixels(self, transform: ImageTransform, max_pixels: int) -> UInt8[np.ndarray, "image channel height width"]:
         """Return as many usable images as trials take, transformed; read again, as more than were looked at."""
-        job = DecodeJob(None, max_pixels, transform, pixel_bytes=None, with_encoded=False)
+        job = DecodeJob(None, max_pixels, transform, pixel_bytes=None, with_encoded=False, brightest=self.brightest)
         kept = Patterns(exclude=self.exclude)
         parts: list[np.ndarray] = []
         for block in self.reader.sample(MOST_IMAGES, job):
@@ -109,37 +119,55 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     source = recognise(locate(layout, location))
     own = replace(plain, source=source, path=location, labels=None, factors=None, include=None, exclude=None)
     reader = open_own(own, layout, location)
-    seen, reasons = _see(reader, plain.max_pixels)
+    seen, reasons = _see(reader, plain.max_pixels, None)
     if not seen:
         shown = set_aside(len(reasons), count_reasons(reasons)) if reasons else "no files"
         raise DataError(f"{location} must hold usable images, got none ({shown}); correct the path")
     kinds = find_kinds(seen, reader.names()) if isinstance(reader, FileSource) else []
     masks = tuple(pattern for kind in kinds if kind.is_masks for pattern in kind.patterns) or None
-    why_left_out = [Patterns(exclude=masks).reason(image.path) for image in seen]
+    kept = Patterns(exclude=masks)
+    brightest = _choose_brightest([image for image in seen if kept.reason(image.path) is None])
+    if brightest is not None:  # by the full range, images that differ may be equally black
+        seen, reasons = _see(reader, plain.max_pixels, brightest)
+    why_left_out = [kept.reason(image.path) for image in seen]
     return Sample(
         source=source,
         n_images=reader.n_images(),
         labels=open_own(replace(own, exclude=masks), layout, location).possible_labels(),
         seen=[image for image, reason in zip(seen, why_left_out, strict=True) if reason is None],
         reasons=count_reasons([*reasons, *filter(None, why_left_out)]),
+        brightest=brightest,
         kinds=kinds,
         exclude=masks,
         reader=reader,
     )
 
 
-def _see(reader: OwnSource, max_pixels: int) -> tuple[list[Seen], list[str]]:
+def _choose_brightest(seen: Sequence[Seen]) -> int | None:
+    """Return the largest value of the fewest usual bits that hold all 16-bit images."""
+    peak = _peak(seen)
+    return None if peak is None else next((2**n - 1 for n in _USUAL_BITS if peak < 2**n), None)
+
+
+def _peak(seen: Sequence[Seen]) -> int | None:
+    peak = max(image.peak for image in seen) if seen else -1
+    return None if peak < 0 else peak
+
+
+def _see(reader: OwnSource, max_pixels: int, brightest: int | None) -> tuple[list[Seen], list[str]]:
     """Return what is known of the usable images of a sample, and why others are not usable."""
     has_files = isinstance(reader, FileSource)
-    job = DecodeJob(None, max_pixels, None, pixel_bytes=_JUDGED_BYTES if has_files else 0, with_encoded=False)
+    most = _JUDGED_BYTES if has_files else 0
+    job = DecodeJob(None, max_pixels, None, pixel_bytes=most, with_encoded=False, brightest=brightest)
     seen: list[Seen] = []
     reasons: list[str] = []
     for block in reader.sample(_MOST, job):
         reasons += [reason for _, reason in block.rejected]
-        columns = zip(block.paths, block.shapes.tolist(), block.hashes.tolist(), block.images, strict=True)
-        for path, (channels, height, width), content, pixels in columns:
+        peaks = [-1] * len(block.paths) if block.peaks is None else block.peaks.tolist()
+        columns = zip(block.paths, block.shapes.tolist(), block.hashes.tolist(), block.images, peaks, strict=True)
+        for path, (channels, height, width), content, pixels, peak in columns:
             is_two_valued = has_files and pixels is not None and _is_two_valued(pixels)
-            seen.append(Seen(path, (channels, height, width), content, is_two_valued))
+            seen.append(Seen(path, (channels, height, width), content, is_two_valued, peak))
     return seen, reasons
 
 

@@ -26,7 +26,7 @@ from pipeline.datasets.delivery.shard import ShardResult, write_shard
 from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.drift import measure_drift, read_samples
-from pipeline.operations.assign_batch import assigner, model_transform
+from pipeline.operations.assign_batch import assigner, model_section, model_transform
 from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import PageError, add_batches
 from pipeline.operations.run_log import log_run
@@ -191,10 +191,12 @@ def _write_shard(layout: Layout, experiment: Experiment, location: str) -> Shard
     with _own_files():
         removed = ContentSet.of_ids(read_id_list(layout.removed))
         known = History(layout.published).content()
-        transform = model_transform(History(layout.published).model_folder())
+        model = History(layout.published).model_folder()
+        transform = model_transform(model)
+        params = replace(experiment.preprocess, brightest=model_section(model, "preprocess").brightest)
     return write_shard(
         layout,
-        open_delivery(layout, experiment.preprocess, location, experiment.ingest.workers),
+        open_delivery(layout, params, location, experiment.ingest.workers),
         transform,
         known=known,
         removed=removed,

@@ -18,6 +18,7 @@ _DIGITS = PreprocessParams(
     size=None,
     fit="stretch",
     channels="source",
+    brightest=None,
     test_fraction=0.25,
     split_seed=0,
     max_pixels=50_000_000,

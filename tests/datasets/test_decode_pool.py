@@ -139,7 +139,7 @@ def test_file_that_asks_for_memory_that_nobody_has_is_refused(monkeypatch):
     def decode(data: bytes, max_pixels: int) -> np.ndarray:
         return np.empty(2**60, np.uint8)
 
-    monkeypatch.setattr(decode_worker, "decode_image", decode)
+    monkeypatch.setattr(decode_worker, "decode_samples", decode)
     (file,) = decode_chunk(JOB, items(1))
     assert file.reason == "asks for far more memory than its pixels need; save it anew with another program"
     monkeypatch.setattr(decode_worker, "_ROOM_PER_PIXEL", 2**40)

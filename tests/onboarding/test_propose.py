@@ -162,12 +162,34 @@ def test_notes_say_what_is_odd(tmp_path):
     folder = tmp_path / "data/raw/mine"
     folder.mkdir(parents=True)
     for i in range(30):
-        dim = (shape_picture(i, 20, 20).mean(axis=2) / 255 * 4095).astype(np.uint16)
+        dim = (shape_picture(i, 20, 20).mean(axis=2) / 6).astype(np.uint8)
         (folder / f"{i}.png").write_bytes(encode(dim))
     (folder / "x.jpg").write_bytes(BAD_FILES["cmyk.jpg"][0]())
     notes = "\n".join(propose(tmp_path)[0].notes)
     assert re.search(r"of those looked at, 1 of 31 set aside: 1 × is CMYK", notes)
     assert re.search(r"no pixel is brighter than \d+ of 255, so at most \d+ shades are left; if the files", notes)
+
+
+@pytest.mark.parametrize(
+    ("peak", "brightest", "why"),
+    [
+        (1023, 1023, "16-bit images, the largest value seen is 1,023, so 10 bits are in use; larger ones are clipped"),
+        (4012, 4095, "16-bit images, the largest value seen is 4,012, so 12 bits are in use; larger ones are clipped"),
+        (4096, 16383, "16-bit images, the largest value seen is 4,096, so 14 bits are in use; larger ones are clipped"),
+        (16384, None, "16-bit images, the largest value seen is 16,384, so their full range is in use"),
+        (250, None, "of 16-bit images only"),
+    ],
+)
+def test_16_bits_are_scaled_by_those_that_are_in_use(tmp_path, peak, brightest, why):
+    images = np.stack([shape_picture(i, 20, 20).mean(axis=2) for i in range(30)])
+    images = np.rint(images / images.max() * peak).astype(np.uint8 if peak < 256 else np.uint16)
+    np.save(tmp_path / "x.npy", images)
+    proposal, experiment = propose(tmp_path, "x.npy")
+    assert experiment.preprocess.brightest == brightest
+    (line,) = (line for line in proposal.text.splitlines() if line.startswith("      brightest: "))
+    assert line.endswith(f"  # {why}")
+    said = f"the largest value in 16-bit images is {peak:,}, so preprocess.brightest is {brightest}: it becomes white"
+    assert (said in "\n".join(proposal.notes)) == (brightest is not None)
 
 
 def test_images_that_are_all_the_same_are_refused(tmp_path):

@@ -3,7 +3,8 @@
 Read are PNG, JPEG, WebP, TIFF, BMP, GIF and PNM (PBM, PGM, PPM) with one picture each. What comes out:
 
 * grey (also 1-bit and 16-bit) becomes one channel, colour (also every palette) three;
-* 16-bit grey is scaled, 65535 to 255, and rounded; 16-bit colour keeps its upper bytes;
+* 16-bit grey is scaled, 65535 or what ``preprocess.brightest`` says to 255, and rounded; 16-bit colour keeps its upper
+  bytes, and a PGM that states another largest value than 65535 is scaled by that;
 * transparency is laid on white;
 * the orientation that a camera noted is applied;
 * a JPEG whose end marker was cut off is read, as its picture is whole; one that lacks pixels is not.
@@ -26,6 +27,7 @@ from PIL import Image, ImageFile
 
 from pipeline.core.errors import DataError
 from pipeline.core.text import reason_of
+from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits, states_range
 from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import ByteFile
 
@@ -70,14 +72,20 @@ _REFUSED_MODES = {
 
 
 def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
-    """Decode one image file.
+    """Decode one image file, 16 bits by their full range; arguments and errors are those of :func:`decode_samples`."""
+    samples = decode_samples(data, max_pixels)
+    return eight_bits(samples, None) if has_16_bits(samples) else samples
+
+
+def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndarray, "channel height width"]:
+    """Decode one image file, and leave 16-bit grey as it is.
 
     Args:
         data: all bytes of the file.
         max_pixels: images of more are refused before they are decoded; None for bytes that were checked before.
 
     Returns:
-        Pixels, as a view whose memory has the order height, width, channel.
+        Pixels of 8 bits, or unsigned ones of 16, as a view whose memory has the order height, width, channel.
 
     Raises:
         DataError: with the reason alone, to be put behind the file's name.
@@ -91,14 +99,7 @@ def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     pixels = _plain_jpeg(data, max_pixels) if data.startswith(_JPEG_START) else None
     if pixels is None:
         pixels = _decode_with_pillow(data, max_pixels)
-    if pixels.dtype != np.uint8:  # 16-bit grey
-        pixels = eight_bits(pixels)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def eight_bits(values: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
-    """Scale 16-bit numbers, 65535 to 255, and round them."""
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
@@ -233,6 +234,7 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
 def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
     try:
         with open_header(io.BytesIO(data), max_pixels) as image:
+            is_scaled = image.mode == "I" and states_range(image)  # forgotten by Pillow when it loads
             try:
                 image.load()
             except OSError:
@@ -240,7 +242,8 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarra
                     raise
                 return _decode_with_pillow(ended, max_pixels)
             if image.mode == "I":  # a PGM of more than 8 bits, scaled to 16
-                return np.asarray(image).astype(np.uint16)
+                values = np.asarray(image).astype(np.uint16)
+                return eight_bits(values, None) if is_scaled else values
             return np.asarray(_plain(_turned(image)))
     except (DataError, MemoryError):
         raise

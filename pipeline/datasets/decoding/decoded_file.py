@@ -9,14 +9,25 @@ from pipeline.datasets.store.spec import Shape
 
 
 class DecodedFile(NamedTuple):
-    """One file's outcome: a reason why it was refused, or the rest."""
+    """One file's outcome: a reason why it was refused, or the rest.
+
+    Attributes:
+        name: of the file.
+        reason: why it was refused.
+        hash: of the pixels at source size.
+        shape: channel, height, width at the source.
+        pixels: as they were wanted.
+        encoded: bytes of an image file with the hashed pixels.
+        peak: the largest value of a 16-bit image before it was scaled; -1 of other images.
+    """
 
     name: str
     reason: str | None
     hash: bytes = b""
-    shape: Shape = (0, 0, 0)  # channel, height, width at the source
+    shape: Shape = (0, 0, 0)
     pixels: UInt8[np.ndarray, "channel height width"] | None = None
     encoded: bytes | None = None
+    peak: int = -1
 
 
 class Parcel(NamedTuple):
@@ -28,7 +39,7 @@ class Parcel(NamedTuple):
         pixels: of all files one after the other.
     """
 
-    rows: list[tuple[str, str | None, bytes, Shape, bytes | None]]
+    rows: list[tuple[str, str | None, bytes, Shape, bytes | None, int]]
     shapes: list[Shape | None]
     pixels: UInt8[np.ndarray, " byte"]
 
@@ -43,7 +54,7 @@ def pack(files: list[DecodedFile]) -> Parcel:
             pixels[start : start + array.nbytes].reshape(array.shape)[...] = array
             start += array.nbytes
     shapes = [None if array is None else _shape(array) for array in arrays]
-    rows = [(file.name, file.reason, file.hash, file.shape, file.encoded) for file in files]
+    rows = [(file.name, file.reason, file.hash, file.shape, file.encoded, file.peak) for file in files]
     return Parcel(rows, shapes, pixels)
 
 
@@ -51,13 +62,13 @@ def unpack(parcel: Parcel) -> list[DecodedFile]:
     """Return the outcomes; their pixels are views of the parcel."""
     outcomes: list[DecodedFile] = []
     start = 0
-    for (name, reason, content, shape, encoded), size in zip(parcel.rows, parcel.shapes, strict=True):
+    for (name, reason, content, shape, encoded, peak), size in zip(parcel.rows, parcel.shapes, strict=True):
         pixels = None
         if size is not None:
             stop = start + size[0] * size[1] * size[2]
             pixels = parcel.pixels[start:stop].reshape(size)
             start = stop
-        outcomes.append(DecodedFile(name, reason, content, shape, pixels, encoded))
+        outcomes.append(DecodedFile(name, reason, content, shape, pixels, encoded, peak))
     return outcomes
 
 

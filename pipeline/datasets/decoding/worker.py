@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.memory import has_room, keep_freed_memory, out_of_memory
-from pipeline.datasets.decoding.decode import decode_image, open_header, without_warnings
+from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
+from pipeline.datasets.decoding.decode import decode_samples, encode_png, open_header, without_warnings
 from pipeline.datasets.decoding.decoded_file import DecodedFile, Parcel, pack
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.beneath import Beneath, Root, cannot_be_read
@@ -40,7 +41,9 @@ class DecodeJob:
         max_pixels: larger images are refused.
         transform: applied after hashing; None keeps the source's size.
         pixel_bytes: images of more bytes come back without pixels; None sends all.
-        with_encoded: send the file's bytes back too.
+        with_encoded: send the file's bytes back too; a PNG of 8 bits where ``brightest`` made them from 16, so that
+            nobody who decodes it later needs to know.
+        brightest: of 16-bit images, as in ``preprocess``.
     """
 
     root: Root | None
@@ -48,6 +51,7 @@ class DecodeJob:
     transform: ImageTransform | None
     pixel_bytes: int | None
     with_encoded: bool
+    brightest: int | None = None
 
 
 TOO_LONG = signal.SIGPROF
@@ -129,7 +133,12 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
         if data is None:
             assert folder is not None
             data = read_regular(folder, name, job.max_pixels)
-        pixels = decode_image(data, job.max_pixels)
+        pixels, peak = decode_samples(data, job.max_pixels), -1
+        if has_16_bits(pixels):
+            peak = int(pixels.max())
+            pixels = eight_bits(pixels, job.brightest)
+            if job.brightest is not None and job.with_encoded:
+                data = encode_png(pixels)
         content = bytes(hash_images([pixels])[0])
         n_channels, height, width = pixels.shape
         wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
@@ -147,6 +156,7 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
         (n_channels, height, width),
         None if too_large else wanted,
         data if job.with_encoded else None,
+        peak,
     )
 
 

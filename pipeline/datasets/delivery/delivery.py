@@ -34,7 +34,7 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
 
     Args:
         layout: relative paths start at its root.
-        params: of the experiment; only ``max_pixels``, ``include`` and ``exclude`` count.
+        params: of the experiment; only ``max_pixels``, ``include``, ``exclude`` and ``brightest`` count.
         location: path or URL.
         workers: decoding processes; 0 means one a processor.
 
@@ -42,5 +42,12 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
         DataError: there is nothing there, or what holds the images is damaged as a whole.
     """
     reader = open_own(params, layout, location)
-    job = DecodeJob(None, params.max_pixels, transform=None, pixel_bytes=_PIXEL_BYTES, with_encoded=True)
+    job = DecodeJob(
+        None,
+        params.max_pixels,
+        transform=None,
+        pixel_bytes=_PIXEL_BYTES,
+        with_encoded=True,
+        brightest=params.brightest,
+    )
     return Delivery(locate(layout, location), reader.n_images(), reader.blocks(job, workers))

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.decoding.decode import eight_bits
+from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
 from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.bounds import IMAGE_BYTES
 from pipeline.datasets.files.location import beside, boundary, locate, storable
@@ -47,10 +47,10 @@ class ArrayFile:
     """Images in an NPY, NPZ or HDF5 file.
 
     Shapes: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis, whichever
-    has a length of 1 or 3, else of 2 or 4. Values: uint8 as
-    they are; bool as 0 and 255; uint16 scaled, 65535 to 255; floats from 0 to 1, times 255; other whole numbers if all
-    lie within 0 and 255. Arrays of several splits are read one after the other. Labels come from a CSV with one line an
-    image, or (``inside``) from arrays of one whole number or text an image beside the images.
+    has a length of 1 or 3, else of 2 or 4. Values: uint8 as they are; bool as 0 and 255; uint16 scaled, 65535 or
+    ``preprocess.brightest`` to 255; floats from 0 to 1, times 255; other whole numbers if all lie within 0 and 255.
+    Arrays of several splits are read one after the other. Labels come from a CSV with one line an image, or
+    (``inside``) from arrays of one whole number or text an image beside the images.
     """
 
     def __init__(self, params: PreprocessParams, layout: Layout) -> None:
@@ -95,12 +95,13 @@ class ArrayFile:
             if job is None and self._params.size is None and len({part.images.shape[1:] for part in parts}) > 1:
                 shapes = {part.images.name: part.images.shape for part in parts}
                 raise DataError(f"the images of all splits must agree in shape, got {shapes}; set preprocess.size")
+            brightest = self._params.brightest if job is None else job.brightest
             labels, n_before = self._read_labels(parts), 0
             for part in parts:
                 images = part.images
                 step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
                 for start in range(0, images.shape[0], step):
-                    block = self._block(part, parts, start, min(step, images.shape[0] - start))
+                    block = self._block(part, parts, start, min(step, images.shape[0] - start), brightest)
                     of_all = slice(n_before + start, n_before + start + len(block.paths))
                     yield replace(block, labels=labels.rows(of_all))
                 n_before += images.shape[0]
@@ -114,7 +115,7 @@ class ArrayFile:
                 for wanted_place in (each for each in wanted if start <= each < stop):
                     part.images.skip(wanted_place - place)
                     place = wanted_place + 1
-                    yield self._block(part, parts, wanted_place - start, 1)
+                    yield self._block(part, parts, wanted_place - start, 1, job.brightest)
                 start = stop
 
     def possible_labels(self) -> FoundLabels:
@@ -128,16 +129,20 @@ class ArrayFile:
                 return FoundLabels(None, (f"the arrays beside the images are not used as labels: {error}",))
             return FoundLabels(INSIDE)
 
-    def _block(self, part: ArrayPart, parts: Sequence[ArrayPart], start: int, n_rows: int) -> Block:
+    def _block(
+        self, part: ArrayPart, parts: Sequence[ArrayPart], start: int, n_rows: int, brightest: int | None
+    ) -> Block:
         """Return the next rows, of which the first is ``start``."""
         name = self._location.rpartition("/")[2]
         name = storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
         channel_axis = image_layout(part.images, self._params.max_pixels)
-        pixels = to_uint8(part.images.read(n_rows), part.images.name)
+        values = part.images.read(n_rows)
+        pixels = to_uint8(values, part.images.name, brightest)
         return Block(
             images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
             paths=[f"{name}[{row}]" for row in range(start, start + n_rows)],
             split=part.split,
+            peaks=values.reshape(n_rows, -1).max(axis=1).astype(np.int32) if has_16_bits(values) else None,
         )
 
     @contextmanager
@@ -209,8 +214,13 @@ def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
     return axis
 
 
-def to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, "..."]:
+def to_uint8(values: np.ndarray, name: str, brightest: int | None = None) -> UInt8[np.ndarray, "..."]:
     """Return values as whole numbers from 0 to 255 by the rules of :class:`ArrayFile`.
+
+    Args:
+        values: as they are in the file.
+        name: of the array.
+        brightest: of 16-bit values, as in ``preprocess``.
 
     Raises:
         DataError: a value lies outside the range of its type.
@@ -220,11 +230,11 @@ def to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, "..."]:
     pixels = np.empty(values.shape, np.uint8)
     source, target = values.reshape(-1), pixels.reshape(-1)
     for start in range(0, len(source), _PIECE):  # the steps between take up to eight times the room
-        target[start : start + _PIECE] = _some_to_uint8(source[start : start + _PIECE], name)
+        target[start : start + _PIECE] = _some_to_uint8(source[start : start + _PIECE], name, brightest)
     return pixels
 
 
-def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]:
+def _some_to_uint8(values: np.ndarray, name: str, brightest: int | None) -> UInt8[np.ndarray, " pixel"]:
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind == "f":
@@ -233,8 +243,8 @@ def _some_to_uint8(values: np.ndarray, name: str) -> UInt8[np.ndarray, " pixel"]
             worst = values[~is_right].flat[0]
             raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; rescale the array")
         return np.floor(values.clip(0, 1).astype(np.float64) * 255 + 0.5).astype(np.uint8)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return eight_bits(values)
+    if has_16_bits(values):
+        return eight_bits(values, brightest)
     if ((values < 0) | (values > 255)).any():
         worst = values[(values < 0) | (values > 255)].flat[0]
         raise DataError(f"{name}: pixels of type {values.dtype} must lie within 0 and 255, got {worst}; use uint8")

@@ -34,6 +34,8 @@ class Block:
         rejected: (file, reason) of images that could not be used; they are not among ``images``.
         known_hashes: :attr:`hashes` where the reader has computed them; ``images`` may then be at another size.
         known_shapes: :attr:`shapes`, likewise.
+        peaks: the largest value of each 16-bit image before it was scaled, -1 of other images; None where the reader
+            has 8 bits alone.
     """
 
     images: UInt8[np.ndarray, "image channel height width"] | Sequence[Image | None]
@@ -44,6 +46,7 @@ class Block:
     rejected: Sequence[tuple[str, str]] = ()
     known_hashes: Shaped[np.ndarray, " image"] | None = None
     known_shapes: Int32[np.ndarray, "image 3"] | None = None
+    peaks: Int32[np.ndarray, " image"] | None = None
 
     @cached_property
     def hashes(self) -> Shaped[np.ndarray, " image"]:
@@ -79,6 +82,7 @@ class Block:
             encoded=None if self.encoded is None else [self.encoded[row] for row in rows],
             known_hashes=self.hashes[list(rows)],
             known_shapes=self.shapes[list(rows)],
+            peaks=None if self.peaks is None else self.peaks[list(rows)],
         )
 
 

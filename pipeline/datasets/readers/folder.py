@@ -132,7 +132,9 @@ class Folder:
 def prepared_size(params: PreprocessParams) -> DecodeJob:
     """Return what preparation wants of every file: pixels at model size."""
     transform = ImageTransform.from_params(params)
-    return DecodeJob(None, params.max_pixels, transform, pixel_bytes=None, with_encoded=False)
+    return DecodeJob(
+        None, params.max_pixels, transform, pixel_bytes=None, with_encoded=False, brightest=params.brightest
+    )
 
 
 def read_files(
@@ -173,6 +175,7 @@ def read_files(
             rejected=[(storable(file.name), file.reason) for file in some if file.reason is not None],
             known_hashes=np.array([file.hash for _, file in kept], HASH_DTYPE),
             known_shapes=np.array([file.shape for _, file in kept], np.int32).reshape(-1, 3),
+            peaks=np.array([file.peak for _, file in kept], np.int32),
         )
 
 
