@@ -19,6 +19,7 @@ from pipeline.flows.repository import own_root
 from pipeline.operations.consent import require_consent
 from pipeline.operations.fingerprint import is_up_to_date, remember
 from pipeline.operations.first_publish import require_own_history
+from pipeline.operations.fixed_params import require_fixed_params
 from pipeline.operations.locks import HeldLock, next_in_line, repository_lock
 from pipeline.operations.rebuild import active_experiment
 from pipeline.operations.repro import StageRun, reproduce_stage, stale_stages
@@ -34,6 +35,7 @@ def decide(experiment: str) -> bool:
     sections = active_experiment(root, experiment)
     layout = Layout(root, experiment)
     require_own_history(layout)
+    require_fixed_params(layout, sections.preprocess)
     scan_source(layout, sections.preprocess)
     return not is_up_to_date(layout)
 

@@ -13,6 +13,7 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
+from pipeline.operations.fixed_params import require_fixed_params
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.renew_batches import renew_batches
@@ -82,6 +83,7 @@ def rebuild(
     layout = Layout(root, experiment)
     if not new_history:
         require_own_history(layout)
+    require_fixed_params(layout, sections.preprocess)
     scan_source(layout, sections.preprocess)
     renew_batches(layout, wait_seconds)
     retry = Retry(layout, retry_seconds, on_line) if retry_seconds and may_change(layout, sections) else None
