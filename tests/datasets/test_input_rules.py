@@ -9,7 +9,7 @@ HERE = Path(__file__)
 DOCUMENT = (HERE.parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
 MESSAGES = re.findall(r"^\|.*\| `(.+)` \|$", DOCUMENT, re.MULTILINE)
 PROVOKED = re.sub(
-    r"\\(.)", r"\1", "".join(path.read_text("utf-8") for path in HERE.parent.glob("*.py") if path != HERE)
+    r"\\(.)", r"\1", "".join(path.read_text("utf-8") for path in HERE.parents[1].glob("[do]*/*.py") if path != HERE)
 )
 """The tests' text, their patterns without escapes."""
 

@@ -319,10 +319,14 @@ def test_an_interrupted_training_in_memory_leaves_no_seed_behind(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     endless = replace(SHORT, phases=tuple(replace(phase, epochs=10**4) for phase in SHORT.phases))
     before = set(threading.enumerate())
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist's workers ignore it
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        train_in_memory(uint8_images(60), SPEC, SEEDS, TINY, INIT, endless, False)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_in_memory(uint8_images(60), SPEC, SEEDS, TINY, INIT, endless, False)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     deadline = time.monotonic() + 20.0
     while set(threading.enumerate()) - before - {timer} and time.monotonic() < deadline:
         time.sleep(0.05)
