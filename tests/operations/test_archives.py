@@ -60,7 +60,7 @@ def test_a_tar_is_proposed_and_prepared_as_the_folder(tmp_path: Path, monkeypatc
         (root / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
         new = add_experiment(root, "own", str(write(tmp_path / "pictures", kind, kind, files)))
         assert f"of {N_FEW} images" in new.notes[0]
-        assert "cannot be used" in new.notes[1]
+        assert f"{N_FEW_BAD} of {N_FEW} set aside: " in new.notes[1]
         layout, params = Layout(root, "own"), load_params(root).experiment("own")
         assert (params.preprocess.source, params.preprocess.labels) == (kind, "folder")
         scan_source(layout, params.preprocess)

@@ -133,7 +133,7 @@ def test_unknown_table_column_version_and_experiment_are_named(bench, tmp_path):
     for version in (0, 3):
         with pytest.raises(ConfigError, match=f"newest 2, got {version}; leave it out"):
             paths("toy", "facet_0", version=version, root=bench.root)
-    with pytest.raises(DataError, match="must hold a published version, got none; run facets rebuild toy first"):
+    with pytest.raises(DataError, match="must hold a published version, got none; run facets rebuild other first"):
         read("other", "facet_0", root=bench.root)
 
 
