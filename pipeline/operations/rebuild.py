@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
+from pipeline.config.sources import SOURCES
 from pipeline.core.errors import ConfigError, ModelError, UnhealthyError
 from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.quarantine import Account, read_account
@@ -18,9 +20,12 @@ from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.renew_batches import renew_batches
 from pipeline.operations.repro import StageRun, reproduce, reproduce_stage, stale_stages
-from pipeline.operations.retry import Retry, known_seconds, may_change
 from pipeline.operations.run_log import log_run
 from pipeline.operations.scan import scan_source
+from pipeline.tables import History
+
+if TYPE_CHECKING:
+    from pipeline.operations.retry import Retry
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,12 @@ def rebuild(
     require_fixed_params(layout, sections.preprocess)
     scan_source(layout, sections.preprocess)
     renew_batches(layout, wait_seconds)
-    retry = Retry(layout, retry_seconds, on_line) if retry_seconds and may_change(layout, sections) else None
+    retry = _open_retry(layout, sections, retry_seconds, on_line)
     before: StageRun | None = None
     while True:
         try:
             with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
-                if retry is not None and before is None and known_seconds(layout, sections) is None:
+                if retry is not None and before is None and retry.known_seconds(sections) is None:
                     before = reproduce_stage(layout, "preprocess", "", held, on_line)
                     sections = retry.check_first(sections)
                 stale = stale_stages(layout, held)
@@ -113,6 +118,18 @@ def rebuild(
     if is_new or stale:
         log_run(root, "rebuild", asdict(result))
     return result
+
+
+def _open_retry(
+    layout: Layout, sections: Experiment, seconds: float, on_line: Callable[[str], None] | None
+) -> "Retry | None":
+    """Return what tries other settings, where it may: of a person's own images, while nothing is in service."""
+    is_own = SOURCES[sections.preprocess.source].takes_path
+    if not seconds or not is_own or History(layout.published).current() is not None:
+        return None
+    from pipeline.operations.retry import Retry  # with torch, which takes longer to load than all else of a rebuild
+
+    return Retry(layout, seconds, on_line)
 
 
 def _is_of_training(error: ModelError | UnhealthyError) -> bool:

@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.config.load import load_params
 from pipeline.config.sections import Experiment
-from pipeline.config.sources import SOURCES
 from pipeline.config.write import flow_text, line_of, with_values
 from pipeline.core.errors import DataError, ModelError
 from pipeline.core.layout import Layout
@@ -24,7 +23,6 @@ from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.ladder import fallbacks
 from pipeline.onboarding.settings import Reasoned, Setting
 from pipeline.onboarding.trial import SEEDS, Trial, TrialImages, run_trial
-from pipeline.tables import History
 
 OnLine = Callable[[str], None]
 
@@ -79,9 +77,17 @@ class Retry:
         remember(self._layout, experiment, self._predicted(trial, experiment))
         return experiment
 
+    def known_seconds(self, experiment: Experiment) -> float | None:
+        """Return how long a rebuild will take if a trial has shown the experiment's setting to train, else None."""
+        with suppress(DataError):  # none, or a damaged one
+            kept = read_json(_kept(self._layout))
+            if isinstance(kept, dict) and kept.get("trained") == _key(experiment):
+                return float(kept["seconds"])
+        return None
+
     def announce(self, experiment: Experiment) -> None:
         """Say before a training how long it will take, if a trial has told."""
-        seconds = known_seconds(self._layout, experiment)
+        seconds = self.known_seconds(experiment)
         if seconds is not None:
             self._say(f"{self._layout.experiment}: this will take about {shown_minutes(seconds)}, as trials went")
 
@@ -141,20 +147,6 @@ class Retry:
             f"experiments.{name}.model.latent_dims (line {line} of params.yaml, now {list(setting.model.latent_dims)}) "
             "or give more images; --retry-minutes has the time for trials"
         )
-
-
-def may_change(layout: Layout, experiment: Experiment) -> bool:
-    """Tell whether another setting may be tried: of a person's own images, while nothing is in service."""
-    return SOURCES[experiment.preprocess.source].takes_path and History(layout.published).current() is None
-
-
-def known_seconds(layout: Layout, experiment: Experiment) -> float | None:
-    """Return how long a rebuild will take if a trial has shown the experiment's setting to train, else None."""
-    with suppress(DataError):  # none, or a damaged one
-        kept = read_json(_kept(layout))
-        if isinstance(kept, dict) and kept.get("trained") == _key(experiment):
-            return float(kept["seconds"])
-    return None
 
 
 def remember(layout: Layout, experiment: Experiment, seconds: float) -> None:

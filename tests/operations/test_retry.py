@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +16,8 @@ from pipeline.core.layout import Layout
 from pipeline.onboarding.settings import Setting
 from pipeline.onboarding.trial import Trial
 from pipeline.operations import retry
-from pipeline.operations.rebuild import rebuild
-from pipeline.operations.retry import Retry, known_seconds, may_change
+from pipeline.operations.rebuild import _open_retry, rebuild
+from pipeline.operations.retry import Retry
 from tests.repository import EXPERIMENT, Repository
 
 COLLAPSED = "facet 0 collapsed: no latent dimension varies with the image"
@@ -53,9 +55,9 @@ def test_a_setting_that_trains_is_left_alone_and_not_tried_again(unpublished, mo
     assert found == parameters(root)
     assert (root / "params.yaml").read_bytes() == before
     assert made == ["as it stands in params.yaml"]
-    assert known_seconds(layout, parameters(root)) is not None
+    assert Retry(layout, 1.0, None).known_seconds(parameters(root)) is not None
     unpublished.edit_params(lambda sections: sections["model"].update(sigma=0.2))
-    assert known_seconds(layout, parameters(root)) is None
+    assert Retry(layout, 1.0, None).known_seconds(parameters(root)) is None
 
 
 def test_the_first_setting_that_trains_is_written_and_said(unpublished, monkeypatch):
@@ -97,11 +99,12 @@ def test_trials_end_with_the_budget(unpublished, monkeypatch):
 
 def test_nothing_is_changed_under_readers_or_in_shipped_experiments(repository):
     layout = Layout(repository.root, EXPERIMENT)
-    assert not may_change(layout, parameters(repository.root))  # it is published
+    assert _open_retry(layout, parameters(repository.root), 60.0, None) is None  # it is published
     shutil.rmtree(repository.root / "published")
-    assert may_change(layout, parameters(repository.root))
+    assert _open_retry(layout, parameters(repository.root), 60.0, None) is not None
+    assert _open_retry(layout, parameters(repository.root), 0.0, None) is None
     shipped = load_params(Path(__file__).parents[2]).experiment("digits")
-    assert not may_change(Layout(repository.root, "digits"), shipped)
+    assert _open_retry(Layout(repository.root, "digits"), shipped, 60.0, None) is None
 
 
 @pytest.mark.soak
@@ -113,3 +116,10 @@ def test_a_rebuild_goes_on_with_the_setting_that_trains(unpublished, monkeypatch
     assert result.is_new
     assert [change.partition(" (")[0] for change in result.changes] == ["tiny.model.latent_dims: [2, 2] → [10, 1]"]
     assert {run.stage for run in result.stages if run.action == "ran"} >= {"init_mog", "train", "assign"}
+
+
+def test_a_rebuild_that_tries_nothing_loads_no_torch() -> None:
+    """The service's flows and every ``facets rebuild`` of what is up to date would take seconds longer."""
+    script = "import sys, pipeline.operations.rebuild; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
