@@ -5,7 +5,7 @@ import torch
 from pipeline.model.precision import best_device
 from pipeline.onboarding.trial import Trial, full_steps
 
-_AROUND_SECONDS = 30.0
+_AROUND_SECONDS = 45.0
 """Of all stages but the training, on a few thousand images: mostly the start of their processes."""
 
 

@@ -167,7 +167,7 @@ def test_time_is_predicted_from_the_pace_of_a_trial(monkeypatch):
     n_steps = full_steps(setting, N_IMAGES)
     assert n_steps == pytest.approx(3000, rel=0.15)
     paced = Trial(setting, "", (), 2, (), 20.0, 0.01)
-    assert predict_seconds(paced, 5, N_IMAGES) == pytest.approx(30 + 3 * n_steps * 0.01)
+    assert predict_seconds(paced, 5, N_IMAGES) == pytest.approx(45 + 3 * n_steps * 0.01)
     assert [shown_minutes(seconds) for seconds in (20.0, 89.0, 95.0, 400.0)] == [
         "20 seconds",
         "89 seconds",
