@@ -79,7 +79,7 @@ class Retry:
 
     def known_seconds(self, experiment: Experiment) -> float | None:
         """Return how long a rebuild will take if a trial has shown the experiment's setting to train, else None."""
-        with suppress(DataError):  # none, or a damaged one
+        with suppress(DataError, KeyError, TypeError, ValueError):  # none, or a damaged one
             kept = read_json(_kept(self._layout))
             if isinstance(kept, dict) and kept.get("trained") == _key(experiment):
                 return float(kept["seconds"])

@@ -118,6 +118,18 @@ def test_a_rebuild_goes_on_with_the_setting_that_trains(unpublished, monkeypatch
     assert {run.stage for run in result.stages if run.action == "ran"} >= {"init_mog", "train", "assign"}
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"trained": 1}', "null"])
+def test_a_damaged_memory_of_a_trial_is_none(repository, text):
+    layout, experiment = Layout(repository.root, EXPERIMENT), parameters(repository.root)
+    retry.remember(layout, experiment, 60.0)
+    attempt = Retry(layout, 1.0, None)
+    assert attempt.known_seconds(experiment) == 60.0
+    kept = repository.root / ".work" / EXPERIMENT / "trial.json"
+    for damaged in (text, kept.read_text().replace("60.0", '"soon"')):
+        kept.write_text(damaged)
+        assert attempt.known_seconds(experiment) is None
+
+
 def test_a_rebuild_that_tries_nothing_loads_no_torch() -> None:
     """The service's flows and every ``facets rebuild`` of what is up to date would take seconds longer."""
     script = "import sys, pipeline.operations.rebuild; print('torch' in sys.modules)"
