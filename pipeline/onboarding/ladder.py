@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.config.ladders import LADDERS
 from pipeline.config.sections import GateParams, InitMogParams
 from pipeline.core.progress import progress
-from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases
+from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases, rounded
 from pipeline.onboarding.trial import Trial, TrialImages, run_trial
 
 BUDGET_SECONDS = 180.0
@@ -100,7 +100,7 @@ def fallbacks(setting: Setting) -> list[tuple[str, Changes]]:
             (0.5, "with a larger one clusters were vague"),
             (2.0, "with a smaller one facets collapsed"),
         ):
-            sigma = round(model.sigma * factor, 3)
+            sigma = rounded(model.sigma * factor)
             ladder.append((f"sigma {sigma}", {**narrow, **few, "model.sigma": (sigma, why)}))
     distinct = [step for n, step in enumerate(ladder) if step[1] and step[1] not in [one[1] for one in ladder[:n]]]
     return distinct + fewer_facets(setting)
@@ -132,14 +132,14 @@ def _other_latents(first: Setting) -> list[tuple[str, Changes]]:
     broad: Changes = {"model.latent_dims": ([5, 2], "two starts agreed most on facets of this size")}
     even: Changes = {"model.latent_dims": ([5, 5], "two starts agreed most on facets of this size")}
     if first.model.likelihood == "gaussian":
-        even["model.sigma"] = (round(first.model.sigma / 2, 3), "half of what the number of pixels suggests")
+        even["model.sigma"] = (rounded(first.model.sigma / 2), "half of what the number of pixels suggests")
     return [("a deep facet of two dimensions", broad), ("facets of five dimensions, drawn sharply", even)]
 
 
 def _sharper(first: Setting) -> list[tuple[str, Changes]]:
     if first.model.likelihood != "gaussian":
         return []
-    sigma = round(first.model.sigma / 3, 3)
+    sigma = rounded(first.model.sigma / 3)
     return [("drawn sharply", {"model.sigma": (sigma, "a third of the usual one, with which facets collapsed")})]
 
 

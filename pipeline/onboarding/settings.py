@@ -33,7 +33,7 @@ _MOST_STEPS_AN_IMAGE = 40  # few images are learned by heart long before
 
 _USUAL_MODEL: dict[str, Reasoned] = {
     "family": ("dense", "quick on a processor; with a GPU and photographs try convolutional"),
-    "covariance": ("diagonal", "full ones need some thousand images a cluster"),
+    "covariance": ("diagonal", "with few images full ones make the clusters of the shallow facet vague"),
     "mixing_weights": ("learned", "clusters may differ in size"),
     "output": ("sigmoid", "pixels lie between 0 and 1"),
     "activation": ("relu", "as for MNIST"),
@@ -97,9 +97,8 @@ def first_setting(pixels: Pixels, n_images: int) -> Setting:
         pixels: some hundred images at model size.
         n_images: of the whole source, usable ones.
     """
-    n_facets = 2
     model = _USUAL_MODEL | _choose_network(pixels, n_images)
-    train = _USUAL_TRAINING | _choose_training(n_images, n_facets)
+    train = _USUAL_TRAINING | _choose_training(n_images)
     sections = {"model": model, "train": train}
     plain = {section: {key: value for key, (value, _) in values.items()} for section, values in sections.items()}
     why = {f"{section}.{key}": why for section, values in sections.items() for key, (_, why) in values.items()}
@@ -112,6 +111,11 @@ def phases(n_facets: int, epochs: int) -> list[dict[str, Any]]:
         return [{"epochs": 2 * epochs, "fade_in": 0.0, "refit_at": 0.5}]
     first = [{"epochs": epochs, "fade_in": 0.0 if phase == 0 else 0.3, "refit_at": 1.0} for phase in range(n_facets)]
     return [*first[:-1], {**first[-1], "refit_at": 0.5}]
+
+
+def rounded(sigma: float) -> float:
+    """Return a deviation with two digits: that of dim images is small, and must not become 0."""
+    return float(f"{sigma:.2g}")
 
 
 def _parsed(plain: Mapping[str, Any]) -> tuple[ModelParams, TrainParams]:
@@ -134,7 +138,7 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
             "rung_gate": (0.1, "as for MNIST"),
         }
     contrast = float(np.percentile(pixels, 99.9) - np.percentile(pixels, 0.1)) / 255
-    sigma = max(0.01, round(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284)), 3))
+    sigma = max(0.01, rounded(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284))))
     return model | {
         "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
         "sigma": (sigma, "grows with the number of pixels and their contrast; smaller draws sharper"),
@@ -142,11 +146,11 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
     }
 
 
-def _choose_training(n_images: int, n_facets: int) -> dict[str, Reasoned]:
+def _choose_training(n_images: int) -> dict[str, Reasoned]:
     batch_size = 16 if n_images < 300 else 32 if n_images < 10_000 else 64
     steps = min(_STEPS, _MOST_STEPS_AN_IMAGE * n_images)
-    epochs = max(4, round(steps * batch_size / n_images / n_facets))
+    epochs = max(4, round(steps * batch_size / n_images / 2))
     return {
         "batch_size": (batch_size, "small for few images, so that there are enough steps"),
-        "phases": (phases(n_facets, epochs), f"facet 1 alone, then both; about {steps:,} steps in all"),
+        "phases": (phases(2, epochs), f"facet 1 alone, then both; about {steps:,} steps in all"),
     }

@@ -109,7 +109,8 @@ def rebuild(
         except (ModelError, UnhealthyError) as error:
             if retry is None or not _is_of_training(error):
                 raise
-            sections = retry.change(sections, str(error))
+            with repository_lock(root, f"rebuild {experiment}", wait_seconds):
+                sections = retry.change(sections, str(error))
     if before is not None and before.action != "unchanged":
         stages = (before, *stages[1:])
     changes = tuple(map(str, retry.changes)) if retry is not None else ()

@@ -4,7 +4,6 @@ Only of experiments that were never published: where tables are in service, they
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -57,7 +56,7 @@ class Retry:
     """
 
     def __init__(self, layout: Layout, seconds: float, on_line: OnLine | None) -> None:
-        self._layout, self._until = layout, time.monotonic() + seconds
+        self._layout, self._budget = layout, seconds
         self._say = on_line or (lambda _: None)
         self._tried: list[Trial] = []
         self.changes: list[Change] = []
@@ -105,7 +104,8 @@ class Retry:
         for label, changes in fallbacks(setting):
             if any(trial.label == label for trial in self._tried):
                 continue
-            if time.monotonic() + max((trial.seconds for trial in self._tried), default=0.0) > self._until:
+            spent = [trial.seconds for trial in self._tried]  # trainings in between do not count
+            if sum(spent) + max(spent, default=0.0) > self._budget:
                 break
             trial = self._try(setting.changed(changes), label, experiment)
             if trial.is_healthy:

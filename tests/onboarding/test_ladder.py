@@ -12,7 +12,7 @@ from pipeline.config.sections import Experiment
 from pipeline.onboarding import ladder, trial
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.ladder import Trials, fallbacks, fewer_facets, find_setting
-from pipeline.onboarding.settings import Setting, first_setting
+from pipeline.onboarding.settings import Setting, first_setting, rounded
 from pipeline.onboarding.trial import Trial, TrialImages, full_steps, run_trial
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,8 +115,8 @@ def test_fallbacks_narrow_the_deep_facet_then_clusters_then_sigma_then_one_facet
         *(
             "a deep facet of one dimension",
             "6 clusters a facet",
-            f"sigma {round(sigma / 2, 3)}",
-            f"sigma {round(2 * sigma, 3)}",
+            f"sigma {rounded(sigma / 2)}",
+            f"sigma {rounded(2 * sigma)}",
         ),
         *("one facet", "one facet of one dimension"),
     ]
@@ -124,6 +124,12 @@ def test_fallbacks_narrow_the_deep_facet_then_clusters_then_sigma_then_one_facet
         changed = wide.changed(changes)  # legal parameters, or it would be refused
         assert wide.differences(changed)
     assert "a deep facet of one dimension" not in [label for label, _ in fallbacks(first())]
+
+
+def test_a_tiny_sigma_is_halved_not_rounded_away():
+    tiny = first().changed({"model.sigma": (0.0007, "")})
+    sigmas = {tiny.changed(changes).model.sigma for label, changes in fallbacks(tiny) if "sigma" in label}
+    assert sigmas == {0.00035, 0.0014}
 
 
 def test_a_convolutional_model_of_one_facet_keeps_blocks_of_one_width():

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def test_trials_end_with_the_budget(unpublished, monkeypatch):
     with pytest.raises(ModelError, match=r"Tried besides: as it stands"):
         Retry(Layout(unpublished.root, EXPERIMENT), 0.5, None).check_first(parameters(unpublished.root))
     assert made == ["as it stands in params.yaml"]
+
+
+def test_trainings_between_trials_take_nothing_of_their_budget(unpublished, monkeypatch):
+    judge(monkeypatch, lambda setting: setting.model.latent_dims == (10, 1))
+    attempt = Retry(Layout(unpublished.root, EXPERIMENT), 1.0, None)
+    time.sleep(1.5)  # a training that collapses
+    assert attempt.change(parameters(unpublished.root), COLLAPSED).model.latent_dims == (10, 1)
 
 
 def test_nothing_is_changed_under_readers_or_in_shipped_experiments(repository):
