@@ -114,8 +114,8 @@ def phases(n_facets: int, epochs: int) -> list[dict[str, Any]]:
 
 
 def rounded(sigma: float) -> float:
-    """Return a deviation with two digits: that of dim images is small, and must not become 0."""
-    return float(f"{sigma:.2g}")
+    """Return a deviation with three digits: that of dim images is small, and must not become 0."""
+    return float(f"{sigma:.3g}")
 
 
 def _parsed(plain: Mapping[str, Any]) -> tuple[ModelParams, TrainParams]:
@@ -138,7 +138,7 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
             "rung_gate": (0.1, "as for MNIST"),
         }
     contrast = float(np.percentile(pixels, 99.9) - np.percentile(pixels, 0.1)) / 255
-    sigma = max(0.01, rounded(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284))))
+    sigma = max(0.01, round(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284)), 3))
     return model | {
         "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
         "sigma": (sigma, "grows with the number of pixels and their contrast; smaller draws sharper"),
