@@ -22,9 +22,10 @@ import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
+from pipeline.core.contingency import contingency
 from pipeline.core.layout import Layout
 from pipeline.datasets.store.images import ImageStore
-from pipeline.evaluation.accuracy import accuracy_same_split, contingency
+from pipeline.evaluation.accuracy import accuracy_same_split
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks

@@ -1,107 +1,167 @@
-"""Which criterion that is known without labels ranks seeds as accuracy would.
+"""Which criterion that is known without labels ranks seeds as their scores would.
 
-    python -m benchmarks.accuracy digits --seeds 0 1 2 3 4 5 6 7 8 9
+    python -m benchmarks.accuracy digits --seeds 100 101 102 103 104 105 106 107 108 109
     python -m benchmarks.selection digits
 
 reads what the first command left below ``benchmarks/data/<experiment>/``, computes candidate criteria of every healthy
-seed on images that were held out of training, and writes Spearman's rank correlation of each with the accuracy of the
-facet that follows the labels best to ``benchmarks/results/selection-<experiment>.json``. Labels enter the correlation
-alone.
+seed, and writes to ``benchmarks/results/selection-<experiment>.json`` how each ranks the seeds: Spearman's correlation
+with their score, with an interval, and the mean score of the seeds that it picks out of every five. A seed's score is
+the mean over label factors of the normalised mutual information of its best facet with the factor, on the test split.
+Labels enter there alone.
 """
 
 import argparse
 import csv
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
-from scipy.stats import spearmanr
+import torch
+from jaxtyping import Float, Int
+from scipy.stats import norm, spearmanr
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
 from pipeline.core.layout import Layout
+from pipeline.core.seeding import numpy_generator
 from pipeline.core.storage import read_json, write_json
-from pipeline.evaluation.accuracy import contingency, entropy, mutual_information, normalised_mutual_information
-from pipeline.paper.stability import seed_spread
+from pipeline.datasets.store.images import ImageStore
+from pipeline.model import load_model
+from pipeline.training.selection import SeedOutcome
 
-Clusters = Int[np.ndarray, "facet image"]
+_PICK_OF = 5
+_MOST_PICKS = 20_000  # subsets of five seeds that are looked at
+_N_IMAGES = 2000
+_N_BOOTSTRAPS = 4
+
+Values = Float[np.ndarray, " seed"]
 
 
 def main() -> None:
     """Compute, write, print a table."""
-    parser = argparse.ArgumentParser(description="label-free criteria beside accuracy, over the seeds of an experiment")
+    parser = argparse.ArgumentParser(description="label-free criteria beside scores, over the seeds of an experiment")
     parser.add_argument("experiment")
     experiment = parser.parse_args().experiment
     layout = Layout(ROOT / "benchmarks" / "data" / experiment, experiment)
     metrics = read_json(layout.artifact("score") / "metrics.json")
-    (factor,) = metrics["classes"]
-    accuracies = seed_spread(metrics, factor).by_seed
-    values = criteria(layout, list(accuracies))
-    found = {name: _correlation(of_seeds, accuracies) for name, of_seeds in values.items()}
+    seeds = sorted(metrics["seeds"], key=int)
+    scores = np.array([_score(metrics["seeds"][seed]) for seed in seeds])
+    found = criteria(layout, seeds)
+    table = {name: judge(values, scores) for name, values in found.items()}
     write_json(
         ROOT / "benchmarks" / "results" / f"selection-{experiment}.json",
         {
             "command": f"python -m benchmarks.selection {experiment}",
             "machine": describe_machine(),
-            "accuracy_same_split": accuracies,
-            "criteria": {name: {**found[name], "seeds": of_seeds} for name, of_seeds in values.items()},
+            "score": dict(zip(seeds, scores.tolist(), strict=True)),
+            "mean": float(scores.mean()),
+            "best_of_five": float(np.mean([scores[list(five)].max() for five in _fives(len(seeds))])),
+            "criteria": {name: {**table[name], "seeds": found[name].tolist()} for name in found},
         },
     )
-    print(f"{len(accuracies)} seeds, mean accuracy {np.mean(list(accuracies.values())):.3f}")
-    for name, record in sorted(found.items(), key=lambda item: -item[1]["rank_correlation"]):
-        print(f"{name:<28} {record['rank_correlation']:+.2f}  would select {record['selected']:.3f}")
+    print(f"{len(scores)} seeds, mean score {scores.mean():.3f}")
+    for name, record in sorted(table.items(), key=lambda item: -item[1]["rank_correlation"]):
+        low, high = record["interval"]
+        print(f"{name:<42} {record['rank_correlation']:+.2f} ({low:+.2f} … {high:+.2f})  picks {record['picks']:.3f}")
 
 
-def criteria(layout: Layout, seeds: list[str]) -> dict[str, dict[str, float]]:
+def criteria(layout: Layout, seeds: Sequence[str]) -> dict[str, Values]:
     """Return candidate criteria of each seed; the higher, the better the seed is thought to be."""
-    last = _last_rows(layout)
-    with np.load(layout.artifact("model") / "epochs.npz") as file:
-        clusters = {seed: file[f"seed_{seed}"][-1].astype(np.int64) for seed in seeds}
-    n_facets = len(clusters[seeds[0]])
-    found = {
-        "validation bound": {seed: last[seed]["elbo"] for seed in seeds},
-        "log p(x | z)": {seed: last[seed]["log_px"] for seed in seeds},
-        "agreement with other seeds": {seed: _agreement(clusters, seed) for seed in seeds},
-        "independence of facets": {seed: -_shared(clusters[seed]) for seed in seeds},
-    }
-    for j in range(n_facets):
-        found[f"less KL of facet {j}"] = {seed: -last[seed][f"kl_{j}"] for seed in seeds}
-        found[f"less KL_c of facet {j}"] = {seed: -last[seed][f"kl_c_{j}"] for seed in seeds}
-        found[f"entropy of facet {j}"] = {seed: entropy(np.bincount(clusters[seed][j])) for seed in seeds}
+    bounds = held_out_bounds(layout.artifact("model") / "history.csv", seeds)
+    latents, clusters, confidence = _read_facets(layout, seeds)
+    found = {f"held-out bound after phase {phase}": values for phase, values in enumerate(bounds)}
+    found["mean of the held-out bounds after each phase"] = bounds.mean(0)
+    pairs = np.array([[_agreements(one, other) for other in clusters] for one in clusters])
+    others = (pairs.sum(1) - 1) / (len(seeds) - 1)
+    stability = np.array([_stability(*of_seed) for of_seed in zip(latents, clusters, strict=True)])
+    found["least doubt (adopted)"] = -np.array([_doubt(layout, seed) for seed in seeds])
+    for what, values in (
+        ("agreement with other seeds", others),
+        ("stability under resampling", stability),
+        ("mean confidence", confidence),
+    ):
+        found[f"{what}, mean over facets"] = values.mean(1)
+        found |= {f"{what}, facet {j}": of_facet for j, of_facet in enumerate(values.T)}
     return found
 
 
-def _last_rows(layout: Layout) -> dict[str, dict[str, float]]:
-    """Return each seed's last row on held-out images."""
-    with (layout.artifact("model") / "history.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "validation"]
-    return {row["seed"]: {key: float(value) for key, value in row.items() if key != "split"} for row in rows}
+def held_out_bounds(path: Path, seeds: Sequence[str]) -> Float[np.ndarray, "phase seed"]:
+    """Return each seed's bound on held-out images at the end of each phase, nats an image."""
+    last: dict[tuple[str, int], float] = {}
+    with path.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["split"] == "validation":
+                last[row["seed"], int(row["phase"])] = float(row["elbo"])
+    phases = sorted({phase for _, phase in last})
+    return np.array([[last[seed, phase] for seed in seeds] for phase in phases])
 
 
-def _agreement(clusters: Mapping[str, Clusters], seed: str) -> float:
-    """Return the mean, over other seeds, of how well its deepest facets agree (normalised mutual information)."""
-    own = clusters[seed][-1]
-    others = [of_seed[-1] for name, of_seed in clusters.items() if name != seed]
-    return float(np.mean([normalised_mutual_information(_table(own, other)) for other in others]))
+def _doubt(layout: Layout, seed: str) -> float:
+    records = read_json(layout.artifact("model") / "model.json")["seeds"]
+    return next(SeedOutcome.from_description(one).doubt for one in records if str(one["seed"]) == seed)
 
 
-def _shared(clusters: Clusters) -> float:
-    """Return what pairs of facets know of each other, nats."""
-    pairs = [(i, j) for i, j in product(range(len(clusters)), repeat=2) if i < j]
-    return float(sum(mutual_information(_table(clusters[i], clusters[j])) for i, j in pairs))
+def judge(values: Values, scores: Values) -> dict[str, Any]:
+    """Return how a criterion ranks seeds: correlation, 95 % interval (Bonett and Wright, 2000), mean score of picks."""
+    result: Any = spearmanr(values, scores)
+    correlation = float(result.statistic)
+    deviation = np.sqrt((1 + correlation**2 / 2) / (len(scores) - 3))
+    middle = np.arctanh(np.clip(correlation, -0.999, 0.999))
+    low, high = np.tanh(middle + norm.ppf([0.025, 0.975]) * deviation)
+    picks = [scores[max(five, key=lambda seed: values[seed])] for five in _fives(len(scores))]
+    return {"rank_correlation": correlation, "interval": [float(low), float(high)], "picks": float(np.mean(picks))}
 
 
-def _table(one: Int[np.ndarray, " image"], other: Int[np.ndarray, " image"]) -> Int[np.ndarray, "a b"]:
-    return contingency(one, other, int(one.max()) + 1, int(other.max()) + 1)
+def _fives(n_seeds: int) -> list[tuple[int, ...]]:
+    """Return all subsets of five seeds, or a regular part of very many."""
+    found = list(combinations(range(n_seeds), min(_PICK_OF, n_seeds)))
+    return found[:: max(1, -(-len(found) // _MOST_PICKS))]
 
 
-def _correlation(values: Mapping[str, float], accuracies: Mapping[str, float]) -> dict[str, Any]:
-    seeds = list(accuracies)
-    result: Any = spearmanr([values[seed] for seed in seeds], [accuracies[seed] for seed in seeds])
-    best = max(seeds, key=lambda seed: values[seed])
-    return {"rank_correlation": float(result.statistic), "selected": accuracies[best]}
+def _score(of_seed: Mapping[str, Any]) -> float:
+    facets = of_seed["facets"].values()
+    factors = next(iter(facets))["factors"] if facets else {}
+    return float(np.mean([max(facet["factors"][factor]["nmi"] for facet in facets) for factor in factors]))
+
+
+def _read_facets(
+    layout: Layout, seeds: Sequence[str]
+) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]], Float[np.ndarray, "seed facet"]]:
+    """Return latents and clusters by seed and facet of some training images, and the mean confidences."""
+    with ImageStore(layout.prepared / "train.h5") as store:
+        rows = numpy_generator(0, "selection").choice(store.n_images, min(_N_IMAGES, store.n_images), replace=False)
+        images = torch.from_numpy(store.take(np.sort(rows)))
+    latents, clusters, confidence = [], [], []
+    for seed in seeds:
+        model = load_model(layout.artifact("model"), int(seed))
+        posteriors = model.encode(images)
+        resp = [model.log_resp(j, qz).exp() for j, qz in enumerate(posteriors)]
+        latents.append([qz.mean.numpy() for qz in posteriors])
+        clusters.append([each.argmax(1).numpy() for each in resp])
+        confidence.append([float(each.max(1).values.mean()) for each in resp])
+    return latents, clusters, np.array(confidence)
+
+
+def _agreements(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[float]:
+    return [float(adjusted_rand_score(a, b)) for a, b in zip(one, other, strict=True)]
+
+
+def _stability(latents: Sequence[np.ndarray], clusters: Sequence[Int[np.ndarray, " image"]]) -> list[float]:
+    """Return how far mixtures fitted to bootstrap samples of a facet's latents agree with its clusters."""
+    found = []
+    for values, ids in zip(latents, clusters, strict=True):
+        agreed = []
+        for number in range(_N_BOOTSTRAPS):
+            drawn = numpy_generator(0, "selection", number).integers(0, len(values), len(values))
+            n_components, ridge = int(ids.max()) + 1, 1e-4 * float(values.var(0).mean())
+            mixture = GaussianMixture(n_components, covariance_type="diag", reg_covar=ridge, random_state=number)
+            agreed.append(adjusted_rand_score(ids, mixture.fit(values[drawn]).predict(values)))
+        found.append(float(np.mean(agreed)))
+    return found
 
 
 if __name__ == "__main__":

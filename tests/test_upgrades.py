@@ -113,6 +113,11 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
         "model": {"network_init": "default"},
         "input": {"kind": "pixels", "dtype": "uint8", "shape": [1, 8, 8], "is_bounded": True},
     }
+    seeds = [{"seed": 0, "facets": [{"confidence": 0.5}]}, {"seed": 1, "facets": []}]
+    assert upgrade_model({**first, "seeds": seeds}, "model.json")["seeds"] == [
+        {"seed": 0, "facets": [{"confidence": 0.5, "certainty": None}]},
+        {"seed": 1, "facets": []},
+    ]
     today = {"schema": MODEL.schema, "parameters": PARAMETERS.schema, "model": {"network_init": "glorot"}}
     assert upgrade_model(today, "model.json") == today
     with pytest.raises(ResourceError, match=r"model\.json: model must be of schema \d or an older one, got 99, which"):

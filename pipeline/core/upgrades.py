@@ -152,6 +152,15 @@ def _with_input(model: Record) -> Record:
     return {**rest, "input": pixels}
 
 
+def _with_certainty(model: Record) -> Record:
+    """Say that how certain the facets of each seed were is not known."""
+
+    def described(seed: Record) -> Record:
+        return {**seed, "facets": [{**facet, "certainty": None} for facet in seed.get("facets", [])]}
+
+    return {**model, "seeds": [described(seed) for seed in model["seeds"]]} if "seeds" in model else model
+
+
 def _with_short_ids(batch: Record) -> Record:
     """Say that the ids of its images have the first 64 bits of their content hash."""
     return {**batch, "id_bits": 64}
@@ -160,7 +169,7 @@ def _with_short_ids(batch: Record) -> Record:
 PARAMETERS = Form((_without_unused_options, _with_chosen_files, _with_full_range), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
-MODEL = Form((_with_schema_of_parameters, _with_input))
+MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty))
 """``model.json``; see :func:`upgrade_model`."""
 
 SCORES = Form()

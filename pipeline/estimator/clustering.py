@@ -51,8 +51,8 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         batch_size: images a step.
         learning_rate: of the network.
         mixture_rate: learning rate of the mixtures, as a multiple of the network's.
-        n_seeds: models trained; the one with the highest bound on held-out images is kept, labels play no part.
-        validation_fraction: of the images, held out for that choice.
+        n_seeds: models trained; the one whose clusters leave least doubt is kept, labels play no part.
+        validation_fraction: of the images, held out for the bound.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_state: as usual in scikit-learn.
         verbose: whether progress is shown on standard error.

@@ -5,15 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from pipeline.evaluation.accuracy import (
-    accuracy,
-    accuracy_same_split,
-    adjusted_rand,
-    contingency,
-    hungarian_accuracy,
-    majority_map,
-    normalised_mutual_information,
-)
+from pipeline.core.contingency import adjusted_rand, contingency, normalised_mutual_information
+from pipeline.evaluation.accuracy import accuracy, accuracy_same_split, hungarian_accuracy, majority_map
 from pipeline.evaluation.chance import ChanceLevels, chance_levels
 from pipeline.evaluation.labels import Factor
 

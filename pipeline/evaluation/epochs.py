@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.contingency import contingency
 from pipeline.core.errors import DataError
-from pipeline.evaluation.accuracy import accuracy_same_split, contingency
+from pipeline.evaluation.accuracy import accuracy_same_split
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from sklearn.metrics.cluster import expected_mutual_information
 
-from pipeline.evaluation.accuracy import contingency, mutual_information, normalised_mutual_information
+from pipeline.core.contingency import contingency, mutual_information, normalised_mutual_information
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Int
 
 from pipeline.config.sections import ScoreParams
+from pipeline.core.contingency import entropy
 from pipeline.core.errors import DataError, ModelError
 from pipeline.core.progress import progress
 from pipeline.core.upgrades import SCORES, read_model_file
 from pipeline.datasets.store.images import ImageStore
-from pipeline.evaluation.accuracy import entropy
 from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
 from pipeline.evaluation.clusters import FacetClusters, cluster_split

@@ -17,6 +17,7 @@ BUDGET_SECONDS = 180.0
 """No trial of a proposal begins that would probably end later."""
 
 _TOLERANCE = 0.05  # of agreement: so much less of it is accepted for twice as many clusters
+_MARGIN = 0.1  # of agreement: by so much another setting must be better than the first, as two starts tell no less
 
 Changes = dict[str, Reasoned]
 
@@ -37,8 +38,9 @@ class Trials:
 def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMogParams, gate: GateParams) -> Trials:
     """Try settings one after the other and choose one, without labels.
 
-    Among the settings of which every seed is healthy, the one whose seeds agree most is chosen; then twice as many
-    clusters, if seeds agree nearly as much on them. A smaller sigma, then one facet alone is tried where two collapse.
+    The first setting of which every seed is healthy is chosen, unless the seeds of another one agree clearly more; then
+    twice as many clusters, if seeds agree nearly as much on them. A smaller sigma, then one facet alone is tried where
+    two collapse.
 
     Args:
         first: the setting to begin with.
@@ -71,7 +73,7 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
                 if found is not None and found.is_healthy:
                     return Trials(tuple(trials), found)
             return Trials(tuple(trials), None)
-        best = max(healthy, key=lambda trial: trial.mean_agreement)
+        best = max(healthy, key=lambda trial: trial.mean_agreement + (_MARGIN if trial is healthy[0] else 0.0))
         n_clusters = 2 * N_CLUSTERS
         if n_images >= n_clusters * FEWEST_PER_CLUSTER:
             more = attempt(f"{n_clusters} clusters, {best.label}", _clusters(n_clusters, best.setting), best.setting)

@@ -21,7 +21,7 @@ from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
 from pipeline.onboarding.preprocessing import TEST_FRACTION, Choice, choose_preprocess
 from pipeline.onboarding.sample import Sample, take_sample
-from pipeline.onboarding.settings import Setting, first_setting
+from pipeline.onboarding.settings import SEEDS, Setting, first_setting
 from pipeline.onboarding.trial import Trial, TrialImages
 
 _FEWEST = 20
@@ -54,7 +54,7 @@ def propose_experiment(
     Args:
         layout: of the new experiment, which gives its name.
         like_name: name of an experiment that is there.
-        like: its parameters, taken for what images do not decide: seeds, and what follows training.
+        like: its parameters, taken for what images do not decide: what follows training.
         location: folder or file of images; a path from the repository's root, or a URL.
         with_trials: whether settings are tried; otherwise the first one is proposed as it is.
 
@@ -68,7 +68,8 @@ def propose_experiment(
     preprocess, pixels = choose_preprocess(layout, sample, like.preprocess.max_pixels, location)
     n_train = round(sample.n_usable * (1 - TEST_FRACTION))
     setting, trials = first_setting(pixels, n_train), None
-    rest = replace(like, init_mog=replace(like.init_mog, pretrain=None))  # of models with one facet only
+    # Pretraining is of models with one facet only.
+    rest = replace(like, seeds=SEEDS, init_mog=replace(like.init_mog, pretrain=None))
     if with_trials:
         trials = find_setting(setting, n_train, TrialImages.of_pixels(pixels), rest.init_mog, rest.publish.gate)
         setting = _chosen(trials, location).setting

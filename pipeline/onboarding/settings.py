@@ -24,6 +24,9 @@ FEWEST_PER_CLUSTER = 20
 N_CLUSTERS = 6
 """Of a facet to begin with: seeds agree on few clusters, and where they agree on twice as many, trials say so."""
 
+SEEDS = tuple(range(8))
+"""Of a proposal: of some drawings two trainings in eight told the colours apart, of others all."""
+
 _FEWEST_CLUSTERS = 4  # of fewer, one must nearly hold half of the images, which the gate forbids
 
 _STEPS = 3000
@@ -48,7 +51,7 @@ _USUAL_TRAINING: dict[str, Reasoned] = {
     "kl_weight": (1.0, "the bound as it is"),
     "kl_epochs": (0, "from the first epoch on"),
     "n_samples": (1, "of the latents a step"),
-    "validation_fraction": (0.1, "of the training images, to choose the seed by"),
+    "validation_fraction": (0.1, "of the training images, for the bound"),
     "min_entropy": (0.5, "that of publish.gate: a seed below it could not be published"),
     "precision": ("float32", "products this small gain nothing from bfloat16"),
     "device": ("auto", "a GPU where there is one"),

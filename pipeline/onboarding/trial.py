@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from pipeline.config.sections import GateParams, InitMogParams, PhaseParams, TrainParams
+from pipeline.core.contingency import adjusted_rand, contingency
 from pipeline.core.errors import ModelError
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec
-from pipeline.evaluation.accuracy import adjusted_rand, contingency
 from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks
 from pipeline.monitoring.gate import unhealthy

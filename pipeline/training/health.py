@@ -30,6 +30,9 @@ class FacetHealth:
         entropy: of the cluster sizes, over log K (1 for a facet of one component).
         active_units: latent dimensions whose posterior means vary.
         confidence: mean of the largest responsibility.
+        certainty: mutual information of image and component over the entropy of the components' mean responsibilities,
+            in [0, 1]: how much of what a component could tell is told. Unlike the confidence it does not grow where few
+            components are in use.
     """
 
     occupied: int
@@ -37,6 +40,7 @@ class FacetHealth:
     entropy: float
     active_units: int
     confidence: float
+    certainty: float
 
 
 @torch.no_grad()
@@ -103,4 +107,12 @@ def _condition(mean: Tensor, variance: Tensor, log_resp: Tensor) -> FacetHealth:
         entropy=entropy / float(np.log(n_components)) if n_components > 1 else 1.0,
         active_units=int((mean.var(0) > _ACTIVE_RATIO * variance.mean(0)).sum()),
         confidence=float(best.exp().mean()),
+        certainty=_certainty(log_resp.double()),
     )
+
+
+def _certainty(log_resp: Float64[Tensor, "image component"]) -> float:
+    resp = log_resp.exp()
+    left_open = torch.special.entr(resp).sum(1).mean()
+    possible = torch.special.entr(resp.mean(0)).sum()
+    return 1.0 - float(left_open / possible) if possible > 0 else 0.0

@@ -84,7 +84,7 @@ class TrainingImages:
     Attributes:
         source: all images.
         train_rows: rows that training sees.
-        validation_rows: rows held out for the label-free selection; empty if the fraction is 0.
+        validation_rows: rows that training never sees; empty if the fraction is 0.
     """
 
     source: AbstractImages

@@ -198,8 +198,8 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
                 "model_version": model_version(states[selected.seed], job.model),
                 "selected_seed": selected.seed,
                 "selection": {
-                    "criterion": "validation_elbo",
-                    "reason": f"highest bound on held-out images, {selected.validation_elbo:.2f} nats an image",
+                    "criterion": "doubt",
+                    "reason": f"least doubt, {selected.doubt:.1%}: what clusters could tell of an image and leave open",
                 },
                 "model": asdict(job.model),
                 "input": job.images.source.spec.describe(),

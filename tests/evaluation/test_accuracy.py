@@ -5,17 +5,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import adjusted_rand_score, mutual_info_score, normalized_mutual_info_score
 
-from pipeline.evaluation.accuracy import (
-    accuracy,
-    accuracy_same_split,
+from pipeline.core.contingency import (
     adjusted_rand,
     contingency,
     entropy,
-    hungarian_accuracy,
-    majority_map,
     mutual_information,
     normalised_mutual_information,
 )
+from pipeline.evaluation.accuracy import accuracy, accuracy_same_split, hungarian_accuracy, majority_map
 
 TRAIN = np.array([[5, 1, 0], [2, 2, 1], [0, 0, 0], [0, 3, 6]])
 TEST = np.array([[3, 0, 1], [0, 4, 0], [1, 0, 2], [0, 1, 8]])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.accuracy import accuracy, accuracy_same_split, contingency, hungarian_accuracy
+from pipeline.core.contingency import contingency
+from pipeline.evaluation.accuracy import accuracy, accuracy_same_split, hungarian_accuracy
 from pipeline.evaluation.chance import chance_levels, random_tables
 
 

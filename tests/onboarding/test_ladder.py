@@ -67,6 +67,18 @@ def test_the_setting_on_which_seeds_agree_most_is_chosen(monkeypatch, like):
     assert [trial.setting.model.n_components for trial in found.all] == [(6, 6), (6, 6), (6, 6), (12, 12)]
 
 
+def test_the_first_setting_stays_where_another_is_hardly_better(monkeypatch, like):
+    """Two starts cannot tell settings apart that are as near as that."""
+    for better, dims in ((0.57, (10, 1)), (0.63, (5, 2))):
+
+        def judge(setting: Setting, value: float = better) -> Sequence[float]:
+            return (value,) * 2 if setting.model.latent_dims == (5, 2) else (0.5, 0.5)
+
+        chosen = find(monkeypatch, like, judge).chosen
+        assert chosen is not None
+        assert chosen.setting.model.latent_dims == dims
+
+
 def test_twice_as_many_clusters_need_nearly_the_same_agreement(monkeypatch, like):
     of_twelve = {"nearly": 0.46, "less": 0.44}
     for said, agreement in of_twelve.items():

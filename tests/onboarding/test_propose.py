@@ -98,7 +98,7 @@ def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
     write_images(tmp_path / "data/raw/mine", "colour")
     proposal, _ = propose(tmp_path)
     lines = proposal.text.splitlines()
-    assert lines[:2] == ["  mine:", "    seeds: [0, 1, 2, 3, 4]"]
+    assert lines[:2] == ["  mine:", "    seeds: [0, 1, 2, 3, 4, 5, 6, 7]"]
     choices = [line for line in lines if re.match(r"      [a-z_]+: ", line)]
     assert len(choices) >= 36
     assert all("  # " in line for line in choices)

@@ -33,6 +33,8 @@ def test_condition_of_every_facet_and_seed():
             assert found.max_share == pytest.approx(sizes.max() / 40)
             assert found.entropy == pytest.approx(stats.entropy(sizes) / np.log(len(weights)))
             assert found.confidence == pytest.approx(resp.max(1).mean())
+            told = np.mean([stats.entropy(one, resp.mean(0)) for one in resp])  # KL: the mutual information
+            assert found.certainty == pytest.approx(told / stats.entropy(resp.mean(0)))
             ratio = qz.mean[0].numpy().var(0, ddof=1) / qz.variance[0].numpy().mean(0)
             assert found.active_units == (ratio > 0.1).sum()
 
@@ -64,7 +66,7 @@ def test_a_head_that_ignores_the_image_has_no_active_unit_and_one_cluster():
 
 def test_a_facet_of_one_component_has_full_entropy():
     (facets,) = facet_health(started_model(replace(TINY, n_components=(1, 3)), (0,)), IMAGES)
-    assert (facets[0].entropy, facets[0].occupied, facets[0].confidence) == (1.0, 1, 1.0)
+    assert (facets[0].entropy, facets[0].occupied, facets[0].confidence, facets[0].certainty) == (1.0, 1, 1.0, 0.0)
 
 
 @pytest.mark.parametrize("params", [TINY, CONVOLUTIONAL])

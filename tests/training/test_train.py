@@ -87,8 +87,8 @@ def test_the_description_says_what_was_trained(trained):
     assert (description["input"], description["n_train"]) == (SPEC.describe(), 60)
     assert description["trained_on"] == ["b-0123456789ab", "train"]
     assert description["runtime"] == {"device": "cpu", "precision": "float32", "threads": 1}
-    assert description["selection"]["criterion"] == "validation_elbo"
-    assert f"{selected.validation_elbo:.2f} nats" in description["selection"]["reason"]
+    assert description["selection"]["criterion"] == "doubt"
+    assert f"least doubt, {selected.doubt:.1%}" in description["selection"]["reason"]
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
 
 

@@ -126,14 +126,13 @@ function exchangeTable() {
 }
 
 function modelCard() {
-  const healthy = D.model.seeds.filter((seed) => seed.healthy);
-  const bounds = healthy.map((seed) => seed.validation_elbo), low = Math.min(...bounds), high = Math.max(...bounds);
-  const place = (value) => (high > low ? (value - low) / (high - low) : 1);
+  const certainties = (seed) => seed.facets.map((facet) => (facet.certainty === null ? "–" : percent(facet.certainty, 1))).join(" · "); // models of earlier releases have none
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
-    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. The bound (ELBO) is measured on images held out of training; higher is better.`),
-    sortTable([["Seed"], ["Bound, nats", "number"], ["Health"]], D.model.seeds.map((seed) => [
+    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. The bound (ELBO) says how well the model explains images held out of training, but not which seed's clusters are good.`),
+    sortTable([["Seed"], ["Certainty, by facet", "number"], ["Bound, nats", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
-      h("span", {}, fixed(seed.validation_elbo, 2), seed.healthy ? h("div", { style: { width: "60px", "margin-left": "auto" } }, meter(0.06 + 0.94 * place(seed.validation_elbo))) : null),
+      certainties(seed) || "–",
+      fixed(seed.validation_elbo, 2),
       seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", { class: "pill bad" }, "unhealthy"),
     ])),
     // Below the table, whose cells do not wrap: a card is narrower than a reason is long.
