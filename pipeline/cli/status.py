@@ -18,6 +18,8 @@ _Experiments = Annotated[
     typer.Argument(metavar="EXP", help="Experiments; all active ones if none is named.", show_default=False),
 ]
 
+_MOST_REJECTED = 5
+
 
 def status(experiments: _Experiments = None, as_json: AsJson = False) -> None:
     """Show what is stale, published and stored, and how the service is.
@@ -76,6 +78,9 @@ def _describe(state: "ExperimentStatus") -> str:
         reasons = state.quarantine.get(batch["batch_id"], {})
         aside = f"; {set_aside(n_delivered, reasons)}" if reasons and batch["status"] != "source" else ""
         lines.append(f"  batch      {batch['batch_id']}: {facts}{aside}")
+    lines += [f"  rejected   {one.name}: {one.reason}" for one in state.rejected[:_MOST_REJECTED]]
+    if len(state.rejected) > _MOST_REJECTED:
+        lines.append(f"  rejected   {len(state.rejected):,} deliveries in all; --json lists them")
     lines += [f"  disk       {folder}: {size} MiB" for folder, size in state.mebibytes.items()]
     return "\n".join(lines)
 

@@ -25,7 +25,7 @@ MOST_CRASHES = 5
 """So many times may reading a delivery end a process by force; memory may be short for a while, but not for ever."""
 
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", "~")
-_REASON = ".reason.txt"
+REASON = ".reason.txt"
 _MOST_NAME = 255  # bytes, on nearly all file systems
 
 
@@ -114,12 +114,12 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
         folder.mkdir(parents=True, exist_ok=True)
         if reasons:
             # Before the move: a rejected delivery without its reason would be of little use.
-            target.with_name(target.name + _REASON).write_text("\n".join(reasons) + "\n", encoding="utf-8")
+            target.with_name(target.name + REASON).write_text("\n".join(reasons) + "\n", encoding="utf-8")
         delivery.rename(target)
     except OSError as error:
         if reasons and not os.path.lexists(target):
             with suppress(OSError):
-                target.with_name(target.name + _REASON).unlink(missing_ok=True)
+                target.with_name(target.name + REASON).unlink(missing_ok=True)
         if isinstance(error, FileNotFoundError):
             raise DataError(f"{delivery} is missing; it was moved or read already") from None
         raise ResourceError(
@@ -239,7 +239,7 @@ def _read_note(note: Path) -> Trouble | None:
         return None  # none yet, or damaged: the count starts anew
 
 
-def _fitting(name: str, most: int = _MOST_NAME - len(_REASON)) -> str:
+def _fitting(name: str, most: int = _MOST_NAME - len(REASON)) -> str:
     """Return a name of so many bytes that another ending fits behind it."""
     return name.encode()[:most].decode("utf-8", "ignore")
 

@@ -9,6 +9,7 @@ from pipeline.core.folder_seal import require_sealed, rewriting
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import file_digest, read_sealed, write_sealed
 from pipeline.operations.page_files import exact_copies, image_files, set_aside
+from pipeline.operations.rejected import rejected_deliveries
 from pipeline.page import compose, composer, rows
 from pipeline.report import erase_images, shows_any
 from pipeline.tables import History, query
@@ -46,6 +47,10 @@ def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | Non
             files=image_files(layout, model, batches) if names_files else None,
             aside=set_aside(layout, with_names=names_files) if any(batch.quarantined for batch in batches) else (),
             copies=exact_copies(layout),
+            rejected=[
+                rows.RejectedRow(one.name, one.reason) if names_files else rows.RejectedRow(None, None)
+                for one in rejected_deliveries(layout)
+            ],
         )
         composed = compose(layout.published, page)
         stamp = {"version": version.version, "digest": file_digest(composed), "composer": composer()}

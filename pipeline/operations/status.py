@@ -13,6 +13,7 @@ from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.aside import reasons_by_batch
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import refused_model
+from pipeline.operations.rejected import Rejected, rejected_deliveries
 from pipeline.operations.repro import stale_stages
 from pipeline.tables import History
 
@@ -34,6 +35,7 @@ class ExperimentStatus:
             by an earlier release.
         batches: rows of the table ``batches``.
         quarantine: by batch, why files of it were set aside, and how many.
+        rejected: deliveries of which no image was taken, the newest first.
         mebibytes: size of its folders, by path below the root.
     """
 
@@ -46,6 +48,7 @@ class ExperimentStatus:
     account: Account | None
     batches: list[dict[str, Any]]
     quarantine: dict[str, dict[str, int]]
+    rejected: list[Rejected]
     mebibytes: dict[str, float]
 
 
@@ -55,7 +58,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
     Raises:
         ConfigError: the experiment is unknown.
         DataError: a record is damaged.
-        ResourceError: DVC or git is missing, or this is no repository of both.
+        ResourceError: DVC or git is missing, this is no repository of both, or rejected deliveries cannot be read.
     """
     sections, layout = params.experiment(experiment), Layout(root, experiment)
     is_active = experiment in params.active
@@ -73,6 +76,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         account=read_account(layout.prepared),
         batches=batches,
         quarantine=reasons_by_batch(layout, batches),
+        rejected=rejected_deliveries(layout),
         mebibytes=_mebibytes(layout),
     )
 

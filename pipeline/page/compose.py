@@ -78,6 +78,7 @@ def compose(published: Path, page: PageInput) -> Path:
         "lineage": [asdict(row) for row in page.lineage],
         "aside": [asdict(row) for row in page.aside],
         "copies": page.copies,
+        "rejected": [asdict(row) for row in page.rejected],
         **_model_files(model_dir),
     }
     path = published / "report.html"

@@ -119,6 +119,19 @@ class AsideRow:
 
 
 @dataclass(frozen=True)
+class RejectedRow:
+    """A delivery of which no image was taken.
+
+    Attributes:
+        name: of its file or folder, the time of its rejection in front; None on a page that says no names.
+        reason: why it could not be used; None there, too, as it may name files.
+    """
+
+    name: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class PageInput:
     """Everything on the page that publishing decides; the rest comes from the model's staged files.
 
@@ -133,6 +146,7 @@ class PageInput:
         files: of the images shown; None for a page that must not say any name.
         aside: files that were set aside, the most frequent reason first.
         copies: images that are exact copies of another one of their source.
+        rejected: deliveries of which no image was taken, the newest first.
     """
 
     experiment: str
@@ -145,3 +159,4 @@ class PageInput:
     files: Files | None = field(default_factory=lambda: Files({}, {}))
     aside: Sequence[AsideRow] = ()
     copies: int = 0
+    rejected: Sequence[RejectedRow] = ()

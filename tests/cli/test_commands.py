@@ -61,6 +61,19 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
     assert state["mebibytes"]["artifacts/tiny"] > 0
 
 
+def test_status_tells_deliveries_that_were_rejected_as_a_whole(facets: Facets, inside: Repository) -> None:
+    folder = inside.root / "data" / "inbox" / EXPERIMENT / "rejected"
+    folder.mkdir(parents=True)
+    for n in range(7):
+        (folder / f"2026112{n}T080000-x.npy.reason.txt").write_text(f"x.npy: is empty, {n}\n")
+    told = facets("status", EXPERIMENT).out
+    assert told.count("  rejected   2026112") == 5
+    assert "  rejected   20261126T080000-x.npy: x.npy: is empty, 6\n" in told
+    assert "  rejected   7 deliveries in all; --json lists them" in told
+    (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
+    assert state["rejected"][-1] == {"name": "20261120T080000-x.npy", "reason": "x.npy: is empty, 0"}
+
+
 def test_times_of_ingested_batches_have_a_form_in_json(facets: Facets, inside: Repository, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     folder.mkdir()

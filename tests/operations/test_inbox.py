@@ -14,6 +14,7 @@ from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.layout import Layout
 from pipeline.operations.deliveries import finish_delivery, note_trouble, require_delivery, troubles
 from pipeline.operations.inbox import InboxWatch
+from pipeline.operations.rejected import rejected_deliveries
 
 
 @pytest.fixture
@@ -150,6 +151,17 @@ def test_done_and_rejected_deliveries_leave_with_their_reasons(layout: Layout) -
     assert bad.parent == layout.inbox / "rejected"
     assert bad.with_name(bad.name + ".reason.txt").read_text() == "b.npy: is empty\nand more\n"
     assert sorted(path.name for path in layout.inbox.iterdir()) == ["done", "rejected"]
+
+
+def test_rejected_deliveries_are_told_with_their_reasons_newest_first(layout: Layout) -> None:
+    assert rejected_deliveries(layout) == []
+    for name, reasons in (("a.npy", ["a.npy: is empty", "and more"]), ("b\x1b[31m.npy", ["is of another\x07 kind"])):
+        deliver(layout, name)
+        finish_delivery(layout, layout.inbox / name, reasons)
+    newest, oldest = rejected_deliveries(layout)
+    assert (oldest.name.split("-", 1)[1], oldest.reason) == ("a.npy", "a.npy: is empty")
+    assert newest.name.endswith("b\\x1b[31m.npy")
+    assert newest.reason == "is of another\\x07 kind"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
         files=files(showcase),
         aside=aside() if has_batches else (),
         copies=3 if has_batches else 0,
+        rejected=[rows.RejectedRow("20261120T083000-scans.npy", "scans.npy: is empty")] if has_batches else (),
     )
 
 

@@ -125,17 +125,19 @@ def test_the_filter_by_file_and_that_by_cluster_hold_together(browser: Browser, 
 
 def test_a_page_without_names_says_none_and_offers_no_filter(browser: Browser, tmp_path: Path) -> None:
     given = publish(tmp_path, two_facets())
-    bare = replace(given, files=None, aside=[replace(row, files=()) for row in aside()])
+    aside_rows = [replace(row, files=()) for row in aside()]
+    bare = replace(given, files=None, aside=aside_rows, rejected=[rows.RejectedRow(None, None)])
     page = compose(tmp_path, bare)
     text = page.read_text()
     names = {file.path for file in files(two_facets()).images.values()}
-    assert not [word for word in (*names, ROOT, "camera-7", "wave.gif", "cats/", "dogs/") if word in text]
+    assert not [word for word in (*names, ROOT, "camera-7", "wave.gif", "scans.npy", "cats/", "dogs/") if word in text]
     browser.open(page, "clusters/0")
     assert not browser.all("[data-filter=file]")
     browser.go("about")
     assert "not named; facets report toy --paths names them" in browser.text("main")
     browser.go("batches")
     assert "Such as" not in browser.text("main")
+    assert "1 delivery was rejected as a whole" in browser.text("main")
 
 
 def test_from_the_web_no_link_leads_to_a_file(browser: Browser, page: Path) -> None:
@@ -162,6 +164,8 @@ def test_what_was_set_aside_is_counted_with_its_reasons(browser: Browser, page: 
     assert "maps/town.png" in told
     assert "3 images of" in told
     assert "4 delivered images were known already" in told
+    assert "1 delivery was rejected as a whole" in told
+    assert "scans.npy: is empty" in told
 
 
 def test_where_nothing_was_set_aside_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
