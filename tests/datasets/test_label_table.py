@@ -71,6 +71,22 @@ def test_numbers_as_data_frames_write_them(tmp_path: Path, cells: list[str], exp
     assert labels_of_rows(str(path), 3).values["kind"].tolist() == expected
 
 
+def test_a_table_about_something_else_is_not_taken_for_labels(tmp_path: Path) -> None:
+    """Its second column has a number that is the name of one file, as counts of anything have."""
+    path = tmp_path / "labels.csv"
+    path.write_text("town,count\nBern,3\nRome,900\nOslo,77\nParis,512\n")
+    with pytest.raises(DataError, match=r"must name files as they lie below the folder, e\.g\. '1\.png'"):
+        labels_of_files(str(path), [f"{n}.png" for n in range(1, 9)])
+
+
+def test_some_labelled_files_are_enough_and_the_column_with_most_of_them_names_files(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("number,image,kind\n7,1,a\n90,2,b\n91,400,a\n")
+    found = labels_of_files(str(path), [f"{n}.png" for n in range(1, 9)])
+    assert found.class_names["kind"] == ["a", "b"]
+    assert found.values["kind"].tolist() == [0, 1, -1, -1, -1, -1, -1, -1]
+
+
 def test_two_answers_for_one_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,kind\n/here/a/1.png,cat\n/there/a/1.png,dog\n")

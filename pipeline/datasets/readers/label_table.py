@@ -42,8 +42,10 @@ class LabelTable:
     def of_files(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return the cells of every file; empty for a file without a line.
 
-        The column that names files is the first one that fits: with paths as they lie below the folder, or with longer
-        or shorter ones (``/data/birds/a/1.png`` or ``1.png`` for ``a/1.png``), or without their endings.
+        The column that names files is the one that fits best: with paths as they lie below the folder, or with longer
+        or shorter ones (``/data/birds/a/1.png`` or ``1.png`` for ``a/1.png``), or without their endings. The last is
+        believed only where half of the lines, or of the files, have their match: numbers in a table about something
+        else are easily names, too.
 
         Args:
             names: paths below the folder, in the order wanted.
@@ -76,16 +78,17 @@ class LabelTable:
         """Return the column that names files, and the file that every line means."""
         if not names:
             return next(iter(columns)), [None] * len(self.rows)
-        for kind in (
-            _Exact,
-            _Tail,
-            partial(_Tail, without_ending=True),
-        ):  # made only where the one before fails
+        loosest = partial(_Tail, without_ending=True)
+        for kind in (_Exact, _Tail, loosest):  # made only where the one before fails
             match = kind(names)
-            for column, cells in columns.items():
-                found = [match(cell.replace("\\", "/").removeprefix("./")) for cell in cells]
-                if any(found):
-                    return column, found
+            files = {
+                column: [match(cell.replace("\\", "/").removeprefix("./")) for cell in cells]
+                for column, cells in columns.items()
+            }
+            best = max(files, key=lambda column: sum(map(bool, files[column])))
+            fewest = min(len(self.rows), len(names)) / 2 if kind is loosest else 1
+            if sum(map(bool, files[best])) >= fewest:
+                return best, files[best]
         column, cells = next(iter(columns.items()))
         raise DataError(
             f"{self.location} must name files as they lie below the folder, e.g. {names[0]!r}, "
