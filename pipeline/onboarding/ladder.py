@@ -17,7 +17,6 @@ BUDGET_SECONDS = 180.0
 """No trial of a proposal begins that would probably end later."""
 
 _TOLERANCE = 0.05  # of agreement: so much less of it is accepted for twice as many clusters
-_MARGIN = 0.1  # of agreement: by so much another setting must be better than the first, as two starts tell no less
 
 Changes = dict[str, Reasoned]
 
@@ -36,11 +35,10 @@ class Trials:
 
 
 def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMogParams, gate: GateParams) -> Trials:
-    """Try settings one after the other and choose one, without labels.
+    """Try settings one after the other until one trains, without labels; then the same with twice as many clusters.
 
-    The first setting of which every seed is healthy is chosen, unless the seeds of another one agree clearly more; then
-    twice as many clusters, if seeds agree nearly as much on them. A smaller sigma, then one facet alone is tried where
-    two collapse.
+    The first of which every seed is healthy is chosen: two starts show that a setting trains, but not which of two is
+    better (`benchmarks/recipes.md`). Twice as many clusters are chosen if the seeds agree nearly as much on them.
 
     Args:
         first: the setting to begin with.
@@ -51,7 +49,8 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
     """
     start = time.monotonic()
     trials: list[Trial] = []
-    most = 2 + len(_other_latents(first))
+    first_step: tuple[str, Changes] = ("as proposed first", {})
+    steps = [first_step, *_other_latents(first), *_sharper(first), *fewer_facets(first)]
 
     def attempt(label: str, changes: Changes, of: Setting) -> Trial | None:
         slowest = max((trial.seconds for trial in trials), default=0.0)
@@ -62,20 +61,11 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
         bar.advance(1, f"{label}: {trial.verdict}")
         return trial
 
-    with progress("trials", most, "trial") as bar:
-        attempt("as proposed first", {}, first)
-        for label, changes in _other_latents(first):
-            attempt(label, changes, first)
-        healthy = [trial for trial in trials if trial.is_healthy]
-        if not healthy:
-            for label, changes in [*_sharper(first), *fewer_facets(first)]:
-                found = attempt(label, changes, first)
-                if found is not None and found.is_healthy:
-                    return Trials(tuple(trials), found)
-            return Trials(tuple(trials), None)
-        best = max(healthy, key=lambda trial: trial.mean_agreement + (_MARGIN if trial is healthy[0] else 0.0))
+    with progress("trials", len(steps) + 1, "trial") as bar:
+        tried = (attempt(label, changes, first) for label, changes in steps)  # no further than needed
+        best = next((trial for trial in tried if trial is not None and trial.is_healthy), None)
         n_clusters = 2 * N_CLUSTERS
-        if n_images >= n_clusters * FEWEST_PER_CLUSTER:
+        if best is not None and best.setting.model.n_facets > 1 and n_images >= n_clusters * FEWEST_PER_CLUSTER:
             more = attempt(f"{n_clusters} clusters, {best.label}", _clusters(n_clusters, best.setting), best.setting)
             if more is not None and more.is_healthy and more.mean_agreement >= best.mean_agreement - _TOLERANCE:
                 best = more
@@ -131,8 +121,8 @@ def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
 
 
 def _other_latents(first: Setting) -> list[tuple[str, Changes]]:
-    broad: Changes = {"model.latent_dims": ([5, 2], "two starts agreed most on facets of this size")}
-    even: Changes = {"model.latent_dims": ([5, 5], "two starts agreed most on facets of this size")}
+    broad: Changes = {"model.latent_dims": ([5, 2], "with other sizes facets collapsed")}
+    even: Changes = {"model.latent_dims": ([5, 5], "with other sizes facets collapsed")}
     if first.model.likelihood == "gaussian":
         even["model.sigma"] = (rounded(first.model.sigma / 2), "half of what the number of pixels suggests")
     return [("a deep facet of two dimensions", broad), ("facets of five dimensions, drawn sharply", even)]

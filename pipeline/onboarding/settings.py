@@ -25,7 +25,7 @@ N_CLUSTERS = 6
 """Of a facet to begin with: seeds agree on few clusters, and where they agree on twice as many, trials say so."""
 
 SEEDS = tuple(range(8))
-"""Of a proposal: of some drawings two trainings in eight told the colours apart, of others all."""
+"""Of a proposal: some collections are told apart well by every training, others by a few of them."""
 
 _FEWEST_CLUSTERS = 4  # of fewer, one must nearly hold half of the images, which the gate forbids
 

@@ -56,27 +56,19 @@ def find(monkeypatch: pytest.MonkeyPatch, like: Experiment, judge: Judge, n_imag
     return find_setting(first(), n_images, data, like.init_mog, like.publish.gate)
 
 
-def test_the_setting_on_which_seeds_agree_most_is_chosen(monkeypatch, like):
-    def judge(setting: Setting) -> Sequence[float]:
-        is_broad = setting.model.latent_dims == (5, 2)
-        return (0.9, 0.5) if is_broad and max(setting.model.n_components) == 6 else (0.4, 0.5)
-
-    found = find(monkeypatch, like, judge)
+def test_the_first_setting_that_trains_is_chosen_and_no_other_one_tried(monkeypatch, like):
+    """Two starts cannot tell which of two is better; with them `[5, 2]` was taken for drawings that it mixed up."""
+    found = find(monkeypatch, like, lambda setting: (0.9, 0.9) if setting.model.latent_dims == (5, 2) else (0.5, 0.3))
     assert found.chosen is not None
-    assert (found.chosen.setting.model.latent_dims, found.chosen.setting.model.n_components) == ((5, 2), (6, 6))
-    assert [trial.setting.model.n_components for trial in found.all] == [(6, 6), (6, 6), (6, 6), (12, 12)]
+    assert found.chosen.setting.model.latent_dims == (10, 1)
+    assert [trial.setting.model.n_components for trial in found.all] == [(6, 6), (12, 12)]
 
 
-def test_the_first_setting_stays_where_another_is_hardly_better(monkeypatch, like):
-    """Two starts cannot tell settings apart that are as near as that."""
-    for better, dims in ((0.57, (10, 1)), (0.63, (5, 2))):
-
-        def judge(setting: Setting, value: float = better) -> Sequence[float]:
-            return (value,) * 2 if setting.model.latent_dims == (5, 2) else (0.5, 0.5)
-
-        chosen = find(monkeypatch, like, judge).chosen
-        assert chosen is not None
-        assert chosen.setting.model.latent_dims == dims
+def test_the_next_setting_is_tried_where_a_seed_collapses(monkeypatch, like):
+    found = find(monkeypatch, like, lambda setting: (0.5, 0.5) if setting.model.latent_dims == (5, 2) else None)
+    assert found.chosen is not None
+    assert (found.chosen.setting.model.latent_dims, found.chosen.setting.model.n_components) == ((5, 2), (12, 12))
+    assert [trial.is_healthy for trial in found.all] == [False, True, True]
 
 
 def test_twice_as_many_clusters_need_nearly_the_same_agreement(monkeypatch, like):
@@ -92,7 +84,7 @@ def test_twice_as_many_clusters_need_nearly_the_same_agreement(monkeypatch, like
 
 
 def test_too_few_images_for_twelve_clusters_are_not_tried_with_them(monkeypatch, like):
-    assert len(find(monkeypatch, like, lambda _: (0.5, 0.5), n_images=239).all) == 3
+    assert len(find(monkeypatch, like, lambda _: (0.5, 0.5), n_images=239).all) == 1
 
 
 def test_one_facet_is_tried_where_two_collapse(monkeypatch, like):
