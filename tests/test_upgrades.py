@@ -8,7 +8,16 @@ import pytest
 
 from pipeline.core import upgrades
 from pipeline.core.errors import DataError, ResourceError
-from pipeline.core.upgrades import MODEL, PARAMETERS, Form, Record, read_model_file, read_record, upgrade_model
+from pipeline.core.upgrades import (
+    MODEL,
+    PARAMETERS,
+    SCORES,
+    Form,
+    Record,
+    read_model_file,
+    read_record,
+    upgrade_model,
+)
 
 FORMS = {name: form for name, form in vars(upgrades).items() if isinstance(form, Form)}
 
@@ -101,6 +110,10 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
         "model": None,
         "train": 3,
     }
+
+
+def test_components_were_not_joined_when_scores_had_no_groups() -> None:
+    assert SCORES.upgrade({"schema": 1, "mean": {}}, "metrics.json") == {"schema": 2, "mean": {}, "groups": {}}
 
 
 def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> None:

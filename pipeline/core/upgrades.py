@@ -166,13 +166,21 @@ def _with_short_ids(batch: Record) -> Record:
     return {**batch, "id_bits": 64}
 
 
+def _with_groups(scores: Record) -> Record:
+    """Say that components were not joined into groups."""
+    return {**scores, "groups": {}}
+
+
 PARAMETERS = Form((_without_unused_options, _with_chosen_files, _with_full_range), unnumbered=True)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
 MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty))
 """``model.json``; see :func:`upgrade_model`."""
 
-SCORES = Form()
+GROUPS = Form()
+"""``groups.json`` beside ``model.json``; models of earlier releases have none."""
+
+SCORES = Form((_with_groups,))
 """``score/metrics.json``, kept with a model."""
 
 PICTURES = Form()

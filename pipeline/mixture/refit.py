@@ -8,7 +8,7 @@ mean accuracy over seeds rose and their spread fell to a quarter (see benchmarks
 import logging
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,22 +58,16 @@ def refit_mixtures(
     Returns:
         The parameters of these mixtures: an optimiser's moments belong to the values before.
     """
-    posteriors = _encode(model, images)
+    posteriors = encode_posteriors(model, images)
     facets = range(first_facet, model.params.n_facets)
 
     def refit(which: tuple[int, int]) -> None:
         facet, index = which
         seed = seeds[index]
-        latents = _samples(posteriors[facet], index, numpy_generator(seed, "train", "refit", epoch, facet))
+        latents = draw_latents(posteriors[facet], index, numpy_generator(seed, "train", "refit", epoch, facet))
         if not np.isfinite(latents).all():
             return  # a seed that has failed; the loop notices it by its losses
-        settings = FitSettings(
-            model.params.covariance,
-            _RELATIVE_REG_COVAR * float(latents.var(0).mean()),
-            _MAX_ESCALATIONS,
-            _MAX_ITER,
-            _N_STARTS,
-        )
+        settings = refit_settings(model.params.covariance, latents)
         random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
         try:
             fitted = fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)
@@ -86,7 +80,8 @@ def refit_mixtures(
     return [parameter for facet in facets for parameter in model.prior(facet).parameters()]
 
 
-def _encode(model: MultiFacetVae, images: Inputs) -> list[DiagonalNormal]:
+def encode_posteriors(model: MultiFacetVae, images: Inputs) -> list[DiagonalNormal]:
+    """Return q(z_j | x) of every facet for all seeds, block by block."""
     joined: list[Any] = []
     for parts in zip(*encode_blocks(model, images.split(_BLOCK)), strict=True):
         means, log_variances = zip(*parts, strict=True)
@@ -94,6 +89,16 @@ def _encode(model: MultiFacetVae, images: Inputs) -> list[DiagonalNormal]:
     return joined
 
 
-def _samples(qz: DiagonalNormal, index: int, generator: np.random.Generator) -> Float64[np.ndarray, "image latent"]:
+def draw_latents(qz: DiagonalNormal, index: int, generator: np.random.Generator) -> Float64[np.ndarray, "image latent"]:
+    """Draw one latent an image from the posteriors of one model of the seed axis."""
     mean, variance = (part[index].double().cpu().numpy() for part in (qz.mean, qz.variance))
     return mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
+
+
+def refit_settings(
+    covariance: Literal["diagonal", "full"], latents: Float64[np.ndarray, "image latent"]
+) -> FitSettings:
+    """Return how a mixture is fitted to latents that training has arranged."""
+    return FitSettings(
+        covariance, _RELATIVE_REG_COVAR * float(latents.var(0).mean()), _MAX_ESCALATIONS, _MAX_ITER, _N_STARTS
+    )
