@@ -38,11 +38,7 @@ def accuracy_same_split(table: Table) -> float:
 def hungarian_accuracy(table: Table) -> float:
     """Return the largest accuracy of a one-to-one map between components and classes, on the same images.
 
-    Raises:
-        ValueError: there are not as many components as classes.
+    Where there are more of the one than of the other, some have no partner, and their images count as wrong.
     """
-    n_components, n_classes = table.shape
-    if n_components != n_classes:
-        raise ValueError(f"a one-to-one map needs as many components as classes, got {n_components} and {n_classes}")
     rows, columns = linear_sum_assignment(table, maximize=True)
     return int(table[rows, columns].sum()) / n_counted(table)

@@ -34,7 +34,7 @@ class Agreement:
         accuracy: components mapped to classes by majority on the training split.
         accuracy_same_split: mapped on the test split itself: the paper's convention.
         accuracy_same_split_train: mapped and scored on the training split (paper, appendix E.2).
-        hungarian: best one-to-one map on the test split; None unless there are as many components as classes.
+        hungarian: best one-to-one map on the test split; images without a partner count as wrong.
         nmi: normalised mutual information.
         ari: adjusted Rand index.
         chance: what random clusters of the same sizes score.
@@ -43,7 +43,7 @@ class Agreement:
     accuracy: float
     accuracy_same_split: float
     accuracy_same_split_train: float
-    hungarian: float | None
+    hungarian: float
     nmi: float
     ari: float
     chance: ChanceLevels
@@ -59,12 +59,11 @@ def agreement(clusters: Clustering, factor: Factor, paper_clusters: Clustering |
     """
     train, test = tables(clusters, factor)
     paper_train, paper_test = tables(paper_clusters or clusters, factor)
-    is_square = test.shape[0] == test.shape[1]
     return Agreement(
         accuracy=accuracy(train, test),
         accuracy_same_split=accuracy_same_split(paper_test),
         accuracy_same_split_train=accuracy_same_split(paper_train),
-        hungarian=hungarian_accuracy(test) if is_square else None,
+        hungarian=hungarian_accuracy(test),
         nmi=normalised_mutual_information(test),
         ari=adjusted_rand(test),
         chance=chance_levels(train, test),

@@ -21,12 +21,12 @@ class ChanceLevels:
     Attributes:
         accuracy: of :func:`~pipeline.evaluation.accuracy.accuracy`.
         accuracy_same_split: of :func:`~pipeline.evaluation.accuracy.accuracy_same_split`.
-        hungarian: of :func:`~pipeline.evaluation.accuracy.hungarian_accuracy`; None unless components = classes.
+        hungarian: of :func:`~pipeline.evaluation.accuracy.hungarian_accuracy`.
     """
 
     accuracy: float
     accuracy_same_split: float
-    hungarian: float | None
+    hungarian: float
 
 
 def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
@@ -44,15 +44,17 @@ def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
     sizes, classes = test.sum(axis=1) / test.sum(), test.sum(axis=0) / test.sum()
     mapped = np.array([sizes @ classes[majority_map(table)] for table in random_tables(train, draws, rng)])
     dealt = random_tables(test, draws, rng)
-    one_to_one = [hungarian_accuracy(table) for table in dealt] if test.shape[0] == test.shape[1] else None
     return ChanceLevels(
         accuracy=float(mapped.mean()),
         accuracy_same_split=float(dealt.max(axis=2).sum(axis=1).mean() / test.sum()),
-        hungarian=None if one_to_one is None else float(np.mean(one_to_one)),
+        hungarian=float(np.mean([hungarian_accuracy(table) for table in dealt])),
     )
 
 
 def random_tables(table: Table, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "draw component class"]:
     """Draw tables with the margins of ``table`` as if its images were shuffled between the components."""
-    margins = random_table(table.sum(axis=1), table.sum(axis=0))
+    sizes, classes = table.sum(axis=1), table.sum(axis=0)
+    if min(np.count_nonzero(sizes), np.count_nonzero(classes)) < 2:
+        return np.repeat(table[None], draws, axis=0)  # the only deal, of which scipy 1.17 makes negative counts
+    margins = random_table(sizes, classes)
     return np.asarray(margins.rvs(size=draws, random_state=rng)).astype(np.int64).reshape(draws, *table.shape)
