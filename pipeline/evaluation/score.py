@@ -12,6 +12,7 @@ from jaxtyping import Int
 from pipeline.config.sections import ScoreParams
 from pipeline.core.contingency import entropy
 from pipeline.core.errors import DataError, ModelError
+from pipeline.core.groups import FacetGroups, read_groups
 from pipeline.core.progress import progress
 from pipeline.core.upgrades import SCORES, read_model_file
 from pipeline.datasets.store.images import ImageStore
@@ -80,6 +81,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
             facet: {name: scores["chance"] for name, scores in facet_tree["factors"].items()}
             for facet, facet_tree in chosen["facets"].items()
         },
+        "groups": _groups_tree(model_dir, selected, factors),
         "baselines": baselines,
         "epochs": accuracy_by_epoch(model_dir, factors),
     }
@@ -146,6 +148,24 @@ def relative_entropy(sizes: Int[np.ndarray, " component"]) -> float:
 
 def _published(train: FacetClusters, test: FacetClusters) -> Clustering:
     return Clustering(train.cluster_id, test.cluster_id, test.n_components)
+
+
+def _groups_tree(model_dir: Path, selected: Sequence[Clustering], factors: Factors) -> Tree:
+    """Score the groups of the selected seed as its components are scored; a model of an earlier release has none."""
+    found = read_groups(model_dir)
+    pairs = zip(selected, found.facets, strict=True) if found else ()
+    return {facet_key(j): _of_groups(facet, groups, factors) for j, (facet, groups) in enumerate(pairs)}
+
+
+def _of_groups(components: Clustering, groups: FacetGroups, factors: Factors) -> Tree:
+    group = np.array(groups.component_group, np.int32)
+    joined = Clustering(group[components.train], group[components.test], groups.n_groups)
+    return {
+        "n_groups": groups.n_groups,
+        "certainty": groups.certainty,
+        "reproducibility": groups.reproducibility,
+        "factors": {name: asdict(agreement(joined, factor)) for name, factor in factors.items()},
+    }
 
 
 def _score_baselines(

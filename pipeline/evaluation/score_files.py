@@ -25,7 +25,7 @@ def write_score(score: Score, folder: Path) -> None:
     - ``summary.json``: the accuracies that fit on a screen.
     - ``accuracy_by_seed.csv``: one row a seed, facet and factor.
     - ``accuracy_by_epoch.csv``: one row an epoch, seed, facet and factor, on held-out training images.
-    - ``facet_factor.csv``: one row a facet, factor and method: the selected seed and the baselines.
+    - ``facet_factor.csv``: one row a facet, factor and method: the selected seed, its groups and the baselines.
     - ``confusion.csv``: test images of the selected seed by facet, factor, cluster, predicted and true label value.
 
     Without labels the CSVs have a header and no rows. An empty field is a number that does not apply.
@@ -81,6 +81,8 @@ def _rows_by_method(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     for facet, facet_tree in metrics["selected"]["facets"].items():
         for factor, scores in facet_tree["factors"].items():
             yield (facet, factor, "model", *_values(scores))
+            if metrics["groups"]:
+                yield (facet, factor, "groups", *_values(metrics["groups"][facet]["factors"][factor]))
             for method in ("kmeans", "mixture"):
                 if metrics["baselines"]:
                     yield (facet, factor, method, *_values(metrics["baselines"][facet][method][factor]))

@@ -77,6 +77,8 @@ def _files(layout: Layout) -> dict[str, Path]:
     model, prepared = layout.artifact("model"), layout.prepared
     selected = read_model_file(model)["selected_seed"]
     files = {name: model / name for name in ("model.json", "clusters.json", "history.csv")}
+    if (model / "groups.json").exists():  # a model of an earlier release has none
+        files["groups.json"] = model / "groups.json"
     files[f"seed-{selected}.safetensors"] = model / f"seed-{selected}.safetensors"
     files |= {f"prepared/{name}": prepared / name for name in ("images.parquet", "quarantine.parquet")}
     for name in ("assignments", "score", "report"):

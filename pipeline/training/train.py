@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.errors import ModelError, ResourceError
+from pipeline.core.groups import ModelGroups, write_groups
 from pipeline.core.layout import Layout
 from pipeline.core.memory import keep_freed_memory
 from pipeline.core.progress import progress, silence
+from pipeline.core.seeding import numpy_generator
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, read_json, write_json
 from pipeline.core.upgrades import MODEL, PARAMETERS
 from pipeline.datasets.store.images import ImageStore
+from pipeline.groups import GROUP_IMAGES, find_groups
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, load_weights, model_version, save_weights, weights_path
 from pipeline.training.history import Row, write_history
@@ -43,7 +47,7 @@ class _Job:
 
 
 def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
-    """Write ``model/``: weights per seed, ``model.json``, ``clusters.json``, ``history.csv`` and ``epochs.npz``.
+    """Write ``model/``: weights per seed, ``model.json``, ``clusters.json``, ``groups.json``, history, ``epochs.npz``.
 
     ``epochs.npz`` holds the clusters of some held-out images after every epoch, so that stage score can tell how well
     they follow labels by then: ``rows`` of the training split, and ``seed_<n>`` (epoch, facet, row).
@@ -70,7 +74,7 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         trained = _train_all(job, tuple(seeds))
         if processes.leads:
             selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
-            _write(job, trained, selected)
+            _write(job, trained, selected, _groups(job, trained, selected))
             remove_resume(job.work)
 
 
@@ -176,7 +180,21 @@ def _revive(record: dict[str, Any]) -> TrainedSeed:
     return TrainedSeed(outcome, record["state"], record["history"], record["clusters"])
 
 
-def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> None:
+def _groups(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> ModelGroups:
+    """Join the components of the selected seed, on a fixed random sample of the images that it was trained on."""
+    models = {one.outcome.seed: partial(_model_of, job, one.state) for one in trained if one.outcome.is_healthy}
+    published = models.pop(selected.seed)()
+    rows = numpy_generator(0, "train", "groups").permutation(job.images.train_rows)[:GROUP_IMAGES]
+    return find_groups(published, selected.seed, (make() for make in models.values()), job.images.some(np.sort(rows)))
+
+
+def _model_of(job: _Job, state: dict[str, torch.Tensor]) -> MultiFacetVae:
+    model = MultiFacetVae(job.model, job.images.source.spec)
+    model.load_state_dict({name: value[None] for name, value in state.items()})
+    return model.to(job.runtime.device)
+
+
+def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, groups: ModelGroups) -> None:
     states = {one.outcome.seed: one.state for one in trained}
     rows: list[Row] = [row for one in trained for row in one.history]
     with ImageStore(job.layout.prepared / "train.h5") as store:
@@ -189,6 +207,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) -> 
         watched = {f"seed_{one.outcome.seed}": one.clusters.numpy() for one in trained}
         np.savez_compressed(out / "epochs.npz", rows=job.images.watched_rows, **watched)  # pyright: ignore[reportArgumentType]
         write_json(out / "clusters.json", {"facets": _mixing_weights(job, states[selected.seed])})
+        write_groups(out, groups)
         write_json(
             out / "model.json",
             {

@@ -3,9 +3,11 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from pipeline.config.sections import ScoreParams
 from pipeline.core.errors import DataError, ModelError
+from pipeline.core.groups import FacetGroups, MergeTree, ModelGroups, write_groups
 from pipeline.evaluation import score as score_module
 from pipeline.evaluation import score_models, write_score
 from pipeline.evaluation.score import relative_entropy
@@ -55,8 +57,8 @@ def test_mean_and_deviation_over_healthy_seeds(folders):
     deviation = metrics["std"]["facets"]["facet_1"]["factors"]["shape"]
     assert average["nmi"] == (first["nmi"] + second["nmi"]) / 2
     assert deviation["chance"]["accuracy"] == 0
-    assert average["hungarian"] is None
-    assert deviation["hungarian"] is None
+    assert average["hungarian"] == first["hungarian"] == 0.5  # two components, of which one has two of four images
+    assert deviation["hungarian"] == 0
 
 
 def test_a_single_seed_has_no_deviation(folders):
@@ -76,6 +78,34 @@ def test_baselines_stand_beside_every_facet(folders):
         assert difference["low"] <= difference["mean"] <= difference["high"]
         own = metrics["selected"]["facets"][facet]["factors"]["shape"]["accuracy"]
         assert difference["mean"] == own - baselines[facet]["kmeans"]["shape"]["accuracy"]
+
+
+def test_groups_of_the_selected_seed_are_scored_as_components_are(folders, tmp_path):
+    tree = MergeTree(((0, 2), (1, 3)), (0.25, 0.75))
+    joined = FacetGroups(2, 0.8, (0, 1, 0), (0.6, 0.4), tree, 0.5)
+    apart = FacetGroups(2, 1.0, (0, 1), (0.5, 0.5), MergeTree(((0, 1),), (1.0,)), None)
+    write_groups(folders[0], ModelGroups("seeds", 1, 8, (joined, apart)))
+    score = scored(folders)
+    found, of_components = score.metrics["groups"], score.metrics["selected"]["facets"]
+    assert {key: found["facet_0"][key] for key in ("n_groups", "certainty", "reproducibility")} == {
+        "n_groups": 2, "certainty": 0.8, "reproducibility": 0.5,
+    }  # fmt: skip
+    # Test images lie in groups 0, 1, 0, 0, which training maps to the labels 5 and 6.
+    expected, truth = [0, 1, 0, 0], SHAPES["test"]
+    shape = found["facet_0"]["factors"]["shape"]
+    assert (shape["accuracy"], shape["accuracy_same_split"], shape["hungarian"]) == (0.75, 0.75, 0.75)
+    assert shape["ari"] == pytest.approx(adjusted_rand_score(truth, expected))
+    assert shape["nmi"] == pytest.approx(normalized_mutual_info_score(truth, expected))
+    same = ("accuracy", "hungarian", "nmi", "ari", "chance")  # of groups of one component each
+    one, other = (each["facet_1"]["factors"]["shape"] for each in (found, of_components))
+    assert [one[name] for name in same] == [other[name] for name in same]
+    write_score(score, tmp_path)
+    with (tmp_path / "facet_factor.csv").open() as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["model", "groups", "kmeans", "mixture"] * 2
+
+
+def test_a_model_of_an_earlier_release_has_no_groups(folders):
+    assert scored(folders).metrics["groups"] == {}
 
 
 def test_without_labels_the_label_free_part_remains(folders, tmp_path):
@@ -109,7 +139,7 @@ def test_files(folders, tmp_path):
     assert [(row["seed"], row["facet"]) for row in rows] == [
         ("4", "facet_0"), ("4", "facet_1"), ("7", "facet_0"), ("7", "facet_1"),
     ]  # fmt: skip
-    assert (rows[2]["accuracy"], rows[2]["factor"], rows[1]["hungarian"]) == ("0.75", "shape", "")
+    assert (rows[2]["accuracy"], rows[2]["factor"], rows[1]["hungarian"]) == ("0.75", "shape", "0.5")
     with (tmp_path / "facet_factor.csv").open() as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["model", "kmeans", "mixture"] * 2
     with (tmp_path / "confusion.csv").open() as file:

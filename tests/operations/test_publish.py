@@ -11,6 +11,7 @@ import pytest
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError, DataError, PublishError
+from pipeline.core.groups import FacetGroups, MergeTree, ModelGroups, read_groups, write_groups
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.operations.locks import publish_lock
@@ -177,6 +178,16 @@ def test_a_model_in_service_survives_its_stages(site):
         path.unlink()
     assert publish_staged(site.layout, EXPERIMENT, OLD) == (1, False)
     assert (model / "report" / "sprite.png").read_text() == f"report/sprite.png of {OLD}"
+
+
+def test_groups_travel_with_their_model(site):
+    groups = ModelGroups("seeds", 2, 9, (FacetGroups(1, 1.0, (0, 0), (1.0,), MergeTree(((0, 1),), (0.2,)), 0.4),) * 2)
+    write_groups(site.layout.artifact("model"), groups)
+    stage_model(site.layout, EXPERIMENT)
+    model = site.layout.published / "models" / OLD
+    assert read_groups(model) == groups
+    assert "groups.json" in json.loads((model / "files.json").read_text())["files"]
+    assert (model / "copies" / "groups.json").exists()
 
 
 def test_staging_again_brings_the_folder_up_to_date(site):

@@ -94,7 +94,7 @@ def test_the_description_says_what_was_trained(trained):
 
 def test_every_seed_has_weights_and_a_history(trained):
     assert files_of(trained).keys() == {
-        *("model.json", "clusters.json", "history.csv", "epochs.npz"),
+        *("model.json", "clusters.json", "groups.json", "history.csv", "epochs.npz"),
         *(f"seed-{seed}.safetensors" for seed in SEEDS),
     }
     with (trained.artifact("model") / "history.csv").open() as file:
