@@ -1,6 +1,6 @@
 """Groups beside the components that they join, over ensembles of five seeds.
 
-    python -m benchmarks.accuracy digits --seeds 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114
+    python -m benchmarks.accuracy digits --seeds $(seq 100 129)
     python -m benchmarks.groups digits
 
 reads what the first command left below ``benchmarks/data/<experiment>/``, takes the seeds five at a time, in order, as
@@ -89,7 +89,8 @@ def _ensemble(layout: Layout, ensemble: Sequence[SeedOutcome]) -> dict[str, Any]
         ImageStore(layout.prepared / "test.h5") as test,
         silence() as bar,
     ):
-        groups = find_groups(model.vae, published, (load_model(folder, seed).vae for seed in others), _sample(train))
+        loaded = ((seed, load_model(folder, seed).vae) for seed in others)
+        groups = find_groups(model.vae, published, loaded, _sample(train))
         splits = zip(cluster_split(model, train, bar), cluster_split(model, test, bar), strict=True)
         factors = read_factors(layout.prepared, train, test)
     return {

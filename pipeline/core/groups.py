@@ -79,14 +79,14 @@ class ModelGroups:
     """The groups of all facets of a published model, found without labels.
 
     Attributes:
-        compared_with: whose clusterings confirm divisions: the other healthy ``seeds``, or ``refits`` of the only
-            seed's mixtures on bootstrap samples.
-        n_compared: how many clusterings.
+        compared_with: whose refitted mixtures confirm divisions: those of the other healthy ``seeds``, or, of a seed
+            alone, those of ``itself``, which show what sampling leaves open but not what another training would find.
+        n_compared: how many clusterings these are.
         n_images: training images that were looked at.
         facets: one entry a facet.
     """
 
-    compared_with: Literal["seeds", "refits"]
+    compared_with: Literal["seeds", "itself"]
     n_compared: int
     n_images: int
     facets: tuple[FacetGroups, ...]

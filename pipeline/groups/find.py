@@ -18,31 +18,43 @@ GROUP_IMAGES = 4000
 """Training images that groups are formed on."""
 
 
-def find_groups(published: MultiFacetVae, seed: int, others: Iterable[MultiFacetVae], images: Inputs) -> ModelGroups:
+_REFITS_A_SEED = 2
+_REFITS_ALONE = 4  # of the only seed
+
+
+def find_groups(
+    published: MultiFacetVae, seed: int, others: Iterable[tuple[int, MultiFacetVae]], images: Inputs
+) -> ModelGroups:
     """Join the components of the published model, facet by facet, as far as the other seeds do not tell them apart.
 
-    With one seed, refits of its mixtures on bootstrap samples take the place of the others. All models have a seed axis
-    of length one.
+    Each of them speaks with refits of its mixtures (see :mod:`pipeline.groups.opinions`); a seed alone, with refits of
+    its own. All models have a seed axis of length one.
 
     Args:
         published: the selected seed's model.
         seed: that seed.
-        others: the models of the other healthy seeds; one is held at a time.
+        others: the other healthy seeds and their models; one is held at a time.
         images: training images, :data:`GROUP_IMAGES` or fewer.
 
     Raises:
-        ModelError: one seed alone, and fewer images than components.
+        ModelError: fewer images than components.
     """
     own = responsibilities(published, images)
-    of_seeds = [responsibilities(other, images) for other in others]
-    if of_seeds:
-        compared = [list(of_facet) for of_facet in zip(*of_seeds, strict=True)]
-        reproduced = [reproducibility([one, *rest]) for one, rest in zip(own, compared, strict=True)]
-    else:
-        compared = refitted_responsibilities(published, seed, images)
-        reproduced = [None] * len(own)
-    facets = tuple(group_facet(*of_facet) for of_facet in zip(own, compared, reproduced, strict=True))
-    return ModelGroups("seeds" if of_seeds else "refits", len(compared[0]), len(images), facets)
+    trained: list[list[Resp]] = [[one] for one in own]
+    compared: list[list[Resp]] = [[] for _ in own]
+    for other, model in others:
+        for facet, resp in enumerate(responsibilities(model, images)):
+            trained[facet].append(resp)
+        for facet, refits in enumerate(refitted_responsibilities(model, other, images, _REFITS_A_SEED)):
+            compared[facet] += refits
+    is_alone = not compared[0]
+    if is_alone:
+        compared = refitted_responsibilities(published, seed, images, _REFITS_ALONE)
+    facets = tuple(
+        group_facet(one, rest, None if is_alone else reproducibility(seeds))
+        for one, rest, seeds in zip(own, compared, trained, strict=True)
+    )
+    return ModelGroups("itself" if is_alone else "seeds", len(compared[0]), len(images), facets)
 
 
 def group_facet(own: Resp, others: Sequence[Resp], reproduced: float | None) -> FacetGroups:

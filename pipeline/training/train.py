@@ -184,8 +184,9 @@ def _groups(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) ->
     """Join the components of the selected seed, on a fixed random sample of the images that it was trained on."""
     models = {one.outcome.seed: partial(_model_of, job, one.state) for one in trained if one.outcome.is_healthy}
     published = models.pop(selected.seed)()
+    others = ((seed, make()) for seed, make in models.items())
     rows = numpy_generator(0, "train", "groups").permutation(job.images.train_rows)[:GROUP_IMAGES]
-    return find_groups(published, selected.seed, (make() for make in models.values()), job.images.some(np.sort(rows)))
+    return find_groups(published, selected.seed, others, job.images.some(np.sort(rows)))
 
 
 def _model_of(job: _Job, state: dict[str, torch.Tensor]) -> MultiFacetVae:

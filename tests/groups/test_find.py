@@ -21,10 +21,13 @@ def models(*seeds):
 
 def test_other_seeds_are_compared_with_facet_by_facet():
     published, *others = models(7, 8, 9)
-    found = find_groups(published, 7, iter(others), IMAGES)
-    assert (found.compared_with, found.n_compared, found.n_images) == ("seeds", 2, 60)
-    by_facet = list(zip(*(responsibilities(model, IMAGES) for model in (published, *others)), strict=True))
-    assert found.facets == tuple(group_facet(own, rest, reproducibility([own, *rest])) for own, *rest in by_facet)
+    found = find_groups(published, 7, zip((8, 9), others, strict=True), IMAGES)
+    assert (found.compared_with, found.n_compared, found.n_images) == ("seeds", 4, 60)
+    trained = [responsibilities(model, IMAGES) for model in (published, *others)]
+    refits = [refitted_responsibilities(model, seed, IMAGES, 2) for seed, model in zip((8, 9), others, strict=True)]
+    for facet, groups in enumerate(found.facets):
+        reproduced = reproducibility([of_seed[facet] for of_seed in trained])
+        assert groups == group_facet(trained[0][facet], refits[0][facet] + refits[1][facet], reproduced)
 
 
 def test_exact_responsibilities_of_every_facet():
@@ -46,7 +49,7 @@ def test_one_seed_is_compared_with_refits_of_its_own_mixtures():
     (model,) = models(7)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = find_groups(model, 7, [], IMAGES)
-    assert (found.compared_with, found.n_compared) == ("refits", 4)
+    assert (found.compared_with, found.n_compared) == ("itself", 4)
     assert [facet.reproducibility for facet in found.facets] == [None, None]
     assert found == find_groups(model, 7, [], IMAGES)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -63,7 +66,7 @@ def test_refits_divide_what_is_divided_and_differ_in_what_is_not(monkeypatch):
 
     posteriors = [posterior(dim) for dim in TINY.latent_dims]
     monkeypatch.setattr(opinions_module, "encode_posteriors", lambda _model, _images: posteriors)
-    for of_facet in refitted_responsibilities(model, 7, IMAGES):
+    for of_facet in refitted_responsibilities(model, 7, IMAGES, 4):
         for found in (resp.argmax(1) for resp in of_facet):
             assert not set(found[cloud == 0].tolist()) & set(found[cloud == 1].tolist())
         assert reproducibility(of_facet) < 1
