@@ -11,8 +11,8 @@ from pipeline.groups.tree import merge_components
 CONFIRMED = 0.5
 """Two groups stay apart if more than half of the information that this gives is confirmed.
 
-Joining them then loses more mutual information with the other clusterings than it saves doubtful entropy. On digits the
-half lies where pairs of components of one digit and of two digits part best (seeds 100 to 109; benchmarks/groups.py).
+Joining them then loses more mutual information with the other clusterings than it saves doubtful entropy. On digits
+(seeds 100 to 109) a limit of 0.49 tells pairs of components of one digit best from pairs of two.
 """
 
 _HALF_SAMPLES = 20
