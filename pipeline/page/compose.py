@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.groups import read_groups
 from pipeline.core.storage import atomic_file
 from pipeline.core.upgrades import PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
@@ -121,11 +122,22 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
     metrics = read_record(model_dir / "score" / "metrics.json", SCORES)
     return {
         "model": read_model_file(model_dir),
+        "groups": _groups(model_dir),
         "scores": score_rows(metrics),
         "dependence": dependence_rows(metrics),
         # Absent from models that were published before it was measured.
         "curves": add_accuracies(read_curves(model_dir / "history.csv"), metrics.get("epochs", {})),
     }
+
+
+def _groups(model_dir: Path) -> dict[str, Any] | None:
+    """Return what is known of the groups of every facet, without their trees; None for models of earlier releases."""
+    groups = read_groups(model_dir)
+    if groups is None:
+        return None
+    shown = ("n_groups", "certainty", "reproducibility", "component_group")
+    facets = [{name: getattr(facet, name) for name in shown} for facet in groups.facets]
+    return {"compared_with": groups.compared_with, "facets": facets}
 
 
 def _document(page: PageInput, data: dict[str, Any], sprites: dict[str, Path]) -> str:

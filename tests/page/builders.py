@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.groups import FacetGroups, MergeTree, ModelGroups, write_groups
 from pipeline.core.storage import write_json
 from pipeline.page import compose, rows
 from pipeline.report import write_assets, write_thumbnails
@@ -21,6 +22,7 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
     write_assets(model_dir / "report", showcase, longer_side)
     write_json(model_dir / "model.json", model_description(showcase))
     write_json(model_dir / "score" / "metrics.json", metrics(showcase))
+    write_groups(model_dir, groups(showcase))
     (model_dir / "history.csv").write_text(history(len(showcase.facets)))
     clusters = [
         rows.ClusterRow(
@@ -55,6 +57,22 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
 def write_page(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_side: int = 32) -> Path:
     """Stage, publish and compose; return the page."""
     return compose(root, publish(root, showcase, has_batches=has_batches, longer_side=longer_side))
+
+
+def groups(showcase: Showcase) -> ModelGroups:
+    """Return groups of two trainings or more: facet 0 has one group, each other facet all but two components alone."""
+
+    def of_facet(index: int, n_components: int) -> FacetGroups:
+        chain = tuple((0 if t == 0 else n_components + t - 1, t + 1) for t in range(n_components - 1))
+        tree = MergeTree(chain, (0.2,) * (n_components - 1))
+        n_groups = 1 if index == 0 else max(1, n_components - 1)
+        share = (1 / n_groups,) * n_groups
+        return FacetGroups(
+            n_groups, 0.9, tuple(tree.cut(n_groups).tolist()), share, tree, 0.125 if index == 0 else 0.75
+        )
+
+    facets = tuple(of_facet(index, len(facet.sizes)) for index, facet in enumerate(showcase.facets))
+    return ModelGroups("seeds", 8, 240, facets)
 
 
 def files(showcase: Showcase) -> rows.Files:

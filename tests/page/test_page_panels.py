@@ -9,7 +9,7 @@ from pipeline.page import compose
 from pipeline.report import erase_images
 from tests.page.browser import Browser
 from tests.page.builders import publish, write_page
-from tests.report.builders import make_showcase, two_facets
+from tests.report.builders import MODEL_VERSION, make_showcase, two_facets
 
 pytestmark = [
     pytest.mark.xdist_group("browser"),  # one of it, and the same page stays open from test to test
@@ -99,6 +99,23 @@ def test_no_labels_are_said_not_shown_as_zero(browser: Browser, tmp_path: Path) 
     browser.open(page, "scores")
     assert "no labels" in browser.text("main .empty")
     assert not browser.all("main table")
+
+
+def test_the_overview_says_which_facet_is_a_continuum_and_how_many_groups_others_have(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page, "overview")
+    first, second = (card.text for card in browser.all("section[aria-label=Facets] article"))
+    assert "A continuum, cut into regions. Other trainings cut it elsewhere" in first
+    assert "agree with each other by 0.13, where 1 is the same and 0 is chance" in first
+    assert "groups. Other trainings tell so many apart" in second
+
+
+def test_a_page_of_a_model_without_groups_says_nothing_of_them(browser: Browser, tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase(n_images=40))
+    (tmp_path / "models" / MODEL_VERSION / "groups.json").unlink()
+    browser.open(compose(tmp_path, given), "overview")
+    assert "ther trainings" not in browser.text("section[aria-label=Facets]")
 
 
 def test_the_overview_counts_clusters_in_use(browser: Browser, page: Path) -> None:

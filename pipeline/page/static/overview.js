@@ -49,7 +49,20 @@ function facetCard(facet) {
       stat("Largest", percent(largest)),
       stat("Confidence", fixed(confidence)),
       stat("Dimensions", facet.latent_dim)),
+    groupNote(facet),
     labelNote(facet));
+}
+
+// Whether clusters are kinds that a person would name, or regions of a cloud without gaps.
+function groupNote(facet) {
+  if (D.groups === null) return null;
+  const found = D.groups.facets[facet.index], isAlone = D.groups.compared_with === "itself";
+  const others = isAlone ? "Refits of its own mixture" : "Other trainings";
+  const agreed = found.reproducibility === null ? "" : ` Their clusters agree with each other by ${fixed(found.reproducibility)}, where 1 is the same and 0 is chance.`;
+  const said = found.n_groups === 1
+    ? [h("b", {}, "A continuum, cut into regions."), ` ${others} cut it elsewhere: its clusters are stretches of something gradual, not kinds.${agreed}`]
+    : [h("b", {}, `${count(facet.used.length)} clusters, ${plural(found.n_groups, "group")}.`), ` ${others} tell so many apart; clusters of one group they cut differently.${agreed}`];
+  return h("p", { class: "note" }, said);
 }
 
 function depthNote(facet) {
@@ -128,11 +141,10 @@ function exchangeTable() {
 function modelCard() {
   const certainties = (seed) => seed.facets.map((facet) => (facet.certainty === null ? "–" : percent(facet.certainty, 1))).join(" · "); // models of earlier releases have none
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
-    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. The bound (ELBO) says how well the model explains images held out of training, but not which seed's clusters are good.`),
-    sortTable([["Seed"], ["Certainty, by facet", "number"], ["Bound, nats", "number"], ["Health"]], D.model.seeds.map((seed) => [
+    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`),
+    sortTable([["Seed"], ["Certainty by facet", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       certainties(seed) || "–",
-      fixed(seed.validation_elbo, 2),
       seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", { class: "pill bad" }, "unhealthy"),
     ])),
     // Below the table, whose cells do not wrap: a card is narrower than a reason is long.
