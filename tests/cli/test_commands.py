@@ -213,12 +213,15 @@ def test_a_query_that_computes_for_long_ends_when_it_is_told_to(inside_template:
     ]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=inside_template.root, env=environment, stdout=subprocess.DEVNULL) as process:
-        while not list(tmp_path.glob("facets-query-*")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        time.sleep(1)
-        process.terminate()
-        assert process.wait(30) == 128 + signal.SIGTERM
+        try:
+            while not list(tmp_path.glob("facets-query-*")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            time.sleep(1)
+            process.terminate()
+            assert process.wait(30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()  # or a test that fails would wait for its end, and for ever
     assert list(tmp_path.iterdir()) == []
 
 

@@ -27,7 +27,7 @@ class Receiver:
         self.received: list[dict[str, str]] = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     """Where the service reports what goes wrong."""
 
@@ -51,7 +51,7 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(template: Repository, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that runs; a test leaves it running, with whatever it published."""
     repository = template.copy(Path(tmp_path_factory.mktemp("service")) / "repository")

@@ -8,7 +8,7 @@ from tests.page.builders import write_page
 from tests.report.builders import two_facets
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
@@ -24,7 +24,7 @@ def browser(_chromium: Browser) -> Iterator[Browser]:
     assert _chromium.requests() == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two facets, one empty cluster, labels and two batches."""
     return write_page(tmp_path_factory.mktemp("page"), two_facets())
