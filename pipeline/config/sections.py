@@ -132,6 +132,14 @@ class PhaseParams:
 
 
 @dataclass(frozen=True)
+class HintParams:
+    """What hints, where there are any, count in training (see ``pipeline.training.hint_term``)."""
+
+    weight: Positive  # of their term beside the bound
+    images: Annotated[int, Range(2)]  # hinted images a step at most
+
+
+@dataclass(frozen=True)
 class TrainParams:
     """Optimisation and schedule (paper, table 3 and appendix D.3)."""
 
@@ -146,6 +154,7 @@ class TrainParams:
     kl_epochs: Whole
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
+    hints: HintParams
     min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]

@@ -140,6 +140,11 @@ def _with_full_range(params: Record) -> Record:
     return _with_changed(params, "preprocess", lambda section: {"brightest": None, **section})
 
 
+def _with_weight_of_hints(params: Record) -> Record:
+    """Say what hints would have counted, of which there were none."""
+    return _with_changed(params, "train", lambda section: {"hints": {"weight": 50.0, "images": 96}, **section})
+
+
 def _with_schema_of_parameters(model: Record) -> Record:
     """Say that the model section is of the first schema of parameters."""
     return {**model, "parameters": 1}
@@ -171,7 +176,9 @@ def _with_groups(scores: Record) -> Record:
     return {**scores, "groups": {}}
 
 
-PARAMETERS = Form((_without_unused_options, _with_chosen_files, _with_full_range), unnumbered=True)
+PARAMETERS = Form(
+    (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints), unnumbered=True
+)
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
 MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty))

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, no_type_check
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ModelError
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.spec import InputSpec
+from pipeline.estimator.hints import read_hints
 from pipeline.estimator.pixels import PixelScale
 from pipeline.estimator.settings import init_section, model_section, train_section
 from pipeline.model import DiagonalNormal, FrozenModel, MultiFacetVae
@@ -53,6 +54,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         mixture_rate: learning rate of the mixtures, as a multiple of the network's.
         n_seeds: models trained; the one whose clusters leave least doubt is kept, labels play no part.
         validation_fraction: of the images, held out for the bound.
+        hint_weight: of the hints that :meth:`fit` is given, beside the bound.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_state: as usual in scikit-learn.
         verbose: whether progress is shown on standard error.
@@ -87,6 +89,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         mixture_rate: float = 10.0,
         n_seeds: int = 3,
         validation_fraction: float = 0.1,
+        hint_weight: float = 50.0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         random_state: Any = None,
         verbose: bool = False,
@@ -106,25 +109,44 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self.mixture_rate = mixture_rate
         self.n_seeds = n_seeds
         self.validation_fraction = validation_fraction
+        self.hint_weight = hint_weight
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> "MultiFacetClustering":
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        hints: Mapping[Any, Any] | None = None,
+        pairs: Mapping[Any, Any] | None = None,
+    ) -> "MultiFacetClustering":
         """Train on images, "image height width" or "image height width channel", or on rows of features.
 
+        Hints decide which property a facet is about. They name no cluster: images with one label are to share a
+        cluster, images with different ones are not.
+
+        Args:
+            X: the images.
+            y: ignored.
+            hints: by facet, an integer label of every image, -1 where it is unknown: a handful a class is enough.
+            pairs: by facet, what is known of two images: (number of one, number of the other, whether they are the
+                same).
+
         Raises:
-            ValueError: a parameter or the array breaks a rule.
+            ValueError: a parameter, the array or a hint breaks a rule.
             ModelError: no seed gave a finite model.
         """
         array, sample_shape = self._validated(X, is_new=True)
         parameters = self.get_params()
         model, train = model_section(parameters), train_section(parameters)
         self._check_sizes(model, len(array), sample_shape)
+        known = read_hints(hints or {}, pairs or {}, len(array), model.n_components)
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
         images = self._pixels.inputs(array)
         spec = self._pixels.spec
-        trained = train_in_memory(images, spec, self._seeds(), model, init_section(), train, self.verbose)
+        trained = train_in_memory(images, spec, self._seeds(), model, init_section(), train, self.verbose, known)
         chosen = _choose(trained)
         self.model_ = _freeze(chosen, model, spec)
         self.elbo_, self.history_ = chosen.outcome.validation_elbo, chosen.history

@@ -17,6 +17,7 @@ _SHARED = ((256, 512),)  # where `hidden` is left open and all facets share a bl
 
 _MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
 _TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
+_HINTED_A_STEP = 96
 _LAST_REFIT = 0.5  # part of the last phase: the newcomer is in by then, and half of the phase is left
 
 
@@ -78,6 +79,7 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
             "kl_epochs": 0,
             "n_samples": 1,
             "min_entropy": 0.3,
+            "hints": {"weight": parameters["hint_weight"], "images": _HINTED_A_STEP},
             "precision": "float32",  # small products gain nothing from less
             "checkpoint_seconds": 30.0,
             "min_healthy_seeds": 1,

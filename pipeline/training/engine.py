@@ -11,9 +11,12 @@ from torch import Tensor
 
 from pipeline import kernels
 from pipeline.config.sections import TrainParams
+from pipeline.core.errors import ModelError
 from pipeline.model import MultiFacetVae
 from pipeline.training.adam import Adam
 from pipeline.training.batches import chunk_noise, epoch_order
+from pipeline.training.hint_draws import draw_hinted, n_drawn
+from pipeline.training.hint_term import HintTerm
 from pipeline.training.images import DiskImages, TrainingImages
 from pipeline.training.process_group import ALONE, ProcessGroup
 from pipeline.training.replicas import Replicas, seeds_a_replica
@@ -34,6 +37,9 @@ class TrainingEngine:
         params: the train section.
         precision: type of the network's products.
         processes: the processes that share every batch.
+
+    Raises:
+        ModelError: a facet of one component has hints.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class TrainingEngine:
         self._part = processes.part(self.schedule.batch_size)
         longest = max(chunk.n_steps for chunk in self.schedule.chunks())
         n_own = self._part.stop - self._part.start
-        self._buffers = allocate_buffers(model, longest, params.n_samples, n_own)
+        self._buffers = allocate_buffers(model, longest, params.n_samples, n_own, self._n_hinted())
         self._run_step: Callable[[], None] = lambda: None
         self._prepared_phase: int | None = None
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -88,10 +94,29 @@ class TrainingEngine:
             (buffers.fade_in, coefficients.fade_in),
         ):
             column[:n].copy_(torch.from_numpy(values))
+        self._fill_hinted(chunk)
         shape = (self._params.n_samples, self.schedule.batch_size, buffers.noise.shape[-1])
         for index, seed in enumerate(self._seeds):
             noise = chunk_noise(seed, chunk, shape, buffers.noise.device, buffers.noise.dtype)
             buffers.noise[:n, :, index] = noise[:, :, self._part]
+
+    def _n_hinted(self) -> int:
+        hints, n_components = self._images.hints, self.model.params.n_components
+        if hints is None:
+            return 0
+        lone = [facet for facet in hints.facets() if n_components[facet] < 2]
+        if lone:
+            raise ModelError(
+                f"a facet with hints must have at least two components, got one for facet {lone[0]}; "
+                "raise model.n_components, or take its hints back"
+            )
+        return n_drawn(hints, self._params.hints.images)
+
+    def _fill_hinted(self, chunk: Chunk) -> None:
+        hints, hinted = self._images.hints, self._buffers.hinted
+        if hints is not None and hints.facets(chunk.first_facet):
+            drawn = [draw_hinted(seed, chunk, hints, hinted.shape[-1]) for seed in self._seeds]
+            hinted[: chunk.n_steps].copy_(torch.from_numpy(np.stack(drawn, axis=1)))
 
     def _order_of(self, epoch: int) -> tuple[int, Int64[np.ndarray, "step seed batch"]]:
         rows = self._images.train_rows
@@ -109,6 +134,7 @@ class TrainingEngine:
             chunk.first_facet,
             self._params.mixture_rate,
             self._precision,
+            self._hint_term(chunk.first_facet),
         )
         self._run_step = step
         if self._can_capture():
@@ -118,6 +144,13 @@ class TrainingEngine:
             except RuntimeError as error:
                 self.engine = "eager"
                 _log.warning("phase %d runs eagerly: the step could not be captured (%s)", chunk.phase, error)
+
+    def _hint_term(self, first_facet: int) -> HintTerm | None:
+        """Return the hints' part in the loss; processes that share a batch do not share it, as pairs do not divide."""
+        hints = self._images.hints
+        if hints is None or not hints.facets(first_facet):
+            return None
+        return HintTerm(hints, self.model, first_facet, self._params.hints.weight)
 
     def _can_capture(self) -> bool:
         if self._buffers.position.device.type != "cuda" or self._processes.size > 1:

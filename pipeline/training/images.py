@@ -1,7 +1,7 @@
 """The prepared training split: in memory, or read batch by batch from the disk when it exceeds memory."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec
+from pipeline.training.hints import Hints
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point
@@ -85,17 +86,34 @@ class TrainingImages:
         source: all images.
         train_rows: rows that training sees.
         validation_rows: rows that training never sees; empty if the fraction is 0.
+        hints: what is known of rows that training sees.
     """
 
     source: AbstractImages
     train_rows: Int64[np.ndarray, " image"]
     validation_rows: Int64[np.ndarray, " held_out"]
+    hints: Hints | None = None
 
     @property
     def watched_rows(self) -> Int64[np.ndarray, " watched"]:
         """Held-out rows whose clusters are followed over the epochs: a regular subset."""
         rows = self.validation_rows
         return rows[:: max(1, -(-len(rows) // _MOST_WATCHED))]
+
+    def hinted(self, hints: Hints) -> "TrainingImages":
+        """Return the same split with hints; those about rows that training never sees are left out.
+
+        Raises:
+            ModelError: what remains tells nothing of any pair of images.
+        """
+        kept = hints.among(self.train_rows)
+        if not kept.facets():
+            raise ModelError(
+                f"hints must tell of two images at least, in one facet, that they are the same or different, but "
+                f"{len(hints.rows) - len(kept.rows)} of {len(hints.rows)} hinted images are held out; "
+                "give more hints, or lower validation_fraction"
+            )
+        return replace(self, hints=kept)
 
     def some(self, rows: Int64[np.ndarray, " gathered"]) -> GatheredImages:
         """Return images by row on the CPU."""

@@ -13,6 +13,7 @@ from pipeline.core.side_by_side import run_in_rounds
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
+from pipeline.training.hints import Hints
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
@@ -27,6 +28,7 @@ def train_in_memory(
     init: InitMogParams,
     params: TrainParams,
     is_verbose: bool,
+    hints: Hints | None = None,
 ) -> list[TrainedSeed]:
     """Train every seed from its start values to the end, as the stages init_mog and train do, and as many at once.
 
@@ -38,15 +40,17 @@ def train_in_memory(
         init: the section of the mixtures' start.
         params: the train section.
         is_verbose: whether progress is shown on standard error.
+        hints: what is known of some of the images.
 
     Raises:
-        ModelError: more components than images, or no mixture could be fitted.
+        ModelError: more components than images, no mixture could be fitted, or hints tell nothing.
         ResourceError: the device asked for is absent.
     """
     runtime = resolve_runtime(params)
     source = MemoryImages(images, spec)
     start = divide_images(source, len(images), 0.0)
     divided = divide_images(source.to(runtime.device), len(images), params.validation_fraction)
+    divided = divided if hints is None else divided.hinted(hints)
     stop = Event()
 
     def train_group(group: tuple[int, ...]) -> list[TrainedSeed]:

@@ -53,7 +53,7 @@ def bound(
         return replica.model.log_px(x[replica.seeds], posteriors[replica], own_noise, fade_in, precision)
 
     log_px = replicas.start(decode)
-    kls = replicas.model.kls(_of_all_seeds(list(posteriors.values())), noise)
+    kls = replicas.model.kls(of_all_seeds(posteriors), noise)
     replicas.join()
     return _joined(list(log_px.values())), kls
 
@@ -85,9 +85,14 @@ def loss(
     return (torch.stack(list(kls), -1) @ weights - log_px).mean(1).sum()
 
 
-def _of_all_seeds(by_replica: list[list[DiagonalNormal]]) -> list[DiagonalNormal]:
+def part(encoded: dict[Replica, list[DiagonalNormal]], images: slice) -> dict[Replica, list[DiagonalNormal]]:
+    """Return the posteriors of some of the encoded images."""
+    return {replica: [DiagonalNormal(*(of[:, images] for of in qz)) for qz in own] for replica, own in encoded.items()}
+
+
+def of_all_seeds(encoded: dict[Replica, list[DiagonalNormal]]) -> list[DiagonalNormal]:
     """Return the posteriors of every facet for all seeds."""
-    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*by_replica, strict=True)]
+    of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*encoded.values(), strict=True)]
     return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
 
 

@@ -16,6 +16,7 @@ from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import as_floats
 from pipeline.training import objective
 from pipeline.training.adam import Adam
+from pipeline.training.hint_term import HintTerm
 from pipeline.training.images import AbstractImages
 from pipeline.training.process_group import ALONE, ProcessGroup
 from pipeline.training.replicas import Replicas
@@ -28,6 +29,7 @@ class ChunkBuffers:
     Attributes:
         position: the step about to run, counted within the chunk.
         index: images of every step.
+        hinted: hinted images of every step, by their place among all of them.
         noise: standard normal numbers, the facets' latents side by side.
         rate: learning rate of the network.
         kl_weight: weight of all KL terms.
@@ -37,6 +39,7 @@ class ChunkBuffers:
 
     position: Int64[Tensor, " 1"]
     index: Int64[Tensor, "step seed batch"]
+    hinted: Int64[Tensor, "step seed drawn"]
     noise: Float[Tensor, "step sample seed batch latent"]
     rate: Float[Tensor, " step"]
     kl_weight: Float[Tensor, " step"]
@@ -44,13 +47,16 @@ class ChunkBuffers:
     record: Float[Tensor, "step seed term"]
 
 
-def allocate_buffers(model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int) -> ChunkBuffers:
+def allocate_buffers(
+    model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int, n_hinted: int = 0
+) -> ChunkBuffers:
     """Return buffers for chunks of at most ``n_steps`` steps, on the model's device and in its precision."""
     like = model.prior(0).means
     n_facets, n_seeds = model.params.n_facets, model.n_seeds
     return ChunkBuffers(
         position=torch.zeros(1, dtype=torch.int64, device=like.device),
         index=torch.zeros(n_steps, n_seeds, batch_size, dtype=torch.int64, device=like.device),
+        hinted=torch.zeros(n_steps, n_seeds, n_hinted, dtype=torch.int64, device=like.device),
         noise=like.new_zeros(n_steps, n_samples, n_seeds, batch_size, sum(model.params.latent_dims)),
         rate=like.new_zeros(n_steps),
         kl_weight=like.new_zeros(n_steps),
@@ -76,6 +82,7 @@ class TrainingStep:
         first_facet: shallowest facet that takes part.
         mixture_rate: rate of the mixtures' parameters over the network's.
         precision: type of the network's products.
+        hints: their term in the loss, if there are any for the facets that take part.
     """
 
     def __init__(
@@ -87,9 +94,11 @@ class TrainingStep:
         first_facet: int,
         mixture_rate: float,
         precision: torch.dtype,
+        hints: HintTerm | None = None,
     ) -> None:
         self._replicas, self._optimizer, self._images, self._buffers = replicas, optimizer, images, buffers
         self._first_facet, self._mixture_rate, self._precision = first_facet, mixture_rate, precision
+        self._hints = hints
         self._latent_dims = replicas.model.params.latent_dims
 
     def __call__(self) -> None:
@@ -98,9 +107,13 @@ class TrainingStep:
         fade_in = self._buffers.fade_in.index_select(0, at)[0]
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         (x, low), noise = self._batch(at), self._noise(at)
-        posteriors = objective.encode(self._replicas, low, self._first_facet)
+        encoded = objective.encode(self._replicas, low, self._first_facet)
+        posteriors = encoded if self._hints is None else objective.part(encoded, slice(0, x.shape[1]))
         log_px, kls = objective.bound(self._replicas, x, posteriors, noise, fade_in, self._precision)
         loss = objective.loss(log_px, kls, weights)
+        if self._hints is not None:
+            hinted = objective.of_all_seeds(objective.part(encoded, slice(x.shape[1], None)))
+            loss = loss + self._hints(hinted, self._hinted(at), fade_in[self._first_facet :])
         self._optimizer.zero_grad()
         self._replicas.zero_grad()
         self._set_rates(at)
@@ -114,8 +127,17 @@ class TrainingStep:
         at.add_(1)
 
     def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs ("seed batch channel height width") for the likelihood, and for the products."""
+        """Return the batch ("seed batch channel height width") for the likelihood; for the products, hinted images too.
+
+        One encoding takes both: batch normalisation must see the images that the decoder's gradients come from.
+        """
         index = self._buffers.index.index_select(0, at)[0]
+        if self._hints is None:
+            return self._inputs(index)
+        x, low = self._inputs(torch.cat([index, self._hints.rows[self._hinted(at)]], 1))
+        return x[:, : index.shape[1]], low
+
+    def _inputs(self, index: Int64[Tensor, "seed image"]) -> tuple[Tensor, Tensor]:
         images = self._images.gather(index.flatten()).unflatten(0, index.shape)
         spec = self._images.spec
         if spec.kind == "pixels" and kernels.run_on(self._buffers.noise):
@@ -124,6 +146,9 @@ class TrainingStep:
             return pixels.scale(images, self._precision)
         x = as_floats(spec, images, self._buffers.noise.dtype)
         return x, x.to(self._precision)
+
+    def _hinted(self, at: Tensor) -> Int64[Tensor, "seed drawn"]:
+        return self._buffers.hinted.index_select(0, at)[0]
 
     def _noise(self, at: Tensor) -> list[Float[Tensor, "sample seed batch _"]]:
         noise = self._buffers.noise.index_select(0, at)[0]

@@ -44,6 +44,7 @@ def as_blocks(text: str) -> str:
         "kl_epochs: 0",
         "n_samples: 1",
         "validation_fraction: 0.1",
+        "hints: {weight: 50.0, images: 96}",
         "min_entropy: 0.5",
         "precision: float32",
         "device: auto",
