@@ -1,0 +1,121 @@
+"""What a few labels do to a collection with two truths: which facet tells which, with hints and without.
+
+    python -m benchmarks.hints FOLDER --facets speaker digit --components 12 20 --labels 0 10 --epochs 30 --seeds 0 1 2
+
+A folder has images and ``labels.csv``, whose first column names files; the columns named by ``--facets`` are the
+truths, and facet 0 is to be about the first. So many images of each class, drawn by the seed, are hints; scores are
+those of images without any: NMI of each facet with each truth, and AMI between the facets. Images are grey, 32 by 32;
+the network is dense, 500 and 1000 wide, both facets have six dimensions, σ is 0.2. A line a run is appended to
+``results/hints.jsonl``.
+"""
+
+import argparse
+import csv
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from PIL import Image
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+from benchmarks.lines import RESULTS
+from benchmarks.machine import describe_machine
+from pipeline import MultiFacetClustering
+from pipeline.core.seeding import numpy_generator
+
+_SIZE = 32
+
+
+def main() -> None:
+    """Train, print a line a run and write it down."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hints")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--facets", nargs=2, required=True, metavar="COLUMN")
+    parser.add_argument("--components", nargs=2, type=int, default=[12, 20])
+    parser.add_argument("--labels", nargs="+", type=int, default=[0, 10], help="hints a class")
+    parser.add_argument("--epochs", type=int, default=30, help="of each phase")
+    parser.add_argument("--weight", type=float, default=50.0)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    given = parser.parse_args()
+    images, truths = read_folder(given.folder, given.facets)
+    for n_labels in given.labels:
+        for seed in given.seeds:
+            found = {
+                "folder": given.folder.name,
+                "n_labels": n_labels,
+                "weight": given.weight,
+                "components": given.components,
+                "epochs": given.epochs,
+                "seed": seed,
+                **_run(images, dict(zip(given.facets, truths, strict=True)), n_labels, seed, given),
+            }
+            print(json.dumps(found), flush=True)
+            with (RESULTS / "hints.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**found, "machine": describe_machine()}) + "\n")
+
+
+def read_folder(
+    folder: Path, columns: list[str]
+) -> tuple[UInt8[np.ndarray, "image height width"], list[Int64[np.ndarray, " image"]]]:
+    """Return the images in grey, and their classes by each column."""
+    with (folder / "labels.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    name = next(iter(rows[0]))
+    images = []
+    for row in rows:
+        with Image.open(folder / row[name]) as image:
+            images.append(np.asarray(image.convert("L").resize((_SIZE, _SIZE), Image.Resampling.BILINEAR)))
+    return np.stack(images), [np.unique([row[column] for row in rows], return_inverse=True)[1] for column in columns]
+
+
+def some_labels(
+    truth: Int64[np.ndarray, " image"], n_labels: int, seed: int, facet: int
+) -> Int64[np.ndarray, " image"]:
+    """Return the labels of so many images of each class, -1 elsewhere."""
+    generator, hints = numpy_generator(seed, "benchmark", "hints", facet), np.full(len(truth), -1)
+    for label in np.unique(truth):
+        hints[generator.choice(np.flatnonzero(truth == label), n_labels, replace=False)] = label
+    return hints
+
+
+def _run(
+    images: np.ndarray, truths: dict[str, np.ndarray], n_labels: int, seed: int, given: argparse.Namespace
+) -> dict[str, Any]:
+    hints = {j: some_labels(truth, n_labels, seed, j) for j, truth in enumerate(truths.values())} if n_labels else {}
+    is_free = np.all([of_facet < 0 for of_facet in hints.values()] or [np.ones(len(images), bool)], axis=0)
+    model = MultiFacetClustering(
+        given.components,
+        (6, 6),
+        hidden=((500,), (1000,)),
+        sigma=0.2,
+        epochs=given.epochs,
+        n_seeds=1,
+        hint_weight=given.weight,
+        random_state=seed,
+    )
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the outcome says what collapsed
+        model.fit(images, hints=hints)
+    clusters, (outcome,) = model.labels_[is_free].T, model.outcomes_
+    scores = [
+        {name: round(float(normalized_mutual_info_score(truth[is_free], one)), 3) for name, truth in truths.items()}
+        for one in clusters
+    ]
+    return {
+        "seconds": round(time.monotonic() - start, 1),
+        "reason": outcome.reason,
+        "nmi": scores,
+        "between": round(float(adjusted_mutual_info_score(*clusters)), 3),
+        "occupied": [facet.occupied for facet in outcome.facets],
+        "entropy": [round(facet.entropy, 2) for facet in outcome.facets],
+    }
+
+
+if __name__ == "__main__":
+    main()
