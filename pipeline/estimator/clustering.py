@@ -125,7 +125,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         """Train on images, "image height width" or "image height width channel", or on rows of features.
 
         Hints decide which property a facet is about. They name no cluster: images with one label are to share a
-        cluster, images with different ones are not.
+        cluster, images with different ones are not. Those of images that are held out for the bound are not used.
 
         Args:
             X: the images.
