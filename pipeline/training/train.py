@@ -219,7 +219,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, gro
                 "selected_seed": selected.seed,
                 "selection": {
                     "criterion": "doubt",
-                    "reason": f"least doubt, {selected.doubt:.1%}: what clusters could tell of an image and leave open",
+                    "reason": f"it leaves least doubt, {selected.doubt:.1%} of what clusters could tell of an image",
                 },
                 "model": asdict(job.model),
                 "input": job.images.source.spec.describe(),

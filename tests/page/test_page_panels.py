@@ -108,7 +108,7 @@ def test_the_overview_says_which_facet_is_a_continuum_and_how_many_groups_others
     first, second = (card.text for card in browser.all("section[aria-label=Facets] article"))
     assert "A continuum, cut into regions. Other trainings cut it elsewhere" in first
     assert "agree with each other by 0.13, where 1 is the same and 0 is chance" in first
-    assert "groups. Other trainings tell so many apart" in second
+    assert "groups. Other trainings tell these groups apart, too" in second
 
 
 def test_a_page_of_a_model_without_groups_says_nothing_of_them(browser: Browser, tmp_path: Path) -> None:

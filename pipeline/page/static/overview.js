@@ -61,7 +61,7 @@ function groupNote(facet) {
   const agreed = found.reproducibility === null ? "" : ` Their clusters agree with each other by ${fixed(found.reproducibility)}, where 1 is the same and 0 is chance.`;
   const said = found.n_groups === 1
     ? [h("b", {}, "A continuum, cut into regions."), ` ${others} cut it elsewhere: its clusters are stretches of something gradual, not kinds.${agreed}`]
-    : [h("b", {}, `${count(facet.used.length)} clusters, ${plural(found.n_groups, "group")}.`), ` ${others} tell so many apart; clusters of one group they cut differently.${agreed}`];
+    : [h("b", {}, `${count(facet.used.length)} clusters, ${plural(found.n_groups, "group")}.`), ` ${others} tell these groups apart, too; within a group they draw the lines elsewhere.${agreed}`];
   return h("p", { class: "note" }, said);
 }
 
