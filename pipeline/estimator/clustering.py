@@ -142,7 +142,9 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         parameters = self.get_params()
         model, train = model_section(parameters), train_section(parameters)
         self._check_sizes(model, len(array), sample_shape)
-        known = read_hints(hints or {}, pairs or {}, len(array), model.n_components)
+        known = read_hints(
+            {} if hints is None else hints, {} if pairs is None else pairs, len(array), model.n_components
+        )
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
         images = self._pixels.inputs(array)
         spec = self._pixels.spec

@@ -25,6 +25,9 @@ def read_hints(
         ValueError: a facet does not exist or has one component only, labels or pairs have the wrong form, a class has
             one image or is alone, or hints contradict each other.
     """
+    for name, given in (("hints", labels), ("pairs", pairs)):
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{name} must be a dictionary with a facet for each key, got {type(given).__name__}")
     for facet in [*labels, *pairs]:
         _check_facet(facet, n_components)
     table = np.full((n_images, len(n_components)), -1)
@@ -56,6 +59,8 @@ def _checked_labels(of_images: Any, facet: int, n_images: int) -> Int64[np.ndarr
     if array.min() < -1:
         raise ValueError(f"the hints of facet {facet} must be labels from 0 on, or -1, got {array.min()}")
     names, counts = np.unique(array[array >= 0], return_counts=True)
+    if not len(names):
+        raise ValueError(f"the hints of facet {facet} must label some images, got -1 for all {n_images}")
     if len(names) < 2:
         raise ValueError(
             f"the hints of facet {facet} must be of at least two classes, got {len(names)}; one class alone does not "

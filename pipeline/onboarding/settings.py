@@ -52,7 +52,7 @@ _USUAL_TRAINING: dict[str, Reasoned] = {
     "kl_epochs": (0, "from the first epoch on"),
     "n_samples": (1, "of the latents a step"),
     "validation_fraction": (0.1, "of the training images, for the bound"),
-    "hints": ({"weight": 50.0, "images": 96}, "what hints count, where there are any"),
+    "hints": ({"weight": 50.0, "images": 96}, "of hints, which the estimator takes so far"),
     "min_entropy": (0.5, "that of publish.gate: a seed below it could not be published"),
     "precision": ("float32", "products this small gain nothing from bfloat16"),
     "device": ("auto", "a GPU where there is one"),

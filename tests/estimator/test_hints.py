@@ -87,7 +87,7 @@ ONE_ALONE = np.where(np.arange(N) == 7, 5, LABELS)
         ({0: LABELS.astype(float)}, "hints of facet 0 must be integers, -1 where the label is unknown, got float64"),
         ({0: np.where(LABELS > 0, "red", "")}, "must be integers, -1 where the label is unknown, got <U3"),
         ({0: LABELS - 1}, "must be labels from 0 on, or -1, got -2"),
-        ({1: np.full(N, -1)}, "hints of facet 1 must be of at least two classes, got 0"),
+        ({1: np.full(N, -1)}, "hints of facet 1 must label some images, got -1 for all 160"),
         ({1: np.where(LABELS == 1, 1, -1)}, "must be of at least two classes, got 1; one class alone"),
         ({1: ONE_ALONE}, "at least two images of each class, but class 5 has one"),
     ],
@@ -123,3 +123,9 @@ def test_contradictions_are_refused():
     same = np.flatnonzero(LABELS == 1)[:2].tolist()
     with pytest.raises(ValueError, match="are to be the same and different in facet 1; take one of these hints back"):
         make().fit(IMAGES, hints={1: LABELS}, pairs={1: [(*same, False)]})
+
+
+@pytest.mark.no_shapes  # which would refuse it first, where users have none
+def test_labels_without_their_facet_are_refused():
+    with pytest.raises(ValueError, match="hints must be a dictionary with a facet for each key, got ndarray"):
+        make().fit(IMAGES, hints=LABELS)
