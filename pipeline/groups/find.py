@@ -17,7 +17,6 @@ from pipeline.model import MultiFacetVae
 GROUP_IMAGES = 4000
 """Training images that groups are formed on."""
 
-
 _REFITS_A_SEED = 2
 _REFITS_ALONE = 4  # of the only seed
 
@@ -35,9 +34,6 @@ def find_groups(
         seed: that seed.
         others: the other healthy seeds and their models; one is held at a time.
         images: training images, :data:`GROUP_IMAGES` or fewer.
-
-    Raises:
-        ModelError: fewer images than components.
     """
     own = responsibilities(published, images)
     trained: list[list[Resp]] = [[one] for one in own]

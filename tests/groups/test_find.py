@@ -38,6 +38,18 @@ def test_exact_responsibilities_of_every_facet():
         np.testing.assert_allclose(resp, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_refit_that_fails_leaves_the_mixture_as_it_was_trained(caplog):
+    """Two images cannot be divided in three; the training that ended before must not be lost for it."""
+    published, other = models(7, 8)
+    few = IMAGES[:2]
+    refits = refitted_responsibilities(other, 8, few, 2)
+    for facet, resp in enumerate(responsibilities(other, few)):
+        for refit in refits[facet]:
+            np.testing.assert_array_equal(refit, resp)
+    assert "seed 8 speaks with its mixture as it was trained: facet 0 needs at least as many" in caplog.text
+    assert find_groups(published, 7, [(8, other)], few).n_images == 2
+
+
 def test_reproducibility_is_scikit_learns_mean_adjusted_rand_index():
     _, made = clusterings(3, 2, n_seeds=3)
     pairs = [(made[0], made[1]), (made[0], made[2]), (made[1], made[2])]

@@ -5,7 +5,7 @@ const scoreState = { metric: "accuracy" };
 const METRICS = {
   accuracy: ["Accuracy", "clusters named by majority on the training images, counted on test images"],
   accuracy_same_split: ["Accuracy, same split", "clusters named and counted on the test images, the convention of the paper"],
-  hungarian: ["Accuracy, one to one", "every cluster matched to one class"],
+  hungarian: ["Accuracy, one to one", "every class matched to one cluster; images of other clusters count as wrong"],
   nmi: ["NMI", "normalised mutual information with the label"],
   ari: ["ARI", "adjusted Rand index"],
 };
