@@ -117,6 +117,24 @@ def read_groups(folder: Path) -> ModelGroups | None:
         ) from None
 
 
+def groups_of_components(folder: Path, n_components: Sequence[int]) -> ModelGroups | None:
+    """Read the groups of a model with these components; None for a model of an earlier release, which formed none.
+
+    Raises:
+        DataError: they are damaged, or of other components.
+        ResourceError: a newer release wrote them.
+    """
+    groups = read_groups(folder)
+    if groups is not None:
+        found = [len(facet.component_group) for facet in groups.facets]
+        if found != list(n_components):
+            raise DataError(
+                f"{folder / _NAME} must give a group to {list(n_components)} components, got {found}; "
+                "run facets check --repair"
+            )
+    return groups
+
+
 def _facet(record: Mapping[str, Any]) -> FacetGroups:
     tree: Mapping[str, Sequence[Any]] = record["tree"]
     merges = tuple((int(one), int(other)) for one, other in tree["merges"])

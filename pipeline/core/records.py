@@ -17,6 +17,8 @@ class FacetAssignment:
         typicality: log p(z_j) at the posterior mean, in nats.
         runner_up: component with the second largest responsibility; -1 where the facet has one component.
         runner_up_confidence: that responsibility; 0 where there is none.
+        group_confidence: summed responsibility of the group that the component belongs to; None where the model's
+            components form no groups.
         resp: all responsibilities, if asked for.
     """
 
@@ -26,4 +28,5 @@ class FacetAssignment:
     typicality: Float32[np.ndarray, " image"]
     runner_up: Int32[np.ndarray, " image"]
     runner_up_confidence: Float32[np.ndarray, " image"]
-    resp: Float32[np.ndarray, "image component"] | None
+    group_confidence: Float32[np.ndarray, " image"] | None = None
+    resp: Float32[np.ndarray, "image component"] | None = None

@@ -176,6 +176,11 @@ def _with_groups(scores: Record) -> Record:
     return {**scores, "groups": {}}
 
 
+def _without_groups(identity: Record) -> Record:
+    """Say that no model's components had formed groups."""
+    return {**identity, "next_group": [], "groups": {}}
+
+
 PARAMETERS = Form(
     (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints), unnumbered=True
 )
@@ -214,8 +219,8 @@ LIST = Form()
 CONTENT = Form()
 """First line of ``parts/content/<digest>.hashes``: which parts the hashes below it are of."""
 
-IDENTITY = Form()
-"""``identity/<hash>.json``: all cluster uids."""
+IDENTITY = Form((_without_groups,))
+"""``identity/<hash>.json``: all uids of clusters and groups."""
 
 PLAN = Form(unnumbered=True)
 """``plan.json`` of a decided step, which a later release may have to complete."""

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from pipeline.config.sections import ModelParams
+from pipeline.core.groups import ModelGroups, groups_of_components
 from pipeline.core.records import FacetAssignment
 from pipeline.core.shapes import Inputs, Latents, Pixels
 from pipeline.datasets.store.spec import InputSpec
@@ -41,14 +42,22 @@ class FrozenModel:
         model: a model with a seed axis of length one.
         model_version: its published identity.
         precision: type of the network's products; mixtures always use float32.
+        groups: of the components; None for a model of an earlier release, which formed none.
     """
 
-    def __init__(self, model: MultiFacetVae, model_version: str, precision: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: MultiFacetVae,
+        model_version: str,
+        precision: torch.dtype = torch.float32,
+        groups: ModelGroups | None = None,
+    ) -> None:
         if model.n_seeds != 1:
             raise ValueError(f"a frozen model holds one seed, got {model.n_seeds}")
         self._model = model.eval().requires_grad_(False)
         self.model_version = model_version
         self._precision = precision
+        self._groups = None if groups is None else [torch.tensor(of.component_group) for of in groups.facets]
 
     @property
     def params(self) -> ModelParams:
@@ -147,7 +156,7 @@ class FrozenModel:
             for j, qz in enumerate(closer):
                 for whole, part in zip(found[j], self._evaluate(j, qz, assigner), strict=True):
                     whole[doubtful] = part
-        return [self._assignment(log_resp, typicality, keep_resp) for log_resp, typicality in found]
+        return [self._assignment(j, *of_facet, keep_resp) for j, of_facet in enumerate(found)]
 
     def _evaluate(self, facet: int, qz: DiagonalNormal, assigner: Assigner) -> tuple[Tensor, Tensor]:
         """Return log-responsibilities and typicality; what both need is computed once."""
@@ -214,8 +223,7 @@ class FrozenModel:
         noise = torch.randn(factors.shape[:2], generator=generator, dtype=factors.dtype)
         return (torch.from_numpy(mixture.means)[components] + (factors @ noise[..., None])[..., 0]).float()
 
-    @staticmethod
-    def _assignment(log_resp: Tensor, typicality: Tensor, keep_resp: bool) -> FacetAssignment:
+    def _assignment(self, facet: int, log_resp: Tensor, typicality: Tensor, keep_resp: bool) -> FacetAssignment:
         resp = log_resp.exp()
         entropy = -(resp * log_resp.clamp_min(-1e4)).sum(-1)
         top, index = resp.topk(min(2, resp.shape[1]), dim=-1)
@@ -229,8 +237,17 @@ class FrozenModel:
             typicality=typicality.float().cpu().numpy(),
             runner_up=second.cpu().numpy().astype(np.int32),
             runner_up_confidence=second_confidence.float().cpu().numpy(),
+            group_confidence=self._group_confidence(facet, resp, index[:, 0]),
             resp=resp.float().cpu().numpy() if keep_resp else None,
         )
+
+    def _group_confidence(self, facet: int, resp: Tensor, component: Tensor) -> Float32[np.ndarray, " image"] | None:
+        if self._groups is None:
+            return None
+        group = self._groups[facet].to(resp.device)
+        members = torch.nn.functional.one_hot(group).to(resp.dtype)
+        shares = (resp @ members).gather(1, group[component][:, None])[:, 0]
+        return shares.clamp_max(1.0).float().cpu().numpy()  # a sum of rounded parts may exceed the whole
 
 
 def load_model(folder: Path, seed: int | None = None, precision: torch.dtype = torch.float32) -> FrozenModel:
@@ -242,15 +259,15 @@ def load_model(folder: Path, seed: int | None = None, precision: torch.dtype = t
         precision: type of the network's products.
 
     Raises:
-        DataError: ``model.json`` is missing or damaged.
+        DataError: ``model.json`` or ``groups.json`` is missing or damaged.
         ModelError: unknown seed, damaged or foreign weights.
         ResourceError: a newer release wrote ``model.json``.
     """
     model, description = restore_model(folder, seed)
     version: Any = description["model_version"]
-    return FrozenModel(
-        model, version if seed in (None, description["selected_seed"]) else f"{version}/seed-{seed}", precision
-    )
+    if seed not in (None, description["selected_seed"]):  # only the selected one's components form groups
+        return FrozenModel(model, f"{version}/seed-{seed}", precision)
+    return FrozenModel(model, version, precision, groups_of_components(folder, model.params.n_components))
 
 
 def _margin(log_resp: Float[Tensor, "batch component"]) -> Float[Tensor, " batch"]:

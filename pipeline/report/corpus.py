@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pipeline.core.records import FacetAssignment
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import labels_of_store
 
-_COLUMNS = [field.name for field in fields(FacetAssignment) if field.name != "resp"]
+_COLUMNS = [field.name for field in fields(FacetAssignment) if field.default is MISSING]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _split_assignments(store: ImageStore, assignments: Path, n_facets: int) -> l
             found = _read(assignments / batch_id / f"facet_{facet}.parquet", image_ids[rows])
             for name, values in found.items():
                 columns.setdefault(name, np.empty(len(image_ids), values.dtype))[rows] = values
-        facets.append(FacetAssignment(**columns, resp=None) if columns else _no_images())
+        facets.append(FacetAssignment(**columns) if columns else _no_images())
     return facets
 
 
@@ -105,9 +105,9 @@ def _read(path: Path, image_ids: Shaped[np.ndarray, " image"]) -> dict[str, np.n
 
 def _no_images() -> FacetAssignment:
     ids, numbers = np.empty(0, np.int32), np.empty(0, np.float32)
-    return FacetAssignment(ids, numbers, numbers, numbers, ids, numbers, None)
+    return FacetAssignment(ids, numbers, numbers, numbers, ids, numbers)
 
 
 def _joined(parts: Sequence[FacetAssignment]) -> FacetAssignment:
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-    return FacetAssignment(**columns, resp=None)
+    return FacetAssignment(**columns)

@@ -53,7 +53,8 @@ def write_assignments(
 ) -> Iterator[AssignmentWriter]:
     """Open ``facet_<j>.parquet`` for the assignments of one batch; ``folder`` appears, whole, when the block ends.
 
-    The files hold all columns of the published tables but ``cluster_uid``, which is decided when they are published.
+    The files hold all columns of the published tables but the uids of clusters and groups, which are decided when they
+    are published.
 
     Args:
         folder: to write; an existing one is replaced.

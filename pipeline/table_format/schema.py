@@ -43,17 +43,19 @@ def _added(version: int, name: str, kind: pa.DataType) -> pa.Field:
 class FacetColumn:
     """A column that a schema version added to the tables of facets, and what fills it.
 
+    Images whose model cannot say it have nulls.
+
     Attributes:
         since: the schema version.
         name: of the column.
         kind: its type.
-        fill: from the assignment of some images to the column's values.
+        fill: from the assignment of some images to the column's values; None where publishing decides them.
     """
 
     since: int
     name: str
     kind: pa.DataType
-    fill: Callable[[FacetAssignment], np.ndarray]
+    fill: Callable[[FacetAssignment], np.ndarray | None] | None
 
 
 _FACET = [
@@ -69,8 +71,14 @@ _FACET = [
     _must("model_version", pa.string()),
 ]
 
-FACET_COLUMNS: list[FacetColumn] = []
+FACET_COLUMNS: list[FacetColumn] = [
+    FacetColumn(2, "group_uid", pa.string(), None),
+    FacetColumn(2, "group_confidence", pa.float32(), lambda facet: facet.group_confidence),
+]
 """Columns of facets' tables that later schema versions added, in that order."""
+
+_DECIDED = {"cluster_uid", "group_uid"}
+"""Columns of facets' tables that only publishing can fill."""
 
 
 def _facet_fields() -> list[pa.Field]:
@@ -97,6 +105,26 @@ _TABLES: dict[str, list[pa.Field]] = {
         _must("exemplars", pa.list_(pa.string())),
         _must("minted_by", pa.string()),
         _must("model_version", pa.string()),
+        _added(2, "group_uid", pa.string()),
+    ],
+    "groups": [
+        _must("facet", pa.int32()),
+        _must("group_uid", pa.string()),
+        _must("clusters", pa.list_(pa.string())),
+        _must("size", pa.int64()),
+        _must("mixing_weight", pa.float64()),
+        _must("certainty", pa.float64()),
+        pa.field("reproducibility", pa.float64()),
+        _must("minted_by", pa.string()),
+        _must("model_version", pa.string()),
+    ],
+    "merges": [
+        _must("facet", pa.int32()),
+        _must("n_groups", pa.int32()),
+        _must("clusters", pa.list_(pa.string())),
+        _must("joined_with", pa.list_(pa.string())),
+        _must("confirmed", pa.float64()),
+        _must("model_version", pa.string()),
     ],
     "batches": [
         _must("batch_id", pa.string()),
@@ -122,6 +150,7 @@ _TABLES: dict[str, list[pa.Field]] = {
         _must("new_version", pa.int64()),
         _must("old_model", pa.string()),
         _must("new_model", pa.string()),
+        _added(2, "level", pa.string()),
     ],
 }
 
@@ -134,7 +163,7 @@ SCHEMA_VERSION = max(
 )
 """The newest version that a column states."""
 
-REPEATING = frozenset({"batch_id", "cluster_uid", "model_version", "minted_by", "source", "status"})
+REPEATING = frozenset({"batch_id", "cluster_uid", "group_uid", "model_version", "minted_by", "source", "status"})
 """Text columns of few distinct values: kept as a dictionary inside the file. Ids all differ, theirs would only cost."""
 
 _WRITER: dict[str, Any] = {
@@ -156,10 +185,10 @@ def facet_schema(facet: int, *, uid: bool = True, responsibilities: bool = False
 
     Args:
         facet: number of the facet, from 0.
-        uid: with ``cluster_uid``; assignments that are not published yet have none.
+        uid: with ``cluster_uid`` and ``group_uid``; assignments that are not published yet have none.
         responsibilities: with a last column ``resp``, all responsibilities of an image.
     """
-    columns = [column for column in _facet_fields() if uid or column.name != "cluster_uid"]
+    columns = [column for column in _facet_fields() if uid or column.name not in _DECIDED]
     return _schema(facet_table(facet), [*columns, _RESP] if responsibilities else columns)
 
 
@@ -170,7 +199,12 @@ def table_schema(table: str) -> pa.Schema:
 
 def added_columns(facet: FacetAssignment) -> dict[str, pa.Array]:
     """Return the columns that later schema versions added, for the images of an assignment."""
-    return {column.name: pa.array(column.fill(facet), column.kind) for column in FACET_COLUMNS}
+    filled = {column: column.fill(facet) for column in FACET_COLUMNS if column.fill is not None}
+    n_images = len(facet.cluster_id)
+    return {
+        column.name: pa.nulls(n_images, column.kind) if values is None else pa.array(values, column.kind)
+        for column, values in filled.items()
+    }
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:

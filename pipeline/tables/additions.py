@@ -14,6 +14,7 @@ from pipeline.tables.batches import first_row, ingested, row_of
 from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.entries import BatchFiles, EntryBuilder
+from pipeline.tables.group_rows import updated_groups
 from pipeline.tables.lists import append_to_lists, load_entries
 from pipeline.tables.parts import read_ids
 from pipeline.tables.summary import add_totals
@@ -44,7 +45,7 @@ def add_batches(
         rows = draft.rows("batches")
         wanted = [batch_id for batch_id in assigned if batch_id not in ingested(rows)]
         identity = draft.identity()
-        builder = EntryBuilder(draft.parts, current.model_version, identity.maps[current.model_version], removed)
+        builder = EntryBuilder(draft.parts, current.model_version, identity.columns(current.model_version), removed)
         built = [builder.build(_files_of(batch_id, assigned[batch_id], batches), None, None) for batch_id in wanted]
         entries = [batch.entry for batch in built if batch.entry is not None]
         if not entries:
@@ -56,8 +57,11 @@ def add_batches(
             for batch in built
             if batch.entry is not None
         }
+        clusters = updated_clusters(draft, totals)
         tables = {
-            "clusters": updated_clusters(draft, totals),
+            "clusters": clusters,
+            "groups": updated_groups(draft.rows("groups"), clusters),
+            "merges": draft.rows("merges"),
             "batches": [*(row for row in rows if row["batch_id"] not in new), *new.values()],
             "lineage": draft.rows("lineage"),
         }

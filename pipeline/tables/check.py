@@ -4,12 +4,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.folder_seal import folder_faults, is_folder_sealed
 from pipeline.table_format.schema import facet_table
 from pipeline.tables.content import content_faults
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import repeated_ids
+from pipeline.tables.group_rows import updated_groups
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.place import Place
@@ -22,8 +25,9 @@ def find_problems(published: Path) -> list[str]:
     """Return what is wrong with the current version, one line a fault; nothing if all is well.
 
     Checked are: every listed file is there, whole and says what it said when it was written; each facet lists exactly
-    the images of table ``images``; no image appears twice; sizes in ``clusters`` agree with the rows; the files of
-    content hashes are whole; the files of the model in service are what they were and its components have one uid each.
+    the images of table ``images``; no image appears twice; sizes in ``clusters`` agree with the rows, and those in
+    ``groups`` with ``clusters``; the files of content hashes are whole; the files of the model in service are what they
+    were, its components have one uid each, and so have its groups.
     """
     place = Place(published)
     try:
@@ -33,6 +37,8 @@ def find_problems(published: Path) -> list[str]:
     except PipelineError as error:
         return [str(error)]
     found += [*_table_problems(published, version, entries), *content_faults(published)]
+    if not found:
+        found += _group_problems(published, version)
     if not found:
         images = [published / entry.parts["images"].file for entry in entries]
         with tempfile.TemporaryDirectory() as scratch:
@@ -49,6 +55,26 @@ def _identity_problems(place: Place, version: Version) -> Iterator[str]:
     for facet, (names, totals) in enumerate(zip(uids, version.totals, strict=False)):
         if len(names) != len(totals.sizes) or len(set(names)) != len(names):
             yield f"facet {facet} must have one cluster_uid a component ({len(totals.sizes)}), got {len(set(names))}"
+
+
+def _group_problems(published: Path, version: Version) -> Iterator[str]:
+    """Yield where the groups of the tables are not those of the model."""
+    identity = load_identity(Place(published), version)
+    if version.model_version not in identity.groups:
+        return  # an earlier release published the model
+    groups = ModelFolder(published, version.model_version).groups
+    expected = [] if groups is None else [list(facet.component_group) for facet in groups.facets]
+    uids = identity.groups[version.model_version]
+    found = [[list(dict.fromkeys(of_facet)).index(uid) for uid in of_facet] for of_facet in uids]
+    if found != expected:
+        yield f"{version.identity} must give a group_uid to the groups of model {version.model_version}, got others"
+    clusters, rows = (
+        pq.read_table(published / version.tables[name].file).to_pylist() for name in ("clusters", "groups")
+    )
+    if [row["group_uid"] for row in clusters] != [uid for of_facet in uids for uid in of_facet]:
+        yield f"{version.tables['clusters'].file} must state the group_uid of every cluster, got others"
+    if rows != updated_groups(rows, clusters) or {row["group_uid"] for row in rows} != {u for f in uids for u in f}:
+        yield f"{version.tables['groups'].file} must list every group with the images of its clusters, got others"
 
 
 def _model_problems(published: Path, version: Version) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Contents:
         identity: all uids, with those of this model.
         lists: of the parts of all batches.
         totals: one a facet.
-        tables: rows of the small tables ``clusters``, ``batches`` and ``lineage``.
+        tables: rows of the small tables, ``clusters`` and so on.
     """
 
     model_version: str
@@ -80,8 +80,8 @@ class Draft:
         return Identity() if self.current is None else load_identity(self.place, self.current)
 
     def rows(self, table: str) -> list[Row]:
-        """Return the rows of a small table in the current version."""
-        if self.current is None:
+        """Return the rows of a small table in the current version; none where an earlier release did not have it."""
+        if self.current is None or table not in self.current.tables:
             return []
         require_sound(self.place, [self.current.tables[table]])
         return pq.read_table(self.published / self.current.tables[table].file).to_pylist()
@@ -171,8 +171,10 @@ def load_identity(place: Place, version: Version) -> Identity:
         said = {key: value for key, value in stored.items() if key != "checksum"}
         if _identity_name(said) != Path(version.identity).stem:
             raise DataError(f"{name} must say what its name stands for, but was changed; {REPAIR}")
-        maps = {model: tuple(map(tuple, facets)) for model, facets in record["maps"].items()}
-        return Identity(tuple(record["next_number"]), maps, record["minted_by"])
+        maps, groups = (
+            {model: tuple(map(tuple, facets)) for model, facets in record[key].items()} for key in ("maps", "groups")
+        )
+        return Identity(tuple(record["next_number"]), maps, record["minted_by"], tuple(record["next_group"]), groups)
 
 
 def write_identity(folder: Path, identity: Identity) -> str:

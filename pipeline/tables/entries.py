@@ -9,6 +9,7 @@ from pipeline.table_format.schema import facet_schema, facet_table, table_schema
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.parts import (
     SHARED,
+    FacetUids,
     Observer,
     PartWriter,
     facet_rows,
@@ -67,13 +68,13 @@ class EntryBuilder:
     Attributes:
         writer: of the step.
         model_version: of the model that assigned.
-        uids: of its components, one tuple a facet.
+        uids: of its components, one mapping a facet.
         removed: ids of images that must not come in.
     """
 
     writer: PartWriter
     model_version: str
-    uids: Sequence[Sequence[str]]
+    uids: Sequence[FacetUids]
     removed: Collection[str]
 
     def build(self, files: BatchFiles, previous: Entry | None, same_model: Entry | None) -> Built:
@@ -90,7 +91,7 @@ class EntryBuilder:
         """
         revision = max((entry.revision for entry in (previous, same_model) if entry is not None), default=0)
         parts: dict[str, PartFile] = {}
-        tallies = [Tally(len(uids)) for uids in self.uids]
+        tallies = [Tally(len(uids["cluster_uid"])) for uids in self.uids]
         exemplars = [Exemplars() for _ in self.uids]
         for facet, tally in enumerate(tallies):
             existing = None if same_model is None else same_model.parts[facet_table(facet)]

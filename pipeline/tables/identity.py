@@ -1,8 +1,8 @@
-"""Names of clusters that survive retraining.
+"""Names of clusters, and of the groups that they form, which survive retraining.
 
 A component is only a position in one model. At publish the components of a new model are matched to the clusters in
 service by the images that both assign; a match keeps its ``cluster_uid``, everything else gets a new one from a counter
-that never goes back.
+that never goes back. Groups are matched likewise, by the images of their components.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,9 @@ from jaxtyping import Int64
 Overlap = Int64[np.ndarray, "_old _new"]
 """Shared images by the component that the model in service gives them and the one that the new model gives them."""
 
+Uids = tuple[tuple[str, ...], ...]
+"""One a component, by facet."""
+
 # Above this share an old cluster lives on in a new one, or a new one is made of an old one.
 _MOST = 0.5
 
@@ -24,47 +27,107 @@ class Identity:
     """All uids ever given in one experiment.
 
     Attributes:
-        next_number: per facet, the number of the next new uid.
-        maps: model version to the uids of its components, one tuple a facet; an entry is never changed.
-        minted_by: uid to the model version that it was made for.
+        next_number: per facet, the number of the next new uid of a cluster.
+        maps: model version to the uids of its components; an entry is never changed.
+        minted_by: uid, of a cluster or a group, to the model version that it was made for.
+        next_group: per facet, the number of the next new uid of a group.
+        groups: model version to the uids of its components' groups; models of earlier releases have none.
     """
 
     next_number: tuple[int, ...] = ()
-    maps: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    maps: Mapping[str, Uids] = field(default_factory=dict)
     minted_by: Mapping[str, str] = field(default_factory=dict)
+    next_group: tuple[int, ...] = ()
+    groups: Mapping[str, Uids] = field(default_factory=dict)
+
+    def columns(self, model_version: str) -> list[dict[str, tuple[str, ...]]]:
+        """Return for each facet of a model the columns of uids: ``cluster_uid``, and ``group_uid`` if it has groups.
+
+        Each holds one uid a component.
+        """
+        found = {"cluster_uid": self.maps[model_version]}
+        if model_version in self.groups:
+            found["group_uid"] = self.groups[model_version]
+        return [{name: facets[j] for name, facets in found.items()} for j in range(len(found["cluster_uid"]))]
 
     def with_model(
         self,
         model_version: str,
         n_components: Sequence[int],
+        component_groups: Sequence[Sequence[int]] | None = None,
         *,
         served: str | None = None,
         overlaps: Sequence[Overlap] = (),
         min_jaccard: float = 0.0,
     ) -> "Identity":
-        """Return the identities with those of one more model; a known model keeps the map that it has.
+        """Return the identities with those of one more model; a known model keeps the maps that it has.
 
         Args:
             model_version: of the new model.
             n_components: of each of its facets.
+            component_groups: for each facet the group of every component; None where they form none.
             served: the model in service, which hands on its uids; None where there is none.
             overlaps: one for each facet that both models have.
             min_jaccard: images in both clusters over images in either, among the shared ones, that a match needs.
         """
         if model_version in self.maps:
             return self
-        numbers = [*self.next_number, *[0] * (len(n_components) - len(self.next_number))]
-        uids: list[tuple[str, ...]] = []
-        for facet, count in enumerate(n_components):
-            kept: Mapping[int, str] = {}
-            if served is not None and facet < len(overlaps):
-                old = self.maps[served][facet]
-                kept = {new: old[place] for new, place in match(overlaps[facet], min_jaccard).items()}
-            fresh = iter(range(numbers[facet], numbers[facet] + count - len(kept)))
-            uids.append(tuple(kept.get(new) or f"f{facet}-c{next(fresh):03d}" for new in range(count)))
-            numbers[facet] += count - len(kept)
+        old = self.maps.get(served or "", ())
+        uids, numbers = _named("c", n_components, old, overlaps, self.next_number, min_jaccard)
         minted = {uid: model_version for facet in uids for uid in facet if uid not in self.minted_by}
-        return Identity(tuple(numbers), {**self.maps, model_version: tuple(uids)}, {**self.minted_by, **minted})
+        groups, next_group = self.groups, self.next_group
+        if component_groups is not None:
+            n_groups = [max(of_facet) + 1 for of_facet in component_groups]
+            old_groups = self.groups.get(served or "", ())
+            shared = [
+                overlap_of_groups(overlap, of_old, of_new)
+                for overlap, of_old, of_new in zip(overlaps, old_groups, component_groups, strict=False)
+            ]
+            names, next_group = _named(
+                "g", n_groups, [tuple(dict.fromkeys(of_old)) for of_old in old_groups], shared, next_group, min_jaccard
+            )
+            minted |= {uid: model_version for facet in names for uid in facet if uid not in self.minted_by}
+            of_components = zip(names, component_groups, strict=True)
+            groups = {
+                **groups,
+                model_version: tuple(tuple(uid[group] for group in of_facet) for uid, of_facet in of_components),
+            }
+        return Identity(numbers, {**self.maps, model_version: uids}, {**self.minted_by, **minted}, next_group, groups)
+
+
+def overlap_of_groups(overlap: Overlap, old: Sequence[Any], new: Sequence[Any]) -> Overlap:
+    """Return the images that groups share, groups in the order of their first component.
+
+    Args:
+        overlap: of the components.
+        old: group of every component of the model in service.
+        new: group of every component of the new model.
+    """
+    rows, columns = ([list(dict.fromkeys(groups)).index(group) for group in groups] for groups in (old, new))
+    shared = np.zeros((max(rows) + 1, max(columns) + 1), np.int64)
+    np.add.at(shared, np.ix_(rows, columns), overlap)
+    return shared
+
+
+def _named(
+    letter: str,
+    counts: Sequence[int],
+    old: Sequence[Sequence[str]],
+    overlaps: Sequence[Overlap],
+    next_number: Sequence[int],
+    min_jaccard: float,
+) -> tuple[Uids, tuple[int, ...]]:
+    """Return the uids of a new model's clusters or groups, and the numbers that come next."""
+    numbers = [*next_number, *[0] * (len(counts) - len(next_number))]
+    uids: list[tuple[str, ...]] = []
+    for facet, count in enumerate(counts):
+        kept: Mapping[int, str] = {}
+        if facet < min(len(old), len(overlaps)):
+            kept = {new: old[facet][place] for new, place in match(overlaps[facet], min_jaccard).items()}
+        fresh = iter(range(numbers[facet], numbers[facet] + count - len(kept)))
+        uids.append(tuple(kept.get(new) or f"f{facet}-{letter}{next(fresh):03d}" for new in range(count)))
+        numbers[facet] += count - len(kept)
+    return tuple(uids), tuple(numbers)
 
 
 def match(overlap: Overlap, min_jaccard: float) -> dict[int, int]:
@@ -85,8 +148,26 @@ def match(overlap: Overlap, min_jaccard: float) -> dict[int, int]:
     }
 
 
+def lineage_rows(
+    overlap: Overlap, old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield what became of the clusters of one facet, and then of its groups where both models have some.
+
+    Args:
+        overlap: images that the components share.
+        old: columns of uids of the model in service (see :meth:`Identity.columns`).
+        new: those of the new model.
+    """
+    for row in descent(overlap, old["cluster_uid"], new["cluster_uid"]):
+        yield {**row, "level": "cluster"}
+    if "group_uid" in old and "group_uid" in new:
+        names = [list(dict.fromkeys(uids["group_uid"])) for uids in (old, new)]
+        for row in descent(overlap_of_groups(overlap, old["group_uid"], new["group_uid"]), *names):
+            yield {**row, "level": "group"}
+
+
 def descent(overlap: Overlap, old_uids: Sequence[str], new_uids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield what became of the clusters of one facet, one row of ``lineage`` for each pair that belongs together.
+    """Yield what became of the clusters, or the groups, of one facet: a row for each pair that belongs together.
 
     ``kind`` is ``kept`` (same uid), ``replaced`` (most of each is in the other, yet the uid is new), ``split`` (most of
     the new cluster comes from the old one) or ``merge`` (most of the old cluster went into the new one).

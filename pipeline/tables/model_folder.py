@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PublishError
+from pipeline.core.groups import ModelGroups, groups_of_components
 from pipeline.core.storage import read_json
 from pipeline.core.upgrades import read_model_file
 
@@ -54,6 +55,15 @@ class ModelFolder:
     def n_components(self) -> tuple[int, ...]:
         """Components of each facet."""
         return tuple(self.model["model"]["n_components"])
+
+    @cached_property
+    def groups(self) -> ModelGroups | None:
+        """Groups of the components; None for a model of an earlier release.
+
+        Raises:
+            DataError: they are damaged, or of other components.
+        """
+        return groups_of_components(self.path, self.n_components)
 
     @cached_property
     def mixing_weights(self) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Human names for clusters: a small tracked CSV beside the parameters, ``names/<experiment>.csv``.
+"""Human names for clusters and their groups: a small tracked CSV beside the parameters, ``names/<experiment>.csv``.
 
 Columns: ``uid``, ``name``, ``note``, ``minted_by`` (the model version that the uid was made for). The header is the
 schema: a column that a later release adds to the end of :data:`_HEADER` is empty in files that lack it, and columns of
@@ -65,7 +65,9 @@ def set_name(path: Path, uid: str, name: str, minted_by: Mapping[str, str], note
         ConfigError: the uid was never published, or name or note hold control characters.
     """
     if uid not in minted_by:
-        raise ConfigError(f"a name needs a published cluster_uid, got {uid!r}; look it up in table clusters")
+        raise ConfigError(
+            f"a name needs a published cluster_uid or group_uid, got {uid!r}; look it up in table clusters or groups"
+        )
     for what, text in (("name", name), ("note", note)):
         if _has_control(text):
             raise ConfigError(f"a {what} is one line of text without control characters, got {text!r}; leave them out")

@@ -6,7 +6,7 @@ something else than before (an image was removed, the source changed), the new f
 revision ``r``.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +39,8 @@ from pipeline.tables.versions import PartFile
 SHARED = "shared"
 
 Rows = Iterator[pa.RecordBatch]
+FacetUids = Mapping[str, Sequence[str]]
+"""Of one facet: a column's name to what it says of each component."""
 Observer = Callable[[pa.RecordBatch], None]
 
 
@@ -115,21 +117,21 @@ def require_assignment(path: Path, batch_id: str, model_version: str, n_componen
         _require_range(file, path, "cluster_id", 0, n_components - 1)
 
 
-def facet_rows(path: Path, batch_id: str, model_version: str, uids: Sequence[str], removed: Collection[str]) -> Rows:
-    """Yield the rows of an assignment file with their ``cluster_uid``, without those of removed images.
+def facet_rows(path: Path, batch_id: str, model_version: str, uids: FacetUids, removed: Collection[str]) -> Rows:
+    """Yield the rows of an assignment file with their uids, without those of removed images.
 
     Args:
         path: ``facet_<j>.parquet`` as :func:`pipeline.table_format.build.write_assignments` left it.
         batch_id: of the batch that it must hold.
         model_version: of the model that it must come from.
-        uids: of the facet's components.
+        uids: of the facet's components, by column.
         removed: image ids.
 
     Raises:
         DataError: no readable assignment file.
         PublishError: another batch or model, or a component that the model does not have.
     """
-    require_assignment(path, batch_id, model_version, len(uids))
+    require_assignment(path, batch_id, model_version, len(uids["cluster_uid"]))
     with _opened(path) as file:
         names = [name for name in file.schema_arrow.names if name not in ("batch_id", "model_version")]
         for rows in without(file.iter_batches(ROW_GROUP, columns=names), removed):
@@ -236,15 +238,24 @@ def _statistics(file: pq.ParquetFile, group: int, column: str) -> Any:
     return chunk.statistics if chunk.is_stats_set and chunk.statistics.has_min_max else None
 
 
-def _with_uids(
-    rows: pa.RecordBatch, batch_id: str, model_version: str, uids: Sequence[str], path: Path
-) -> pa.RecordBatch:
+def _with_uids(rows: pa.RecordBatch, batch_id: str, model_version: str, uids: FacetUids, path: Path) -> pa.RecordBatch:
     columns = {name: rows.column(name) for name in rows.schema.names}
     for name in ("confidence", "entropy", "typicality"):
         if not np.isfinite(columns[name].to_numpy()).all():
             raise PublishError(f"{path} must hold finite numbers in column {name}, got others; train the model again")
     columns["batch_id"] = constant_column(batch_id, rows.num_rows)
     columns["model_version"] = constant_column(model_version, rows.num_rows)
-    columns["cluster_uid"] = pa.DictionaryArray.from_arrays(columns["cluster_id"], pa.array(uids, pa.string()))
+    columns |= {name: _uid_column(columns["cluster_id"], of_components) for name, of_components in uids.items()}
+    if "group_uid" not in uids:  # an earlier release published the model: its clusters are in no group
+        columns.pop("group_confidence", None)
     rows = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     return completed(rows, facet_schema(0, responsibilities="resp" in columns))
+
+
+def _uid_column(cluster_id: pa.Int32Array, of_components: Sequence[str]) -> pa.DictionaryArray:
+    distinct = list(dict.fromkeys(of_components))
+    codes = cluster_id
+    if len(distinct) < len(of_components):  # groups: several components have the same
+        place = np.array([distinct.index(uid) for uid in of_components], np.int32)
+        codes = pa.array(place[cluster_id.to_numpy()])
+    return pa.DictionaryArray.from_arrays(codes, pa.array(distinct, pa.string()))

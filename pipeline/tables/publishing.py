@@ -13,7 +13,8 @@ from pipeline.tables.batches import batches_on_disk, ingested, updated_rows
 from pipeline.tables.draft import Contents, Draft, Row
 from pipeline.tables.engine import overlap, repeated_ids
 from pipeline.tables.entries import BatchFiles, Built, EntryBuilder
-from pipeline.tables.identity import Identity, Overlap, descent
+from pipeline.tables.group_rows import group_rows, merge_rows
+from pipeline.tables.identity import Identity, Overlap, lineage_rows
 from pipeline.tables.lists import load_entries, write_lists
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.parts import require_assignment
@@ -98,6 +99,8 @@ class _Publication:
         )
         tables = {
             "clusters": clusters,
+            "groups": group_rows(self._wanted.model_version, identity, self._model.groups, clusters),
+            "merges": merge_rows(self._wanted.model_version, identity, self._model.groups),
             "batches": updated_rows(self._draft.rows("batches"), sizes, joined, self._wanted.batches),
             "lineage": [*self._draft.rows("lineage"), *self._lineage(identity, overlaps)],
         }
@@ -154,10 +157,11 @@ class _Publication:
         return result
 
     def _identify(self, overlaps: Sequence[Overlap]) -> Identity:
-        current = self._draft.current
+        current, groups = self._draft.current, self._model.groups
         return self._draft.identity().with_model(
             self._wanted.model_version,
             self._model.n_components,
+            None if groups is None else [facet.component_group for facet in groups.facets],
             served=None if current is None else current.model_version,
             overlaps=overlaps,
             min_jaccard=self._wanted.min_jaccard,
@@ -165,7 +169,7 @@ class _Publication:
 
     def _build(self, identity: Identity) -> list[Built]:
         model_version = self._wanted.model_version
-        builder = EntryBuilder(self._draft.parts, model_version, identity.maps[model_version], self._wanted.removed)
+        builder = EntryBuilder(self._draft.parts, model_version, identity.columns(model_version), self._wanted.removed)
         return [
             builder.build(files, self._previous.get(files.batch_id), self._same_model.get(files.batch_id))
             for files in self._files
@@ -187,13 +191,13 @@ class _Publication:
         current = self._draft.current
         if current is None:
             return []
-        new = identity.maps[self._wanted.model_version]
+        old, new = (identity.columns(model) for model in (current.model_version, self._wanted.model_version))
         models = {"old_model": current.model_version, "new_model": self._wanted.model_version}
         versions = {"old_version": current.version, "new_version": self._draft.number}
         return [
             {"facet": facet, **row, **versions, **models}
             for facet, counts in enumerate(overlaps)
-            for row in descent(counts, identity.maps[current.model_version][facet], new[facet])
+            for row in lineage_rows(counts, old[facet], new[facet])
         ]
 
 

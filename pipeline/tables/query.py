@@ -45,7 +45,7 @@ class Snapshot:
     def tables(self) -> list[str]:
         """Names of all tables."""
         facets = [facet_table(facet) for facet in range(self.version.n_facets)]
-        return [*facets, "images", "clusters", "batches", "lineage", "quarantine"]
+        return [*facets, "images", *self.version.tables, "quarantine"]
 
     @cached_property
     def _sound(self) -> set[str]:
@@ -118,7 +118,8 @@ def read(
 
     Args:
         experiment: e.g. ``"digits"``.
-        table: ``facet_<j>``, ``images``, ``clusters``, ``batches``, ``lineage`` or ``quarantine``.
+        table: ``facet_<j>``, ``images``, ``clusters``, ``groups``, ``merges``, ``batches``, ``lineage`` or
+            ``quarantine``.
         columns: which ones, by default all.
         version: which one, by default the current one.
         root: folder that holds ``published``, or its URL; by default the nearest one above the working directory.

@@ -15,6 +15,7 @@ from pipeline.tables.batches import Row, removed_row, row_of
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.engine import files_with_content
 from pipeline.tables.entries import Built
+from pipeline.tables.group_rows import updated_groups
 from pipeline.tables.lists import load_list, replace_in_lists
 from pipeline.tables.parts import SHARED, Rows, has_responsibilities, observed, part_rows, revision_of, without
 from pipeline.tables.summary import Exemplars, Tally, add_totals
@@ -80,8 +81,11 @@ class _Withdrawal:
             totals = add_totals(add_totals(totals, before, sign=-1), changed[entry.batch_id].totals)
             if entry.batch_id == "train":
                 exemplars = [best.by_component() for best in changed[entry.batch_id].exemplars]
+        clusters = updated_clusters(draft, totals, exemplars)
         tables = {
-            "clusters": updated_clusters(draft, totals, exemplars),
+            "clusters": clusters,
+            "groups": updated_groups(draft.rows("groups"), clusters),
+            "merges": draft.rows("merges"),
             "batches": [self._batch_row(row, changed) for row in draft.rows("batches")],
             "lineage": draft.rows("lineage"),
         }

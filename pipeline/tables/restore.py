@@ -111,7 +111,7 @@ def _candidates(
         return
     model_version = listed.version.model_version
     kept = ModelFolder(published, model_version).path / "assignments" / batch_id
-    uids = load_identity(Place(published), listed.version).maps[model_version]
+    uids = load_identity(Place(published), listed.version).columns(model_version)
     facet = int(listed.table.removeprefix("facet_"))
     for find in (lambda: kept, lambda: assign(batch_id, model_version)):
         with suppress(PipelineError):

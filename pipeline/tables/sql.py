@@ -14,6 +14,8 @@ import pyarrow as pa
 from pipeline.core.errors import ConfigError, DataError, ResourceError
 from pipeline.core.memory import available_bytes
 from pipeline.core.naming import check_experiment_name
+from pipeline.table_format.logical import schema_layout
+from pipeline.table_format.schema import columns_of, facet_schema
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import connect, fence, one_line, parquet
 from pipeline.tables.names import load_names
@@ -45,8 +47,9 @@ def query(
 ) -> "pd.DataFrame | pa.Table":
     """Return the result of a SQL statement (DuckDB's dialect) over the published tables.
 
-    Views: ``facet_<j>`` (with ``cluster_name``), ``images``, ``clusters`` (with ``name`` and ``note``), ``batches``,
-    ``lineage`` and ``quarantine``. Names come from ``names/<experiment>.csv`` below ``root``, if that is a folder.
+    Views: ``facet_<j>`` (with ``cluster_name`` and ``group_name``), ``images``, ``clusters`` and ``groups`` (with
+    ``name`` and ``note``), ``merges``, ``batches``, ``lineage`` and ``quarantine``. Names come from
+    ``names/<experiment>.csv`` below ``root``, if that is a folder.
     Other files, extensions, settings and the network are closed to it.
 
     Args:
@@ -167,7 +170,8 @@ def _create_views(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, nam
     parts = [part.file for table in tables for part in snapshot.files(table)]
     fence(database, [name for part in parts for name in snapshot.place.spellings(part)])
     for table in tables:
-        database.execute(f"CREATE VIEW {table} AS {_view(table, _files_sql(database, snapshot, table))}")
+        files = _files_sql(database, snapshot, table)
+        database.execute(f"CREATE VIEW {table} AS {_view(table, files, _has_groups(snapshot, table))}")
 
 
 def _create_names(database: "duckdb.DuckDBPyConnection", named: Mapping[str, tuple[str, str]]) -> None:
@@ -188,11 +192,25 @@ def _files_sql(database: "duckdb.DuckDBPyConnection", snapshot: Snapshot, table:
     return " UNION ALL BY NAME ".join(f"SELECT * FROM {parquet(files)}" for files in by_layout.values())
 
 
-def _view(table: str, files: str) -> str:
+def _has_groups(snapshot: Snapshot, table: str) -> bool:
+    """Tell whether the files of a facet have a column of groups: not if an earlier release wrote all of them."""
+    if not table.startswith("facet_"):
+        return False
+    facet = int(table.removeprefix("facet_"))
+    first = [columns_of(facet_schema(facet, responsibilities=resp), 1) for resp in (False, True)]
+    return not {part.layout for part in snapshot.files(table)} <= {schema_layout(schema) for schema in first}
+
+
+def _view(table: str, files: str, has_groups: bool) -> str:
     if table.startswith("facet_"):
-        return f"SELECT f.*, n.name AS cluster_name FROM ({files}) f LEFT JOIN {_NAMES} n ON f.cluster_uid = n.uid"
-    if table == "clusters":
-        return f"SELECT c.*, n.name, n.note FROM ({files}) c LEFT JOIN {_NAMES} n ON c.cluster_uid = n.uid"
+        joined = f"({files}) f LEFT JOIN {_NAMES} n ON f.cluster_uid = n.uid"
+        if not has_groups:
+            return f"SELECT f.*, n.name AS cluster_name FROM {joined}"
+        of_group = f"LEFT JOIN {_NAMES} g ON f.group_uid = g.uid"
+        return f"SELECT f.*, n.name AS cluster_name, g.name AS group_name FROM {joined} {of_group}"
+    if table in ("clusters", "groups"):
+        uid = f"{table.removesuffix('s')}_uid"
+        return f"SELECT c.*, n.name, n.note FROM ({files}) c LEFT JOIN {_NAMES} n ON c.{uid} = n.uid"
     return files
 
 

@@ -90,9 +90,10 @@ def cluster_rows(
             "exemplars": exemplars[facet].get(component, []),
             "minted_by": identity.minted_by[uid],
             "model_version": model_version,
+            "group_uid": columns["group_uid"][component] if "group_uid" in columns else None,
         }
-        for facet, uids in enumerate(identity.maps[model_version])
-        for component, uid in enumerate(uids)
+        for facet, columns in enumerate(identity.columns(model_version))
+        for component, uid in enumerate(columns["cluster_uid"])
     ]
 
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.core.errors import DataError
+from pipeline.core.groups import groups_of_components, write_groups
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import FrozenModel, MultiFacetVae
 from tests import oracles
 from tests.model.builders import CONV_SHAPE, CONVOLUTIONAL, SHAPE, SPEC, TINY, random_images, random_model
+from tests.tables.builders import model_groups
 
 IMAGES = (random_images(n=7)[0] * 255).byte()
 
@@ -178,3 +181,22 @@ def test_features_are_taken_as_they_are(frozen):
     for model, inputs, kind in ((frozen, x, "uint8"), (of_features, IMAGES, "float32")):
         with pytest.raises(ValueError, match=f"inputs must be {kind}, as their spec says, got torch"):
             model.encode(inputs)
+
+
+def test_the_confidence_of_a_group_sums_the_responsibilities_of_its_components():
+    groups = model_groups([[0, 1, 0, 1], [0, 0, 1]])
+    model = random_model(dtype=torch.float32)
+    frozen = FrozenModel(model, "m-0123456789ab", groups=groups)
+    for found, of_facet in zip(frozen.assign(IMAGES, keep_resp=True), groups.facets, strict=True):
+        group = np.array(of_facet.component_group)
+        expected = [resp[group == group[c]].sum() for resp, c in zip(found.resp, found.cluster_id, strict=True)]
+        np.testing.assert_allclose(found.group_confidence, expected, rtol=1e-6)
+        assert (found.group_confidence >= found.confidence).all()
+        assert (found.group_confidence <= 1).all()
+    assert FrozenModel(model, "m-0123456789ab").assign(IMAGES)[0].group_confidence is None
+
+
+def test_groups_of_other_components_are_refused(tmp_path):
+    write_groups(tmp_path, model_groups([[0, 1, 0], [0, 0, 1]]))
+    with pytest.raises(DataError, match=r"must give a group to \[4, 3\] components, got \[3, 3\]"):
+        groups_of_components(tmp_path, (4, 3))

@@ -24,6 +24,7 @@ class Readable(KnownModel):
     """The known model with a typicality: lower components are more usual."""
 
     _precision = torch.float32
+    _groups = None
 
     def typicality(self, facet: int, z: torch.Tensor) -> torch.Tensor:
         return -z[:, 0]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, settings
 
+from pipeline.core.groups import FacetGroups, MergeTree, ModelGroups, write_groups
 from pipeline.core.records import FacetAssignment
 from pipeline.table_format.build import write_assignments
 from pipeline.tables import History
@@ -33,13 +34,15 @@ def make_facet(clusters: np.ndarray, responsibilities: int = 0) -> FacetAssignme
     """Return an assignment to given components; every other column is some function of the row."""
     n_images = len(clusters)
     rows = np.arange(n_images, dtype=np.float32)
+    confidence = (1 / (1 + rows % 7)).astype(np.float32)
     return FacetAssignment(
         cluster_id=clusters.astype(np.int32),
-        confidence=(1 / (1 + rows % 7)).astype(np.float32),
+        confidence=confidence,
         entropy=(rows % 5 / 4).astype(np.float32),
         typicality=-rows,
         runner_up=((clusters + 1) % 3).astype(np.int32),
         runner_up_confidence=np.zeros(n_images, np.float32),
+        group_confidence=(1 + confidence) / 2,
         resp=np.full((n_images, responsibilities), 0.5, np.float32) if responsibilities else None,
     )
 
@@ -69,10 +72,19 @@ class Bench:
         clusters: Mapping[str, Clusters],
         ids: Mapping[str, np.ndarray],
         n_components: Sequence[int] = N_COMPONENTS,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> Path:
-        """Write a model's folder as if it had just been staged: everything in ``clusters`` came out of stage assign."""
+        """Write a model's folder as if it had just been staged: everything in ``clusters`` came out of stage assign.
+
+        By default the first two components of each facet form a group. An empty list of groups leaves a model of a
+        release that had none.
+        """
         folder = self.published / "models" / model_version
         write_model_files(folder, model_version, [batch for batch in clusters if batch != "test"], n_components)
+        if groups is None:
+            groups = [[max(0, component - 1) for component in range(k)] for k in n_components]
+        if groups:
+            write_groups(folder, model_groups(groups))
         for batch_id, facets in clusters.items():
             write_facets(folder / "assignments" / batch_id, batch_id, model_version, ids[batch_id], facets)
         write_images(folder / "prepared" / "images.parquet", {batch: ids[batch] for batch in clusters})
@@ -141,6 +153,19 @@ def write_model_files(
     (folder / "history.csv").write_text("seed,epoch\n0,1\n")
     for seed in (0, 1):
         (folder / f"seed-{seed}.safetensors").write_bytes(f"weights of {model_version}".encode())
+
+
+def model_groups(component_groups: Sequence[Sequence[int]]) -> ModelGroups:
+    """Return groups of components, each facet with a tree that joins its components one after the other."""
+
+    def facet(groups: Sequence[int]) -> FacetGroups:
+        k = len(groups)
+        merges = tuple((0 if step == 0 else k + step - 1, step + 1) for step in range(k - 1))
+        tree = MergeTree(merges, tuple(np.linspace(0.1, 0.9, k - 1).tolist()))
+        n_groups = max(groups) + 1
+        return FacetGroups(n_groups, 0.8, tuple(groups), (1 / n_groups,) * n_groups, tree, 0.7)
+
+    return ModelGroups("seeds", 4, 100, tuple(map(facet, component_groups)))
 
 
 def healthy_seed(seed: int, n_facets: int) -> dict[str, object]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ResourceError
 from pipeline.core.records import FacetAssignment
 from pipeline.table_format.build import id_column, write_assignments
-from pipeline.table_format.schema import ROW_GROUP, facet_schema
+from pipeline.table_format.schema import ROW_GROUP, SCHEMA_VERSION, facet_schema
 from tests.tables.builders import cycle, make_facet, make_ids, patient
 
 
@@ -21,7 +21,7 @@ def write(folder, ids, facets, step=None, **options):
 
 def part(facet, some):
     columns = {name: value[some] for name, value in vars(facet).items() if value is not None}
-    return FacetAssignment(**{"resp": None, **columns})
+    return FacetAssignment(**columns)
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
@@ -41,7 +41,7 @@ def test_rows_come_back_as_they_went_in(tmp_path):
 def test_file_states_its_table_and_schema(tmp_path):
     write(tmp_path / "train", make_ids(3), [make_facet(cycle(3, 2))] * 2)
     metadata = pq.read_schema(tmp_path / "train" / "facet_1.parquet").metadata
-    assert metadata == {b"table": b"facet_1", b"schema_version": b"1"}
+    assert metadata == {b"table": b"facet_1", b"schema_version": str(SCHEMA_VERSION).encode()}
 
 
 @pytest.mark.parametrize("step", [1, 7, 4096])

@@ -18,20 +18,23 @@ from pipeline.tables.versions import load_version
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
 
 MODEL = "m-aaaaaaaaaaaa"
+NEXT = schema.SCHEMA_VERSION + 1
 
 
 def sql(bench: Bench, statement: str) -> list[dict]:
     return query("toy", statement, root=bench.root, engine="arrow").to_pylist()
 
 
-MARGIN = FacetColumn(2, "margin", pa.float32(), lambda facet: facet.confidence - facet.runner_up_confidence)
+MARGIN = FacetColumn(NEXT, "margin", pa.float32(), lambda facet: facet.confidence - facet.runner_up_confidence)
 
 
 def later_release(monkeypatch):
     """Become the next release, which adds a column to images."""
-    monkeypatch.setitem(schema._TABLES, "images", [*schema._TABLES["images"], schema._added(2, "camera", pa.string())])
+    monkeypatch.setitem(
+        schema._TABLES, "images", [*schema._TABLES["images"], schema._added(NEXT, "camera", pa.string())]
+    )
     for module in (schema, parts, restore):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "SCHEMA_VERSION", NEXT)
 
 
 def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
@@ -44,7 +47,7 @@ def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
     folder = bench.assign("b-2", MODEL, ids, [cycle(5, 4), cycle(5, 3)])
     bench.history.add_batches({"b-2": folder}, bench.batches)
     versions = {schema.schema_version(pq.read_schema(path).metadata) for path in paths("toy", "images", root=tmp_path)}
-    assert versions == {1, 2}
+    assert versions == {NEXT - 1, NEXT}
     table = read("toy", "images", root=tmp_path, engine="arrow")
     assert table["camera"].to_pylist() == [None] * 80 + ["left"] * 5
     assert sql(bench, "SELECT camera, count(*) AS n FROM images GROUP BY ALL ORDER BY n") == [
@@ -57,7 +60,7 @@ def test_parts_of_two_schema_versions_read_together(tmp_path, monkeypatch):
 def test_a_new_column_of_facets_is_one_declaration(tmp_path, monkeypatch):
     bench, _ = published_bench(tmp_path)
     later_release(monkeypatch)
-    monkeypatch.setattr(schema, "FACET_COLUMNS", [MARGIN])
+    monkeypatch.setattr(schema, "FACET_COLUMNS", [*schema.FACET_COLUMNS, MARGIN])
     ids = make_ids(5, 100)
     bench.write_batch("b-2", ids)
     images = bench.batches / "b-2" / "images.parquet"
@@ -74,13 +77,13 @@ def test_a_new_column_of_facets_is_one_declaration(tmp_path, monkeypatch):
 def test_a_later_release_goes_on_with_parts_that_lack_its_columns(tmp_path, monkeypatch):
     bench, _ = published_bench(tmp_path)
     later_release(monkeypatch)
-    monkeypatch.setattr(schema, "_FACET", [*schema._FACET, schema._added(2, "surprise", pa.float32())])
+    monkeypatch.setattr(schema, "_FACET", [*schema._FACET, schema._added(NEXT, "surprise", pa.float32())])
     lost = Path(paths("toy", "facet_0", root=tmp_path)[0])
     lost.unlink()
     restore.restore_parts(bench.published, bench.batches, frozenset(), lambda *_: pytest.fail("nothing to assign"))
     assert bench.history.check() == []
     assert "surprise" not in pq.read_schema(lost).names  # the very rows that were published
-    assert schema.schema_version(pq.read_schema(lost).metadata) == 1
+    assert schema.schema_version(pq.read_schema(lost).metadata) == NEXT - 1
     gone = sql(bench, "FROM images")[0]["image_id"]
     bench.history.withdraw(frozenset([gone]))
     bench.history.purge_models(frozenset([gone]))
@@ -99,7 +102,7 @@ def test_nothing_is_made_of_parts_of_a_newer_release(tmp_path, monkeypatch):
     assert len(read("toy", "images", root=tmp_path)) == 80
     gone = sql(bench, "SELECT image_id FROM images")[0]["image_id"]
     with pytest.raises(
-        ResourceError, match=r"\.parquet must be of schema 1 or an older one, got 2, which a newer rele"
+        ResourceError, match=rf"\.parquet must be of schema {NEXT - 1} or an older one, got {NEXT}, which a newer rele"
     ):
         bench.history.withdraw(frozenset([gone]))
 

@@ -27,7 +27,7 @@ def test_no_file_has_no_names(tmp_path):
 
 
 def test_unknown_uid_cannot_be_named(tmp_path):
-    with pytest.raises(ConfigError, match="needs a published cluster_uid, got 'f9-c000'"):
+    with pytest.raises(ConfigError, match="needs a published cluster_uid or group_uid, got 'f9-c000'"):
         set_name(tmp_path / "toy.csv", "f9-c000", "x", MINTED)
 
 

@@ -51,6 +51,8 @@ def test_facet_table_has_the_contracts_columns_and_types(bench):
             ("runner_up", pa.int32()),
             ("runner_up_confidence", pa.float32()),
             ("model_version", pa.string()),
+            ("group_uid", pa.string()),
+            ("group_confidence", pa.float32()),
         ]
     )
 
@@ -122,7 +124,8 @@ def test_unlike_clusters_get_new_uids_and_the_split_is_told(bench):
     }
     bench.write_model(NEW, halves, ids)
     bench.publish(NEW, min_jaccard=0.4)
-    lineage = {(row["old_uid"], row["new_uid"]): row for row in rows(bench, "lineage") if row["facet"] == 0}
+    told = rows(bench, "lineage")
+    lineage = {(row["old_uid"], row["new_uid"]): row for row in told if row["facet"] == 0 and row["level"] == "cluster"}
     new = {row["cluster_id"]: row["cluster_uid"] for row in rows(bench, "clusters") if row["facet"] == 0}
     assert new[0] == "f0-c000"
     assert new[1] == "f0-c004"
@@ -141,6 +144,7 @@ def test_unlike_clusters_get_new_uids_and_the_split_is_told(bench):
         "new_version": 2,
         "old_model": OLD,
         "new_model": NEW,
+        "level": "cluster",
     }
 
 

@@ -34,7 +34,7 @@ def sql(bench, statement, **options):
     return query("toy", statement, root=bench.root, engine="arrow", **options).to_pylist()
 
 
-TABLES = ("facet_0", "facet_1", "images", "clusters", "batches", "lineage", "quarantine")
+TABLES = ("facet_0", "facet_1", "images", "clusters", "groups", "merges", "batches", "lineage", "quarantine")
 
 
 @pytest.mark.parametrize("table", TABLES)
