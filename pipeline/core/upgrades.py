@@ -181,6 +181,11 @@ def _without_groups(identity: Record) -> Record:
     return {**identity, "next_group": [], "groups": {}}
 
 
+def _with_refused_deliveries(version: Record) -> Record:
+    """Say that all refused files came with images: ``tables`` holds no ``quarantine``."""
+    return version
+
+
 PARAMETERS = Form(
     (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints), unnumbered=True
 )
@@ -210,7 +215,7 @@ SEAL = Form(unnumbered=True)
 MANIFEST = Form()
 """``manifest.json`` of published tables: which version is the current one."""
 
-VERSION = Form()
+VERSION = Form((_with_refused_deliveries,))
 """``versions/<n>.json``."""
 
 LIST = Form()

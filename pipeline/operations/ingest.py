@@ -28,7 +28,7 @@ from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.drift import measure_drift, read_samples
 from pipeline.operations.assign_batch import assigner, model_section, model_transform
 from pipeline.operations.locks import batches_lock, publish_lock
-from pipeline.operations.publish import PageError, add_batches
+from pipeline.operations.publish import PageError, add_batches, add_refused
 from pipeline.operations.run_log import log_run
 from pipeline.operations.shards import (
     draw_thumbnails,
@@ -110,6 +110,9 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
         if shard.batch_id is not None:
             with _own_files():
                 publish_batches(layout, experiment, [shard.batch_id], faults)
+        elif shard.duplicates and shard.quarantined:  # without either it is no delivery, or no news
+            with _own_files():
+                _list_refused(layout, storable(location), shard, faults)
     drift = None
     with _afterwards("looking up what became of it", faults):
         version = history.served().version
@@ -157,6 +160,13 @@ def publish_batches(
         except PageError as error:
             faults.append(str(error))
     return ready
+
+
+def _list_refused(layout: Layout, source: str, shard: ShardResult, faults: list[str]) -> None:
+    try:
+        add_refused(layout, source, shard.quarantined, shard.duplicates)
+    except PageError as error:
+        faults.append(str(error))
 
 
 def _require_content(layout: Layout) -> None:

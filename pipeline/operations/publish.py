@@ -1,6 +1,7 @@
 """What readers see changes here: a new model, an old one again, more batches, fewer images."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
 from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.datasets.store.identity import batch_id as name_batch
 from pipeline.monitoring.gate import unhealthy
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.first_publish import record_history, require_own_history
@@ -18,6 +20,7 @@ from pipeline.operations.locks import publish_lock, repository_lock
 from pipeline.operations.page import erase_pictures, refresh_page
 from pipeline.operations.stage_model import stage_model as stage_model
 from pipeline.tables import History
+from pipeline.tables.batches import empty_row
 
 Published = tuple[int, bool]
 """The version that readers now see, and whether this call made it."""
@@ -95,6 +98,31 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
                 forget_assignments(layout, model_version, list(folders))
                 _refresh_page(layout)
                 return history.served().version, history.served().version != before.version
+
+
+def add_refused(layout: Layout, source: str, refused: Sequence[tuple[str, str]], duplicates: int) -> Published:
+    """List a delivery that held no new image for the files that were refused of it.
+
+    Args:
+        layout: of the experiment.
+        source: where the delivery lay.
+        refused: (file, reason).
+        duplicates: images of it whose content is there already.
+
+    Raises:
+        PageError: it is listed, but not on the page.
+    """
+    # The same delivery once more is no news.
+    identity = name_batch([source, *map("\0".join, refused)])
+    now = datetime.now(UTC)
+    row = empty_row(identity, source, now, quarantined=len(refused), duplicates=duplicates)
+    history = History(layout.published)
+    with publish_lock(layout, f"ingest {identity}"):
+        history.recover()
+        before = history.served()
+        history.add_refused(row, refused)
+        _refresh_page(layout)
+        return history.served().version, history.served().version != before.version
 
 
 def withdraw(layout: Layout) -> Published:

@@ -24,6 +24,7 @@ from pipeline.operations.shards import draw_thumbnails, recover_shards, shard_fo
 from pipeline.operations.tracked import remember_tracked, require_lists
 from pipeline.table_format.ids import content_hashes
 from pipeline.tables import History, read
+from pipeline.tables.batches import EMPTY
 from pipeline.tables.parts import read_ids
 
 _SOURCE_BATCHES = ("train", "test")
@@ -115,9 +116,14 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
                 "the tables"
             )
     known_batches = set(all_batches.tolist())
-    gone = {row["batch_id"] for row in History(layout.published).rows("batches") if row["status"] == "removed"}
+    statuses = {row["batch_id"]: row["status"] for row in History(layout.published).rows("batches")}
     for batch_id in batch_ids:
-        if batch_id not in gone and batch_id not in known_batches:
+        if statuses.get(batch_id) == EMPTY:
+            raise ConfigError(
+                f"a batch to remove must hold images, but {batch_id} holds no image, only names of files that were "
+                "refused; leave it out"
+            )
+        if statuses.get(batch_id) != "removed" and batch_id not in known_batches:
             raise ConfigError(
                 f"a batch to remove must be one of experiment {layout.experiment}, got {batch_id!r}; see facets "
                 f"batches {layout.experiment}"

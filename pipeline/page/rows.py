@@ -38,7 +38,7 @@ class BatchRow:
 
     Attributes:
         batch_id: ``train``, ``test`` or ``b-…``.
-        status: ``source``, ``live``, ``joined`` or ``removed``.
+        status: ``source``, ``live``, ``joined``, ``removed`` or ``empty``.
         created: ISO date and time, UTC; None for the source's own splits.
         source: where it came from.
         n_images: live images.

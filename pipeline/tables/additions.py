@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.core.errors import PublishError
 from pipeline.core.image_ids import are_repeated
 from pipeline.table_format.ids import content_hashes
-from pipeline.tables.batches import first_row, ingested, row_of
+from pipeline.tables.batches import Row, first_row, ingested, row_of
 from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import Contents, Draft, updated_clusters
 from pipeline.tables.entries import BatchFiles, EntryBuilder
@@ -61,12 +61,34 @@ def add_batches(
         tables = {
             "clusters": clusters,
             "groups": updated_groups(draft.rows("groups"), clusters),
-            "merges": draft.rows("merges"),
             "batches": [*(row for row in rows if row["batch_id"] not in new), *new.values()],
-            "lineage": draft.rows("lineage"),
         }
         lists = append_to_lists(draft.place, folder, current.lists, entries)
         draft.finish("ingest", Contents(current.model_version, identity, lists, totals, tables))
+
+
+def add_refused(published: Path, delivery: Row, refused: Sequence[tuple[str, str]]) -> None:
+    """List a delivery without new images for what was refused of it; one that is listed is left alone.
+
+    There is no shard that could list them, so the version does, in a small table beside the parts of the batches.
+
+    Args:
+        published: folder of the experiment.
+        delivery: its row (see :func:`pipeline.tables.batches.empty_row`).
+        refused: (file, reason).
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    with step(published) as folder:
+        draft = Draft(published, folder)
+        current, rows = draft.current, draft.rows("batches")
+        if current is None or delivery["batch_id"] in {row["batch_id"] for row in rows}:
+            return
+        listed = [{"batch_id": delivery["batch_id"], "file": file, "reason": reason} for file, reason in refused]
+        tables = {"batches": [*rows, delivery], "quarantine": [*draft.rows("quarantine"), *listed]}
+        identity = draft.identity()
+        draft.finish("ingest", Contents(current.model_version, identity, current.lists, current.totals, tables))
 
 
 def _files_of(batch_id: str, assigned: Path, batches: Path) -> BatchFiles:

@@ -1,7 +1,8 @@
 """Table ``batches``: what came in when, and what became of it.
 
 ``status`` is ``source`` for train and test, ``live`` for an ingested batch, ``joined`` once the model in service was
-trained on it, ``removed`` when none of its images is left. ``sizes`` counts its images by facet and component.
+trained on it, ``removed`` when none of its images is left, ``empty`` for a delivery without a new image, which is
+listed for the files of it that were refused. ``sizes`` counts a batch's images by facet and component.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +15,9 @@ from pipeline.core.sealed import read_sealed
 from pipeline.core.upgrades import BATCH
 from pipeline.tables.model_folder import SOURCE_BATCHES
 from pipeline.tables.versions import Entry
+
+EMPTY = "empty"
+"""Status of a delivery without a new image."""
 
 Row = dict[str, Any]
 Sizes = Sequence[Sequence[int]]
@@ -73,12 +77,28 @@ def updated_rows(
         row = known.get(batch_id) or first_row(entry, folder)
         result.append(row_of(entry, sizes, row, "joined" if batch_id in joined else "live"))
     gone = [row for row in rows if row["batch_id"] not in entries and row["status"] != "source"]
-    return [*result, *map(removed_row, gone)]
+    return [*result, *(row if row["status"] == EMPTY else removed_row(row) for row in gone)]
 
 
 def removed_row(row: Row) -> Row:
-    """Return the row of a batch of which no image is left."""
-    return {**row, "n_images": 0, "sizes": [], "status": "removed"}
+    """Return the row of a batch of which no image is left; what names its refused files leaves with them."""
+    return {**row, "n_images": 0, "quarantined": 0, "sizes": [], "status": "removed"}
+
+
+def empty_row(batch_id: str, source: str, created: datetime, *, quarantined: int, duplicates: int) -> Row:
+    """Return the row of a delivery that held no new image, but files that were refused."""
+    return {
+        "batch_id": batch_id,
+        "created": created,
+        "source": source,
+        "n_images": 0,
+        "quarantined": quarantined,
+        "duplicates": duplicates,
+        "drift": None,
+        "drifted": None,
+        "status": EMPTY,
+        "sizes": [],
+    }
 
 
 def row_of(entry: Entry, sizes: Sizes, row: Row, status: str) -> Row:

@@ -49,7 +49,8 @@ class Contents:
         identity: all uids, with those of this model.
         lists: of the parts of all batches.
         totals: one a facet.
-        tables: rows of the small tables, ``clusters`` and so on.
+        tables: rows of the small tables that may say something else than before, ``clusters`` and so on; the others stay
+            as they are. ``quarantine`` lists what was refused of deliveries without new images.
     """
 
     model_version: str
@@ -110,7 +111,7 @@ class Draft:
             n_images=sum(ref.rows for ref in contents.lists),
             identity=self._keep_identity(contents.identity),
             lists=tuple(contents.lists),
-            tables={name: self._keep_table(name, rows) for name, rows in contents.tables.items()},
+            tables=self._keep_tables(contents.tables),
             totals=tuple(contents.totals),
         )
         if self.current is None or version.content != self.current.content:
@@ -131,6 +132,10 @@ class Draft:
     def _keep_identity(self, identity: Identity) -> str:
         name = _identity_file(identity)
         return name if (self.published / name).exists() else write_identity(self.folder, identity)
+
+    def _keep_tables(self, tables: Mapping[str, Sequence[Row]]) -> dict[str, PartFile]:
+        before = {} if self.current is None else self.current.tables
+        return {**before, **{name: self._keep_table(name, rows) for name, rows in tables.items()}}
 
     def _keep_table(self, name: str, rows: Sequence[Row]) -> PartFile:
         file = f"tables/{self.number}/{name}.parquet"

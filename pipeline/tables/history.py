@@ -1,6 +1,6 @@
 """All that operations do with the published tables of one experiment, in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.core.image_ids import ContentLookup, ContentSet
 from pipeline.tables import additions, check, content, publishing, removal, retention
+from pipeline.tables.batches import Row
 from pipeline.tables.content import PublishedContent
 from pipeline.tables.draft import load_identity
 from pipeline.tables.lists import load_entries
@@ -152,6 +153,10 @@ class History:
     def add_batches(self, assigned: Mapping[str, Path], batches: Path, removed: frozenset[str] = frozenset()) -> None:
         """Publish ingested batches (see :func:`pipeline.tables.additions.add_batches`)."""
         additions.add_batches(self.published, assigned, batches, removed)
+
+    def add_refused(self, delivery: Row, refused: Sequence[tuple[str, str]]) -> None:
+        """List a delivery without new images (see :func:`pipeline.tables.additions.add_refused`)."""
+        additions.add_refused(self.published, delivery, refused)
 
     def withdraw(self, removed: frozenset[str]) -> None:
         """Take images out of everything (see :func:`pipeline.tables.removal.withdraw_images`)."""

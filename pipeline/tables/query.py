@@ -45,7 +45,8 @@ class Snapshot:
     def tables(self) -> list[str]:
         """Names of all tables."""
         facets = [facet_table(facet) for facet in range(self.version.n_facets)]
-        return [*facets, "images", *self.version.tables, "quarantine"]
+        small = [name for name in self.version.tables if name != "quarantine"]
+        return [*facets, "images", *small, "quarantine"]
 
     @cached_property
     def _sound(self) -> set[str]:
@@ -68,7 +69,9 @@ class Snapshot:
         """
         if table not in self.tables:
             raise ConfigError(f"a table must be one of {', '.join(self.tables)}, got {table!r}; choose one of them")
-        files = [self.version.tables[table]] if table in self.version.tables else self._parts[table]
+        small = [self.version.tables[table]] if table in self.version.tables else []
+        # Only of quarantine there is a small table beside the parts of the batches.
+        files = small if small and table != "quarantine" else [*self._parts[table], *small]
         if table not in self._sound:
             require_sound(self.place, files)
             self._sound.add(table)

@@ -85,9 +85,7 @@ class _Withdrawal:
         tables = {
             "clusters": clusters,
             "groups": updated_groups(draft.rows("groups"), clusters),
-            "merges": draft.rows("merges"),
             "batches": [self._batch_row(row, changed) for row in draft.rows("batches")],
-            "lineage": draft.rows("lineage"),
         }
         entries = {batch_id: built.entry for batch_id, built in changed.items()}
         lists = replace_in_lists(draft.place, draft.folder, current.lists, entries)

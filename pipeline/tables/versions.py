@@ -96,7 +96,8 @@ class Version:
         n_images: rows of ``images`` and of each facet.
         identity: file that holds the uids of all models.
         lists: of the batches' parts, in order.
-        tables: small tables (``clusters``, ``batches``, ``lineage``) to their files.
+        tables: small tables (``clusters``, ``batches``, ``lineage``) to their files; ``quarantine`` here holds what was
+            refused of deliveries without new images, where there were any.
         totals: one a facet.
         withdrawn: why it can no longer be read; None for a version that can.
     """

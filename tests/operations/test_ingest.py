@@ -18,6 +18,7 @@ from pipeline.model import load_model
 from pipeline.model.precision import multiplies_bfloat16
 from pipeline.operations.ingest import ingest
 from pipeline.operations.locks import batches_lock
+from pipeline.operations.remove import remove
 from pipeline.operations.shards import unpublished
 from pipeline.tables import read
 from tests.cli.calling import Facets
@@ -113,6 +114,20 @@ def test_bad_files_are_set_aside_with_a_reason_and_the_rest_goes_on(tiny: Tiny, 
     table = read(EXPERIMENT, "quarantine", root=tiny.root)
     kept = table[table["batch_id"] == result.batch_id]
     assert dict(zip(kept["file"], kept["reason"], strict=True)) == dict(result.quarantined)
+    tiny.image_ids()
+    for _ in range(2):  # the same folder with nothing new is listed, and once
+        again = ingest(tiny.layout, tiny.params, str(folder))
+        assert (again.batch_id, again.duplicates, again.version) == (None, 5, 3)
+        (row,) = [row for row in tiny.history.rows("batches") if row["status"] == "empty"]
+        assert (row["source"], row["n_images"], row["duplicates"], row["quarantined"]) == (str(folder), 0, 5, 2)
+        table = read(EXPERIMENT, "quarantine", root=tiny.root)
+        kept = table[table["batch_id"] == row["batch_id"]]
+        assert dict(zip(kept["file"], kept["reason"], strict=True)) == dict(result.quarantined)
+        assert row["batch_id"] in (tiny.layout.published / "report.html").read_text()
+    tiny.image_ids()
+    (listed,) = [row["batch_id"] for row in tiny.history.rows("batches") if row["status"] == "empty"]
+    with pytest.raises(ConfigError, match="holds no image"):
+        remove(tiny.layout, [listed])
 
 
 def test_images_of_other_sizes_and_channels_are_brought_to_the_models(tiny: Tiny, tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.core.errors import DataError, PublishError
 from pipeline.tables import paths, read
+from pipeline.tables.batches import empty_row
+from pipeline.tables.inventory import mend_records
 from pipeline.tables.lists import LIST_LENGTH, load_entries
 from pipeline.tables.place import Place
 from pipeline.tables.versions import load_version
@@ -152,6 +158,33 @@ def test_joined_batch_comes_with_the_model(bench):
     assert [row["image_id"] for row in rows(bench, "facet_0")[80:]] == ids["b-1"].tolist()
     assert len(rows(bench, "quarantine")) == 2
     assert bench.history.check() == []
+
+
+def test_what_was_refused_without_new_images_stays_listed_whatever_comes_after(bench):
+    def require_agreement():
+        """As many rows of table ``quarantine`` as table ``batches`` counts, and the tables are whole."""
+        listed = Counter(row["batch_id"] for row in rows(bench, "quarantine"))
+        assert {row["batch_id"]: row["quarantined"] for row in rows(bench, "batches") if row["quarantined"]} == listed
+        assert bench.history.check() == []
+        return dict(listed)
+
+    row = empty_row("b-0", "inbox", datetime.now(UTC), quarantined=2, duplicates=4)
+    for _ in range(2):
+        bench.history.add_refused(row, [("a.png", "truncated"), ("b.png", "empty")])
+        assert (bench.history.served().version, require_agreement()) == (2, {"train": 1, "b-0": 2})
+    ingest(bench, "b-1", make_ids(10, 100), quarantined=1)
+    assert require_agreement() == {"train": 1, "b-0": 2, "b-1": 1}
+    ids = {"train": make_ids(60), "test": make_ids(20, 60), "b-1": make_ids(10, 100)}
+    bench.write_model(NEW, {batch: [cycle(len(of), 4), cycle(len(of), 3)] for batch, of in ids.items()}, ids)
+    bench.publish(NEW)
+    assert require_agreement() == {"train": 1, "b-0": 2, "b-1": 1}
+    assert [row["status"] for row in rows(bench, "batches")] == ["source", "source", "joined", "empty"]
+    bench.history.withdraw(frozenset(make_ids(10, 100)))
+    assert require_agreement() == {"train": 1, "b-0": 2}
+    (published,) = [part for part in paths("toy", "quarantine", root=bench.root) if "/tables/" in part]
+    Path(published).write_bytes(b"damaged")
+    mend_records(bench.published)
+    assert require_agreement() == {"train": 1, "b-0": 2}
 
 
 def test_lost_tables_are_made_anew_from_the_batches_on_disk(bench):
