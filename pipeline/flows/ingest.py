@@ -24,9 +24,11 @@ from pipeline.operations.deliveries import (
     MOST_CRASHES,
     finish_delivery,
     may_be_delivery,
+    naming,
     note_trouble,
     require_delivery,
 )
+from pipeline.operations.page import show_rejected
 
 _READ = "read already, by another run"
 
@@ -85,7 +87,12 @@ def _reject(layout: Layout, path: Path, reasons: list[str]) -> State:
         return Completed(message=_READ)
     target = finish_delivery(layout, path, reasons)
     key = f"rejected {layout.experiment} {path.name}"
-    send_alert(layout.root, key, f"{layout.experiment}: {path.name!r} was rejected: {reasons[0]}")
+    why = naming(target, path, reasons[0])
+    send_alert(layout.root, key, f"{layout.experiment}: {path.name!r} was rejected: {why}")
+    try:
+        show_rejected(layout)
+    except Exception as error:  # noqa: BLE001 - it was rejected, whatever becomes of the page
+        get_run_logger().warning("rejected, but not shown on the page: %s", error)
     return Completed(message=f"rejected, see {target.name}.reason.txt")
 
 

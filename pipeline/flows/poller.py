@@ -23,6 +23,8 @@ from pipeline.core.text import printable
 from pipeline.flows.repository import deployment_name
 from pipeline.operations.deliveries import note_trouble
 from pipeline.operations.inbox import InboxWatch
+from pipeline.operations.page import show_rejected
+from pipeline.operations.rejected import rejected_deliveries
 
 _FIRST_RETRY_SECONDS = 15.0
 _LONGEST_RETRY_SECONDS = 900.0
@@ -30,6 +32,9 @@ _LONGEST_RETRY_SECONDS = 900.0
 _LARGEST_STEP = timedelta(days=1)
 """By so much the clock may be set back just after a run was asked for. Due right then, as Prefect has it by default,
 the run would be put off until the clock has come to where it was, and with it all deliveries behind it."""
+
+_SECONDS_TO_SHOW = 5.0
+"""So long the inboxes wait at most for one who publishes, and who composes the page himself in the end."""
 
 _AT_ONCE = 2
 """Runs of one experiment that are asked for at a time: they take turns, but one can start while another works."""
@@ -60,6 +65,7 @@ class InboxPoller:
     experiments: Sequence[str]
     _watches: dict[str, InboxWatch] = field(default_factory=dict)
     _requests: dict[Path, _Request] = field(default_factory=dict)
+    _rejected: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.experiments:
@@ -82,6 +88,7 @@ class InboxPoller:
         for experiment, watch in self._watches.items():
             with _going_on(f"looking into the inbox of {experiment}"):
                 ready = watch.complete(now)
+                self._show_rejected(watch.layout)
                 self._look_at_runs(watch.layout)
                 n_working = sum(not self._requests[path].is_over for path in ready if path in self._requests)
                 due = [path for path in ready if self._is_due(path, now)]
@@ -93,6 +100,14 @@ class InboxPoller:
                         asked.append(delivery)
                         n_working += 1
         return asked
+
+    def _show_rejected(self, layout: Layout) -> None:
+        """Bring the page in line with ``rejected/``, whoever put something there or cleared it away; try each once."""
+        with _going_on(f"showing what was rejected of {layout.experiment}"):
+            names = [one.name for one in rejected_deliveries(layout)]
+            if names != self._rejected.get(layout.experiment):
+                self._rejected[layout.experiment] = names
+                show_rejected(layout, _SECONDS_TO_SHOW)
 
     def _look_at_runs(self, layout: Layout) -> None:
         """Learn which runs have ended, and forget deliveries that are gone."""

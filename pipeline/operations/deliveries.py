@@ -114,7 +114,8 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
         folder.mkdir(parents=True, exist_ok=True)
         if reasons:
             # Before the move: a rejected delivery without its reason would be of little use.
-            target.with_name(target.name + REASON).write_text("\n".join(reasons) + "\n", encoding="utf-8")
+            text = "\n".join(naming(target, delivery, reason) for reason in reasons)
+            target.with_name(target.name + REASON).write_text(text + "\n", encoding="utf-8")
         delivery.rename(target)
     except OSError as error:
         if reasons and not os.path.lexists(target):
@@ -130,6 +131,13 @@ def finish_delivery(layout: Layout, delivery: Path, rejected: Iterable[str] = ()
         if note is not None:
             note.unlink(missing_ok=True)
     return target
+
+
+def naming(target: Path, delivery: Path, reason: str) -> str:
+    """Return why a delivery was rejected with the place where it lies since, instead of that where it was read."""
+    for place in {str(delivery), str(delivery.parent.resolve() / delivery.name)}:
+        reason = reason.replace(printable(place), str(target))
+    return reason
 
 
 def rename_plainly(delivery: Path) -> Path:

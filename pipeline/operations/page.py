@@ -1,6 +1,6 @@
 """The page of an experiment follows its published version."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import require_sealed, rewriting
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import file_digest, read_sealed, write_sealed
+from pipeline.operations.locks import publish_lock
 from pipeline.operations.page_files import exact_copies, image_files, set_aside
-from pipeline.operations.rejected import rejected_deliveries
+from pipeline.operations.rejected import Rejected, rejected_deliveries
 from pipeline.page import compose, composer, rows
 from pipeline.report import erase_images, shows_any
 from pipeline.tables import History, query
@@ -19,9 +20,10 @@ STAMP = "page.json"
 
 
 def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | None = None) -> None:
-    """Compose ``report.html`` for the current version, unless it is there already, composed by this very release.
+    """Compose ``report.html`` for the current version, unless it is there already.
 
-    The caller holds the publish lock.
+    One that another release composed, or that shows other deliveries than lie rejected now, is composed anew. The
+    caller holds the publish lock.
 
     Args:
         layout: of the experiment.
@@ -32,7 +34,8 @@ def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | Non
     version = history.served()
     if names_files is None:
         names_files = _names_files(layout)
-    if force or _composed(layout) != version.version or not _is_of_this_release(layout):
+    rejected = rejected_deliveries(layout)
+    if force or _composed(layout) != version.version or not _is_up_to_date(layout, rejected):
         model = layout.published / "models" / version.model_version
         require_sealed(model, ["model.json", "history.csv", "score/metrics.json", "report/"])
         batches = _batches(layout, history)
@@ -49,12 +52,25 @@ def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | Non
             copies=exact_copies(layout),
             rejected=[
                 rows.RejectedRow(one.name, one.reason) if names_files else rows.RejectedRow(None, None)
-                for one in rejected_deliveries(layout)
+                for one in rejected
             ],
         )
         composed = compose(layout.published, page)
         stamp = {"version": version.version, "digest": file_digest(composed), "composer": composer()}
-        write_sealed(layout.published / STAMP, stamp | {"names_files": names_files})
+        said = {"names_files": names_files, "rejected": _names(rejected)}
+        write_sealed(layout.published / STAMP, stamp | said)
+
+
+def show_rejected(layout: Layout, wait_seconds: float = 60.0) -> None:
+    """Compose the page where it shows other deliveries than lie rejected now; without a published version do nothing.
+
+    Raises:
+        BusyError: another process published all the while.
+        DataError: something that the page needs is damaged.
+    """
+    if History(layout.published).current() is not None:
+        with publish_lock(layout, "show what was rejected", wait_seconds):
+            refresh_page(layout)
 
 
 def page_fault(layout: Layout) -> str:
@@ -86,9 +102,14 @@ def _names_files(layout: Layout) -> bool:
     return True
 
 
-def _is_of_this_release(layout: Layout) -> bool:
-    """Tell whether the present scripts, style and template composed the page; one of another release is no fault."""
-    return read_sealed(layout.published / STAMP).get("composer") == composer()
+def _is_up_to_date(layout: Layout, rejected: Sequence[Rejected]) -> bool:
+    """Tell whether the present scripts, style and template composed the page, with these; another one is no fault."""
+    stamp = read_sealed(layout.published / STAMP)
+    return stamp.get("composer") == composer() and stamp.get("rejected", []) == _names(rejected)
+
+
+def _names(rejected: Sequence[Rejected]) -> list[str]:
+    return [one.name for one in rejected]
 
 
 def erase_pictures(folders: Iterable[Path], image_ids: frozenset[str]) -> int:

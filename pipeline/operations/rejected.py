@@ -1,5 +1,6 @@
 """Deliveries that were rejected as a whole: which, and why, as the inbox keeps them until people clear it away."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Rejected:
 
 
 def rejected_deliveries(layout: Layout) -> list[Rejected]:
-    """Return the deliveries in ``data/inbox/<exp>/rejected``, the newest first.
+    """Return the deliveries that lie in ``data/inbox/<exp>/rejected``, the newest first.
 
     Raises:
         ResourceError: that folder or a reason in it cannot be read.
@@ -39,6 +40,8 @@ def rejected_deliveries(layout: Layout) -> list[Rejected]:
 
 def _read(layout: Layout) -> Iterator[Rejected]:
     for path in (layout.inbox / REJECTED).glob(f"*{REASON}"):
+        if not os.path.lexists(path.with_name(path.name.removesuffix(REASON))):
+            continue  # cleared away, without what was said of it
         with path.open(encoding="utf-8", errors="backslashreplace") as file:
             reason = file.readline(_MOST_CHARACTERS).strip()
         yield Rejected(printable(path.name.removesuffix(REASON)), printable(reason))

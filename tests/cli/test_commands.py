@@ -65,6 +65,7 @@ def test_status_tells_deliveries_that_were_rejected_as_a_whole(facets: Facets, i
     folder = inside.root / "data" / "inbox" / EXPERIMENT / "rejected"
     folder.mkdir(parents=True)
     for n in range(7):
+        (folder / f"2026112{n}T080000-x.npy").touch()
         (folder / f"2026112{n}T080000-x.npy.reason.txt").write_text(f"x.npy: is empty, {n}\n")
     told = facets("status", EXPERIMENT).out
     assert told.count("  rejected   2026112") == 5

@@ -18,9 +18,10 @@ from pipeline.core.errors import BusyError, ConfigError, DataError, PublishError
 from pipeline.core.layout import Layout
 from pipeline.flows import commands, poller
 from pipeline.flows.commands import CommandCrashed, LineLog, run_facets
-from pipeline.flows.ingest import _finish, _reasons_to_reject, ingest
+from pipeline.flows.ingest import _finish, _reasons_to_reject, _reject, ingest
 from pipeline.flows.poller import InboxPoller
 from pipeline.operations.deliveries import MOST_CRASHES, troubles
+from pipeline.operations.rejected import rejected_deliveries
 from tests.operations.tiny import Tiny
 from tests.repository import EXPERIMENT, tiny_experiment
 
@@ -198,6 +199,36 @@ def test_once_the_rows_are_in_nothing_says_otherwise(tiny: Tiny, monkeypatch: py
         _finish(tiny.layout, tiny.layout.inbox / "b", RESULT)
     assert "its images are in" in troubles(tiny.layout)[0].reason
     assert not (tiny.layout.inbox / "rejected").exists()
+
+
+def test_what_was_rejected_is_shown_and_said_where_it_lies_now(
+    tiny: Tiny, watching: InboxPoller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.flows import ingest as module
+
+    said: list[str] = []
+    shown: list[list[str]] = []
+
+    def show(layout: Layout, *_: float) -> None:
+        if layout.experiment == EXPERIMENT:
+            shown.append([one.reason for one in rejected_deliveries(layout)])
+
+    monkeypatch.setattr(module, "send_alert", lambda _root, _key, text: said.append(text))
+    for place in (module, poller):
+        monkeypatch.setattr(place, "show_rejected", show)
+    deliver(tiny.layout, "broken")
+    path = tiny.layout.inbox / "broken"
+    _reject(tiny.layout, path, [f"{path}/0.npy is empty; deliver it again"])
+    (now,) = (tiny.layout.inbox / "rejected").glob("*-broken")
+    assert shown == [[f"{now}/0.npy is empty; deliver it again"]]
+    assert said == [f"{EXPERIMENT}: 'broken' was rejected: {now}/0.npy is empty; deliver it again"]
+    (tiny.layout.inbox / "link").symlink_to("nowhere")  # rejected by whoever looks into the inbox
+    for time in (0.0, 100.0, 101.0):
+        watching.poll(time)
+    assert [len(reasons) for reasons in shown] == [1, 1, 2]
+    subprocess.run(["rm", "-r", tiny.layout.inbox / "rejected"], check=True)
+    watching.poll(200.0)
+    assert shown[-1] == []
 
 
 @pytest.mark.parametrize("delivery", ["/srv/precious", "../../batches/tiny", "../other", ".hidden", "done", "link"])

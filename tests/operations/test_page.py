@@ -12,9 +12,10 @@ from PIL import Image
 
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.operations.deliveries import finish_delivery
 from pipeline.operations.ingest import ingest
 from pipeline.operations.locks import publish_lock
-from pipeline.operations.page import refresh_page
+from pipeline.operations.page import refresh_page, show_rejected
 from pipeline.operations.page_files import exact_copies, image_files, set_aside
 from pipeline.page import rows
 from tests.operations.tiny import Tiny, new_images
@@ -60,6 +61,19 @@ def test_names_are_shown_until_somebody_says_otherwise_and_after_that_never(tiny
     with publish_lock(tiny.layout, "test"):
         refresh_page(tiny.layout, force=True, names_files=True)
     assert "night/owl 3.png" in (tiny.layout.published / "report.html").read_text()
+
+
+def test_what_lies_rejected_is_shown_as_long_as_it_lies_there(tiny: Tiny) -> None:
+    path = tiny.layout.inbox / "broken.npy"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    rejected = finish_delivery(tiny.layout, path, [f"{path} is empty; deliver it again"])
+    show_rejected(tiny.layout)
+    (shown,) = data_of(tiny)["rejected"]
+    assert shown == {"name": rejected.name, "reason": f"{rejected} is empty; deliver it again"}
+    rejected.unlink()  # what was said of it stays
+    show_rejected(tiny.layout)
+    assert data_of(tiny)["rejected"] == []
 
 
 @pytest.mark.parametrize(
