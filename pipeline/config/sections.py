@@ -117,7 +117,7 @@ class InitMogParams:
     max_escalations: Whole
     max_iter: Count
     n_init: Count
-    component_std: Positive  # initial standard deviation of every component
+    component_std: Annotated[float, Range(0.0032)]  # first standard deviation of components; variances stay above 1e-5
     # Before the fit; the fit's weights and covariances are then taken too. null: none.
     pretrain: PretrainParams | None
 

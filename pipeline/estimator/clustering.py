@@ -48,6 +48,8 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         sigma: standard deviation of Gaussian pixels, in units of their range.
         epochs: of each phase; phases are one a facet: the deepest alone first, then one shallower facet more a phase.
         fade_in: part of a phase over which the newcomer's coefficient rises from 0 to 1.
+        component_std: initial standard deviation of every component; a warning says where the latents start so wide
+            that a larger one is needed.
         refit: fit the mixtures anew, with several starts, at the end of every phase, and halfway through the last.
         batch_size: images a step.
         learning_rate: of the network.
@@ -83,6 +85,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         sigma: float = 0.1,
         epochs: int = 40,
         fade_in: float = 0.3,
+        component_std: float = 0.1,
         refit: bool = True,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
@@ -103,6 +106,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self.sigma = sigma
         self.epochs = epochs
         self.fade_in = fade_in
+        self.component_std = component_std
         self.refit = refit
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -140,7 +144,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         """
         array, sample_shape = self._validated(X, is_new=True)
         parameters = self.get_params()
-        model, train = model_section(parameters), train_section(parameters)
+        model, init, train = model_section(parameters), init_section(parameters), train_section(parameters)
         self._check_sizes(model, len(array), sample_shape)
         known = read_hints(
             {} if hints is None else hints, {} if pairs is None else pairs, len(array), model.n_components
@@ -148,7 +152,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
         images = self._pixels.inputs(array)
         spec = self._pixels.spec
-        trained = train_in_memory(images, spec, self._seeds(), model, init_section(), train, self.verbose, known)
+        trained = train_in_memory(images, spec, self._seeds(), model, init, train, self.verbose, known)
         chosen = _choose(trained)
         self.model_ = _freeze(chosen, model, spec)
         self.elbo_, self.history_ = chosen.outcome.validation_elbo, chosen.history
@@ -271,13 +275,15 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
 
 def _choose(trained: Sequence[TrainedSeed]) -> TrainedSeed:
     outcomes = [one.outcome for one in trained]
-    try:
+    if any(outcome.is_healthy for outcome in outcomes):
         selected = select_seed(outcomes, 1)
-    except ModelError as error:
+    else:
+        reasons = "; ".join(f"seed {outcome.seed}: {outcome.reason}" for outcome in outcomes)
+        advice = "lower learning_rate or n_components, have fewer facets, or try another random_state"
         finite = [one for one in outcomes if one.validation_elbo is not None and math.isfinite(one.validation_elbo)]
         if not finite:
-            raise
-        warnings.warn(f"the best of collapsed models is kept: {error}", ConvergenceWarning, stacklevel=3)
+            raise ModelError(f"one of n_seeds must end with a finite model, got none ({reasons}); {advice}")
+        warnings.warn(f"the best of collapsed models is kept ({reasons}); {advice}", ConvergenceWarning, stacklevel=3)
         selected = max(finite, key=lambda one: one.validation_elbo or -math.inf)
     return next(one for one in trained if one.outcome is selected)
 

@@ -1,5 +1,6 @@
 """From an estimator's parameters to the sections that the library is configured by."""
 
+import re
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ _SHARED = ((256, 512),)  # where `hidden` is left open and all facets share a bl
 _MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
 _TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
 _HINTED_A_STEP = 96
+_OWN_NAMES = re.compile(r"\.(?:phases\[\d+\]|hints)\.(\w+)")
+"""Keys of sections that stand below another one, where the estimator has a parameter of its own."""
+_RENAMED = {".hints.weight": "hint_weight"}
 _LAST_REFIT = 0.5  # part of the last phase: the newcomer is in by then, and half of the phase is left
 
 
@@ -42,8 +46,12 @@ def model_section(parameters: Mapping[str, Any]) -> ModelParams:
     )
 
 
-def init_section() -> InitMogParams:
-    """Return how mixtures start: as in all experiments."""
+def init_section(parameters: Mapping[str, Any]) -> InitMogParams:
+    """Return how mixtures start: as in all experiments, but for the components' deviation.
+
+    Raises:
+        ValueError: a parameter breaks a rule.
+    """
     return _section(
         InitMogParams,
         {
@@ -52,7 +60,7 @@ def init_section() -> InitMogParams:
             "max_escalations": 6,
             "max_iter": 100,
             "n_init": 1,
-            "component_std": 0.1,
+            "component_std": parameters["component_std"],
             "pretrain": None,
         },
     )
@@ -106,7 +114,7 @@ def _section(kind: type[Section], values: dict[str, Any]) -> Section:
     try:
         return parse(kind, _plain(values), "MultiFacetClustering")
     except ConfigError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_OWN_NAMES.sub(lambda found: f".{_RENAMED.get(found[0], found[1])}", str(error))) from None
 
 
 def _plain(value: Any) -> Any:

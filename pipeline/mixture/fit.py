@@ -67,7 +67,7 @@ def fit_mixture(
     if len(latents) < n_components:
         raise ModelError(
             f"facet {facet} needs at least as many training images as components, got {len(latents)} images for "
-            f"{n_components} components; lower model.n_components[{facet}] or add images"
+            f"{n_components} components; lower n_components[{facet}] or add images"
         )
     reg_covar = settings.reg_covar
     for _ in range(settings.max_escalations + 1):
@@ -81,7 +81,7 @@ def fit_mixture(
             return FittedMixture(weights, means, covariances, reg_covar, best.converged)
     raise ModelError(
         f"the mixture of facet {facet} must be fitted on the encoder's latents, but it failed even with "
-        f"reg_covar {reg_covar / 10:g}; raise init_mog.reg_covar or look for constant images"
+        f"{reg_covar / 10:g} added to all variances; look for constant images, or start from another seed"
     )
 
 

@@ -108,7 +108,7 @@ class TrainingEngine:
         if lone:
             raise ModelError(
                 f"a facet with hints must have at least two components, got one for facet {lone[0]}; "
-                "raise model.n_components, or take its hints back"
+                "raise its n_components, or take its hints back"
             )
         return n_drawn(hints, self._params.hints.images)
 

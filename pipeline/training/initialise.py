@@ -99,7 +99,7 @@ def initialise_seed(
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:
     """Return what lowers a spread: the deviation that it is measured by, or other start values of the network."""
     wide_enough = 1.05 * init.component_std * ratio / _COMMITTED_SPREAD  # two digits are shown, whichever way rounded
-    deviation = f"an init_mog.component_std of {wide_enough:.2g} or more leaves them open"
+    deviation = f"a component_std of {wide_enough:.2g} or more leaves them open"
     return deviation if params.network_init == "default" else f"{deviation}, or try model.network_init default"
 
 

@@ -59,7 +59,7 @@ def resolve_device(name: DeviceName) -> torch.device:
         return torch.device("cpu")
     device = best_device()
     if name == "cuda" and device.type != "cuda":
-        raise ResourceError("train.device is cuda, but no CUDA device was found; use auto or cpu")
+        raise ResourceError("device is cuda, but no CUDA device was found; use auto or cpu")
     return device
 
 

@@ -71,7 +71,7 @@ def collapse_reason(facets: Sequence[FacetHealth], min_entropy: float) -> str | 
         if facet.entropy < min_entropy:
             return (
                 f"facet {j} collapsed: the entropy of its cluster sizes is {facet.entropy:.2f} of log K, "
-                f"below train.min_entropy {min_entropy}"
+                f"less than the {min_entropy} of a healthy facet"
             )
     return None
 

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -172,11 +173,19 @@ def test_an_unfitted_model_says_so(images):
 
 
 def test_a_collapsed_model_is_kept_with_a_warning():
-    with pytest.warns(ConvergenceWarning, match="best of collapsed models"):
+    with pytest.warns(ConvergenceWarning, match="best of collapsed models") as warned:
         found = make(epochs=1, n_seeds=1).fit(np.full((20, SIDE, SIDE), 128, np.uint8))
     assert found.labels_.shape == (20, 2)
+    assert keys_of_files(str(warned[0].message)) == []
 
 
-def test_no_finite_model_is_an_error(images):
-    with pytest.raises(ModelError, match=r"got 0 .*not finite"):
-        make(learning_rate=1e30, n_seeds=1).fit(images)
+def test_no_finite_model_is_an_error(images, caplog):
+    with pytest.raises(ModelError, match=r"got none .*not finite") as refused:
+        make(learning_rate=1e30, n_seeds=1, component_std=4e-3).fit(images)
+    assert "a component_std of" in caplog.text
+    assert keys_of_files(caplog.text + str(refused.value)) == []
+
+
+def keys_of_files(text):
+    """Keys of params.yaml in a message; who holds an estimator has no such file."""
+    return re.findall(r"\b(?:model|init_mog|train)\.[a-z_]+\b(?!:)", text)

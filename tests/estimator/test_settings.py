@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from pipeline import MultiFacetClustering
-from pipeline.estimator.settings import model_section, train_section
+from pipeline.estimator.settings import init_section, model_section, train_section
 
 
 def sections(**parameters):
     values = MultiFacetClustering(**parameters).get_params()
-    return model_section(values), train_section(values)
+    return model_section(values), train_section(values), init_section(values)
 
 
 def test_one_phase_a_facet_and_the_last_mixtures_stay_as_trained():
-    model, train = sections(n_components=(4, 3, 2), latent_dims=(2, 2, 2), epochs=7, refit=True)
+    model, train, _ = sections(n_components=(4, 3, 2), latent_dims=(2, 2, 2), epochs=7, refit=True)
     assert model.n_facets == 3
     assert [(phase.epochs, phase.refit_at) for phase in train.phases] == [(7, 1.0), (7, 1.0), (7, 0.5)]
 
@@ -31,7 +31,7 @@ def test_a_single_number_of_components_counts_for_every_facet():
 
 
 def test_numpys_numbers_are_welcome():
-    model, train = sections(n_components=np.array([4, 3]), epochs=np.int64(3), sigma=np.float32(0.5))
+    model, train, _ = sections(n_components=np.array([4, 3]), epochs=np.int64(3), sigma=np.float32(0.5))
     assert model.n_components == (4, 3)
     assert (model.sigma, train.phases[0].epochs) == (0.5, 3)
 
@@ -41,7 +41,9 @@ def test_numpys_numbers_are_welcome():
     [
         ({"n_components": (4,)}, "one entry a facet"),
         ({"family": "ladder"}, "family must be one of dense, convolutional, shared, got 'ladder'"),
-        ({"epochs": 0}, r"phases\[0\].epochs must lie in"),
+        ({"epochs": 0}, "MultiFacetClustering.epochs must lie in"),
+        ({"hint_weight": 0.0}, "MultiFacetClustering.hint_weight must lie in"),
+        ({"component_std": 1e-3}, "MultiFacetClustering.component_std must lie in"),
         ({"learning_rate": -1.0}, "learning_rate must lie in"),
         ({"hidden": ((8,),)}, "hidden needs 2 block"),
     ],

@@ -125,5 +125,5 @@ def test_images_are_encoded_on_the_device_asked_for(tmp_path, monkeypatch):
         patched.setattr(torch.cuda, "is_available", lambda: True)
         initialise(layout, (3,), TINY, INIT, "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match=r"train\.device is cuda, but no CUDA device was found"):
+    with pytest.raises(ResourceError, match=r"^device is cuda, but no CUDA device was found"):
         initialise(layout, (3,), TINY, INIT, "cuda")

@@ -64,7 +64,7 @@ def test_what_is_asked_for_is_taken(machine):
 
 def test_a_gpu_that_is_not_there(machine):
     machine()
-    with pytest.raises(ResourceError, match=r"train\.device is cuda, but no CUDA device was found; use auto or cpu"):
+    with pytest.raises(ResourceError, match=r"^device is cuda, but no CUDA device was found; use auto or cpu"):
         resolve_runtime(replace(TRAIN, device="cuda"))
 
 

@@ -85,7 +85,7 @@ def test_a_record_survives_the_json_file():
     [
         ({}, None),
         ({"active_units": 0}, "facet 1 collapsed: no latent dimension varies with the image"),
-        ({"entropy": 0.29}, r"facet 1 collapsed: .* is 0\.29 of log K, below train\.min_entropy 0\.3"),
+        ({"entropy": 0.29}, r"facet 1 collapsed: .* is 0\.29 of log K, less than the 0\.3 of a healthy facet"),
         ({"entropy": 0.3}, None),
     ],
 )
