@@ -44,6 +44,11 @@ def silence() -> Iterator[Progress]:
     yield _Silence()
 
 
+def tell(line: str) -> None:
+    """Print a line about work on standard error; bars that are shown stay below it."""
+    tqdm.write(printable(line), file=sys.stderr)
+
+
 class _Silence:
     def advance(self, n: int = 1, note: str = "") -> None:
         pass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.config.ladders import LADDERS
 from pipeline.config.sections import GateParams, InitMogParams
-from pipeline.core.progress import progress
+from pipeline.core.progress import progress, tell
 from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases, rounded
 from pipeline.onboarding.trial import Trial, TrialImages, run_trial
 
@@ -69,7 +69,17 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
             more = attempt(f"{n_clusters} clusters, {best.label}", _clusters(n_clusters, best.setting), best.setting)
             if more is not None and more.is_healthy and more.mean_agreement >= best.mean_agreement - _TOLERANCE:
                 best = more
+    if len(trials) <= len(steps):
+        tell(f"trials: {_why_so_few(len(trials), len(steps), best)}")
     return Trials(tuple(trials), best)
+
+
+def _why_so_few(n_trials: int, n_steps: int, best: Trial | None) -> str:
+    if best is not None:
+        return f"{n_trials} of at most {n_steps + 1} needed, as a healthy setting was found"
+    if n_trials < n_steps:
+        return f"{n_trials} of {n_steps}, as {BUDGET_SECONDS:.0f} seconds are over; no setting was healthy"
+    return f"none of {n_trials} settings was healthy"
 
 
 def fallbacks(setting: Setting) -> list[tuple[str, Changes]]:

@@ -116,7 +116,7 @@ def _describe(trials: Trials | None) -> list[str]:
     if trials is None:
         return ["No trial was made: whether this trains is not known."]
     return [
-        f"Trials of {trials.all[0].n_seeds} starts each, judged without labels (agreement: 1 same clusters, 0 chance):",
+        f"Trials of {trials.all[0].n_seeds} starts each, judged without labels (1: same clusters, 0: chance):",
         *(
             f"{'→' if trial is trials.chosen else ' '} latents {list(trial.setting.model.latent_dims)}, "
             f"clusters {list(trial.setting.model.n_components)}, sigma {trial.setting.model.sigma:g} "

@@ -32,6 +32,9 @@ MOST_IMAGES = 2000
 SEEDS = (1000, 1001)
 """Of trials: not those of experiments, so that nothing that is published was chosen by its own start."""
 
+_WELL, _PARTLY = 0.7, 0.4
+"""From which agreement on two starts are said to agree well, and partly (``docs/your-own-images.md``)."""
+
 _MOST_STEPS = 1500
 _BLOCK = 2048
 
@@ -74,7 +77,7 @@ class Trial:
         """What people read of it."""
         if not self.is_healthy:
             return f"{len(self.faults)} of {self.n_seeds} seeds not healthy: {self.faults[0]}"
-        agreed = ", ".join(f"facet {j} {value:.2f}" for j, value in enumerate(self.agreement))
+        agreed = ", ".join(f"facet {j} {_in_words(value)} ({value:.2f})" for j, value in enumerate(self.agreement))
         return f"healthy; two starts agree: {agreed}" if agreed else "healthy"
 
 
@@ -140,6 +143,11 @@ def full_steps(setting: Setting, n_images: int) -> int:
     """
     n_trained_on = _n_trained_on(setting.train, n_images)
     return ProgressiveSchedule(setting.train, setting.model.n_facets, n_trained_on).n_steps
+
+
+def _in_words(agreement: float) -> str:
+    shown = round(agreement, 2)  # no number is to be shown beside the word of another one
+    return "well" if shown >= _WELL else "partly" if shown >= _PARTLY else "little"
 
 
 def _n_trained_on(params: TrainParams, n_images: int) -> int:

@@ -56,12 +56,14 @@ def find(monkeypatch: pytest.MonkeyPatch, like: Experiment, judge: Judge, n_imag
     return find_setting(first(), n_images, data, like.init_mog, like.publish.gate)
 
 
-def test_the_first_setting_that_trains_is_chosen_and_no_other_one_tried(monkeypatch, like):
+def test_the_first_setting_that_trains_is_chosen_and_no_other_one_tried(monkeypatch, like, capsys):
     """Two starts cannot tell which of two is better; with them `[5, 2]` was taken for drawings that it mixed up."""
     found = find(monkeypatch, like, lambda setting: (0.9, 0.9) if setting.model.latent_dims == (5, 2) else (0.5, 0.3))
     assert found.chosen is not None
     assert found.chosen.setting.model.latent_dims == (10, 1)
     assert [trial.setting.model.n_components for trial in found.all] == [(6, 6), (12, 12)]
+    assert found.chosen.verdict == "healthy; two starts agree: facet 0 partly (0.50), facet 1 little (0.30)"
+    assert "trials: 2 of at most 7 needed, as a healthy setting was found" in capsys.readouterr().err
 
 
 def test_the_next_setting_is_tried_where_a_seed_collapses(monkeypatch, like):
@@ -94,10 +96,11 @@ def test_one_facet_is_tried_where_two_collapse(monkeypatch, like):
     assert [trial.is_healthy for trial in found.all] == [False] * 5 + [True]
 
 
-def test_nothing_is_chosen_where_nothing_trains(monkeypatch, like):
+def test_nothing_is_chosen_where_nothing_trains(monkeypatch, like, capsys):
     found = find(monkeypatch, like, lambda _: None)
     assert found.chosen is None
     assert len(found.all) == 6
+    assert "trials: none of 6 settings was healthy" in capsys.readouterr().err
 
 
 def test_dim_images_are_drawn_as_sharply_as_their_contrast_asks():
