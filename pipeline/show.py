@@ -16,6 +16,7 @@ from jaxtyping import Int, Shaped, UInt8
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
+from pipeline.core.naming import check_experiment_name
 from pipeline.core.upgrades import PICTURES, SCORES, read_record
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import score_rows
@@ -23,6 +24,7 @@ from pipeline.report.mosaic import mosaic
 from pipeline.report.packing import unpack
 from pipeline.report.sprites import Sheet, read_sheet
 from pipeline.tables import History, query
+from pipeline.tables.query import base_of
 
 _GAP = 2
 
@@ -34,7 +36,7 @@ def clusters(experiment: str, facet: int, n_images: int = 12, root: Path | str |
         experiment: its name.
         facet: which facet.
         n_images: images a cluster at most.
-        root: repository; the current folder by default.
+        root: repository; by default the nearest one above the working directory.
 
     Raises:
         ConfigError: there is no such facet.
@@ -150,7 +152,8 @@ class _Published:
 
     @classmethod
     def of(cls, experiment: str, root: Path | str | None) -> "_Published":
-        place = Path.cwd() if root is None else Path(root)
+        check_experiment_name(experiment)
+        place = Path(base_of(experiment, root))
         history = History(Layout(place, experiment).published)
         model = history.model_folder(history.served().model_version)
         sql = "SELECT facet, cluster_id, coalesce(name, cluster_uid) AS title FROM clusters"

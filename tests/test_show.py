@@ -84,6 +84,9 @@ def test_an_unknown_facet_is_refused(template: Repository, facet: int) -> None:
 
 
 def test_before_the_first_publish_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="root= must be a repository"):
+        show.clusters(EXPERIMENT, 0, root=tmp_path)
+    (tmp_path / "published").mkdir()
     with pytest.raises(PublishError, match="run facets rebuild"):
         show.clusters(EXPERIMENT, 0, root=tmp_path)
 

@@ -129,7 +129,7 @@ def read(
         engine: ``pandas`` for a data frame, ``arrow`` for an Arrow table.
 
     Raises:
-        ConfigError: there is no such table, column or version, or the experiment's name is no name.
+        ConfigError: there is no such table, column, version or repository, or the experiment's name is no name.
         DataError: nothing is published, or a file is missing or damaged.
     """
     found = with_snapshot(experiment, root, version, lambda snapshot: snapshot.read(table, columns))
@@ -148,7 +148,7 @@ def paths(experiment: str, table: str, *, version: int | None = None, root: Path
         root: likewise.
 
     Raises:
-        ConfigError: there is no such table or version, or the experiment's name is no name.
+        ConfigError: there is no such table, version or repository, or the experiment's name is no name.
         DataError: nothing is published, or a file is missing or damaged.
     """
     return with_snapshot(
@@ -165,11 +165,11 @@ def with_snapshot(
     """Return what ``use`` makes of one version; start again where that version was withdrawn meanwhile.
 
     Raises:
-        ConfigError: the experiment's name is no name, or there is no such version.
+        ConfigError: the experiment's name is no name, or there is no such version or repository.
         DataError: nothing is published, or a file is missing or damaged.
     """
     check_experiment_name(experiment)
-    place = Place(f"{find_root(experiment) if root is None else root}/published/{experiment}")
+    place = Place(f"{base_of(experiment, root)}/published/{experiment}")
     while True:
         resolved = load_version(place, version)
         try:
@@ -187,7 +187,34 @@ def with_snapshot(
             ) from error
 
 
-def find_root(experiment: str) -> Path:
-    """Return the nearest folder, from the working directory upwards, that holds published tables of an experiment."""
+def base_of(experiment: str, root: Path | str | None) -> Path | str:
+    """Return the folder or URL that holds ``published``.
+
+    Args:
+        experiment: its name.
+        root: as given; None for the nearest folder from the working directory upwards, one with tables of the
+            experiment before any other repository.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if root is not None:
+        if "://" not in str(root) and not _is_base(Path(root)):
+            raise ConfigError(
+                f"root= must be a repository, a folder with 'published' or params.yaml, got {str(root)!r}; correct it"
+            )
+        return root
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "published" / experiment).is_dir()), here)
+    above = (here, *here.parents)
+    with_tables = (folder for folder in above if (folder / "published" / experiment).is_dir())
+    found = next(with_tables, None) or next(filter(_is_base, above), None)
+    if found is None:
+        raise ConfigError(
+            f"tables of {experiment} are read inside a repository, but no folder with 'published' or params.yaml was "
+            f"found at or above {here}; name the repository by root=, or change into it"
+        )
+    return found
+
+
+def _is_base(folder: Path) -> bool:
+    return (folder / "published").is_dir() or (folder / "params.yaml").is_file()

@@ -19,7 +19,7 @@ from pipeline.table_format.schema import columns_of, facet_schema
 from pipeline.tables.draft import load_identity
 from pipeline.tables.engine import connect, fence, one_line, parquet
 from pipeline.tables.names import load_names
-from pipeline.tables.query import Engine, Snapshot, find_root, with_snapshot
+from pipeline.tables.query import Engine, Snapshot, base_of, with_snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,12 +61,12 @@ def query(
 
     Raises:
         ConfigError: the statement is no valid SQL over these views, the experiment's name is no name, or there is no
-            such version.
+            such version or repository.
         DataError: nothing is published, or a file is missing or damaged.
         ResourceError: the statement needs more memory or disk than there is.
     """
     check_experiment_name(experiment)
-    base = find_root(experiment) if root is None else root
+    base = base_of(experiment, root)
     names = Path(base) / "names" / f"{experiment}.csv"
 
     def run(snapshot: Snapshot) -> pa.Table:

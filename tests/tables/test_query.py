@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import show
 from pipeline.core.errors import ConfigError, DataError, PipelineError, ResourceError
 from pipeline.table_format import schema
 from pipeline.tables import paths, query, read
@@ -94,6 +95,25 @@ def test_root_is_the_nearest_folder_with_the_experiment(bench, monkeypatch):
     assert len(read("toy", "facet_0")) == 90
     assert len(paths("toy", "facet_0")) == 3
     assert query("toy", "SELECT count(*) AS n FROM images")["n"].tolist() == [90]
+    with pytest.raises(DataError, match=f"{bench.root}/published/other must hold a published version"):
+        paths("other", "facet_0")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda **where: read("toy", "facet_0", **where),
+        lambda **where: paths("toy", "facet_0", **where),
+        lambda **where: query("toy", "FROM images", **where),
+        lambda **where: show.curves("toy", **where),
+    ],
+)
+def test_outside_a_repository_root_is_asked_for(tmp_path, monkeypatch, ask):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"found at or above {tmp_path}; name the repository by root="):
+        ask()
+    with pytest.raises(ConfigError, match=rf"root= must be a repository, .*, got '{tmp_path}'"):
+        ask(root=tmp_path)
 
 
 @pytest.mark.parametrize(
