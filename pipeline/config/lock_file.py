@@ -27,6 +27,32 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
 
 
+def locked_params(root: Path, experiment: str) -> dict[str, Any]:
+    """Return the parameters that the stages of an experiment last ran with: dotted key in its section to the value.
+
+    None without a file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path, prefix = root / "dvc.lock", f"experiments.{experiment}."
+    if not path.exists():
+        return {}
+    try:
+        raw: Any = safe_load(path.read_text(encoding="utf-8"))
+        stages = [stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")]
+        found = [stage.get("params", {}).get("params.yaml", {}) for stage in stages]
+        return {key.removeprefix(prefix): value for some in found for key, value in some.items()}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+
+
+def says_nothing(text: str) -> bool:
+    """Tell whether ``dvc.lock`` has no stage left, and nothing else that somebody may want: DVC writes it anew."""
+    found: Any = safe_load(text)
+    return found.keys() <= {"schema", "stages"} and not found["stages"]
+
+
 def without_stages(text: str, experiment: str) -> tuple[str, int]:
     """Return ``dvc.lock`` without the stages of an experiment, and how many there were; all else stays as it is.
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.config import Params, load_params
-from pipeline.config.lock_file import without_stages
+from pipeline.config.lock_file import says_nothing, without_stages
 from pipeline.config.write import without_experiment
 from pipeline.core.errors import ConfigError, DataError, ResourceError
 from pipeline.core.layout import Layout
@@ -23,7 +23,7 @@ from pipeline.core.parquet import open_parquet
 from pipeline.core.storage import as_resource_error, atomic_file, disk_usage
 from pipeline.core.text import counted
 from pipeline.datasets.files.location import is_url, settled
-from pipeline.operations.dvc_locks import keep_lock_file
+from pipeline.operations.dvc_locks import delete_lock_file, keep_lock_file
 from pipeline.operations.locks import batches_lock, next_in_line, publish_lock, repository_lock, service_lock
 from pipeline.operations.run_log import log_run
 from pipeline.tables import History
@@ -98,8 +98,12 @@ def drop(root: Path, name: str) -> DropPlan:
         plan = plan_drop(root, name)
         _write(root / "params.yaml", _params_without(layout, load_params(root)))
         if (root / "dvc.lock").exists():
-            _write(root / "dvc.lock", _lock_without(layout)[0])
-            keep_lock_file(root)
+            left = _lock_without(layout)[0]
+            if says_nothing(left):
+                delete_lock_file(root)
+            else:
+                _write(root / "dvc.lock", left)
+                keep_lock_file(root)
         for path, _ in _files(layout):
             path.unlink()
         with suppress(OSError):  # deliveries are not ours

@@ -63,6 +63,12 @@ def keep_lock_file(root: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def delete_lock_file(root: Path) -> None:
+    """Delete ``dvc.lock`` and its copy, which say nothing any more."""
+    _kept(root).unlink(missing_ok=True)
+    (root / "dvc.lock").unlink()
+
+
 def restore_lock_file(root: Path) -> bool:
     """Put an intact ``dvc.lock`` in place of a damaged one; DVC rewrites it in place, so a kill can cut it short.
 

@@ -22,6 +22,7 @@ from pipeline.core.errors import BusyError, ConfigError, DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.operations.drop import drop, plan_drop
+from pipeline.operations.dvc_locks import keep_lock_file
 from pipeline.operations.ingest import ingest
 from pipeline.operations.locks import batches_lock, next_in_line, publish_lock, repository_lock, service_lock
 from pipeline.operations.name import name_cluster
@@ -82,6 +83,18 @@ def is_own(name: str) -> bool:
     folders = [f"{folder}/{EXPERIMENT}/" for folder in OWN]
     small = [f"data/{kind}/{EXPERIMENT}." for kind in ("sources", "joined", "removed", "history")]
     return name.startswith((*folders, *small, f"names/{EXPERIMENT}."))
+
+
+@pytest.mark.parametrize(("beside", "stays"), [("", False), ("datasets:\n- name: mine\n", True)])
+def test_a_lock_without_stages_goes_unless_it_says_more(tmp_path: Path, beside: str, stays: bool) -> None:
+    sections = {name: deepcopy(tiny_experiment()) for name in (EXPERIMENT, OTHER)}
+    params = {"active": [EXPERIMENT, OTHER], "experiments": sections}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    lock, kept = tmp_path / "dvc.lock", tmp_path / ".work" / "dvc.lock.kept"
+    lock.write_text(f"schema: '2.0'\nstages:\n  train@{EXPERIMENT}:\n    cmd: train\n{beside}")
+    keep_lock_file(tmp_path)
+    drop(tmp_path, EXPERIMENT)
+    assert (lock.exists(), kept.exists()) == (stays, stays)
 
 
 def test_first_it_is_shown_and_nothing_changes(full: Path) -> None:
