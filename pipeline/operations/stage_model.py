@@ -17,7 +17,7 @@ from pipeline.core.sealed import copy_bytes
 from pipeline.core.storage import atomic_dir, read_json, require_free_space, temporary_dir, write_json
 from pipeline.core.upgrades import PARAMETERS, read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
-from pipeline.operations.fixed_params import require_fixed_params
+from pipeline.operations.fixed_params import require_fixed_params, require_trained_params
 from pipeline.operations.outputs import require_locked
 from pipeline.operations.page import erase_pictures
 from pipeline.tables import History
@@ -37,10 +37,11 @@ def stage_model(layout: Layout, experiment: Experiment) -> str:
     Raises:
         DataError: an output of a stage is missing or damaged.
         PublishError: the model belongs to another experiment.
-        ConfigError: a parameter was changed that ids of published images depend on.
+        ConfigError: a parameter was changed that ids of published images depend on, or since the model was made.
         ResourceError: the disk is full.
     """
     require_fixed_params(layout, experiment.preprocess)
+    require_trained_params(layout, experiment)
     files = _files(layout)
     model = read_model_file(layout.artifact("model"))
     if model["experiment"] != layout.experiment:
