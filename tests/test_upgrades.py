@@ -101,7 +101,7 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
     chosen = {"preprocess": {"labels": "folder"}}
     assert PARAMETERS.upgrade(chosen, "params.json") == {
         "schema": PARAMETERS.schema,
-        "preprocess": {"labels": "folder", "include": None, "exclude": None, "brightest": None},
+        "preprocess": {"labels": "folder", "include": None, "exclude": None, "brightest": None, "follow_links": False},
     }
     kept = {"model": {"network_init": "data_dependent"}, "assign": {"assigner": "mean"}}
     assert PARAMETERS.upgrade(kept, "params.json") == {**kept, "schema": PARAMETERS.schema}

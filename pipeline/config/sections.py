@@ -30,6 +30,7 @@ class PreprocessParams:
     # Patterns on the paths of files below the folder, where * stands for anything, / too; null: all, and none.
     include: tuple[str, ...] | None
     exclude: tuple[str, ...] | None
+    follow_links: bool  # of a folder: links to folders, and to files outside it
     size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
     channels: Literal["source", "grey", "rgb"]
@@ -55,6 +56,8 @@ class PreprocessParams:
                 )
             if patterns is not None and not all(patterns or [""]):
                 raise ValueError(f"{key} needs patterns such as 'masks/*' or null, got {list(patterns)}")
+        if self.follow_links and not SOURCES[self.source].is_folder:
+            raise ValueError(f"follow_links is about folders, which source {self.source} is not, got true; use false")
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,11 @@ def _with_full_range(params: Record) -> Record:
     return _with_changed(params, "preprocess", lambda section: {"brightest": None, **section})
 
 
+def _with_links_not_followed(params: Record) -> Record:
+    """Say that links to folders and out of the source's folder were not followed."""
+    return _with_changed(params, "preprocess", lambda section: {"follow_links": False, **section})
+
+
 def _with_weight_of_hints(params: Record) -> Record:
     """Say what hints would have counted, of which there were none."""
     return _with_changed(params, "train", lambda section: {"hints": {"weight": 50.0, "images": 96}, **section})
@@ -187,7 +192,8 @@ def _with_refused_deliveries(version: Record) -> Record:
 
 
 PARAMETERS = Form(
-    (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints), unnumbered=True
+    (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints, _with_links_not_followed),
+    unnumbered=True,
 )
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 

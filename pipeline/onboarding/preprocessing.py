@@ -60,6 +60,7 @@ def choose_preprocess(
         "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
         "include": ("null", "all; or patterns on paths, such as ['images/*']"),
         "exclude": _choose_exclude(sample),
+        "follow_links": ("false", "links to folders, and to files outside the folder, are set aside"),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),

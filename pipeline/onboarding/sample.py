@@ -118,6 +118,7 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     """
     source = recognise(locate(layout, location))
     own = replace(plain, source=source, path=location, labels=None, factors=None, include=None, exclude=None)
+    own = replace(own, follow_links=False)
     reader = open_own(own, layout, location)
     seen, reasons = _see(reader, plain.max_pixels, None)
     if not seen:

@@ -73,6 +73,11 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.preprocess.test_fraction", -0.1, r"preprocess\.test_fraction must .*got -0\.1"),
         ("experiments.digits.model.hidden", [[8], [0]], r"model\.hidden\[1\]\[0\] must .*got 0"),
         ("experiments.digits.model.hidden", [[8]], r"model: hidden needs 2 block\(s\) .* family dense, got \[\[8\]\]"),
+        (
+            "experiments.digits.preprocess.follow_links",
+            True,
+            "follow_links is about folders, which source digits is not",
+        ),
         ("experiments.digits.model.n_components", [-3, 4], r"model\.n_components\[0\] must .*got -3"),
         ("experiments.digits.model.n_components", [4], r"model: .* one entry a facet .* got 2 and 1"),
         ("experiments.digits.model.family", "vit", r"model\.family must be one of dense, convolutional, shared"),

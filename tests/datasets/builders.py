@@ -15,6 +15,7 @@ _DIGITS = PreprocessParams(
     labels=None,
     include=None,
     exclude=None,
+    follow_links=False,
     size=None,
     fit="stretch",
     channels="source",

@@ -5,6 +5,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,8 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.pool import decode_files
 from pipeline.datasets.decoding.worker import DecodeJob
-from pipeline.datasets.files.beneath import Beneath, Entry, Root
+from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.files.beneath import Beneath, Root
 from pipeline.datasets.prepare.manifest import FileHashes
 from pipeline.datasets.readers.base import open_source
 from pipeline.datasets.readers.listing import Listing, list_folder
@@ -81,12 +83,12 @@ def test_a_folder_exchanged_while_it_is_listed_is_not_entered(
 ) -> None:
     list_one, outside = Beneath._list, secret(tmp_path)
 
-    def list_then_exchange(folder: Beneath, below: str) -> list[Entry]:
-        entries = list_one(folder, below)
+    def list_then_exchange(folder: Beneath, below: str, above: tuple[tuple[int, int], ...]) -> Any:
+        listed = list_one(folder, below, above)
         if below == "a/":
             (data / "a" / "b").rename(data / "a" / ".away")
             (data / "a" / "b").symlink_to(outside)
-        return entries
+        return listed
 
     monkeypatch.setattr(Beneath, "_list", list_then_exchange)
     listing = list_folder(str(data))
@@ -193,8 +195,6 @@ def test_pipes_and_sockets_are_never_opened(
 
     monkeypatch.setattr(os, "open", note)
     layout = Layout(data.parent, "mine")
-    from pipeline.datasets.delivery.delivery import open_delivery
-
     blocks = list(open_delivery(layout, preprocess(), f"{prefix}{data}", 1).blocks)
     reasons = dict(rejection for block in blocks for rejection in block.rejected)
     what = "a FIFO" if make is os.mkfifo else "a socket"
@@ -220,6 +220,57 @@ def test_every_descriptor_is_closed(data: Path) -> None:
     with pytest.raises(DataError, match="was exchanged"):
         Beneath(Root(str(data), (0, 0)))
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_links_are_followed_where_somebody_asks_for_it_and_not_in_the_inbox(data: Path, tmp_path: Path) -> None:
+    outside = secret(tmp_path)
+    (data / "folder").symlink_to(outside)
+    (data / "file.png").symlink_to(outside / "2.png")
+    (outside / "back").symlink_to(data / "a")
+    (data / "a" / "up").symlink_to("..")
+    (data / "none.png").symlink_to("nowhere")
+    (data / "null.png").symlink_to("/dev/null")
+    asked = list_folder(str(data), links=True)
+    assert dict(asked.rejected) == dict.fromkeys(
+        ("a/up", "folder/back/up"), "is a link that leads round in a circle; remove it"
+    )
+    reasons = read(asked)
+    assert {name for name, reason in reasons.items() if reason is None} == {
+        *("3.png", "a/2.png", "a/b/1.png", "file.png"),
+        *(f"folder/{name}" for name in ("1.png", "2.png", "3.png", "b/1.png", "back/2.png", "back/b/1.png")),
+    }
+    assert reasons["null.png"] == "is a device, no file; remove it"
+    layout = Layout(tmp_path / "repository", "digits")
+    hashes = FileHashes(tmp_path / "list")
+    source = open_source(preprocess(source="folder", path=str(data), follow_links=True), layout)
+    assert source.fingerprint(hashes)["count"] == 10
+    plain = open_source(preprocess(source="folder", path=str(data)), layout)
+    refused = dict(entry for block in plain.blocks() for entry in block.rejected)
+    for name, what in (("folder", "folder"), ("file.png", "file")):
+        assert refused[name].endswith(f"; copy the {what} instead, or set preprocess.follow_links")
+    delivery = layout.inbox / "delivery"
+    layout.inbox.mkdir(parents=True)
+    data.rename(delivery)
+    of_folder = preprocess(source="folder", path=str(delivery), follow_links=True)
+    delivered = open_delivery(layout, of_folder, str(delivery), 1)
+    refused = dict(entry for block in delivered.blocks for entry in block.rejected)
+    assert refused["folder"] == "is a link to a folder, which is not followed; copy the folder instead"
+    assert refused["file.png"] == "is a link that leads out of the folder; copy the file instead"
+    np.save(tmp_path / "file.npy", picture(1))  # of no folder, so that nothing is to be followed
+    assert open_delivery(layout, of_folder, str(tmp_path / "file.npy"), 1).n_images >= 1
+
+
+def test_folders_that_link_to_each_other_come_to_an_end(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(6)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        for other in names:
+            (tmp_path / name / other).symlink_to(f"../{other}")
+    listing = list_folder(str(tmp_path), links=True)
+    assert {reason.split("; ")[0] for _, reason in listing.rejected} == {
+        "is a link that leads round in a circle",
+        "lies behind more than 4 links to folders",
+    }
 
 
 KINDS = ["npy", "parquet", "tar", "folder of parquet", "part that is a link"]
@@ -256,8 +307,6 @@ def linked_delivery(tmp_path: Path, kind: str) -> tuple[Layout, Path]:
 def test_a_link_in_the_place_of_a_file_that_holds_many_images_leads_nowhere(
     tmp_path: Path, kind: str, spelling: str
 ) -> None:
-    from pipeline.datasets.delivery.delivery import open_delivery
-
     layout, delivery = linked_delivery(tmp_path, kind)
     (tmp_path / "data" / "raw").mkdir()
     (tmp_path / "data" / "mount").symlink_to("inbox/digits")
@@ -294,8 +343,6 @@ def test_a_proposal_takes_no_labels_by_a_link_out_of_the_folder(data: Path, tmp_
 
 
 def test_a_file_that_somebody_names_may_be_a_link(tmp_path: Path) -> None:
-    from pipeline.datasets.delivery.delivery import open_delivery
-
     np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
     (tmp_path / "link.npy").symlink_to("images.npy")
     assert open_delivery(Layout(tmp_path, "digits"), preprocess(), str(tmp_path / "link.npy"), 1).n_images == 2

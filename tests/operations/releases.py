@@ -17,7 +17,7 @@ def _as_the_changelog_says(params: dict[str, Any]) -> None:
     del params["train"]["criterion"]
     params["train"]["hints"] = {"weight": 50.0, "images": 96}
     params["assign"]["assigner"] = "exact"
-    params["preprocess"] |= {"include": None, "exclude": None, "brightest": None}
+    params["preprocess"] |= {"include": None, "exclude": None, "brightest": None, "follow_links": False}
 
 
 EDITS: dict[str, Callable[[dict[str, Any]], None]] = {"d68c56e": _as_the_changelog_says}

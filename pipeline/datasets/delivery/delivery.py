@@ -34,7 +34,8 @@ def open_delivery(layout: Layout, params: PreprocessParams, location: str, worke
 
     Args:
         layout: relative paths start at its root.
-        params: of the experiment; only ``max_pixels``, ``include``, ``exclude`` and ``brightest`` count.
+        params: of the experiment; only ``max_pixels``, ``include``, ``exclude``, ``follow_links`` and ``brightest``
+            count.
         location: path or URL.
         workers: decoding processes; 0 means one a processor.
 

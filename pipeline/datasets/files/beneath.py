@@ -2,7 +2,7 @@
 
 Every part of a name is looked up in the open folder before it and never followed as a link; where a link leads is
 walked in the same way. To check a path first and to open it then would leave a moment for putting a link in the place
-of a folder.
+of a folder. Who asks for it has all links followed, wherever they lead.
 """
 
 import os
@@ -25,7 +25,12 @@ SPECIAL = {
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO that takes a file's place must not block
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MOST_LINKS = 40  # as many as Linux follows
+_FOLLOWED_FILE = _FILE & ~os.O_NOFOLLOW
 _DEEPEST = 100
+_MOST_LINKED_FOLDERS = 4
+"""So many links to folders are followed one behind the other: between folders full of links there are endless ways."""
+
+_Inode = tuple[int, int]
 
 
 class Root(NamedTuple):
@@ -34,10 +39,12 @@ class Root(NamedTuple):
     Attributes:
         path: of it.
         inode: device and number of the folder that was found there first; another one is refused.
+        links: whether all links are followed, also out of the folder and to folders; None where nobody may ask for it.
     """
 
     path: str
-    inode: tuple[int, int] | None = None
+    inode: _Inode | None = None
+    links: bool | None = None
 
 
 class Entry(NamedTuple):
@@ -67,7 +74,7 @@ class Beneath:
     """
 
     def __init__(self, root: Root, *, follow: bool = True) -> None:
-        self._path = root.path
+        self._path, self._links = root.path, root.links
         self._root = os.open(root.path, _FOLDER | (0 if follow else os.O_NOFOLLOW))
         self._name, self._folder = "", self._root
         if root.inode not in (None, self.inode):
@@ -85,19 +92,20 @@ class Beneath:
     @property
     def inode(self) -> tuple[int, int]:
         """Device and number of the folder."""
-        status = os.fstat(self._root)
-        return status.st_dev, status.st_ino
+        return _inode_of(self._root)
 
     def open(self, name: str) -> int:
         """Return the descriptor of a regular file; nothing else is ever opened.
 
         Args:
-            name: path below the folder; links are followed as long as they stay below it.
+            name: path below the folder; links are followed as long as they stay below it, or wherever they lead.
 
         Raises:
             OSError: there is no such file, or it cannot be read.
             DataError: the reason, to be put behind the name: it is no file, or leads out of the folder.
         """
+        if self._links:
+            return _open_file(name, self._root, stat.S_IFMT(os.stat(name, dir_fd=self._root).st_mode), _FOLLOWED_FILE)
         parent, _, last = name.rpartition("/")
         if self._enter(parent):
             kind = _kind_of(last, self._folder)
@@ -119,17 +127,36 @@ class Beneath:
             os.close(descriptor)
 
     def walk(self) -> Iterator[Entry]:
-        """Yield all that lies below the folder, but hidden entries; links are not followed."""
-        pending = [""]
+        """Yield all that lies below the folder, hidden entries apart; of followed links to folders, what lies there."""
+        pending: list[tuple[str, tuple[_Inode, ...], int]] = [("", (), 0)]
         while pending:
-            below = pending.pop()
-            for entry in self._list(below):
-                if entry.kind == stat.S_IFDIR:
-                    pending.append(f"{entry.name}/")
-                else:
+            below, above, n_links = pending.pop()
+            entries, above = self._list(below, above)
+            for entry in entries:
+                is_link = bool(self._links) and entry.kind == stat.S_IFLNK and self._leads_to_folder(entry.name)
+                if entry.kind != stat.S_IFDIR and not is_link:
                     yield entry
+                elif n_links + is_link > _MOST_LINKED_FOLDERS:
+                    yield Entry(
+                        entry.name, 0, f"lies behind more than {_MOST_LINKED_FOLDERS} links to folders; copy it"
+                    )
+                else:
+                    pending.append((f"{entry.name}/", above, n_links + is_link))
 
-    def leads_to_folder(self, name: str) -> bool:
+    def why_not_followed(self, name: str) -> str | None:
+        """Return why a link to a folder is refused; None for one to anything else."""
+        return self._folder_refusal() if self._leads_to_folder(name) else None
+
+    def _folder_refusal(self) -> str:
+        return f"is a link to a folder, which is not followed; copy the folder instead{self._or_ask()}"
+
+    def _leads_out(self) -> DataError:
+        return DataError(f"is a link that leads out of the folder; copy the file instead{self._or_ask()}")
+
+    def _or_ask(self) -> str:
+        return "" if self._links is None else ", or set preprocess.follow_links"
+
+    def _leads_to_folder(self, name: str) -> bool:
         """Tell whether a link leads to a folder, wherever that is."""
         try:
             parent, _, last = name.rpartition("/")
@@ -137,26 +164,32 @@ class Beneath:
         except OSError:
             return False
 
-    def _list(self, below: str) -> list[Entry]:
+    def _list(self, below: str, above: tuple[_Inode, ...]) -> tuple[list[Entry], tuple[_Inode, ...]]:
+        """Return what lies in a folder, and where links are followed the folders above it and itself."""
         name = below.removesuffix("/")
         if below.count("/") > _DEEPEST:
-            return [Entry(name, 0, f"lies more than {_DEEPEST} folders deep; move it up")]
+            return [Entry(name, 0, f"lies more than {_DEEPEST} folders deep; move it up")], above
         try:
             if not self._enter(name):
-                return [Entry(name, 0, "was exchanged for a link while it was read; deliver it again")]
+                return [Entry(name, 0, "was exchanged for a link while it was read; deliver it again")], above
+            if self._links:
+                inode = _inode_of(self._folder)
+                if inode in above:
+                    return [Entry(name, 0, "is a link that leads round in a circle; remove it")], above
+                above = (*above, inode)
             with os.scandir(self._folder) as found:
-                return [_look_at(entry, below) for entry in found if not entry.name.startswith(".")]
+                return [_look_at(entry, below) for entry in found if not entry.name.startswith(".")], above
         except OSError as error:
             reason = f"is a folder that cannot be read ({error.strerror}); mend its permissions"
-            return [Entry(name or ".", 0, reason)]
+            return [Entry(name or ".", 0, reason)], above
 
     def _enter(self, name: str) -> bool:
         """Open a folder and keep it for the next call; tell whether that went without links."""
         if name == self._name:
             return True
-        folder = os.dup(self._root)
+        folder = os.open(name or ".", _FOLDER, dir_fd=self._root) if self._links else os.dup(self._root)
         try:
-            for part in filter(None, name.split("/")):
+            for part in filter(None, "" if self._links else name.split("/")):
                 if part == ".." or _kind_of(part, folder) == stat.S_IFLNK:
                     os.close(folder)
                     return False
@@ -178,7 +211,7 @@ class Beneath:
                 if part == "..":
                     os.close(trail.pop())
                     if not trail:
-                        raise _leads_out()
+                        raise self._leads_out()
                 elif part not in ("", "."):
                     kind = _kind_of(part, trail[-1])
                     if kind == stat.S_IFLNK:
@@ -194,7 +227,7 @@ class Beneath:
                         return _open_file(part, trail[-1], kind)
                     else:
                         trail.append(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=trail[-1]))
-            raise DataError("is a link to a folder, which is not followed; copy the folder instead")
+            raise DataError(self._folder_refusal())
         finally:
             for descriptor in trail:
                 os.close(descriptor)
@@ -203,7 +236,7 @@ class Beneath:
         """Return an absolute path as one from the folder; it is walked from there, whatever it is by then."""
         root, real = os.path.realpath(self._path), os.path.realpath(target)
         if os.path.commonpath([root, real]) != root:
-            raise _leads_out()
+            raise self._leads_out()
         return os.path.relpath(real, root)
 
     def _close(self) -> None:
@@ -226,9 +259,14 @@ def _kind_of(name: str, folder: int) -> int:
     return stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
-def _open_file(name: str, folder: int, kind: int) -> int:
+def _inode_of(folder: int) -> _Inode:
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _open_file(name: str, folder: int, kind: int, flags: int = _FILE) -> int:
     if kind == stat.S_IFREG:
-        descriptor = os.open(name, _FILE, dir_fd=folder)
+        descriptor = os.open(name, flags, dir_fd=folder)
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind == stat.S_IFREG:
             return descriptor
@@ -246,10 +284,6 @@ def cannot_be_read(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "leads nowhere or vanished while it was read; deliver it again"
     return f"cannot be read ({error.strerror or error}); mend its permissions or deliver it again"
-
-
-def _leads_out() -> DataError:
-    return DataError("is a link that leads out of the folder; copy the file instead")
 
 
 def _back_to_first(trail: list[int]) -> list[int]:

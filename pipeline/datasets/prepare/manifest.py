@@ -117,7 +117,12 @@ class FileHashes:
         return {"size": size, "sha256": sha256}
 
     def folder(
-        self, path: str, *, with_parents: bool, left_out: Callable[[str], str | None] = lambda _: None
+        self,
+        path: str,
+        *,
+        with_parents: bool,
+        left_out: Callable[[str], str | None] = lambda _: None,
+        links: bool | None = None,
     ) -> dict[str, Any]:
         """Return ``{"count", "bytes", "root"}`` of all files below a folder.
 
@@ -126,6 +131,7 @@ class FileHashes:
             with_parents: whether the name of the folder that holds a file counts, as where it is a label. Otherwise
                 moving and renaming files changes nothing.
             left_out: returns why a file below the folder does not count; None where it does.
+            links: whether links to folders and out of the folder are followed, as :class:`Root` has it.
 
         Raises:
             DataError: there is no such folder.
@@ -133,7 +139,7 @@ class FileHashes:
         lines: list[str] = []
         total = 0
         try:
-            with Beneath(Root(path)) as root:
+            with Beneath(Root(path, links=links)) as root:
                 for entry in root.walk():
                     if (reason := left_out(entry.name)) is not None:
                         self._refuse(entry, reason)

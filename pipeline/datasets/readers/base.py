@@ -41,11 +41,16 @@ class FileList(Protocol):
         ...
 
     def folder(
-        self, path: str, *, with_parents: bool, left_out: Callable[[str], str | None] = lambda _: None
+        self,
+        path: str,
+        *,
+        with_parents: bool,
+        left_out: Callable[[str], str | None] = lambda _: None,
+        links: bool | None = None,
     ) -> dict[str, Any]:
         """Return ``{"count", "bytes", "root"}`` of a folder, without what is left out for a reason.
 
-        File names count only as ``with_parents``.
+        File names count only as ``with_parents``. Links are followed as ``links`` says for a ``Root``.
         """
         ...
 
@@ -126,7 +131,7 @@ def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSour
     """Return the reader of what lies at a path or URL, without labels.
 
     Args:
-        params: of any experiment; only ``max_pixels``, ``include`` and ``exclude`` count.
+        params: of any experiment; only ``max_pixels``, ``include``, ``exclude`` and ``follow_links`` count.
         layout: relative paths start at its root.
         location: path or URL.
 
@@ -135,7 +140,8 @@ def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSour
     """
     source = recognise(locate(layout, location))
     chosen = {} if SOURCES[source].has_files else {"include": None, "exclude": None}
-    own = replace(params, source=source, path=location, labels=None, factors=None, **chosen)
+    follows = params.follow_links and SOURCES[source].is_folder
+    own = replace(params, source=source, path=location, labels=None, factors=None, follow_links=follows, **chosen)
     return _reader(source)(own, layout)
 
 

@@ -46,7 +46,7 @@ class Folder:
         self._params = params
         self._location = locate(layout, params.path or "")
         self._patterns = Patterns.of(params)
-        self._follow = not is_in_inbox(layout, self._location)
+        self._links = None if is_in_inbox(layout, self._location) else params.follow_links
 
     def fetch(self) -> None:
         """Check that the folder is there.
@@ -54,7 +54,7 @@ class Folder:
         Raises:
             DataError: it is missing or cannot be listed.
         """
-        list_folder(self._location, self._patterns, follow=self._follow)
+        list_folder(self._location, self._patterns, follow=self._links is not None, links=self._links)
 
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return count, bytes and hash of all files; folders' names count where they are labels, and so does a CSV."""
@@ -62,7 +62,9 @@ class Folder:
         if is_url(self._location):
             value = _fingerprint_remote(self._listing, files, with_parents=by_folder)
         else:
-            value = files.folder(self._location, with_parents=by_folder, left_out=self._patterns.reason)
+            value = files.folder(
+                self._location, with_parents=by_folder, left_out=self._patterns.reason, links=self._links
+            )
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
@@ -114,7 +116,7 @@ class Folder:
 
     @cached_property
     def _listing(self) -> Listing:
-        return list_folder(self._location, self._patterns, follow=self._follow)
+        return list_folder(self._location, self._patterns, follow=self._links is not None, links=self._links)
 
     @cached_property
     def _labels(self) -> Labels:

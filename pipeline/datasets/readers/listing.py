@@ -58,13 +58,16 @@ class Listing:
             yield from ((name, contents[path]) for path, name in paths.items())
 
 
-def list_folder(location: str, patterns: Patterns = EVERYTHING, *, follow: bool = True) -> Listing:
-    """List a folder with all folders below it, without hidden entries and sidecars; links to folders are not followed.
+def list_folder(
+    location: str, patterns: Patterns = EVERYTHING, *, follow: bool = True, links: bool | None = None
+) -> Listing:
+    """List a folder with all folders below it, without hidden entries and sidecars.
 
     Args:
         location: path or URL.
         patterns: what is wanted; other files are rejected, too.
         follow: whether the path itself may be a link.
+        links: whether links to folders and out of the folder are followed, as :class:`Root` has it.
 
     Raises:
         DataError: there is no such folder.
@@ -74,7 +77,7 @@ def list_folder(location: str, patterns: Patterns = EVERYTHING, *, follow: bool 
     names: list[str] = []
     rejected: list[tuple[str, str]] = []
     try:
-        with Beneath(Root(location), follow=follow) as folder:
+        with Beneath(Root(location, links=links), follow=follow) as folder:
             for entry in folder.walk():
                 if entry.reason is None and not is_meant(entry.name):
                     continue
@@ -83,7 +86,7 @@ def list_folder(location: str, patterns: Patterns = EVERYTHING, *, follow: bool 
                     rejected.append((storable(entry.name), reason))
                 else:
                     names.append(entry.name)
-            return Listing(location, sorted(names), sorted(rejected), Root(location, folder.inode))
+            return Listing(location, sorted(names), sorted(rejected), Root(location, folder.inode, links))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{location} must be a folder of images; mount it or correct the path") from None
     except OSError as error:
@@ -100,8 +103,7 @@ def _not_meant(folder: Beneath, entry: Entry) -> str | None:
     if entry.kind == stat.S_IFREG:
         return None
     if entry.kind == stat.S_IFLNK:  # one to a file is followed when it is read, as far as it stays in the folder
-        is_folder = folder.leads_to_folder(entry.name)
-        return "is a link to a folder, which is not followed; copy the folder instead" if is_folder else None
+        return folder.why_not_followed(entry.name)
     return not_a_file(entry.kind)
 
 
