@@ -49,6 +49,14 @@ def test_every_command_that_is_named_exists() -> None:
     assert named - known == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_to_paste_name_the_environment_and_those_in_a_sentence_do_not(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    pasted = [line for line in lines if re.match(r" {4}(?!- )\S*facets [a-z]", line)]
+    assert [line for line in pasted if not line.startswith("    .venv/bin/facets ")] == []
+    assert [line for line in lines if re.search(r"`\S*bin/facets [a-z]", line)] == []
+
+
 @pytest.mark.parametrize("folder", ["pipeline", "pipeline/datasets"])
 def test_the_architecture_names_every_room(folder: str) -> None:
     text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
