@@ -7,11 +7,12 @@ import re
 import unicodedata
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError, ResourceError
-from pipeline.core.text import count_reasons, counted, printable, printable_lines, set_aside, to_json
+from pipeline.core.text import count_reasons, counted, percent, printable, printable_lines, set_aside, to_json
 from pipeline.operations.process_group import ProcessGroup
 
 NAMES = st.text(st.characters(codec=None, categories=["Cc", "Cf", "Cs", "L", "Zl", "Zp", "S"])) | st.binary().map(
@@ -89,3 +90,10 @@ def test_what_was_set_aside_is_one_sentence() -> None:
         "8,379 of 20,000 set aside: 1,200 × is wrong in way a; 1,199 × is wrong in way b; 1,198 × is wrong in way c; "
         "1,197 × is wrong in way d; 1,196 × is wrong in way e; 2,389 for 2 other reasons"
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0 %"), (0.0291, "2.9 %"), (0.39, "39 %"), (0.1, "10 %"), (1.0, "100 %")]
+)
+def test_a_share_is_written_as_on_the_page(share: float, text: str) -> None:
+    assert percent(share) == text

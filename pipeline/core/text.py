@@ -42,6 +42,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun if n == 1 else plural}"
 
 
+def percent(share: float) -> str:
+    """Return a share as the page writes it: ``39 %``, with one digit behind the point below ten: ``2.9 %``."""
+    return f"{100 * share:.{1 if 0 < share < 0.1 else 0}f} %"
+
+
 def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
     """Count reasons, the most frequent first; such as differ in names and numbers alone are one, with … for these."""
     counts: dict[tuple[str, ...], int] = {}

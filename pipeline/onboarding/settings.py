@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import ModelParams, TrainParams
+from pipeline.core.text import percent
 
 Pixels = UInt8[np.ndarray, "image channel height width"]
 
@@ -137,14 +138,14 @@ def _choose_network(pixels: Pixels, n_images: int) -> dict[str, Reasoned]:
     }
     if extreme > 0.8 and pixels.shape[1] == 1:
         return model | {
-            "likelihood": ("bernoulli", f"{extreme:.0%} of the pixels are nearly black or white"),
+            "likelihood": ("bernoulli", f"{percent(extreme)} of the pixels are nearly black or white"),
             "sigma": (1.0, "of a Gaussian likelihood only"),
             "rung_gate": (0.1, "as for MNIST"),
         }
     contrast = float(np.percentile(pixels, 99.9) - np.percentile(pixels, 0.1)) / 255
     sigma = max(0.01, round(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284)), 3))
     return model | {
-        "likelihood": ("gaussian", f"many shades: {extreme:.0%} of the pixels are nearly black or white"),
+        "likelihood": ("gaussian", f"many shades: {percent(extreme)} of the pixels are nearly black or white"),
         "sigma": (sigma, "grows with the number of pixels and their contrast; smaller draws sharper"),
         "rung_gate": (1.0, "as in the shipped experiments with this likelihood"),
     }

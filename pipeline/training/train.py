@@ -19,6 +19,7 @@ from pipeline.core.progress import progress, silence
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, read_json, write_json
+from pipeline.core.text import percent
 from pipeline.core.upgrades import MODEL, PARAMETERS
 from pipeline.datasets.store.images import ImageStore
 from pipeline.groups import GROUP_IMAGES, find_groups
@@ -219,7 +220,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, gro
                 "selected_seed": selected.seed,
                 "selection": {
                     "criterion": "doubt",
-                    "reason": f"it leaves least doubt, {selected.doubt:.1%} of what clusters could tell of an image",
+                    "reason": f"it leaves least in doubt, {percent(selected.doubt)} of what clusters could tell",
                 },
                 "model": asdict(job.model),
                 "input": job.images.source.spec.describe(),

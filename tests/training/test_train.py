@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from pipeline.core.errors import DataError, ModelError, ResourceError
 from pipeline.core.layout import Layout
+from pipeline.core.text import percent
 from pipeline.datasets.store.images import ImageStore
 from pipeline.model import load_model
 from pipeline.model.checkpoint import model_version, weights_path
@@ -88,7 +89,7 @@ def test_the_description_says_what_was_trained(trained):
     assert description["trained_on"] == ["b-0123456789ab", "train"]
     assert description["runtime"] == {"device": "cpu", "precision": "float32", "threads": 1}
     assert description["selection"]["criterion"] == "doubt"
-    assert f"least doubt, {selected.doubt:.1%}" in description["selection"]["reason"]
+    assert f"least in doubt, {percent(selected.doubt)} of" in description["selection"]["reason"]
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
 
 
