@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.metrics.cluster import expected_mutual_information
 
-from pipeline.core.contingency import contingency, mutual_information, normalised_mutual_information
+from pipeline.core.contingency import (
+    contingency,
+    expected_mutual_information,
+    mutual_information,
+    normalised_mutual_information,
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,10 @@ def facet_dependence(
         n_second: components of the other facet.
     """
     table = contingency(first, second, n_first, n_second)
-    occupied = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
     return Dependence(
         mutual_information=mutual_information(table),
         normalised=normalised_mutual_information(table),
-        chance=max(0.0, float(expected_mutual_information(occupied, int(occupied.sum())))),
+        chance=expected_mutual_information(table),
     )
 
 

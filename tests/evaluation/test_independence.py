@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import expected_mutual_information as sklearn_expected
 
+from pipeline.core.contingency import expected_mutual_information
 from pipeline.evaluation.independence import dependence_of_all, facet_dependence
 
 
@@ -24,6 +26,15 @@ def test_agrees_with_scikit_learn_with_empty_components():
     mean_entropy = found.mutual_information / found.normalised
     adjusted = (found.mutual_information - found.chance) / (mean_entropy - found.chance)
     assert adjusted == pytest.approx(adjusted_mutual_info_score(first, second), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_images", "tolerance"), [(3, 1e-12), (2_000, 1e-10), (100_001, 1e-3)])
+def test_chance_is_what_scikit_learn_expects_and_nearly_so_for_very_many_images(n_images, tolerance):
+    rng = np.random.default_rng(0)
+    table = rng.multinomial(n_images, rng.dirichlet(np.full(40, 0.3))).reshape(5, 8)
+    occupied = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    expected = sklearn_expected(occupied, n_images)
+    assert expected_mutual_information(table) == pytest.approx(expected, abs=tolerance)
 
 
 def test_every_pair_once_and_none_for_a_single_facet():
