@@ -49,7 +49,7 @@ def clusters(experiment: str, facet: int, n_images: int = 12, root: Path | str |
     for row, component in enumerate(rows):
         chosen = tree["examples"][component][:n_images]
         indices[row, : len(chosen)] = chosen
-    titles = [f"{shown.title(facet, component)} ({tree['sizes'][component]})" for component in rows]
+    titles = [f"{shown.title(facet, component)} ({shown.size(facet, component)})" for component in rows]
     return _picture_table(shown.pictures(indices), titles, [""] * n_images, f"Facet {facet}: clusters")
 
 
@@ -148,7 +148,7 @@ class _Published:
 
     model: Path
     page: dict[str, Any]
-    titles: dict[tuple[int, int], str]
+    clusters: dict[tuple[int, int], dict[str, Any]]
 
     @classmethod
     def of(cls, experiment: str, root: Path | str | None) -> "_Published":
@@ -156,10 +156,10 @@ class _Published:
         place = Path(base_of(experiment, root))
         history = History(Layout(place, experiment).published)
         model = history.model_folder(history.served().model_version)
-        sql = "SELECT facet, cluster_id, coalesce(name, cluster_uid) AS title FROM clusters"
-        named = query(experiment, sql, root=place, engine="arrow").to_pylist()
-        titles = {(row["facet"], row["cluster_id"]): row["title"] for row in named}
-        return cls(model, read_record(model / "report" / "page.json", PICTURES), titles)
+        sql = "SELECT facet, cluster_id, coalesce(name, cluster_uid) AS title, size FROM clusters"
+        found = query(experiment, sql, root=place, engine="arrow").to_pylist()
+        clusters = {(row["facet"], row["cluster_id"]): row for row in found}
+        return cls(model, read_record(model / "report" / "page.json", PICTURES), clusters)
 
     @cached_property
     def image_ids(self) -> Shaped[np.ndarray, " pool"]:
@@ -175,7 +175,11 @@ class _Published:
 
     def title(self, facet: int, component: int) -> str:
         """Return the name of a cluster."""
-        return self.titles.get((facet, component), str(component))
+        return self.clusters[facet, component]["title"] if (facet, component) in self.clusters else str(component)
+
+    def size(self, facet: int, component: int) -> int:
+        """Return how many published images a cluster holds."""
+        return self.clusters[facet, component]["size"] if (facet, component) in self.clusters else 0
 
     def pictures(self, indices: Int[np.ndarray, "row column"]) -> UInt8[np.ndarray, "row column 3 height width"]:
         """Return images of the pool; white where the index is -1 or the image was removed."""

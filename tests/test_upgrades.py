@@ -11,6 +11,7 @@ from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.upgrades import (
     MODEL,
     PARAMETERS,
+    PICTURES,
     SCORES,
     Form,
     Record,
@@ -137,3 +138,10 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
         upgrade_model({**today, "parameters": 99}, "model.json")
     with pytest.raises(DataError, match=r"model\.json: model must state its schema, a number from 1 to"):
         upgrade_model({"schema": MODEL.schema, "model": {}}, "model.json")
+
+
+def test_a_page_of_an_earlier_release_leaves_counts_to_the_tables() -> None:
+    cross = {"first": 0, "second": 1, "row_ids": [0]}
+    page = {"schema": 1, "crosses": [cross | {"counts": {"dtype": "int32"}}]}
+    assert PICTURES.upgrade(page, "page.json") == {"schema": 2, "crosses": [cross], "redrawn": None}
+    assert PICTURES.upgrade({"schema": 1, "images": {"ids": []}}, "page.json") == {"schema": 2, "images": {"ids": []}}

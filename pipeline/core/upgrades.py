@@ -191,6 +191,14 @@ def _with_refused_deliveries(version: Record) -> Record:
     return version
 
 
+def _without_counts(page: Record) -> Record:
+    """Leave the counts of cross-tables to the tables, and say that how much the model redraws is not known."""
+    if "crosses" not in page:  # thumbnails of a batch
+        return page
+    crosses = [{key: value for key, value in cross.items() if key != "counts"} for cross in page["crosses"]]
+    return {**page, "crosses": crosses, "redrawn": None}
+
+
 PARAMETERS = Form(
     (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints, _with_links_not_followed),
     unnumbered=True,
@@ -206,7 +214,7 @@ GROUPS = Form()
 SCORES = Form((_with_groups,))
 """``score/metrics.json``, kept with a model."""
 
-PICTURES = Form()
+PICTURES = Form((_without_counts,))
 """``page.json`` of a report and of the thumbnails of a batch."""
 
 SOURCE = Form(unnumbered=True)

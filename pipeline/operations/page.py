@@ -46,6 +46,7 @@ def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | Non
             created=version.created,
             clusters=_clusters(layout),
             batches=batches,
+            crosses=history.cross_counts(),
             lineage=_lineage(history, version.model_version),
             files=image_files(layout, model, batches) if names_files else None,
             aside=set_aside(layout, with_names=names_files) if any(batch.quarantined for batch in batches) else (),

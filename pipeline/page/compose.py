@@ -11,13 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.core.groups import read_groups
 from pipeline.core.storage import atomic_file
 from pipeline.core.upgrades import PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
 from pipeline.page.files import name_files
-from pipeline.page.rows import BatchRow, Files, PageInput
+from pipeline.page.rows import BatchRow, PageInput
 from pipeline.page.scores import dependence_rows, score_rows
+from pipeline.page.shifts import shifted_clusters
+from pipeline.report.packing import pack
 
 _PACKAGE = files("pipeline.page")
 
@@ -64,7 +68,7 @@ def compose(published: Path, page: PageInput) -> Path:
     report = model_dir / "report"
     shown = read_record(report / "page.json", PICTURES)
     sprites = {file: report / file for sheet in shown["sheets"].values() for file in sheet["files"]}
-    batches = [_batch(batch, page.files, shown, sprites) for batch in page.batches]
+    batches = [_batch(batch, page, shown, sprites) for batch in page.batches]
     data = {
         **shown,
         "files": None if page.files is None else name_files(page.files, shown["images"]["ids"]),
@@ -76,6 +80,12 @@ def compose(published: Path, page: PageInput) -> Path:
         },
         "clusters": [asdict(cluster) for cluster in page.clusters],
         "batches": batches,
+        "crosses": [
+            cross | {"counts": pack(page.crosses[cross["first"], cross["second"]].astype(np.int32))}
+            for cross in shown["crosses"]
+        ],
+        "dependence": dependence_rows(page.crosses),
+        "shifted": shifted_clusters(page.batches, [batch for batch in page.batches if batch.status == "live"]),
         "lineage": [asdict(row) for row in page.lineage],
         "aside": [asdict(row) for row in page.aside],
         "copies": page.copies,
@@ -101,19 +111,21 @@ def composer() -> str:
     return digest.hexdigest()
 
 
-def _batch(batch: BatchRow, files: Files | None, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
+def _batch(batch: BatchRow, page: PageInput, shown: dict[str, Any], sprites: dict[str, Path]) -> dict[str, Any]:
     """Return a batch for the page, and add its thumbnails to the page's sprites."""
+    files = page.files
     # Where a delivery lay is a path, too.
     record = asdict(batch) | {"thumbnails": None, "source": None if files is None else batch.source}
+    record["shifted"] = None if batch.status == "source" else shifted_clusters(page.batches, [batch])
     if batch.thumbnails is None:
         return record
-    page = read_record(batch.thumbnails / "page.json", PICTURES)
+    pictures = read_record(batch.thumbnails / "page.json", PICTURES)
     name = f"batch-{batch.batch_id}"
-    sheet = page["sheets"]["images"]
+    sheet = pictures["sheets"]["images"]
     own = {f"{name}-{file}": batch.thumbnails / file for file in sheet["files"]}
     sprites.update(own)
     shown["sheets"][name] = sheet | {"files": list(own)}
-    ids = page["images"]["ids"]
+    ids = pictures["images"]["ids"]
     named = None if files is None else name_files(files, ids)
     return record | {"thumbnails": {"sheet": name, "ids": ids, "files": named}}
 
@@ -124,7 +136,6 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
         "model": read_model_file(model_dir),
         "groups": _groups(model_dir),
         "scores": score_rows(metrics),
-        "dependence": dependence_rows(metrics),
         # Absent from models that were published before it was measured.
         "curves": add_accuracies(read_curves(model_dir / "history.csv"), metrics.get("epochs", {})),
     }

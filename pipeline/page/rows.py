@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
 
 @dataclass(frozen=True)
 class ClusterRow:
@@ -142,6 +145,7 @@ class PageInput:
         created: when the version was published, ISO, UTC.
         clusters: all components of all facets.
         batches: all batches, oldest first.
+        crosses: by pair of facets (i, j), i < j, how many live images lie in each pair of their components.
         lineage: splits and merges that led to this version.
         files: of the images shown; None for a page that must not say any name.
         aside: files that were set aside, the most frequent reason first.
@@ -155,6 +159,7 @@ class PageInput:
     created: str
     clusters: Sequence[ClusterRow]
     batches: Sequence[BatchRow]
+    crosses: Mapping[tuple[int, int], Int64[np.ndarray, "component other"]]
     lineage: Sequence[LineageRow] = ()
     files: Files | None = field(default_factory=lambda: Files({}, {}))
     aside: Sequence[AsideRow] = ()

@@ -1,6 +1,16 @@
 """Score numbers in the shape in which the page draws them."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from pipeline.core.contingency import (
+    expected_mutual_information,
+    mutual_information,
+    normalised_mutual_information,
+)
 
 _SHOWN = ("accuracy", "accuracy_same_split", "hungarian", "nmi", "ari")
 
@@ -27,13 +37,25 @@ def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def dependence_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what pairs of facets tell about each other: normalised mutual information and its chance level."""
-    rows = []
-    for pair, found in metrics["selected"]["independence"].items():
-        first, second = (int(facet.removeprefix("facet_")) for facet in pair.split("-"))
-        rows.append({"first": first, "second": second, **found})
-    return rows
+def dependence_rows(crosses: Mapping[tuple[int, int], Int64[np.ndarray, "component other"]]) -> list[dict[str, Any]]:
+    """Return what pairs of facets tell about each other: normalised mutual information and its chance level.
+
+    Args:
+        crosses: by pair of facets how many images lie in each pair of their components; those without images are left
+            out.
+    """
+    return [
+        {
+            "first": first,
+            "second": second,
+            "images": int(counts.sum()),
+            "mutual_information": mutual_information(counts),
+            "normalised": normalised_mutual_information(counts),
+            "chance": expected_mutual_information(counts),
+        }
+        for (first, second), counts in crosses.items()
+        if counts.any()
+    ]
 
 
 def _score(metrics: dict[str, Any], facet: str, factor: str, name: str) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def _page(showcase: Showcase) -> dict[str, Any]:
         "n_train": showcase.n_train,
         "n_test": showcase.n_test,
         "temperature": showcase.temperature,
+        "redrawn": showcase.redrawn,
         "images": _images(showcase.pool),
         "label_values": {name: values.tolist() for name, values in showcase.label_values.items()},
         "facets": _facets(showcase),
@@ -131,7 +132,6 @@ def _cross(cross: CrossShow) -> dict[str, Any]:
         "second": cross.second,
         "row_ids": cross.row_ids.tolist(),
         "column_ids": cross.column_ids.tolist(),
-        "counts": pack(cross.counts.astype(np.int32)),
         "examples": pack(cross.examples.astype(np.int32)),
     }
 

@@ -59,6 +59,7 @@ def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, see
         n_train=corpus.n_train,
         n_test=corpus.n_images - corpus.n_train,
         temperature=params.temperature,
+        redrawn=_redrawn(model, pool, latents),
         pool=pool,
         label_values={name: _values(values) for name, values in corpus.labels.items()},
         facets=facets,
@@ -133,6 +134,17 @@ def _encode(model: FrozenModel, images: Shaped[np.ndarray, "n c h w"]) -> list[F
     return [np.concatenate([block[j] for block in blocks]) for j in range(model.n_facets)]
 
 
+def _redrawn(model: FrozenModel, pool: Pool, latents: Sequence[Float[np.ndarray, "pool _"]]) -> float | None:
+    """Return the part of the variance of held-out images, drawn at random, that their reconstructions explain."""
+    held_out = np.flatnonzero(pool.is_test & pool.is_sampled)[:_BLOCK]
+    real = pool.images[held_out].astype(np.float64)
+    variance = float(((real - real.mean(axis=0)) ** 2).sum()) if len(real) > 1 else 0.0
+    if variance == 0:
+        return None
+    drawn = as_pictures(model.spec, model.decode([torch.from_numpy(z[held_out]).float() for z in latents]))
+    return round(1 - float(((real - drawn) ** 2).sum()) / variance, 6)
+
+
 def _facet(
     model: FrozenModel,
     corpus: Corpus,
@@ -188,14 +200,11 @@ def _generated(model: FrozenModel, j: int, params: ReportParams, seed: int) -> U
 
 def _cross(model: FrozenModel, corpus: Corpus, choice: _Choice, first: int, second: int) -> CrossShow:
     rows, columns, examples = _cross_examples(model, corpus, first, second)
-    n_components = model.params.n_components
-    ids = corpus.facets[first].cluster_id, corpus.facets[second].cluster_id
     return CrossShow(
         first=first,
         second=second,
         row_ids=rows,
         column_ids=columns,
-        counts=selection.cross_counts(*ids, n_components[first], n_components[second]),
         examples=choice.to_pool(examples),
         imagined=_imagined(model, first, second, rows, columns),
     )

@@ -87,12 +87,6 @@ def confidence_histogram(facet: FacetAssignment, n_components: int) -> Int[np.nd
     return np.bincount(facet.cluster_id * 10 + bins, minlength=n_components * 10).reshape(n_components, 10)
 
 
-def cross_counts(first: ClusterIds, second: ClusterIds, n_first: int, n_second: int) -> Int[np.ndarray, "row column"]:
-    """Return how many images lie in each pair of components of two facets."""
-    cells = first.astype(np.int64) * n_second + second
-    return np.bincount(cells, minlength=n_first * n_second).reshape(n_first, n_second)
-
-
 def cross_examples(first: FacetAssignment, second: FacetAssignment, shape: tuple[int, int]) -> Int[np.ndarray, "r c"]:
     """Return for every pair of components the image that is surest of both; -1 where there is none."""
     cells = first.cluster_id.astype(np.int64) * shape[1] + second.cluster_id

@@ -101,7 +101,6 @@ class CrossShow:
         second: the facet of the columns.
         row_ids: components shown as rows, largest of all if there are too many.
         column_ids: components shown as columns.
-        counts: images by component of the first and of the second facet, all of them.
         examples: a place in the pool for every cell shown, -1 where no image falls into it.
         imagined: decoded from the two component means, row by row.
     """
@@ -110,7 +109,6 @@ class CrossShow:
     second: int
     row_ids: Int[np.ndarray, " row"]
     column_ids: Int[np.ndarray, " column"]
-    counts: Int[np.ndarray, "component other"]
     examples: Int[np.ndarray, "row column"]
     imagined: UInt8[np.ndarray, "row column channel height width"]
 
@@ -140,6 +138,8 @@ class Showcase:
         n_train: images of the training split.
         n_test: images of the test split.
         temperature: of the generated samples.
+        redrawn: the part of the pixels' variance over held-out images that their reconstructions explain; below 0 where
+            one and the same mean image would be nearer to them, None where too few images can tell.
         pool: the images.
         label_values: names of the label values in ``label_counts``, by factor.
         facets: one a facet.
@@ -152,6 +152,7 @@ class Showcase:
     n_train: int
     n_test: int
     temperature: float
+    redrawn: float | None
     pool: Pool
     label_values: Mapping[str, Int[np.ndarray, " _"]]
     facets: Sequence[FacetShow]

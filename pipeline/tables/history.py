@@ -11,6 +11,7 @@ from pipeline.core.image_ids import ContentLookup, ContentSet
 from pipeline.tables import additions, check, content, publishing, removal, retention
 from pipeline.tables.batches import Row
 from pipeline.tables.content import PublishedContent
+from pipeline.tables.crosses import Counts, cross_counts
 from pipeline.tables.draft import load_identity
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
@@ -77,6 +78,10 @@ class History:
             return []
         require_sound(Place(self.published), [version.tables[table]])
         return pq.read_table(self.published / version.tables[table].file).to_pylist()
+
+    def cross_counts(self) -> Counts:
+        """Return how many images of the current version lie in each pair of clusters of two facets."""
+        return cross_counts(self.published, self.served())
 
     def require_sound(self) -> None:
         """Refuse to build on a current version of which a file is missing, damaged or another one.

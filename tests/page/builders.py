@@ -24,6 +24,7 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
     write_json(model_dir / "score" / "metrics.json", metrics(showcase))
     write_groups(model_dir, groups(showcase))
     (model_dir / "history.csv").write_text(history(len(showcase.facets)))
+    sizes = _published_sizes(showcase, has_batches)
     clusters = [
         rows.ClusterRow(
             facet=j,
@@ -33,11 +34,11 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
             note="named by hand" if (j, c) == (0, 0) else None,
             size=int(size),
             mean_confidence=None if np.isnan(facet.mean_confidence[c]) else float(facet.mean_confidence[c]),
-            mixing_weight=1 / len(facet.sizes),
+            mixing_weight=1 / len(sizes[j]),
             minted_by=MODEL_VERSION,
         )
         for j, facet in enumerate(showcase.facets)
-        for c, size in enumerate(facet.sizes)
+        for c, size in enumerate(sizes[j])
     ]
     return rows.PageInput(
         experiment=showcase.experiment,
@@ -46,6 +47,7 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
         created="2026-11-20T08:30:00+00:00",
         clusters=clusters,
         batches=_batches(root, showcase, has_batches),
+        crosses=cross_counts(showcase, has_batches),
         lineage=[rows.LineageRow(0, "f0-c901", "f0-c001", "merge", 12)],
         files=files(showcase),
         aside=aside() if has_batches else (),
@@ -57,6 +59,32 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
 def write_page(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_side: int = 32) -> Path:
     """Stage, publish and compose; return the page."""
     return compose(root, publish(root, showcase, has_batches=has_batches, longer_side=longer_side))
+
+
+def cross_counts(showcase: Showcase, has_batches: bool = True) -> dict[tuple[int, int], np.ndarray]:
+    """Return how many images, those of the batches too, lie in each pair of clusters of two facets."""
+    chosen = _published_images(showcase, has_batches)
+    counts = {}
+    for i, j in combinations(range(len(showcase.facets)), 2):
+        counts[i, j] = np.zeros([len(showcase.facets[facet].sizes) for facet in (i, j)], np.int64)
+        np.add.at(counts[i, j], tuple(showcase.facets[facet].pool.cluster_id[chosen] for facet in (i, j)), 1)
+    return counts
+
+
+def _published_sizes(showcase: Showcase, has_batches: bool) -> list[np.ndarray]:
+    chosen = _published_images(showcase, has_batches)
+    return [np.bincount(facet.pool.cluster_id[chosen], minlength=len(facet.sizes)) for facet in showcase.facets]
+
+
+def _published_images(showcase: Showcase, has_batches: bool) -> np.ndarray:
+    """Return places in the pool: all of them, and once more those that the batches are like."""
+    everything = np.arange(len(showcase.pool.image_ids))
+    return np.concatenate([everything, *(np.flatnonzero(of) for of in _delivered(showcase) if has_batches)])
+
+
+def _delivered(showcase: Showcase) -> list[np.ndarray]:
+    """Return for each of the two batches which images of the pool it is like."""
+    return [np.arange(len(showcase.pool.image_ids)) % (5 + number) == 0 for number in (0, 1)]
 
 
 def groups(showcase: Showcase) -> ModelGroups:
@@ -105,9 +133,8 @@ def _batches(root: Path, showcase: Showcase, has_batches: bool) -> list[rows.Bat
     ]
     if not has_batches:
         return found
-    for number, drifted in enumerate((False, True)):
+    for number, (drifted, of) in enumerate(zip((False, True), _delivered(showcase), strict=True)):
         batch_id = f"b-{number:012x}"
-        of = np.arange(len(test)) % (5 + number) == 0
         folder = root / f"thumbnails-{number}"
         write_thumbnails(folder, showcase.pool.images[of], showcase.pool.image_ids[of].tolist(), 32)
         drift = [0.02 + 0.3 * drifted] * len(showcase.facets)
@@ -168,11 +195,7 @@ def metrics(showcase: Showcase) -> dict[str, Any]:
     def tree(value: float, step: float = 0.1) -> dict[str, Any]:
         scores = {"accuracy": value, "accuracy_same_split": value + step / 5, "hungarian": None, "nmi": value - step}
         factors = {name: scores | {"ari": value - 2 * step, "chance": chance} for name in showcase.pool.labels}
-        pairs = {
-            f"facet_{i}-facet_{j}": {"mutual_information": 0.05, "normalised": 0.03, "chance": 0.02}
-            for i, j in combinations(range(n_facets), 2)
-        }
-        return {"facets": {f"facet_{j}": {"factors": factors} for j in range(n_facets)}, "independence": pairs}
+        return {"facets": {f"facet_{j}": {"factors": factors} for j in range(n_facets)}}
 
     baseline = {name: tree(0.7)["facets"]["facet_0"]["factors"][name] for name in showcase.pool.labels}
     difference = {name: {"mean": 0.1, "low": 0.05, "high": 0.15} for name in showcase.pool.labels}

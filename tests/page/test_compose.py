@@ -5,15 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.storage import read_json, write_json
-from pipeline.page import compose
+from pipeline.page import compose, rows
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import dependence_rows, score_rows
+from pipeline.page.shifts import shifted_clusters
 from pipeline.report import write_assets
-from tests.page.builders import history, metrics, publish, write_page
+from pipeline.report.packing import unpack
+from tests.page.builders import cross_counts, history, metrics, publish, write_page
 from tests.report.builders import MODEL_VERSION, make_showcase
 
 
@@ -76,7 +80,7 @@ def test_a_newer_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> Non
     before = compose(tmp_path, given).read_bytes()
     path = tmp_path / "models" / MODEL_VERSION / "report/page.json"
     write_json(path, read_json(path) | {"schema": 99})
-    with pytest.raises(ResourceError, match=r"page\.json must be of schema 1 or an older one, got 99"):
+    with pytest.raises(ResourceError, match=r"page\.json must be of schema 2 or an older one, got 99"):
         compose(tmp_path, given)
     assert (tmp_path / "report.html").read_bytes() == before
 
@@ -103,12 +107,43 @@ def test_scores_hold_selected_spread_chance_and_baselines() -> None:
     assert row["over_kmeans"] == {"mean": 0.1, "low": 0.05, "high": 0.15}
 
 
-def test_without_labels_there_are_no_scores_but_dependence() -> None:
-    found = metrics(make_showcase(has_labels=False))
-    assert score_rows(found) == []
-    assert dependence_rows(found) == [
-        {"first": 0, "second": 1, "mutual_information": 0.05, "normalised": 0.03, "chance": 0.02}
-    ]
+def test_without_labels_there_are_no_scores() -> None:
+    assert score_rows(metrics(make_showcase(has_labels=False))) == []
+
+
+def test_dependence_is_counted_over_all_published_images_and_left_out_where_there_are_none(page: str) -> None:
+    counts = cross_counts(make_showcase())[0, 1]
+    assert counts.sum() > 240  # batches are counted, too
+    (found,) = data_of(page)["dependence"]
+    assert found == dependence_rows({(0, 1): counts, (0, 2): np.zeros((4, 3), np.int64)})[0]
+    assert found["images"] == counts.sum()
+    n_by_cell = [((r, c), n) for (r, c), n in np.ndenumerate(counts)]
+    rows, columns = (np.repeat([cell[axis] for cell, _ in n_by_cell], [n for _, n in n_by_cell]) for axis in (0, 1))
+    assert found["normalised"] == pytest.approx(normalized_mutual_info_score(rows, columns), rel=1e-9)
+    np.testing.assert_array_equal(unpack(data_of(page)["crosses"][0]["counts"]), counts)
+
+
+@pytest.mark.parametrize(
+    ("known", "later", "expected"),
+    [
+        ([600, 400], [6, 4], []),
+        ([600, 400], [1, 9], []),  # ten images tell nothing
+        ([10, 990], [1, 9], []),
+        ([600, 400], [60, 40], []),
+        ([600, 400], [30, 70], [0, 1]),
+        ([50, 450, 500], [4, 48, 48], []),
+        ([50, 450, 500], [30, 40, 30], [0, 2]),
+        ([600, 0], [0, 0], None),
+        ([0, 0], [600, 0], None),
+    ],
+)
+def test_only_differences_beyond_chance_are_marked(known: list[int], later: list[int], expected: Any) -> None:
+    def batch(name: str, status: str, sizes: list[int]) -> rows.BatchRow:
+        return rows.BatchRow(name, status, None, None, sum(sizes), 0, 0, None, None, [sizes], None)
+
+    arrived = [batch("b-1", "live", later)]
+    batches = [batch("train", "source", known), batch("b-0", "removed", [9, 9]), *arrived]
+    assert shifted_clusters(batches, arrived) == (None if expected is None else [expected])
 
 
 def test_curves_keep_gaps_and_are_thinned(tmp_path: Path) -> None:
@@ -121,8 +156,8 @@ def test_curves_keep_gaps_and_are_thinned(tmp_path: Path) -> None:
     ]
     assert curves["series"][0]["values"]["kl_z_0"] == [None] * 40
     assert curves["series"][2]["values"]["elbo"][-1] is None
-    rows = "".join(f"0,{n},0,train,{n}\n" for n in range(2001))
-    path.write_text("seed,epoch,phase,split,elbo\n" + rows)
+    lines = "".join(f"0,{n},0,train,{n}\n" for n in range(2001))
+    path.write_text("seed,epoch,phase,split,elbo\n" + lines)
     (series,) = read_curves(path)["series"]
     assert len(series["epoch"]) <= 401
     assert (series["epoch"][0], series["epoch"][-1]) == (0, 2000)

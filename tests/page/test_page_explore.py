@@ -9,7 +9,7 @@ import pytest
 from pipeline.page import compose
 from pipeline.report import erase_images
 from tests.page.browser import Browser
-from tests.page.builders import publish, write_page
+from tests.page.builders import cross_counts, publish, write_page
 from tests.report.builders import MODEL_VERSION, make_showcase, two_facets
 
 pytestmark = [
@@ -71,6 +71,20 @@ def test_clusters_are_rows_in_the_order_of_confidence(browser: Browser, page: Pa
     assert "1 component of the model holds no image" in browser.text("main")
 
 
+def test_a_cluster_says_how_many_new_images_it_got_and_marks_what_chance_does_not_explain(
+    browser: Browser, tmp_path: Path
+) -> None:
+    given = publish(tmp_path, two_facets())
+    many = [[0, 0, 0, 90], [15, 15, 0, 15, 15, 30]]
+    batch = replace(given.batches[2], sizes=many, n_images=90)
+    browser.open(compose(tmp_path, replace(given, batches=[*given.batches[:2], batch])), "clusters/0")
+    assert "Of newly delivered images 100 % are here, of training and test images 29 %: more" in browser.text("main")
+    assert len(browser.all(".cluster .shifted")) == 4
+    browser.go("clusters/1")
+    assert "Of newly delivered images 17 % are here" in browser.text("main")
+    assert not browser.all(".cluster .shifted")
+
+
 def test_the_gallery_can_be_searched_and_sorted(browser: Browser, page: Path) -> None:
     browser.open(page, "clusters/0")
     browser.one("input[type=search]").send_keys("THIN")
@@ -84,7 +98,7 @@ def test_the_gallery_can_be_searched_and_sorted(browser: Browser, page: Path) ->
         "const s = document.querySelector('main select'); s.value = 'size'; s.dispatchEvent(new Event('change'))"
     )
     shown = [int(row.get_attribute("data-cluster") or -1) for row in browser.all(".cluster")]
-    sizes = two_facets().facets[0].sizes[shown]
+    sizes = cross_counts(two_facets())[0, 1].sum(axis=1)[shown]
     assert (np.diff(sizes) <= 0).all()
 
 
@@ -173,16 +187,27 @@ def test_erased_images_are_nowhere(browser: Browser, tmp_path: Path) -> None:
 
 def test_the_cross_table_shows_every_pair_and_its_count(browser: Browser, page: Path) -> None:
     browser.open(page, "cross/0/1")
-    cross = two_facets().crosses[0]
+    counts = cross_counts(two_facets())[0, 1]
     cells = browser.run(CELLS)
     assert len(cells) == 4 * 5
     for row, column, label in cells:
-        assert f"{cross.counts[row, column]} image" in label
+        assert f"{counts[row, column]} image" in label
     browser.run("document.querySelector('input[value=counts]').click()")
     shown = browser.run("return [...document.querySelectorAll('.cell')].map((c) => Number(c.textContent))")
-    assert sum(shown) == 240
+    assert sum(shown) == counts.sum() == 328  # batches are counted, too
+    assert "Counted over 328 published images" in browser.text("main")
     browser.run("document.querySelector('input[value=imagined]').click()")
     assert len(browser.all(".cell .pic")) == 20
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_rows_and_columns_of_the_cross_table_say_their_name_or_number(browser: Browser, page: Path, width: int) -> None:
+    names = ["thin strokes", "1", "2", "3"]
+    expected = [names[row] for row in two_facets().facets[0].by_similarity]
+    for route, heads in (("cross/0/1", "tbody"), ("cross/1/0", "thead")):
+        browser.show(page, route, width)
+        shown = browser.all(f".cross {heads} th")
+        assert [" ".join(head.text.split()) for head in shown] == expected, route
 
 
 def test_the_cross_table_turned_round_keeps_its_counts(browser: Browser, page: Path) -> None:
@@ -190,10 +215,11 @@ def test_the_cross_table_turned_round_keeps_its_counts(browser: Browser, page: P
     assert browser.text("main h1") == "Facet 1 against Facet 0"
     browser.run('document.querySelector(\'.cell[data-row="3"][data-column="1"]\').click()')
     browser.until("return document.getElementById('details').open")
-    n = two_facets().crosses[0].counts[1, 3]
+    n = cross_counts(two_facets())[0, 1][1, 3]
     assert browser.text("#details dd") == str(n)
     ids = two_facets().facets[0].pool.cluster_id, two_facets().facets[1].pool.cluster_id
-    assert section(browser, "Its images") == np.flatnonzero((ids[0] == 1) & (ids[1] == 3)).tolist()
+    shown = np.flatnonzero((ids[0] == 1) & (ids[1] == 3)).tolist()
+    assert section(browser, f"{len(shown)} of its images") == shown
 
 
 def test_arrow_keys_move_in_the_cross_table(browser: Browser, page: Path) -> None:

@@ -126,6 +126,7 @@ def test_the_overview_counts_clusters_in_use(browser: Browser, page: Path) -> No
     assert "Seed 0 was selected" in browser.text("main")
     assert "phase 1, step 20: kl_1 is not finite" in browser.text("main")
     assert "These two facets sort the images in different ways." in browser.text("main")
+    assert "The model redraws 38 % of what differs between images" in browser.text("main")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -141,6 +142,10 @@ def test_no_table_or_card_of_the_overview_is_cut_off(browser: Browser, page: Pat
 def test_training_draws_every_seed_and_gaps(browser: Browser, page: Path) -> None:
     browser.open(page, "training")
     browser.until("return document.querySelectorAll('.chart .scatterlayer .trace').length === 4")
+    bands = browser.run(
+        "return [...document.querySelectorAll('.chart .annotation-text')].map((text) => text.textContent)"
+    )
+    assert bands == ["Facet 1 alone", "Facet 0 joins"]
     browser.one("details summary").click()
     rows = [row.text for row in browser.all("main tbody tr")]
     assert rows[0] == "Seed 0, train 39 −13.000"
@@ -168,7 +173,7 @@ def test_scores_show_baselines_chance_and_spread(browser: Browser, page: Path) -
         "0.700",
         "0.200",
     ]
-    assert "better than k-means, by 10.0 points (95 % interval 5.0 to 15.0)" in browser.text("main")
+    assert "better than k-means, by 10.0 percentage points (95 % interval 5.0 to 15.0)" in browser.text("main")
     browser.run("document.querySelector('input[value=nmi]').click()")
     nmi = [cell.text for cell in browser.all("main tbody tr:first-child > *")]
     assert nmi == ["Facet 0", "0.700", "0.680 ± 0.030", "0.600", "0.600", "–"]
@@ -181,7 +186,10 @@ def test_batches_show_drift_and_what_moved(browser: Browser, page: Path) -> None
     assert "drifted" in first
     assert "0.320 · 0.320" in first
     browser.until("return document.querySelector('.chart .scatterlayer .trace')")
-    assert any("pp" in chip.text for chip in browser.all("main .shift .chip"))
+    shift = browser.text(".batch section:last-child")
+    assert "1 cluster holds another part of it than of the training and test images" in shift
+    assert "40 % of the batch, else 19 %" in shift
+    assert [marked.text for marked in browser.all(".batch .shifted")] == ["40 % of the batch, else 19 %"]
 
 
 def test_a_batch_with_erased_thumbnails_shows_the_others(browser: Browser, tmp_path: Path) -> None:
@@ -216,7 +224,8 @@ def test_about_names_version_model_and_machine(browser: Browser, page: Path) -> 
         "3, 2026-11-20 08:30 UTC",
         "8 × 8 pixels, grey",
         "device cpu",
-        'facets query toy "SELECT',
+        "the page says where 216 of its 240 pictures come from",
+        '.venv/bin/facets query toy "SELECT',
         "f0-c901",
     ):
         assert expected in text

@@ -68,6 +68,7 @@ def make_showcase(
         n_train=int((~pool.is_test).sum()),
         n_test=int(pool.is_test.sum()),
         temperature=0.5,
+        redrawn=0.375,
         pool=pool,
         label_values={"digit": np.unique(ids[:, -1] % 10)} if has_labels else {},
         facets=facets,
@@ -131,8 +132,6 @@ def _cross(
 ) -> CrossShow:
     first, second = pair
     shown = [np.unique(ids[:, j]) for j in pair]
-    counts = np.zeros((n_components[first], n_components[second]), np.int64)
-    np.add.at(counts, (ids[:, first], ids[:, second]), 1)
     examples = np.full((len(shown[0]), len(shown[1])), -1)
     for r, row in enumerate(shown[0]):
         for c, column in enumerate(shown[1]):
@@ -142,7 +141,7 @@ def _cross(
     imagined[:, first] = np.repeat(shown[0], len(shown[1]))
     imagined[:, second] = np.tile(shown[1], len(shown[0]))
     pictures = render(imagined, shape, rng).reshape(*examples.shape, *shape)
-    return CrossShow(first, second, shown[0], shown[1], counts, examples, pictures)
+    return CrossShow(first, second, shown[0], shown[1], examples, pictures)
 
 
 def _swaps(ids: np.ndarray, shape: Shape, rng: np.random.Generator) -> SwapShow:

@@ -60,9 +60,8 @@ def test_a_histogram_counts_every_member_once() -> None:
     assert found.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0, 0, 0, 1], [0] * 10]
 
 
-def test_cross_counts_and_examples() -> None:
+def test_cross_examples_are_surest_of_both_facets() -> None:
     first, second = facet([0, 0, 1, 0], [0.9, 0.8, 0.7, 0.8]), facet([1, 1, 0, 1], [0.5, 0.9, 0.7, 0.9], [0, 1, 0, 2])
-    assert selection.cross_counts(first.cluster_id, second.cluster_id, 2, 3).tolist() == [[0, 3, 0], [1, 0, 0]]
     # Images 1 and 3 are equally sure (0.72); 3 is the more typical.
     assert selection.cross_examples(first, second, (2, 3)).tolist() == [[-1, 3, -1], [2, -1, -1]]
 

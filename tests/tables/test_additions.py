@@ -49,6 +49,20 @@ def test_batch_is_added_at_the_end_and_nothing_else_changes(bench):
     assert bench.history.check() == []
 
 
+def test_pairs_of_clusters_count_every_published_image(bench):
+    ingest(bench, "b-1", make_ids(10, 100))
+    removed = make_ids(10, 100)[3]
+    bench.history.withdraw(frozenset([removed]))
+    facets = [{row["image_id"]: row["cluster_id"] for row in rows(bench, f"facet_{j}")} for j in (0, 1)]
+    expected = np.zeros((4, 3), np.int64)
+    for image_id, cluster in facets[0].items():
+        expected[cluster, facets[1][image_id]] += 1
+    assert expected.sum() == 89
+    (pair,) = bench.history.cross_counts().items()
+    assert pair[0] == (0, 1)
+    np.testing.assert_array_equal(pair[1], expected)
+
+
 def test_small_tables_follow(bench):
     ingest(bench, "b-1", make_ids(10, 100), quarantined=2)
     sizes = [row["size"] for row in rows(bench, "clusters")]

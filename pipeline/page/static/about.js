@@ -7,14 +7,14 @@ function aboutPanel() {
     ["Model in service", h("span", { class: "mono" }, published.model_version)],
     ["Trained on", `${plural(model.n_train, "image")} of ${model.trained_on.join(", ")}`],
     ["Images", `${height} × ${width} pixels, ${channels === 1 ? "grey" : `${channels} channels`}`],
-    ["Files", D.files === null ? `not named; facets report ${published.experiment} --paths names them` : hasPaths ? [D.files.roots.map((root) => h("div", {}, fileName(visible(decoded(root))))), `${count(D.files.paths.filter((path) => path !== null).length)} named on this page; facets report ${published.experiment} --no-paths leaves the names out`] : "the source has no names"],
+    ["Files", D.files === null ? `the page names none; facets report ${published.experiment} --paths lets it` : hasPaths ? [D.files.roots.map((root) => h("div", {}, fileName(visible(decoded(root))))), `the page says where ${count(D.files.paths.filter((path) => path !== null).length)} of its ${plural(D.images.ids.length, "picture")} come from; facets report ${published.experiment} --no-paths leaves that out`] : "the source has no names"],
     ["Source splits", `${count(D.n_train)} training, ${count(D.n_test)} test`],
     ["Machine", Object.entries(model.runtime).map(([key, value]) => `${key} ${value}`).join(", ")],
     ["Generated samples", `temperature ${D.temperature}`],
   ];
   const list = (rows, kind = "") => h("dl", { class: `facts ${kind}` }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   const params = Object.entries(model.model).map(([key, value]) => [key, h("span", { class: "mono" }, Array.isArray(value) ? value.join(", ") : String(value))]);
-  const query = `facets query ${published.experiment} "SELECT cluster_uid, count(*) AS images\n  FROM facet_0 GROUP BY cluster_uid ORDER BY images DESC"`;
+  const query = `.venv/bin/facets query ${published.experiment} "SELECT cluster_uid, count(*) AS images\n  FROM facet_0 GROUP BY cluster_uid ORDER BY images DESC"`;
   return [
     heading("About this page", "Everything here can be made again from the published files of this version; nothing is loaded from anywhere else."),
     h("div", { class: "columns" },
@@ -26,8 +26,7 @@ function aboutPanel() {
       ["Cluster", "A group of images in one facet, with an id (such as f0-c017) that survives retraining."],
       ["Confidence", "The probability that the image belongs to its cluster rather than to another of the same facet."],
       ["Typicality", "How usual an image is for the facet as a whole: the log-density of its latent, in nats. Low means odd."],
-      ["Drift", "How much a batch differs from the images that the model was trained on."],
-      ["pp", "Percentage points."]], "long")),
+      ["Drift", "How much a batch differs from the images that the model was trained on."]], "long")),
     D.lineage.length ? lineageCard() : null,
   ];
 }

@@ -36,8 +36,8 @@ const plural = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many
 function percent(x, digits) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
   const value = 100 * x;
-  if (value > 0 && value < 0.1) return "< 0.1 %";
-  return `${value.toFixed(digits ?? (value < 10 && value !== 0 ? 1 : 0))} %`;
+  if (value > 0 && value < 0.1) return "<\u00a00.1\u00a0%";
+  return `${value.toFixed(digits ?? (value < 10 && value !== 0 ? 1 : 0))}\u00a0%`;
 }
 
 function day(iso) {

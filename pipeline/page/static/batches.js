@@ -38,13 +38,17 @@ function thumbnailName(thumbnails, n) {
   return shortName(visible(thumbnails.files?.paths[n] ?? thumbnails.ids[n]));
 }
 
-// The clusters whose part changed most against the source.
+// The clusters whose part changed most against the images that the model knows.
 function shiftList(facet, batch) {
-  const moved = facet.clusters.map((cluster) => [shift(cluster, batch), cluster]).filter(([value]) => Math.abs(value) >= 0.005);
-  const shown = moved.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0])).slice(0, 6);
+  const found = facet.clusters.map((cluster) => [arrivalOf(cluster, [batch], batch.shifted), cluster]).filter(([arrival]) => arrival);
+  const size = ([arrival]) => Math.abs(arrival.arrived - arrival.known) + (arrival.isShifted ? 1 : 0);
+  const shown = found.filter((each) => size(each) >= 0.005).sort((a, b) => size(b) - size(a)).slice(0, 6);
+  const nShifted = found.filter(([arrival]) => arrival.isShifted).length;
+  const verdict = nShifted ? `${plural(nShifted, "cluster")} ${nShifted === 1 ? "holds" : "hold"} another part of it than of the training and test images, by more than chance explains.` : "No difference to the training and test images is more than chance explains.";
   return h("section", { class: `stack ${facet.tone}`, style: { gap: "8px" } }, h("h3", {}, facetName(facet)),
-    shown.length ? h("div", { class: "shift" }, shown.map(([value, cluster]) => chip(cluster, delta(value))))
-      : h("p", { class: "small" }, "Every cluster's part is within half a percentage point of the source's."));
+    h("p", { class: "small" }, verdict),
+    shown.length ? h("div", { class: "shift" }, shown.map(([arrival, cluster]) =>
+      chip(cluster, h("span", { class: arrival.isShifted ? "shifted" : null }, `${percent(arrival.arrived)} of the batch, else ${percent(arrival.known)}`)))) : null);
 }
 
 function driftChart() {

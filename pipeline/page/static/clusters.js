@@ -7,9 +7,11 @@ const ORDERS = {
   confidence: ["Surest first", (facet) => facet.by_confidence],
   size: ["Largest first", (facet) => byValue(facet, (cluster) => -cluster.size)],
   similarity: ["Similar together", (facet) => facet.by_similarity],
-  drift: ["Most drift first", (facet) => byValue(facet, (cluster) => -Math.abs(driftOf(cluster) ?? 0))],
+  drift: ["Most drift first", (facet) => byValue(facet, (cluster) => -Math.abs(shiftOf(cluster)))],
   name: ["By name", (facet) => [...facet.clusters].sort((a, b) => titleOf(a).localeCompare(titleOf(b), "en", { numeric: true })).map((c) => c.id)],
 };
+
+const shiftOf = (cluster) => { const found = arrivalOf(cluster); return found ? found.arrived - found.known : 0; };
 
 function byValue(facet, value) {
   return [...facet.clusters].sort((a, b) => value(a) - value(b)).map((cluster) => cluster.id);
@@ -21,7 +23,7 @@ function clustersPanel(j) {
   list.style.setProperty("--pic", `${size}px`);
   const draw = () => list.replaceChildren(...galleryRows(facet, size).filter(Boolean));
   draw();
-  const orders = Object.entries(ORDERS).filter(([key]) => key !== "drift" || facet.used.some((c) => driftOf(c) !== null));
+  const orders = Object.entries(ORDERS).filter(([key]) => key !== "drift" || facet.used.some((c) => arrivalOf(c) !== null));
   return [
     heading(facets.length === 1 ? "Clusters" : `Clusters of ${facet.label}`,
       "One row a cluster: its surest images, and beside them images that the model makes up for it. Open a cluster for its details and neighbours."),
@@ -31,6 +33,7 @@ function clustersPanel(j) {
       h("label", { class: "field" }, "Find", h("input", { type: "search", placeholder: "name or id", value: galleryState.query,
         oninput: (event) => { galleryState.query = event.target.value; draw(); } })),
       fileField(draw)),
+    laterNote(),
     list,
   ];
 }
@@ -61,14 +64,15 @@ function galleryRow(facet, cluster, size) {
   const wanted = isFiltered() ? wantedMembers(facet, cluster.id) : null;
   const examples = (wanted ?? facet.examples[cluster.id]).filter(isShown).slice(0, MOST_EXAMPLES);
   const made = range(facet.generated).map((n) => picture("generated", facet.generated_from + cluster.id * facet.generated + n, size));
-  const drift = driftOf(cluster);
+  const arrival = arrivalOf(cluster);
   return h("article", { class: "card cluster", "data-cluster": cluster.id },
     h("div", { class: "cluster-head" },
       h("h2", {}, h("a", { href: clusterHref(cluster) }, titleOf(cluster))),
-      h("p", { class: "small" }, `${cluster.name && cluster.uid ? cluster.uid + " · " : ""}${plural(cluster.size, "image")}, ${percent(share(cluster))}`),
+      h("p", { class: "small" }, `${cluster.name && cluster.uid ? cluster.uid + " · " : ""}${plural(cluster.size, "image")}, ${percent(share(cluster))} of all`),
       wanted ? h("p", { class: "small" }, `${plural(wanted.length, "such image")} on this page`) : null,
       meter(cluster.confidence),
-      h("p", { class: "small" }, `confidence ${fixed(cluster.confidence)}`, drift === null ? null : [" · new batches ", delta(drift)])),
+      h("p", { class: "small" }, `confidence ${fixed(cluster.confidence)}`),
+      arrival === null ? null : arrivalNote(arrival)),
     h("div", { class: "pics", role: "img", "aria-label": `${plural(examples.length, "example image")} of ${titleOf(cluster)}, surest first` }, examples.map((i) => imagePicture(i, size))),
     h("div", { class: "made" }, h("div", { class: "pics", role: "img", "aria-label": `${plural(made.length, "generated image")} of ${titleOf(cluster)}` }, made)));
 }

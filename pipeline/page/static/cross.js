@@ -10,7 +10,7 @@ function crossPanel(first, second) {
   const pager = h("div", { class: "row", role: "group", "aria-label": "Columns" });
   const draw = () => {
     const rowIds = inOrder(view.rows, view.rowIds), columnIds = inOrder(view.columns, view.columnIds);
-    const shown = columnsOnScreen(columnIds);
+    const shown = columnsOnScreen(view, columnIds);
     wrap.replaceChildren(crossTable(view, rowIds, shown));
     pager.hidden = shown.length === columnIds.length;
     const step = (by, text) => h("button", { type: "button", class: "button", disabled: crossState.from + by < 0 || crossState.from + by >= columnIds.length,
@@ -54,7 +54,9 @@ function crossView(cross, isTurned) {
 function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
-  const notes = ["Pale cells hold no image: the picture there is what the model imagines."];
+  const nCounted = sum(view.rowIds.flatMap((r) => view.columnIds.map((c) => view.count(r, c))));
+  const notes = ["Pale cells have no image to show: the picture there is what the model imagines."];
+  if (nCounted < nImages) notes.unshift(`The cells hold ${count(nCounted)} of them.`);
   if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}. ${sharedWords(pair)}.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
   return notes.join(" ");
@@ -66,25 +68,27 @@ function inOrder(facet, ids) {
 }
 
 // The room for cells beside the names of the rows.
-function cellRoom() {
+function cellRoom(view) {
   const main = document.getElementById("main"), inner = main.clientWidth - 2 * parseFloat(getComputedStyle(main).paddingLeft);
-  return inner - (innerWidth > 900 ? 118 : 110);
+  const isNamed = view.rowIds.some((id) => view.rows.clusters[id].name);
+  return inner - (innerWidth > 900 ? (isNamed ? 176 : 118) : isNamed ? 124 : 110);
 }
 
 // On a narrow screen the columns come by pages, each as wide as the screen; elsewhere the table scrolls.
-function columnsOnScreen(columnIds) {
-  const most = Math.max(1, Math.floor(cellRoom() / (LEAST_CELL + 3)));
+function columnsOnScreen(view, columnIds) {
+  const most = Math.max(1, Math.floor(cellRoom(view) / (LEAST_CELL + 3)));
   const page = innerWidth > 900 || columnIds.length <= most ? columnIds.length : most;
   return Object.assign(columnIds.slice(crossState.from, crossState.from + page), { page });
 }
 
 function crossTable(view, rowIds, columnIds) {
-  const size = Math.max(LEAST_CELL, Math.min(SMOOTH_UP_TO, Math.floor(cellRoom() / Math.max(1, columnIds.length)) - 3));
+  const size = Math.max(LEAST_CELL, Math.min(SMOOTH_UP_TO, Math.floor(cellRoom(view) / Math.max(1, columnIds.length)) - 3));
+  const tag = (cluster) => h("span", { class: `tag ${cluster.name ? "named" : ""}`, "aria-hidden": "true" }, shortOf(cluster));
   const head = (facet, id, scope) => h("th", { scope, class: facet.tone, "data-head": `${scope}-${id}` },
     h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, "image")}` },
-      scope === "row" ? h("span", { "aria-hidden": "true" }, String(id)) : null,
+      scope === "row" ? tag(facet.clusters[id]) : null,
       imagePicture(faceOf(facet.clusters[id]), Math.min(28, size - 8)),
-      scope === "col" ? h("span", { "aria-hidden": "true" }, String(id)) : null));
+      scope === "col" ? tag(facet.clusters[id]) : null));
   const largest = Math.max(1, ...rowIds.flatMap((r) => columnIds.map((c) => view.count(r, c))));
   const table = h("table", { class: "cross" },
     h("caption", { class: "visually-hidden" }, `Clusters of ${view.rows.label} by clusters of ${view.columns.label}`),

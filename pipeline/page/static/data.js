@@ -59,23 +59,22 @@ function faceOf(cluster) {
   return found ?? -1;
 }
 
-// What part of the new batches falls into a cluster, minus its part of the reference; null without new batches.
-function driftOf(cluster) {
-  const parts = [["source", "joined"], ["live"]].map((statuses) => {
-    const rows = D.batches.filter((batch) => statuses.includes(batch.status) && batch.sizes);
-    const sizes = rows.map((batch) => batch.sizes[cluster.facet]);
-    const total = sum(sizes.map(sum));
-    return total ? sum(sizes.map((each) => each[cluster.id])) / total : null;
-  });
-  return parts.includes(null) ? null : parts[1] - parts[0];
+const isKnown = (batch) => ["source", "joined"].includes(batch.status);
+const laterBatches = D.batches.filter((batch) => batch.status === "live");
+const nLater = sum(laterBatches.map((batch) => batch.n_images));
+
+// What part of some batches lies in a cluster; null where they hold nothing.
+function partOf(cluster, batches) {
+  const sizes = batches.filter((batch) => batch.sizes).map((batch) => batch.sizes[cluster.facet]), total = sum(sizes.map(sum));
+  return total ? sum(sizes.map((each) => each[cluster.id])) / total : null;
 }
 
-function shift(cluster, batch) {
-  const rows = D.batches.filter((other) => other.status === "source" && other.sizes);
-  const total = sum(rows.map((other) => sum(other.sizes[cluster.facet])));
-  const own = sum(batch.sizes[cluster.facet]);
-  if (!total || !own) return 0;
-  return batch.sizes[cluster.facet][cluster.id] / own - sum(rows.map((b) => b.sizes[cluster.facet][cluster.id])) / total;
+// The part of images that came later which lies in a cluster, that of the images the model knows, and whether the two differ
+// by more than chance explains; null without either.
+function arrivalOf(cluster, later = laterBatches, shifted = D.shifted) {
+  const known = partOf(cluster, D.batches.filter((batch) => isKnown(batch) && !later.includes(batch))), arrived = partOf(cluster, later);
+  if (known === null || arrived === null) return null;
+  return { known, arrived, isShifted: shifted[cluster.facet].includes(cluster.id) };
 }
 
 // The pictures nearest to one in a facet's latents, or in those of all facets together.

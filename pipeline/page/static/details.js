@@ -32,25 +32,26 @@ function clusterDetails(j, id) {
   const size = pictureSize(), examples = facet.examples[id].filter(isShown);
   const random = facet.members[id].filter((i) => images.isSampled[i] && !examples.includes(i)).slice(0, 24);
   const made = range(facet.generated).map((n) => picture("generated", facet.generated_from + id * facet.generated + n, size));
-  const drift = driftOf(cluster);
+  const arrival = arrivalOf(cluster);
   return [
     clusterBar(facet, cluster),
     h("header", { class: `sheet-head ${facet.tone}` }, h("span", { class: "ringed" }, imagePicture(faceOf(cluster), niceSize("images", 84))),
       h("div", {}, facetName(facet), sheetTitle(titleOf(cluster)), h("p", { class: "small" }, [cluster.name ? cluster.uid : null, `component ${id}`, cluster.mintedBy ? `first in ${cluster.mintedBy}` : null].filter(Boolean).join(" · ")),
         cluster.note ? h("p", {}, cluster.note) : null)),
-    h("dl", { class: "stats" }, stat("Images", count(cluster.size), percent(share(cluster))), stat("Confidence", fixed(cluster.confidence)),
-      cluster.weight === null ? null : stat("Weight in the model", percent(cluster.weight)), drift === null ? null : stat("In new batches", delta(drift))),
+    h("dl", { class: "stats" }, stat("Images", count(cluster.size), `${percent(share(cluster))} of all`), stat("Confidence", fixed(cluster.confidence)),
+      cluster.weight === null ? null : stat("Weight in the model", percent(cluster.weight), "of its facet's")),
+    arrival === null ? null : arrivalNote(arrival),
     isFiltered() ? wantedSection(facet, id, size) : null,
     cluster.size ? section("Surest images", imageButtons(examples, size, facet, "Surest images")) : emptyNote("No image lies in this component. The model keeps it, the tables do not list it."),
     random.length ? section("Drawn at random", imageButtons(random, size, facet, "Images drawn at random")) : null,
     cluster.size && facet.n_components > 1 ? section("Least sure", imageButtons(facet.borderline[id], size, facet, "Least sure images")) : null,
     section(`Made up by the model at temperature ${D.temperature}`, h("div", { class: "pics", role: "img", "aria-label": plural(made.length, "generated image") }, made)),
-    cluster.size ? section("Confidence of its images", confidenceBars(facet, id)) : null,
+    cluster.size ? section(`Confidence of its ${plural(sum(facet.histogram[id]), "training or test image")}`, confidenceBars(facet, id)) : null,
     labelShares(facet, id),
     cluster.size ? facets.filter((other) => other !== facet).map((other) => otherFacet(facet, cluster, other)) : null,
     facet.neighbours[id].length ? section("Nearest clusters", h("div", { class: "row" }, facet.neighbours[id].map((n) => chip(facet.clusters[n], plural(facet.clusters[n].size, "image"))))) : null,
     lineageOf(cluster),
-    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `facets name ${D.published.experiment} ${cluster.uid} "…"`))) : null,
+    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `.venv/bin/facets name ${D.published.experiment} ${cluster.uid} "…"`))) : null,
   ];
 }
 
@@ -84,7 +85,7 @@ function labelShares(facet, id) {
     const total = sum(counts[id]);
     if (!total) return null;
     const values = D.label_values[factor].map((value, k) => [counts[id][k] / total, value]).sort((a, b) => b[0] - a[0]).filter(([part]) => part > 0.005).slice(0, 5);
-    return section(`Label ${factor} (never used in training)`, h("ul", { class: "shares" }, values.map(([part, value]) => shareRow(`${factor} ${value}`, part, facet.tone))));
+    return section(`Label ${factor} of ${plural(total, "labelled image")} in it (never used in training)`, h("ul", { class: "shares" }, values.map(([part, value]) => shareRow(`${factor} ${value}`, part, facet.tone))));
   });
 }
 
@@ -94,7 +95,7 @@ function otherFacet(facet, cluster, other) {
   const view = crossView(cross, facet.index > other.index), total = sum(other.clusters.map((c) => view.count(cluster.id, c.id)));
   if (!total) return null;
   const rows = other.clusters.map((c) => [view.count(cluster.id, c.id) / total, c]).sort((a, b) => b[0] - a[0]).slice(0, 6).filter(([part]) => part > 0);
-  return section(["Its images in ", facetName(other)], h("div", { class: "row" }, rows.map(([part, c]) => chip(c, `${percent(part)}, overall ${percent(share(c))}`))));
+  return section(["Its images in ", facetName(other)], h("div", { class: "row" }, rows.map(([part, c]) => chip(c, `${percent(part)} of them, ${percent(share(c))} of all`))));
 }
 
 function lineageOf(cluster) {
@@ -127,7 +128,7 @@ function placeIn(facet, index) {
 function rarity(facet, index) {
   const sampled = range(images.ids.length).filter((i) => images.isSampled[i] && isShown(i));
   const below = sampled.filter((i) => facet.pool.typicality[i] < facet.pool.typicality[index]).length / (sampled.length || 1);
-  return `more usual than ${percent(below, 0)} of all images`;
+  return `more usual than ${percent(below, 0)} of the training and test images`;
 }
 
 function cellDetails(first, second, row, column) {
@@ -138,12 +139,13 @@ function cellDetails(first, second, row, column) {
   if (!view.rowIds.includes(row) || !view.columnIds.includes(column)) return null;
   const n = view.count(row, column), size = pictureSize();
   const [mine, theirs] = [a.clusters[row], b.clusters[column]];
+  const none = n ? `${plural(n, "image")} came later and ${n === 1 ? "lies" : "lie"} here; this page shows none of them.` : "No image combines these two clusters.";
   const expected = (mine.size * theirs.size) / (a.total || 1), shown = a.members[row].filter((i) => b.pool.cluster_id[i] === column);
   return [
     sheetBar(),
     h("header", { class: "sheet-head" }, h("div", { class: "stack" }, sheetTitle("One cell"), h("div", { class: "row" }, chip(mine, a.label), h("span", { "aria-hidden": "true" }, "×"), chip(theirs, b.label)))),
     h("dl", { class: "stats" }, stat("Images", count(n)), stat("Expected if the facets ignored each other", fixed(expected, expected < 10 ? 1 : 0))),
-    shown.length ? section(n > shown.length ? `${shown.length} of its images` : "Its images", imageButtons(shown.slice(0, 96), size, a, "Images of the cell")) : emptyNote("No image combines these two clusters."),
+    shown.length ? section(n > shown.length ? `${shown.length} of its images` : "Its images", imageButtons(shown.slice(0, 96), size, a, "Images of the cell")) : emptyNote(none),
     section("As the model imagines it", picture("imagined", view.imagined(row, column), niceSize("images", 120), { role: "img", "aria-label": "Decoded from both cluster means" })),
   ];
 }

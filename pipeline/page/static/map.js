@@ -21,6 +21,6 @@ function mapPanel(j) {
     view.points.length ? h("div", { class: "map-wrap" }, view.canvas, h("div", { class: "map-tools" },
       tool("+", "Zoom in", () => view.scaleBy(1.5)), tool("−", "Zoom out", () => view.scaleBy(1 / 1.5)),
       tool("⤢", "Show everything", () => { view.zoom = 1; view.offset = [0, 0]; view.draw(); }))) : emptyNote("There are no images to map."),
-    h("p", { class: "note" }, `${count(view.points.length)} of ${count(nImages)} images, drawn at random. The plane is the one that parts this facet's clusters best, out of ${plural(facet.latent_dim, "dimension")}; clusters that overlap here may be apart in the others.`),
+    h("p", { class: "note" }, `${count(view.points.length)} of ${count(nImages - nLater)} training and test images, drawn at random. The plane is the one that parts this facet's clusters best, out of ${plural(facet.latent_dim, "dimension")}; clusters that overlap here may be apart in the others.`),
   ];
 }

@@ -16,10 +16,14 @@ function chip(cluster, small, size = 34) {
     imagePicture(face, size), h("span", {}, h("b", {}, titleOf(cluster)), small ? h("small", {}, small) : null));
 }
 
-function delta(value) {
-  if (value === null) return null;
-  const points = Math.round(1000 * value) / 10, text = `${points > 0 ? "+" : points < 0 ? "−" : "±"}${Math.abs(points).toFixed(1)} pp`;
-  return h("span", { class: `delta ${points > 0.5 ? "up" : points < -0.5 ? "down" : ""}` }, text);
+function arrivalNote({ known, arrived, isShifted }) {
+  return h("p", { class: `small ${isShifted ? "shifted" : ""}` }, `Of newly delivered images ${percent(arrived)} are here, of training and test images ${percent(known)}${isShifted ? ": more than chance explains" : ""}.`);
+}
+
+// Pictures of the model's own images are chosen with the model; those that came later are counted, and shown by batch.
+function laterNote() {
+  if (!nLater) return null;
+  return h("p", { class: "note" }, `Shown are training and test images, ${count(nImages - nLater)} in all. ${plural(nLater, "image")} came later and ${nLater === 1 ? "is" : "are"} counted, but shown under `, h("a", { href: "#/batches" }, "Batches"), " alone.");
 }
 
 let controls = 0;
@@ -56,7 +60,7 @@ function hoverCard(index, extra = null) {
   return [imagePicture(index, niceSize("images", Math.max(112, Math.min(longer, 192)))),
     filePath(index) === null ? null : fileName(shortName(nameOf(index))),
     ...facets.map((facet) => h("div", { class: facet.tone }, facetName(facet), h("br"), h("b", {}, titleOf(clusterOf(facet, index))),
-      ` ${percent(facet.pool.confidence[index])}`)), extra];
+      `, confidence ${fixed(facet.pool.confidence[index])}`)), extra];
 }
 
 const hover = document.getElementById("hover");

@@ -1,5 +1,7 @@
 // What was found, at a glance.
 
+const LEAST_REDRAWN = 0.5;
+
 function overviewPanel() {
   const total = facets[0]?.total || nImages;
   const ways = facets.length === 1 ? "sorted one way" : `seen ${facets.length} ways`;
@@ -16,6 +18,7 @@ function overviewPanel() {
           h("a", { class: "button", href: "#/map/0" }, "Open the map"))),
       crosses.length ? teaser(crosses[0]) : null),
     asideNote(),
+    redrawnNote(),
     h("section", { class: "columns", "aria-label": "Facets" }, facets.map(facetCard)),
     h("section", { class: "columns" }, dependenceCard(), modelCard()),
   ];
@@ -24,7 +27,8 @@ function overviewPanel() {
 // A corner of the cross-table: the biggest clusters of both facets.
 function teaser(cross) {
   const [first, second] = [facets[cross.first], facets[cross.second]];
-  const nRows = Math.min(5, cross.row_ids.length), nColumns = Math.min(8, cross.column_ids.length), size = niceSize("images", 34);
+  const nRows = Math.min(6, cross.row_ids.length), nColumns = Math.min(8, cross.column_ids.length), size = niceSize("images", 34);
+  const isCut = nRows < first.used.length || nColumns < second.used.length;
   const grid = h("div", { class: "teaser-grid", style: { "grid-template-columns": `repeat(${nColumns}, auto)` } },
     range(nRows).map((r) => range(nColumns).map((c) => {
       const example = cross.examples[r * cross.column_ids.length + c];
@@ -34,7 +38,8 @@ function teaser(cross) {
   return h("a", { class: "teaser", href: `#/cross/${cross.first}/${cross.second}`,
     "aria-label": `Cross-table of ${first.label} and ${second.label}` },
     h("span", { class: `teaser-axis facet-name ${second.tone}` }, `${second.label} →`),
-    h("span", { class: "teaser-body" }, h("span", { class: `teaser-axis facet-name ${first.tone}` }, `← ${first.label}`), grid));
+    h("span", { class: "teaser-body" }, h("span", { class: `teaser-axis facet-name ${first.tone}` }, `← ${first.label}`), grid),
+    isCut ? h("span", { class: "small" }, `The ${nRows} largest of ${first.used.length} by the ${nColumns} largest of ${second.used.length} clusters`) : null);
 }
 
 function facetCard(facet) {
@@ -46,7 +51,7 @@ function facetCard(facet) {
     skyline(facet),
     h("dl", { class: "stats" },
       stat("In use", facet.used.length, `of ${plural(facet.n_components, "cluster")}`),
-      stat("Largest", percent(largest)),
+      stat("Largest", percent(largest), "of all"),
       stat("Confidence", fixed(confidence)),
       stat("Dimensions", facet.latent_dim)),
     groupNote(facet),
@@ -104,7 +109,7 @@ function dependenceWords(pair) {
   return beyond > 0.5 ? "mostly repeat each other" : beyond > 0.2 ? "partly repeat each other" : "sort the images in different ways";
 }
 
-const sharedWords = (pair) => `They share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance`;
+const sharedWords = (pair) => `They share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance. Counted over ${plural(pair.images, "published image")}`;
 
 function dependenceCard() {
   if (facets.length === 1) {
@@ -112,7 +117,7 @@ function dependenceCard() {
       "This model has a single facet, so there is nothing to compare it with. More facets come with longer lists in model.latent_dims and model.n_components."));
   }
   return h("article", { class: "card stack" }, h("h2", {}, "How separate the facets are"),
-    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0 % means they ask wholly different questions, 100 % that they are the same clustering. The fewer images a cell has, the more comes by chance."),
+    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0\u00a0% means they ask wholly different questions, 100\u00a0% that they are the same clustering. The fewer images a cell has, the more comes by chance."),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
       h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second])),
       h("p", {}, h("b", {}, `These two facets ${dependenceWords(pair)}.`)), meter(pair.normalised),
@@ -138,10 +143,18 @@ function exchangeTable() {
     sortTable([["Facet taken"], ["It arrives", "number"], ["The others stay", "number"]], rows));
 }
 
+// A model that redraws little makes up images that show little.
+function redrawnNote() {
+  if (D.redrawn === null || D.redrawn >= LEAST_REDRAWN) return null;
+  return h("p", { class: "notice" }, h("b", {}, `The model redraws ${percent(Math.max(0, D.redrawn))} of what differs between images`),
+    " (the variance of their pixels, on test images). What it makes up, imagines or composes is blurred and lacks the rest: judge a cluster by its real images.");
+}
+
 function modelCard() {
   const certainties = (seed) => seed.facets.map((facet) => (facet.certainty === null ? "–" : percent(facet.certainty, 1))).join(" · "); // models of earlier releases have none
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
-    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`),
+    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`,
+      D.redrawn === null || D.redrawn < LEAST_REDRAWN ? null : ` Of what differs between test images (the variance of their pixels) the model redraws ${percent(D.redrawn)}.`),
     sortTable([["Seed"], ["Certainty by facet", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       certainties(seed) || "–",

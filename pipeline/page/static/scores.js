@@ -71,5 +71,5 @@ function overKmeans(row) {
   if (!row.over_kmeans || scoreState.metric !== "accuracy") return null;
   const { mean, low, high } = row.over_kmeans;
   const verdict = low > 0 ? "better than k-means" : high < 0 ? "worse than k-means" : "no clear difference to k-means";
-  return h("p", { class: "note" }, facetName(facets[row.facet]), `: ${verdict}, by ${fixed(100 * mean, 1)} points (95 % interval ${fixed(100 * low, 1)} to ${fixed(100 * high, 1)}).`);
+  return h("p", { class: "note" }, facetName(facets[row.facet]), `: ${verdict}, by ${fixed(100 * mean, 1)} percentage points (95\u00a0% interval ${fixed(100 * low, 1)} to ${fixed(100 * high, 1)}).`);
 }

@@ -15,7 +15,7 @@ function trainingPanel() {
   const draw = () => place.replaceChildren(trainingChart(), trainingTable());
   draw();
   return [
-    heading("Training", "How every seed came to its model. Facets join one after the other, the deepest first; shaded bands are these phases."),
+    heading("Training", `How every seed came to its model. ${isPhased() ? "Facets join one after the other, the deepest first: each band is a phase and says which facet joins in it." : "All facets train together from the start."}`),
     h("div", { class: "row" }, choice("Quantity", D.curves.terms.map((term) => [term, termName(term)]), trainingState.term, (term) => { trainingState.term = term; draw(); })),
     place,
   ];
@@ -27,14 +27,14 @@ function trainingChart() {
   if (!shown.length) return emptyNote("Nothing was recorded for this quantity.");
   const ordered = [...shown.filter((s) => s.seed !== chosen), ...shown.filter((s) => s.seed === chosen)];
   const traces = (colour) => ordered.map((series) => ({
-    x: series.epoch, y: series.values[term], mode: "lines", name: `seed ${series.seed}, ${series.split}`, showlegend: series.seed === chosen,
+    x: series.epoch, y: series.values[term], mode: "lines", name: series.seed === chosen ? `seed ${series.seed}, ${series.split}` : "other seeds", showlegend: series.seed === chosen || series === ordered[0],
     line: { color: colour(series.seed === chosen ? (series.split === "train" ? "--facet-0" : "--facet-1") : "--line-strong"), width: series.seed === chosen ? 2.6 : 1.2, dash: series.split === "train" ? "dot" : "solid" },
     hovertemplate: `%{y:.3f}<extra>seed ${series.seed}, ${series.split}</extra>`,
   }));
   const isAccuracy = term.startsWith("accuracy_"), unit = isAccuracy ? "accuracy" : "nats an image";
   const axis = isAccuracy ? [0, 1.02] : usualLow(shown.flatMap((series) => series.values[term].filter((value) => value !== null)));
   return chart(`${termName(term)} by epoch`, traces, (colour) => ({
-    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: unit }, ...(axis && { range: axis }) }, shapes: phaseBands(colour),
+    xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: unit }, ...(axis && { range: axis }) }, ...phaseBands(colour),
   }));
 }
 
@@ -46,6 +46,13 @@ function usualLow(values) {
   return [usual - 0.06 * (most - usual), most + 0.06 * (most - usual)];
 }
 
+const isPhased = () => D.curves.series.some((series) => series.phase.at(-1) > 0);
+
+function phaseName(phase) {
+  const joined = facets[facets.length - 1 - phase]?.label ?? `phase ${phase}`;
+  return phase ? `${joined} joins` : `${joined} alone`;
+}
+
 function phaseBands(colour) {
   const series = D.curves.series[0], bands = [];
   for (let n = 0; n < series.epoch.length; n++) {
@@ -53,7 +60,13 @@ function phaseBands(colour) {
     if (last && last.phase === series.phase[n]) last.end = series.epoch[n];
     else bands.push({ phase: series.phase[n], start: last ? last.end : series.epoch[n], end: series.epoch[n] });
   }
-  return bands.filter((band) => band.phase % 2 === 1).map((band) => ({ type: "rect", xref: "x", yref: "paper", x0: band.start, x1: band.end, y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: colour("--sunken") }));
+  if (bands.length < 2) return {};
+  const last = bands.at(-1).end, room = document.getElementById("main").clientWidth - 120;
+  const isNarrow = bands.some((band) => room * (band.end - band.start) / last < 96);
+  return {
+    shapes: bands.filter((band) => band.phase % 2 === 1).map((band) => ({ type: "rect", xref: "x", yref: "paper", x0: band.start, x1: band.end, y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: colour("--sunken") })),
+    annotations: bands.map((band) => ({ xref: "x", yref: "paper", x: (band.start + band.end) / 2, y: 0.02, yanchor: "bottom", showarrow: false, textangle: isNarrow ? -90 : 0, font: { size: 12, color: colour("--faint") }, text: phaseName(band.phase) })),
+  };
 }
 
 function trainingTable() {

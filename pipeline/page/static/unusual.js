@@ -8,6 +8,7 @@ function unusualPanel(j) {
     heading(facets.length === 1 ? "Unusual images" : `Unusual images in ${facet.label}`,
       "Two ways to be odd: least typical images are unlike anything the model has learned; torn images lie between two clusters."),
     facets.length > 1 || hasPaths ? h("div", { class: "row" }, facetTabs("Facet", "unusual", j), fileField(draw)) : null,
+    laterNote(),
     place,
   ];
 }
@@ -18,7 +19,7 @@ function oddSections(facet) {
     filterNote(),
     oddSection(facet, "Least typical", "Lowest log-density under the whole facet. Look here for damaged files, strange crops and new kinds of images.", facet.unusual, (index) => [
       h("span", {}, `${fixed(facet.pool.typicality[index], 1)} nats`), h("span", {}, titleOf(clusterOf(facet, index)))], size),
-    oddSection(facet, "Torn between clusters", "Largest entropy of the responsibilities. The bar shows the first and the second cluster, and what is left for all others.",
+    oddSection(facet, "Torn between clusters", "Largest entropy of the responsibilities. The bar shows the first and the second cluster, and what is left for all others; percentages are the probability of each.",
       facet.n_components > 1 ? facet.uncertain : [], (index) => tornNote(facet, index), size),
   ];
 }
