@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import show
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
 from pipeline.operations.deliveries import finish_delivery
@@ -18,6 +19,7 @@ from pipeline.operations.locks import publish_lock
 from pipeline.operations.page import refresh_page, show_rejected
 from pipeline.operations.page_files import exact_copies, image_files, set_aside
 from pipeline.page import rows
+from pipeline.report.packing import unpack
 from tests.operations.tiny import Tiny, new_images
 from tests.tables.builders import Bench, make_ids, write_quarantine
 
@@ -74,6 +76,16 @@ def test_what_lies_rejected_is_shown_as_long_as_it_lies_there(tiny: Tiny) -> Non
     rejected.unlink()  # what was said of it stays
     show_rejected(tiny.layout)
     assert data_of(tiny)["rejected"] == []
+
+
+def test_delivered_images_are_counted_wherever_pairs_of_clusters_and_clusters_are(tiny: Tiny, tmp_path: Path) -> None:
+    ingest(tiny.layout, tiny.params, str(deliver(tmp_path / "night", 1)))
+    n_images = tiny.history.served().n_images
+    (pair,), (cross,) = data_of(tiny)["dependence"], data_of(tiny)["crosses"]
+    assert pair["images"] == unpack(cross["counts"]).sum() == n_images
+    figure = show.clusters(tiny.layout.experiment, 0, n_images=1, root=tiny.layout.root).to_dict()
+    sizes = [int(title.split("(")[1].rstrip(")")) for title in figure["layout"]["yaxis"]["ticktext"]]
+    assert sum(sizes) == n_images
 
 
 @pytest.mark.parametrize(
