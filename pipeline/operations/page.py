@@ -159,5 +159,5 @@ def _lineage(history: History, model_version: str) -> list[rows.LineageRow]:
     return [
         rows.LineageRow(**{column: row[column] for column in columns})
         for row in history.rows("lineage")
-        if row["new_model"] == model_version and row["kind"] != "kept"
+        if row["new_model"] == model_version and row["kind"] != "kept" and row.get("level") != "group"
     ]

@@ -49,7 +49,7 @@ class Contents:
         identity: all uids, with those of this model.
         lists: of the parts of all batches.
         totals: one a facet.
-        tables: rows of the small tables that may say something else than before, ``clusters`` and so on; the others stay
+        tables: rows of the small tables that may say something else than before; the others stay
             as they are. ``quarantine`` lists what was refused of deliveries without new images.
     """
 
