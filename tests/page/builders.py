@@ -22,7 +22,8 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
     write_assets(model_dir / "report", showcase, longer_side)
     write_json(model_dir / "model.json", model_description(showcase))
     write_json(model_dir / "score" / "metrics.json", metrics(showcase))
-    write_groups(model_dir, groups(showcase))
+    found = groups(showcase)
+    write_groups(model_dir, found)
     (model_dir / "history.csv").write_text(history(len(showcase.facets)))
     sizes = _published_sizes(showcase, has_batches)
     clusters = [
@@ -36,6 +37,8 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
             mean_confidence=None if np.isnan(facet.mean_confidence[c]) else float(facet.mean_confidence[c]),
             mixing_weight=1 / len(sizes[j]),
             minted_by=MODEL_VERSION,
+            group_uid=f"f{j}-g{found.facets[j].component_group[c]:03d}",
+            group_name="thin ones" if (j, found.facets[j].component_group[c]) == (1, 0) else None,
         )
         for j, facet in enumerate(showcase.facets)
         for c, size in enumerate(sizes[j])

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from selenium.webdriver.support.ui import Select
 
 from pipeline.page import compose
 from pipeline.report import erase_images
 from tests.page.browser import Browser
-from tests.page.builders import cross_counts, publish, write_page
+from tests.page.builders import cross_counts, groups, publish, write_page
 from tests.report.builders import MODEL_VERSION, make_showcase, two_facets
 
 pytestmark = [
@@ -64,11 +65,29 @@ def opened(browser: Browser) -> bool:
 
 def test_clusters_are_rows_in_the_order_of_confidence(browser: Browser, page: Path) -> None:
     browser.open(page, "clusters/1")
+    Select(browser.one("select")).select_by_value("confidence")
     shown = [int(row.get_attribute("data-cluster") or -1) for row in browser.all(".cluster")]
     assert shown == [c for c in two_facets().facets[1].by_confidence if c != 2]
     first = images_of(browser, f".cluster[data-cluster='{shown[0]}']")
     assert first == two_facets().facets[1].examples[shown[0]].tolist()
     assert "1 component of the model holds no image" in browser.text("main")
+
+
+def test_clusters_stand_in_their_groups_which_have_names(browser: Browser, page: Path) -> None:
+    browser.open(page, "clusters/1")
+    facet = groups(two_facets()).facets[1]
+    headings = [heading.get_attribute("data-group") for heading in browser.all(".group-heading")]
+    shown = [int(row.get_attribute("data-cluster") or -1) for row in browser.all(".cluster")]
+    of_shown = [f"f1-g{facet.component_group[c]:03d}" for c in shown]
+    assert list(dict.fromkeys(of_shown)) == headings  # each group once, its clusters below it
+    assert len(headings) == len(set(headings)) < len(shown)
+    assert "thin ones" in browser.text(".group-heading[data-group='f1-g000']")
+    browser.one(f".cluster[data-cluster='{shown[0]}'] h2 a").click()
+    browser.until("return document.getElementById('details').open")
+    assert "in group" in browser.text("#details header")
+    assert f"{headings[0]} " in browser.text("#details pre")
+    browser.go("clusters/0")  # one group: nothing to divide
+    assert not browser.all(".group-heading")
 
 
 def test_a_cluster_says_how_many_new_images_it_got_and_marks_what_chance_does_not_explain(

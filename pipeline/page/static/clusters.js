@@ -1,9 +1,10 @@
 // The gallery of one facet: clusters as rows of examples, generated samples beside them.
 
-const galleryState = { order: "confidence", query: "" };
+const galleryState = { order: null, query: "" };
 const MOST_EXAMPLES = 60;
 
 const ORDERS = {
+  group: ["By group", (facet) => [...facet.groups.flatMap((group) => group.clusters), ...facet.clusters.filter((c) => c.size === 0)].map((c) => c.id)],
   confidence: ["Surest first", (facet) => facet.by_confidence],
   size: ["Largest first", (facet) => byValue(facet, (cluster) => -cluster.size)],
   similarity: ["Similar together", (facet) => facet.by_similarity],
@@ -11,6 +12,7 @@ const ORDERS = {
   name: ["By name", (facet) => [...facet.clusters].sort((a, b) => titleOf(a).localeCompare(titleOf(b), "en", { numeric: true })).map((c) => c.id)],
 };
 
+const orderOf = (facet) => (galleryState.order === "group" && !facet.groups.length ? null : galleryState.order) ?? (facet.groups.length ? "group" : "confidence");
 const shiftOf = (cluster) => { const found = arrivalOf(cluster); return found ? found.arrived - found.known : 0; };
 
 function byValue(facet, value) {
@@ -23,13 +25,14 @@ function clustersPanel(j) {
   list.style.setProperty("--pic", `${size}px`);
   const draw = () => list.replaceChildren(...galleryRows(facet, size).filter(Boolean));
   draw();
-  const orders = Object.entries(ORDERS).filter(([key]) => key !== "drift" || facet.used.some((c) => arrivalOf(c) !== null));
+  const offered = { group: facet.groups.length > 0, drift: facet.used.some((c) => arrivalOf(c) !== null) };
+  const orders = Object.entries(ORDERS).filter(([key]) => offered[key] ?? true);
   return [
     heading(facets.length === 1 ? "Clusters" : `Clusters of ${facet.label}`,
       "One row a cluster: its surest images, and beside them images that the model makes up for it. Open a cluster for its details and neighbours."),
     h("div", { class: "row" },
       facetTabs("Facet", "clusters", j),
-      choice("Order", orders.map(([key, [text]]) => [key, text]), galleryState.order, (value) => { galleryState.order = value; draw(); }),
+      choice("Order", orders.map(([key, [text]]) => [key, text]), orderOf(facet), (value) => { galleryState.order = value; draw(); }),
       h("label", { class: "field" }, "Find", h("input", { type: "search", placeholder: "name or id", value: galleryState.query,
         oninput: (event) => { galleryState.query = event.target.value; draw(); } })),
       fileField(draw)),
@@ -40,7 +43,7 @@ function clustersPanel(j) {
 
 function galleryRows(facet, size) {
   const query = galleryState.query.trim().toLowerCase();
-  const ordered = ORDERS[galleryState.order][1](facet).map((id) => facet.clusters[id]);
+  const ordered = ORDERS[orderOf(facet)][1](facet).map((id) => facet.clusters[id]);
   const matching = ordered.filter((c) => !query || [titleOf(c), c.uid ?? "", String(c.id)].some((text) => text.toLowerCase().includes(query)));
   const shown = matching.filter((cluster) => cluster.size > 0 && (!isFiltered() || wantedMembers(facet, cluster.id).length));
   const bare = isFiltered() ? [] : matching.filter((cluster) => cluster.size === 0);
@@ -50,9 +53,15 @@ function galleryRows(facet, size) {
   return [
     filterNote(),
     h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? "Images of these files" : "Surest images"), h("span", {}, "Made up by the model")),
-    ...shown.map((cluster) => galleryRow(facet, cluster, size)),
+    ...shown.flatMap((cluster, n) => [orderOf(facet) === "group" && cluster.group.uid !== shown[n - 1]?.group.uid ? groupHeading(facet, cluster.group) : null, galleryRow(facet, cluster, size)]),
     bare.length ? h("p", { class: "note" }, `${plural(bare.length, "component")} of the model ${bare.length === 1 ? "holds" : "hold"} no image: ${bare.map((c) => c.uid ?? c.id).join(", ")}.`) : null,
   ];
+}
+
+function groupHeading(facet, { uid }) {
+  const group = facet.groups.find((each) => each.uid === uid);
+  return h("h2", { class: "group-heading", "data-group": uid }, group.title,
+    h("span", { class: "small" }, `${group.title === uid ? "" : `${uid} · `}${plural(group.clusters.length, "cluster")}, ${plural(group.size, "image")}, ${percent(group.size / (facet.total || 1))} of all`));
 }
 
 // Members that the filter by file leaves, surest first.

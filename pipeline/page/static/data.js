@@ -34,18 +34,29 @@ const facets = D.facets.map((facet, j) => ({
   label: D.facets.length === 1 ? "The facet" : `Facet ${j}`,
   pool: Object.fromEntries(Object.entries(facet.pool).map(([name, packed]) => [name, unpack(packed)])),
   clusters: range(facet.n_components).map((id) => ({ facet: j, id, size: facet.sizes[id],
-    confidence: facet.mean_confidence[id], weight: null, uid: null, name: null, note: null, mintedBy: null })),
+    confidence: facet.mean_confidence[id], weight: null, uid: null, name: null, note: null, mintedBy: null, group: null })),
 }));
 for (const row of D.clusters) {
   Object.assign(facets[row.facet].clusters[row.cluster_id], { uid: row.cluster_uid, name: row.name, note: row.note,
-    size: row.size, confidence: row.mean_confidence, weight: row.mixing_weight, mintedBy: row.minted_by });
+    size: row.size, confidence: row.mean_confidence, weight: row.mixing_weight, mintedBy: row.minted_by,
+    group: row.group_uid === null ? null : { uid: row.group_uid, title: row.group_name || row.group_uid } });
 }
 for (const facet of facets) {
   facet.used = facet.clusters.filter((cluster) => cluster.size > 0);
   facet.total = sum(facet.used.map((cluster) => cluster.size));
+  facet.groups = groupsOf(facet);
   facet.members = facet.clusters.map(() => []);
   for (let i = 0; i < images.ids.length; i++) if (isShown(i)) facet.members[facet.pool.cluster_id[i]].push(i);
 }
+// The groups of a facet, the largest first, each with its clusters likewise; none where nothing is joined.
+function groupsOf(facet) {
+  const found = new Map();
+  for (const cluster of facet.used) if (cluster.group) found.set(cluster.group.uid, [...(found.get(cluster.group.uid) ?? []), cluster]);
+  if (found.size < 2 || found.size === facet.used.length) return [];
+  const groups = [...found.values()].map((clusters) => ({ ...clusters[0].group, size: sum(clusters.map((c) => c.size)), clusters: clusters.sort((a, b) => b.size - a.size) }));
+  return groups.sort((a, b) => b.size - a.size);
+}
+
 const crosses = D.crosses.map((cross) => ({ ...cross, counts: unpack(cross.counts), examples: unpack(cross.examples) }));
 
 const titleOf = (cluster) => cluster.name || cluster.uid || `component ${cluster.id}`;

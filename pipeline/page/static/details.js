@@ -36,7 +36,7 @@ function clusterDetails(j, id) {
   return [
     clusterBar(facet, cluster),
     h("header", { class: `sheet-head ${facet.tone}` }, h("span", { class: "ringed" }, imagePicture(faceOf(cluster), niceSize("images", 84))),
-      h("div", {}, facetName(facet), sheetTitle(titleOf(cluster)), h("p", { class: "small" }, [cluster.name ? cluster.uid : null, `component ${id}`, cluster.mintedBy ? `first in ${cluster.mintedBy}` : null].filter(Boolean).join(" · ")),
+      h("div", {}, facetName(facet), sheetTitle(titleOf(cluster)), h("p", { class: "small" }, [cluster.name ? cluster.uid : null, cluster.group ? `in group ${cluster.group.title}` : null, `component ${id}`, cluster.mintedBy ? `first in ${cluster.mintedBy}` : null].filter(Boolean).join(" · ")),
         cluster.note ? h("p", {}, cluster.note) : null)),
     h("dl", { class: "stats" }, stat("Images", count(cluster.size), `${percent(share(cluster))} of all`), stat("Confidence", fixed(cluster.confidence)),
       cluster.weight === null ? null : stat("Weight in the model", percent(cluster.weight), "of its facet's")),
@@ -51,7 +51,7 @@ function clusterDetails(j, id) {
     cluster.size ? facets.filter((other) => other !== facet).map((other) => otherFacet(facet, cluster, other)) : null,
     facet.neighbours[id].length ? section("Nearest clusters", h("div", { class: "row" }, facet.neighbours[id].map((n) => chip(facet.clusters[n], plural(facet.clusters[n].size, "image"))))) : null,
     lineageOf(cluster),
-    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `.venv/bin/facets name ${D.published.experiment} ${cluster.uid} "…"`))) : null,
+    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `.venv/bin/facets name ${D.published.experiment} ${cluster.uid} "…"${cluster.group ? `\n.venv/bin/facets name ${D.published.experiment} ${cluster.group.uid} "…"  # its group` : ""}`))) : null,
   ];
 }
 
@@ -61,7 +61,7 @@ function wantedSection(facet, id, size) {
 }
 
 function clusterBar(facet, cluster) {
-  const order = ORDERS[galleryState.order][1](facet).filter((id) => facet.clusters[id].size > 0), here = order.indexOf(cluster.id);
+  const order = ORDERS[orderOf(facet)][1](facet).filter((id) => facet.clusters[id].size > 0), here = order.indexOf(cluster.id);
   const step = (by, text) => {
     const next = order[here + by];
     return h("button", { type: "button", class: "button", disabled: here < 0 || next === undefined, "data-step": by, onclick: () => show(`cluster:${facet.index}:${next}`) }, text);
