@@ -29,7 +29,8 @@ function clustersPanel(j) {
   const orders = Object.entries(ORDERS).filter(([key]) => offered[key] ?? true);
   return [
     heading(facets.length === 1 ? "Clusters" : `Clusters of ${facet.label}`,
-      "One row a cluster: its surest images, and beside them images that the model makes up for it. Open a cluster for its details and neighbours."),
+      "One row a cluster: its surest images, and beside them images that the model makes up for it. Open a cluster for its details and neighbours."
+      + (facet.groups.length ? " Clusters that other trainings do not tell apart stand in one group." : "")),
     h("div", { class: "row" },
       facetTabs("Facet", "clusters", j),
       choice("Order", orders.map(([key, [text]]) => [key, text]), orderOf(facet), (value) => { galleryState.order = value; draw(); }),
@@ -44,7 +45,7 @@ function clustersPanel(j) {
 function galleryRows(facet, size) {
   const query = galleryState.query.trim().toLowerCase();
   const ordered = ORDERS[orderOf(facet)][1](facet).map((id) => facet.clusters[id]);
-  const matching = ordered.filter((c) => !query || [titleOf(c), c.uid ?? "", String(c.id)].some((text) => text.toLowerCase().includes(query)));
+  const matching = ordered.filter((c) => !query || [titleOf(c), c.uid ?? "", String(c.id), c.group?.title ?? "", c.group?.uid ?? ""].some((text) => text.toLowerCase().includes(query)));
   const shown = matching.filter((cluster) => cluster.size > 0 && (!isFiltered() || wantedMembers(facet, cluster.id).length));
   const bare = isFiltered() ? [] : matching.filter((cluster) => cluster.size === 0);
   announce(`${plural(shown.length, "cluster")} shown`);
