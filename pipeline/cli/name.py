@@ -6,7 +6,7 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
 
-_Uid = Annotated[str, typer.Argument(metavar="UID", help="Of the cluster, as f1-c004.", show_default=False)]
+_Uid = Annotated[str, typer.Argument(metavar="UID", help="Of a cluster, as f1-c004, or of a group, as f1-g002.", show_default=False)]
 _Name = Annotated[
     str, typer.Argument(metavar="NAME", help='What people shall call it; "" takes the name away.', show_default=False)
 ]
@@ -14,9 +14,9 @@ _Note = Annotated[str, typer.Option("--note", help="A remark that the page shows
 
 
 def name(experiment: ExperimentName, uid: _Uid, new_name: _Name, note: _Note = "", as_json: AsJson = False) -> None:
-    """Give a cluster a name that people understand.
+    """Give a cluster or a group a name that people understand.
 
-    Tables and page show it from now on, also after retrainings in which the cluster keeps its uid. Names lie in
+    Tables and page show it from now on, also after retrainings in which it keeps its uid. Names lie in
     names/EXP.csv, which belongs under version control.
 
     \b

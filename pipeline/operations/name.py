@@ -1,4 +1,4 @@
-"""A cluster gets a name that people understand."""
+"""A cluster or a group gets a name that people understand."""
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.layout import Layout
@@ -13,7 +13,7 @@ def name_cluster(layout: Layout, uid: str, name: str, note: str = "") -> None:
 
     Args:
         layout: of the experiment.
-        uid: of a published cluster.
+        uid: of a published cluster or group.
         name: what people call it; an empty one removes its name.
         note: a remark, shown with the name.
 
