@@ -6,7 +6,9 @@ import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, open_experiment, show
 
-_Uid = Annotated[str, typer.Argument(metavar="UID", help="Of a cluster, as f1-c004, or of a group, as f1-g002.", show_default=False)]
+_Uid = Annotated[
+    str, typer.Argument(metavar="UID", help="Of a cluster, as f1-c004, or of a group, as f1-g002.", show_default=False)
+]
 _Name = Annotated[
     str, typer.Argument(metavar="NAME", help='What people shall call it; "" takes the name away.', show_default=False)
 ]

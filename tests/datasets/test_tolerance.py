@@ -55,15 +55,15 @@ def fail_to_open(name: str) -> Callable[..., int]:
     return attempt
 
 
-def lose_folder(folder: Path, name: str) -> Callable[..., list[beneath.Entry]]:
+def lose_folder(folder: Path, name: str) -> Callable[..., Any]:
     """Return a listing after whose first folder another one is gone."""
     real = beneath.Beneath._list
 
-    def listed(self: beneath.Beneath, below: str) -> list[beneath.Entry]:
+    def listed(self: beneath.Beneath, below: str, *above: Any) -> Any:
         if below:
-            return real(self, below)
+            return real(self, below, *above)
         (folder / name).mkdir()
-        found = real(self, below)
+        found = real(self, below, *above)
         (folder / name).rmdir()
         return found
 

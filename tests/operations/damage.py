@@ -105,7 +105,7 @@ def files(root: Path) -> Iterator[str]:
 
 def rows(root: Path) -> dict[str, list[dict[str, Any]]]:
     """Return everything that readers see."""
-    tables = ("facet_0", "facet_1", "images", "clusters", "batches", "lineage", "quarantine")
+    tables = ("facet_0", "facet_1", "images", "clusters", "groups", "merges", "batches", "lineage", "quarantine")
     return {table: _rows(root, table) for table in tables}
 
 

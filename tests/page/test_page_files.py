@@ -93,7 +93,7 @@ def test_the_filter_by_file_leaves_matching_images_on_every_panel(browser: Brows
     for cluster, found in shown.items():
         members = [n for n in wanted if facet.pool.cluster_id[n] == cluster]
         assert found == sorted(members, key=lambda n: -facet.pool.confidence[n])
-    assert "9 images on this page have" in browser.text("main .note")
+    assert "9 images on this page have" in browser.text(".gallery .note")
     browser.one(".cluster h2 a").click()
     browser.until("return document.getElementById('details').open")
     assert "in their path" in browser.text("#details h3")
@@ -134,7 +134,7 @@ def test_a_page_without_names_says_none_and_offers_no_filter(browser: Browser, t
     browser.open(page, "clusters/0")
     assert not browser.all("[data-filter=file]")
     browser.go("about")
-    assert "not named; facets report toy --paths names them" in browser.text("main")
+    assert "the page names none; facets report toy --paths lets it" in browser.text("main")
     browser.go("batches")
     assert "Such as" not in browser.text("main")
     assert "1 delivery was rejected as a whole" in browser.text("main")
@@ -171,7 +171,7 @@ def test_what_was_set_aside_is_counted_with_its_reasons(browser: Browser, page: 
 def test_where_nothing_was_set_aside_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
     given = publish(tmp_path, make_showcase(n_images=40), has_batches=False)
     browser.open(compose(tmp_path, given))
-    assert not browser.all(".notice")
+    assert "set aside" not in browser.text("main")
     browser.go("batches")
     assert "Every file that was read could be used." in browser.text("main")
 
