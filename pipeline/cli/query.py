@@ -33,8 +33,8 @@ def query(
 ) -> None:
     """Ask the published tables in SQL.
 
-    Tables: facet_0, facet_1, … images, clusters, groups, merges, batches, lineage, quarantine. A statement sees these, no
-    other file and no network, and changes none of them.
+    Tables: facet_0, facet_1, … images, clusters, groups, merges, batches, lineage, quarantine. A statement sees these,
+    no other file and no network, and changes none of them.
 
     \b
     Example:
