@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from benchmarks.drawn import KINDS
 from benchmarks.lines import RESULTS
 from benchmarks.machine import describe_machine
 from pipeline.config import load_params
+from pipeline.core.groups import read_groups
+from pipeline.core.layout import Layout
 from pipeline.tables import read
 
 _HERE = Path(__file__).parents[1]
@@ -87,17 +90,27 @@ def _setting(root: Path) -> dict[str, Any]:
 def _compare(root: Path, truth: Path | None, n_facets: int) -> list[dict[str, Any]]:
     paths = read(_NAME, "images", columns=["image_id", "path"], root=root).set_index("image_id")["path"]
     labels = _labels(truth) if truth is not None else {}
+    groups = read_groups(Layout(root, _NAME).artifact("model"))
+    if groups is None:
+        raise RuntimeError("a rebuild must leave groups beside the model")
     facets = []
     for j in range(n_facets):
         table = read(_NAME, f"facet_{j}", columns=["image_id", "cluster_id"], root=root)
         names = paths.loc[table["image_id"]]
         line: dict[str, Any] = {"images": len(table), "clusters": len(set(table["cluster_id"]))}
+        of_component = groups.facets[j].component_group
+        line["groups"] = groups.facets[j].n_groups
         for column, of_file in labels.items():
             pairs = zip(names, table["cluster_id"], strict=True)
             known = [(of_file[name], cluster) for name, cluster in pairs if name in of_file]
-            line[column] = round(float(normalized_mutual_info_score(*zip(*known, strict=True))), 3)
+            line[column] = _nmi(known)
+            line[f"{column}, groups"] = _nmi([(label, int(of_component[cluster])) for label, cluster in known])
         facets.append(line)
     return facets
+
+
+def _nmi(pairs: Sequence[tuple[str, int]]) -> float:
+    return round(float(normalized_mutual_info_score(*zip(*pairs, strict=True))), 3)
 
 
 def _labels(truth: Path) -> dict[str, dict[str, str]]:
