@@ -6,7 +6,7 @@ that never goes back. Groups are matched likewise, by the images of their compon
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -74,25 +74,42 @@ class Identity:
             return self
         old = self.maps.get(served or "", ())
         uids, numbers = _named("c", n_components, old, overlaps, self.next_number, min_jaccard)
+        named = replace(
+            self,
+            next_number=numbers,
+            maps={**self.maps, model_version: uids},
+            minted_by=self._minted_with(model_version, uids),
+        )
+        if component_groups is None:
+            return named
+        old_groups = self.groups.get(served or "", ())
+        return named._with_groups(model_version, component_groups, old_groups, overlaps, min_jaccard)
+
+    def _with_groups(
+        self,
+        model_version: str,
+        component_groups: Sequence[Sequence[int]],
+        old: Uids,
+        overlaps: Sequence[Overlap],
+        min_jaccard: float,
+    ) -> "Identity":
+        shared = [overlap_of_groups(*facet) for facet in zip(overlaps, old, component_groups, strict=False)]
+        old_names = [tuple(dict.fromkeys(of_facet)) for of_facet in old]
+        counts = [max(of_facet) + 1 for of_facet in component_groups]
+        names, numbers = _named("g", counts, old_names, shared, self.next_group, min_jaccard)
+        of_components = tuple(
+            tuple(uids[group] for group in of_facet) for uids, of_facet in zip(names, component_groups, strict=True)
+        )
+        return replace(
+            self,
+            next_group=numbers,
+            groups={**self.groups, model_version: of_components},
+            minted_by=self._minted_with(model_version, names),
+        )
+
+    def _minted_with(self, model_version: str, uids: Uids) -> dict[str, str]:
         minted = {uid: model_version for facet in uids for uid in facet if uid not in self.minted_by}
-        groups, next_group = self.groups, self.next_group
-        if component_groups is not None:
-            n_groups = [max(of_facet) + 1 for of_facet in component_groups]
-            old_groups = self.groups.get(served or "", ())
-            shared = [
-                overlap_of_groups(overlap, of_old, of_new)
-                for overlap, of_old, of_new in zip(overlaps, old_groups, component_groups, strict=False)
-            ]
-            names, next_group = _named(
-                "g", n_groups, [tuple(dict.fromkeys(of_old)) for of_old in old_groups], shared, next_group, min_jaccard
-            )
-            minted |= {uid: model_version for facet in names for uid in facet if uid not in self.minted_by}
-            of_components = zip(names, component_groups, strict=True)
-            groups = {
-                **groups,
-                model_version: tuple(tuple(uid[group] for group in of_facet) for uid, of_facet in of_components),
-            }
-        return Identity(numbers, {**self.maps, model_version: uids}, {**self.minted_by, **minted}, next_group, groups)
+        return {**self.minted_by, **minted}
 
 
 def overlap_of_groups(overlap: Overlap, old: Sequence[Any], new: Sequence[Any]) -> Overlap:
