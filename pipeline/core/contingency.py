@@ -8,9 +8,6 @@ from jaxtyping import Int
 
 Table = Int[np.ndarray, "row column"]
 
-_MOST_EXACT = 100_000
-"""Images up to which :func:`expected_mutual_information` sums; of more, its leading term is right to 0.01 nats."""
-
 
 def contingency(
     cluster_id: Int[np.ndarray, " image"], label: Int[np.ndarray, " image"], n_components: int, n_classes: int
@@ -57,14 +54,13 @@ def normalised_mutual_information(table: Table) -> float:
 def expected_mutual_information(table: Table) -> float:
     """Return the mutual information in nats to be expected of two clusterings of these sizes that ignore each other.
 
-    A sum over the hypergeometric distribution of every cell (Vinh et al., 2010). Not that of scikit-learn, which takes
-    longer to import than the page, composed whenever images come in, takes to write.
+    A sum over the hypergeometric distribution of every cell (Vinh et al., 2010). Not that of scikit-learn: importing
+    it takes 2 s where scipy's special functions take 0.3 s, and the page is composed whenever images come in.
     """
+    from scipy.special import gammaln
+
     n = n_counted(table)
     row_sizes, column_sizes = (sizes[sizes > 0] for sizes in (table.sum(axis=1), table.sum(axis=0)))
-    if n > _MOST_EXACT:
-        return (len(row_sizes) - 1) * (len(column_sizes) - 1) / (2 * n)
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     total = 0.0
     for a in row_sizes:
         for b in column_sizes:
@@ -72,9 +68,8 @@ def expected_mutual_information(table: Table) -> float:
             reach = 12 * np.sqrt(a * b / n) + 12
             least, most = max(1, a + b - n, int(a * b / n - reach)), min(a, b, int(a * b / n + reach))
             both = np.arange(least, most + 1)
-            ways = log_factorial[a] + log_factorial[b] + log_factorial[n - a] + log_factorial[n - b] - log_factorial[n]
-            parts = (both, a - both, b - both, n - a - b + both)
-            log_share = ways - sum(log_factorial[part] for part in parts)
+            ways = gammaln(a + 1) + gammaln(b + 1) + gammaln(n - a + 1) + gammaln(n - b + 1) - gammaln(n + 1)
+            log_share = ways - sum(gammaln(part + 1) for part in (both, a - both, b - both, n - a - b + both))
             total += float(np.sum(np.exp(log_share) * both / n * np.log(n * both / (a * b))))
     return max(0.0, total)
 

@@ -91,7 +91,7 @@ def _reject(layout: Layout, path: Path, reasons: list[str]) -> State:
     send_alert(layout.root, key, f"{layout.experiment}: {path.name!r} was rejected: {why}")
     try:
         show_rejected(layout)
-    except Exception as error:  # noqa: BLE001 - it was rejected, whatever becomes of the page
+    except PipelineError as error:  # the delivery is rejected all the same, and a later page shows it
         get_run_logger().warning("rejected, but not shown on the page: %s", error)
     return Completed(message=f"rejected, see {target.name}.reason.txt")
 

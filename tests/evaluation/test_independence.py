@@ -28,8 +28,8 @@ def test_agrees_with_scikit_learn_with_empty_components():
     assert adjusted == pytest.approx(adjusted_mutual_info_score(first, second), rel=1e-9)
 
 
-@pytest.mark.parametrize(("n_images", "tolerance"), [(3, 1e-12), (2_000, 1e-10), (100_001, 1e-3)])
-def test_chance_is_what_scikit_learn_expects_and_nearly_so_for_very_many_images(n_images, tolerance):
+@pytest.mark.parametrize(("n_images", "tolerance"), [(3, 1e-12), (2_000, 1e-10), (100_001, 1e-9)])
+def test_chance_is_what_scikit_learn_expects(n_images, tolerance):
     rng = np.random.default_rng(0)
     table = rng.multinomial(n_images, rng.dirichlet(np.full(40, 0.3))).reshape(5, 8)
     occupied = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import DataError, PublishError
-from pipeline.tables import paths, read
+from pipeline.tables import crosses, paths, read
 from pipeline.tables.batches import empty_row
 from pipeline.tables.inventory import mend_records
 from pipeline.tables.lists import LIST_LENGTH, load_entries
+from pipeline.tables.parts import part_rows
 from pipeline.tables.place import Place
 from pipeline.tables.versions import load_version
 from tests.tables.builders import Bench, cycle, make_ids, published_bench
@@ -49,8 +50,15 @@ def test_batch_is_added_at_the_end_and_nothing_else_changes(bench):
     assert bench.history.check() == []
 
 
-def test_pairs_of_clusters_count_every_published_image(bench):
+def test_pairs_of_clusters_count_every_published_image(bench, monkeypatch):
+    assert bench.history.cross_counts()[0, 1].sum() == 80
     ingest(bench, "b-1", make_ids(10, 100))
+    read = []
+    monkeypatch.setattr(crosses, "part_rows", lambda path, columns: read.append(path) or part_rows(path, columns))
+    assert bench.history.cross_counts()[0, 1].sum() == 90
+    assert [path.parent.name for path in read] == ["b-1", "b-1"]  # the other batches were counted before
+    bench.history.cross_counts()
+    assert len(read) == 2
     removed = make_ids(10, 100)[3]
     bench.history.withdraw(frozenset([removed]))
     facets = [{row["image_id"]: row["cluster_id"] for row in rows(bench, f"facet_{j}")} for j in (0, 1)]
@@ -58,9 +66,12 @@ def test_pairs_of_clusters_count_every_published_image(bench):
     for image_id, cluster in facets[0].items():
         expected[cluster, facets[1][image_id]] += 1
     assert expected.sum() == 89
-    (pair,) = bench.history.cross_counts().items()
-    assert pair[0] == (0, 1)
-    np.testing.assert_array_equal(pair[1], expected)
+    for _ in range(2):  # counted anew, as images left; then remembered
+        (pair,) = bench.history.cross_counts().items()
+        assert pair[0] == (0, 1)
+        np.testing.assert_array_equal(pair[1], expected)
+    (bench.root / ".work" / "toy" / "crosses.json").write_text("{")
+    np.testing.assert_array_equal(bench.history.cross_counts()[0, 1], expected)
 
 
 def test_small_tables_follow(bench):
