@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -17,6 +18,7 @@ from pipeline.core.sealed import write_sealed
 from pipeline.core.storage import read_json
 from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
+from pipeline.model.precision import multiplies_bfloat16
 from pipeline.operations.assign_batch import assigner
 from pipeline.operations.check import check_experiments
 from pipeline.operations.ingest import ingest
@@ -48,7 +50,7 @@ def rows(released: Tiny, sql: str, version: int | None = None) -> list[dict[str,
 def has_same_digits(released: Tiny, model_version: str, batch: str) -> bool:
     """Tell whether this processor assigns with the last digits of the one on which the release published.
 
-    Rows that differ are no mended part; what lies between the two is rounding, by bfloat16 where one of them has it.
+    Rows that differ are no mended part; what lies between the two is rounding.
     """
     parts = released.layout.published / "parts" / model_version / batch
     (anew,) = assigner(released.layout)([batch], released.layout.published / "models" / model_version).values()
@@ -58,7 +60,8 @@ def has_same_digits(released: Tiny, model_version: str, batch: str) -> bool:
         for folder in (parts, anew)
     )
     differences = published - own
-    np.testing.assert_allclose(differences, 0, atol=0.1)
+    # The releases published where products are in bfloat16; without it theirs are the coarser numbers.
+    np.testing.assert_allclose(differences, 0, atol=1e-5 if multiplies_bfloat16(torch.device("cpu")) else 0.03)
     return not np.any(differences)
 
 
