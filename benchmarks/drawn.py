@@ -33,7 +33,7 @@ def _shape(kind: str, side: int, colour: tuple[int, ...], generator: np.random.G
 def _drawings(folder: Path, n: int, sides: tuple[int, ...], *, dark: bool = False, masks: bool = False) -> Path:
     generator = numpy_generator(0, "benchmark", folder.name)
     folder.mkdir(parents=True)
-    rows = [("file", "shape", "colour")]
+    rows: list[tuple[str, ...]] = [("file", "shape", "colour")]
     for i in range(n):
         shape, colour = str(generator.choice(_SHAPES)), str(generator.choice(list(_COLOURS)))
         image = _shape(shape, int(generator.choice(sides)), _COLOURS[colour], generator)
@@ -45,10 +45,7 @@ def _drawings(folder: Path, n: int, sides: tuple[int, ...], *, dark: bool = Fals
             (folder / "masks").mkdir(exist_ok=True)
             mask = np.where(image.min(2) < 150, 255, 0).astype(np.uint8)
             Image.fromarray(mask).save(folder / "masks" / f"{i:04}.png")
-    truth = folder.parent / "truth.csv"
-    with truth.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return truth
+    return _write_truth(folder, rows)
 
 
 def _same(folder: Path, n_distinct: int) -> None:
@@ -65,6 +62,32 @@ def _one_huge(folder: Path) -> Path:
     return truth
 
 
+def _sprites(folder: Path) -> Path:
+    """Write 440 figures of a game, 24 × 24 with a transparent ground: eight outlines in five palettes."""
+    generator = numpy_generator(0, "benchmark", "sprites")
+    folder.mkdir(parents=True)
+    halves = [generator.random((20, 10)) < np.linspace(0.25, 0.9, 10) for _ in range(8)]
+    outlines = [np.pad(np.hstack([half, half[:, ::-1]]), 2) for half in halves]
+    palettes = generator.integers(0, 256, (5, 3, 3))
+    rows: list[tuple[str, ...]] = [("file", "figure", "palette")]
+    for i in range(440):
+        figure, palette = int(generator.integers(8)), int(generator.integers(5))
+        drawn = outlines[figure] ^ (generator.random((24, 24)) < 0.01)
+        colours = palettes[palette][generator.integers(0, 3, 12)].repeat(2, axis=0)[:, None].repeat(24, axis=1)
+        image = np.dstack([colours, drawn * 255]).astype(np.uint8)
+        image = np.roll(image, generator.integers(-1, 2, 2), (0, 1))
+        Image.fromarray(image).save(folder / f"{i:03}.png")
+        rows.append((f"{i:03}.png", f"f{figure}", f"p{palette}"))
+    return _write_truth(folder, rows)
+
+
+def _write_truth(folder: Path, rows: list[tuple[str, ...]]) -> Path:
+    truth = folder.parent / "truth.csv"
+    with truth.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return truth
+
+
 KINDS: dict[str, Draw] = {
     "drawings": lambda folder: _drawings(folder, 600, (48,)),
     "two_sizes": lambda folder: _drawings(folder, 500, (32, 64)),
@@ -73,5 +96,6 @@ KINDS: dict[str, Draw] = {
     "thirty": lambda folder: _drawings(folder, 30, (32,)),
     "one_huge": _one_huge,
     "all_equal": lambda folder: _same(folder, 1),
+    "sprites": _sprites,
     "two_distinct": lambda folder: _same(folder, 2),
 }
