@@ -17,15 +17,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import yaml
 
 from benchmarks.machine import describe_machine
+from pipeline.config import load_params
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.store.images import ImageStore
+from pipeline.evaluation.agreement import Clustering, agreement
+from pipeline.evaluation.baselines import fit_baselines, fit_pixels, predict_split
+from pipeline.evaluation.labels import read_factors
 
 ROOT = Path(__file__).parent.parent
+_STARTS = 10
 _STAGES = ("preprocess", "init_mog", "train", "score")
 
 
@@ -128,7 +135,33 @@ def _summary(layout: Layout) -> dict[str, Any]:
         "facets": facets,
         "chance": metrics["chance"],
         "baselines": metrics["baselines"],
+        "baseline_starts": _baselines_over_starts(layout),
         "validation_elbo": _validation(layout),
+    }
+
+
+def _baselines_over_starts(layout: Layout) -> dict[str, Any]:
+    """Return the test accuracy of clusterings of raw pixels over starts, by the number of clusters: one is one draw."""
+    params = load_params(layout.root).experiment(layout.experiment)
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
+        factors = read_factors(layout.prepared, train, test)
+        pixels = fit_pixels(train, params.score.baseline_images)
+        for n_components in sorted(set(params.model.n_components)):
+            for start in range(_STARTS):
+                fitted = fit_baselines(pixels, n_components, start)
+                pairs = zip(predict_split(fitted, train), predict_split(fitted, test), strict=True)
+                for baseline, ids in zip(fitted, pairs, strict=True):
+                    scores = found.setdefault(f"{n_components} clusters", {}).setdefault(baseline.name, {})
+                    for name, factor in factors.items():
+                        accuracy = agreement(Clustering(*ids, n_components), factor).accuracy
+                        scores.setdefault(name, []).append(accuracy)
+    return {
+        clusters: {
+            name: {factor: {"mean": mean(each), "std": stdev(each), "starts": each} for factor, each in scores.items()}
+            for name, scores in of_size.items()
+        }
+        for clusters, of_size in found.items()
     }
 
 

@@ -62,7 +62,8 @@ def _preprocess(images: toy.Images, name: str, rounds: int) -> Line:
 
 def _mixture_fit(images: toy.Images, rounds: int, name: str, covariance: Literal["diagonal", "full"]) -> Line:
     sections = toy.experiment()
-    section, kind = replace(sections.model, covariance=covariance), {"diagonal": "diag", "full": "full"}[covariance]
+    section = replace(sections.model, covariance=(covariance,) * sections.model.n_facets)
+    kind = {"diagonal": "diag", "full": "full"}[covariance]
     model, pixels = MultiFacetVae(section, toy.SPEC), torch.from_numpy(images)
     init_network(model, [0], pixels[:512].float() / 255)
     means = encode_means(model, [pixels])

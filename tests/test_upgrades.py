@@ -113,6 +113,15 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
     }
 
 
+def test_a_covariance_of_all_facets_is_one_of_each() -> None:
+    def upgraded(model: Record) -> Record:
+        return PARAMETERS.upgrade({"model": model}, "params.json")["model"]
+
+    assert upgraded({"covariance": "full", "latent_dims": [2, 3, 4]})["covariance"] == ["full"] * 3
+    for damaged in ({"covariance": "full"}, {"covariance": "full", "latent_dims": 3}, {"covariance": None}):
+        assert upgraded(damaged) == damaged  # whoever reads it says what is wrong
+
+
 def test_components_were_not_joined_when_scores_had_no_groups() -> None:
     assert SCORES.upgrade({"schema": 1, "mean": {}}, "metrics.json") == {"schema": 2, "mean": {}, "groups": {}}
 

@@ -68,7 +68,7 @@ class ModelParams:
     hidden: tuple[tuple[Count, ...], ...]  # widths (or channels) of the layers of each backbone block, shallowest first
     latent_dims: tuple[Count, ...]
     n_components: tuple[Count, ...]
-    covariance: Literal["diagonal", "full"]
+    covariance: tuple[Literal["diagonal", "full"], ...]  # of each facet's components
     mixing_weights: Literal["learned", "fixed"]
     likelihood: Annotated[str, OneOf(LIKELIHOODS)]
     sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]
@@ -78,11 +78,11 @@ class ModelParams:
     rung_gate: Positive  # weight of a rung beside the backbone in the dense decoder
 
     def __post_init__(self) -> None:
-        lengths = {len(self.latent_dims), len(self.n_components)}
-        if len(lengths) != 1 or 0 in lengths:
+        lengths = [len(self.latent_dims), len(self.n_components), len(self.covariance)]
+        if len(set(lengths)) != 1 or 0 in lengths:
             raise ValueError(
-                "latent_dims and n_components need one entry a facet and at least one facet, "
-                f"got {len(self.latent_dims)} and {len(self.n_components)}"
+                "latent_dims, n_components and covariance need one entry a facet and at least one facet, "
+                f"got {lengths[0]}, {lengths[1]} and {lengths[2]}"
             )
         kind = LADDERS[self.family]
         n_blocks = 1 if kind.is_shared else len(self.latent_dims)

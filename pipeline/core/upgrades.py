@@ -145,6 +145,17 @@ def _with_links_not_followed(params: Record) -> Record:
     return _with_changed(params, "preprocess", lambda section: {"follow_links": False, **section})
 
 
+def _with_covariance_of_facets(params: Record) -> Record:
+    """Give every facet the covariance that was one for all."""
+
+    def of_facets(model: Record) -> Record:
+        one, dims = model.get("covariance"), model.get("latent_dims")
+        is_of_all = isinstance(one, str) and isinstance(dims, list)
+        return {**model, "covariance": [one] * len(dims)} if is_of_all else model
+
+    return _with_changed(params, "model", of_facets)
+
+
 def _with_weight_of_hints(params: Record) -> Record:
     """Say what hints would have counted, of which there were none."""
     return _with_changed(params, "train", lambda section: {"hints": {"weight": 50.0, "images": 96}, **section})
@@ -200,7 +211,14 @@ def _without_counts(page: Record) -> Record:
 
 
 PARAMETERS = Form(
-    (_without_unused_options, _with_chosen_files, _with_full_range, _with_weight_of_hints, _with_links_not_followed),
+    (
+        _without_unused_options,
+        _with_chosen_files,
+        _with_full_range,
+        _with_weight_of_hints,
+        _with_links_not_followed,
+        _with_covariance_of_facets,
+    ),
     unnumbered=True,
 )
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""

@@ -43,7 +43,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         hidden: widths (channels) of the layers of each backbone block, e.g. ``((256,), (512,))``; ``None`` derives one
             layer a block. A shared trunk has a single block.
         family: ``dense`` or ``convolutional`` ladder, or one ``shared`` trunk.
-        covariance: ``diagonal`` or ``full`` components.
+        covariance: ``diagonal`` or ``full`` components, of all facets or of each.
         likelihood: ``gaussian`` or ``bernoulli`` pixels.
         sigma: standard deviation of Gaussian pixels, in units of their range.
         epochs: of each phase; phases are one a facet: the deepest alone first, then one shallower facet more a phase.
@@ -80,7 +80,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         *,
         hidden: Sequence[Sequence[int]] | None = None,
         family: str = "dense",
-        covariance: Literal["diagonal", "full"] = "diagonal",
+        covariance: Literal["diagonal", "full"] | Sequence[Literal["diagonal", "full"]] = "diagonal",
         likelihood: str = "gaussian",
         sigma: float = 0.1,
         epochs: int = 40,

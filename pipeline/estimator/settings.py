@@ -16,7 +16,7 @@ Section = TypeVar("Section", ModelParams, InitMogParams, TrainParams)
 
 _SHARED = ((256, 512),)  # where `hidden` is left open and all facets share a block
 
-_MODEL_NAMES = ("family", "latent_dims", "covariance", "likelihood", "sigma")
+_MODEL_NAMES = ("family", "latent_dims", "likelihood", "sigma")
 _TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
 _HINTED_A_STEP = 96
 _OWN_NAMES = re.compile(r"\.(?:phases\[\d+\]|hints)\.(\w+)")
@@ -35,7 +35,8 @@ def model_section(parameters: Mapping[str, Any]) -> ModelParams:
         ModelParams,
         {name: parameters[name] for name in _MODEL_NAMES}
         | {
-            "n_components": _n_components(parameters),
+            "n_components": _of_each_facet("n_components", Integral, parameters),
+            "covariance": _of_each_facet("covariance", str, parameters),
             "hidden": _widths(parameters),
             "mixing_weights": "learned",
             "output": "sigmoid",
@@ -105,9 +106,10 @@ def _widths(parameters: Mapping[str, Any]) -> Any:
     return [[min(narrowest * 2**j, widest)] for j in range(len(parameters["latent_dims"]))]
 
 
-def _n_components(parameters: Mapping[str, Any]) -> Any:
-    given = parameters["n_components"]
-    return [given] * len(parameters["latent_dims"]) if isinstance(given, Integral) else given
+def _of_each_facet(name: str, one: type, parameters: Mapping[str, Any]) -> Any:
+    """Return a parameter's value for each facet, where one may stand for all."""
+    given = parameters[name]
+    return [given] * len(parameters["latent_dims"]) if isinstance(given, one) else given
 
 
 def _section(kind: type[Section], values: dict[str, Any]) -> Section:

@@ -44,14 +44,15 @@ def fit_pixels(store: ImageStore, n_images: int) -> Pixels2d:
     return _as_pixels(store.spec, torch.from_numpy(store.take(rows)))
 
 
-def fit_baselines(pixels: Pixels2d, n_components: int) -> list[Baseline]:
+def fit_baselines(pixels: Pixels2d, n_components: int, start: int = 0) -> list[Baseline]:
     """Fit k-means and a Gaussian mixture with diagonal covariance, both seeded.
 
     Args:
         pixels: training images (see :func:`fit_pixels`).
         n_components: clusters, as many as the facet has that is compared.
+        start: another one begins elsewhere.
     """
-    seed = derive_seed(0, "baselines", n_components) % 2**32
+    seed = derive_seed(start, "baselines", n_components) % 2**32
     kmeans = KMeans(n_components, n_init=_RESTARTS, random_state=seed)  # pyright: ignore[reportArgumentType]
     mixture = GaussianMixture(n_components, covariance_type="diag", reg_covar=_PIXEL_VARIANCE, random_state=seed)
     with warnings.catch_warnings():

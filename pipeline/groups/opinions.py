@@ -52,7 +52,7 @@ def refitted_responsibilities(model: MultiFacetVae, seed: int, images: Inputs, n
         generator = numpy_generator(seed, "groups", "bootstrap", facet, number)
         drawn = torch.from_numpy(generator.integers(0, len(images), len(images)))
         latents = draw_latents(DiagonalNormal(*(part[:, drawn] for part in posteriors[facet])), 0, generator)
-        settings = replace(refit_settings(model.params.covariance, latents), n_init=1)
+        settings = replace(refit_settings(model.params.covariance[facet], latents), n_init=1)
         random_state = derive_seed(seed, "groups", "start", facet, number) % 2**32
         try:
             return fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)

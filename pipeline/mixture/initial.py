@@ -48,14 +48,14 @@ def init_mixtures(
     Raises:
         ModelError: fewer images than components, or no fit succeeded within the escalations.
     """
-    covariance = model.params.covariance if params.pretrain else "diagonal"
-    settings = FitSettings(covariance, params.reg_covar, params.max_escalations, params.max_iter, params.n_init)
     fits = []
     for index, seed in enumerate(seeds):
         of_seed = []
         for facet, z in enumerate(means):
             latents = z[index].double().cpu().numpy()
             n_components = model.params.n_components[facet]
+            covariance = model.params.covariance[facet] if params.pretrain else "diagonal"
+            settings = FitSettings(covariance, params.reg_covar, params.max_escalations, params.max_iter, params.n_init)
             random_state = derive_seed(seed, "init_mog", facet) % 2**32
             fitted = fit_mixture(latents, n_components, settings, random_state, facet)
             if params.pretrain:

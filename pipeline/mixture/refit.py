@@ -67,7 +67,7 @@ def refit_mixtures(
         latents = draw_latents(posteriors[facet], index, numpy_generator(seed, "train", "refit", epoch, facet))
         if not np.isfinite(latents).all():
             return  # a seed that has failed; the loop notices it by its losses
-        settings = refit_settings(model.params.covariance, latents)
+        settings = refit_settings(model.params.covariance[facet], latents)
         random_state = derive_seed(seed, "train", "refit-starts", epoch, facet) % 2**32
         try:
             fitted = fit_mixture(latents, model.params.n_components[facet], settings, random_state, facet)

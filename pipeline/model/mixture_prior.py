@@ -23,7 +23,7 @@ class MixturePrior(nn.Module):
         super().__init__()
         n_components, latent_dim = params.n_components[facet], params.latent_dims[facet]
         self.means = nn.Parameter(torch.zeros(n_seeds, n_components, latent_dim))
-        self.covariance: AbstractCovariance = COVARIANCES[params.covariance](
+        self.covariance: AbstractCovariance = COVARIANCES[params.covariance[facet]](
             n_seeds, n_components, latent_dim, component_std
         )
         self.mixing_logits = nn.Parameter(

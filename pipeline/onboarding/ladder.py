@@ -122,6 +122,7 @@ def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
         return {
             "model.latent_dims": ([dim], why),
             "model.n_components": ([n_clusters], why),
+            "model.covariance": ([model.covariance[-1]], why),
             "model.hidden": (hidden, why),
             "train.phases": (phases(1, epochs), why),
         }

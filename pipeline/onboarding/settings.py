@@ -37,7 +37,7 @@ _MOST_STEPS_AN_IMAGE = 40  # few images are learned by heart long before
 
 _USUAL_MODEL: dict[str, Reasoned] = {
     "family": ("dense", "quick on a processor; with a GPU and photographs try convolutional"),
-    "covariance": ("diagonal", "with few images full ones make the clusters of the shallow facet vague"),
+    "covariance": (["diagonal", "diagonal"], "with few images full ones make the clusters of the shallow facet vague"),
     "mixing_weights": ("learned", "clusters may differ in size"),
     "output": ("sigmoid", "pixels lie between 0 and 1"),
     "activation": ("relu", "as for MNIST"),

@@ -30,6 +30,11 @@ def test_a_single_number_of_components_counts_for_every_facet():
     assert sections(n_components=np.int64(6), latent_dims=(2, 3, 4))[0].n_components == (6, 6, 6)
 
 
+def test_a_single_covariance_counts_for_every_facet():
+    assert sections(covariance="full")[0].covariance == ("full", "full")
+    assert sections(covariance=["diagonal", "full"])[0].covariance == ("diagonal", "full")
+
+
 def test_numpys_numbers_are_welcome():
     model, train, _ = sections(n_components=np.array([4, 3]), epochs=np.int64(3), sigma=np.float32(0.5))
     assert model.n_components == (4, 3)

@@ -56,7 +56,7 @@ def test_weights_stay_uniform():
     torch.testing.assert_close(model.prior(0).covariance.matrices(), 0.01 * torch.eye(2).expand(1, 4, 2, 2))
 
 
-FULL = replace(TINY, covariance="full", latent_dims=(6, 6))
+FULL = replace(TINY, covariance=("full", "full"), latent_dims=(6, 6))
 PRETRAINED = replace(INIT, reg_covar=1e-12, pretrain=PretrainParams(1, 1, 1, 1.0, 0.0))
 """Latents of pretrained networks are fitted with the model's own form of covariance."""
 

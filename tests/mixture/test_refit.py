@@ -42,7 +42,7 @@ def sklearn_mixture(z, n_components, covariance_type, seed, facet, epoch) -> Any
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 @pytest.mark.parametrize("weights", ["learned", "fixed"])
 def test_the_prior_becomes_scikit_learns_mixture_of_the_samples(covariance, weights):
-    model = started_model(replace(TINY, covariance=covariance, mixing_weights=weights), (7,), torch.float64)
+    model = started_model(replace(TINY, covariance=(covariance,) * 2, mixing_weights=weights), (7,), torch.float64)
     waiting = {name: value.clone() for name, value in model.prior(0).state_dict().items()}
     z = latents(model, 7, 1, 4)
     refit_mixtures(model, (7,), IMAGES, first_facet=1, epoch=4)
@@ -126,7 +126,7 @@ def test_an_empty_component_keeps_a_finite_logit():
     fitted = fit_mixture(z, 4, FitSettings("full", 1e-6, 3, 50, 1), 0, 0)
     assert fitted.weights.sum() == pytest.approx(1.0)
     assert fitted.covariances.shape == (4, 2, 2)
-    model = started_model(replace(TINY, latent_dims=(2, 2), n_components=(4, 4), covariance="full"), (0,))
+    model = started_model(replace(TINY, latent_dims=(2, 2), n_components=(4, 4), covariance=("full", "full")), (0,))
     with torch.no_grad():
         for head in model.network.heads:
             head.weight.zero_()  # all images at one point

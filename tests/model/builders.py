@@ -15,7 +15,7 @@ TINY = ModelParams(
     hidden=((7,), (6,)),
     latent_dims=(2, 3),
     n_components=(4, 3),
-    covariance="diagonal",
+    covariance=("diagonal", "diagonal"),
     mixing_weights="learned",
     likelihood="bernoulli",
     sigma=0.7,
@@ -45,7 +45,8 @@ def spec_of(params, shape=None):
 def with_facets(n_facets, params=TINY):
     hidden = ((6, 5),) if params.family == "shared" else tuple((5 + j,) for j in range(n_facets))
     dims, components = tuple(2 + j % 2 for j in range(n_facets)), tuple(3 + j for j in range(n_facets))
-    return replace(params, hidden=hidden, latent_dims=dims, n_components=components)
+    covariance = params.covariance[:1] * n_facets
+    return replace(params, hidden=hidden, latent_dims=dims, n_components=components, covariance=covariance)
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ def test_the_version_follows_weights_and_parameters():
         ({"model": {**asdict(TINY), "sigma": -1.0}}, r"model\.sigma must lie in \(0, inf\), got -1\.0"),
         ({"image_shape": [1, 4, 4]}, r"weight is \(7, 12\) instead of \(7, 16\); it was trained with other parameters"),
         ({"model": asdict(replace(TINY, n_components=(5, 3)))}, r"instead of \(5,"),
-        ({"model": asdict(replace(TINY, covariance="full"))}, r"raw_scale_tril is None instead of"),
+        ({"model": asdict(replace(TINY, covariance=("full", "full")))}, r"raw_scale_tril is None instead of"),
         ({"selected_seed": 9}, r"seed 9 must be one of \[3, 4\]"),
         ({"seeds": [{"seed": 4}, {"seed": 8}], "selected_seed": 8}, r"seed-8\.safetensors must be a weights file, but"),
     ],

@@ -11,7 +11,7 @@ SIZES = [(1, 2, 2), (1, 3, 5), (3, 5, 5), (1, 7, 9), (2, 8, 8), (4, 13, 4), (3, 
 
 def paper(channels=3):
     return replace(
-        CONVOLUTIONAL, hidden=((64,), (128,)), latent_dims=(20, 2), n_components=(60, 20), covariance="full"
+        CONVOLUTIONAL, hidden=((64,), (128,)), latent_dims=(20, 2), n_components=(60, 20), covariance=("full", "full")
     ), (channels, 32, 32)
 
 

@@ -16,7 +16,7 @@ VARIANCE = torch.rand(2, 6, 3, dtype=torch.float64, generator=_G)
 
 
 def random_covariance(kind):
-    params = replace(TINY, covariance="full" if kind is FullCovariance else "diagonal")
+    params = replace(TINY, covariance=("full" if kind is FullCovariance else "diagonal",) * 2)
     return randomise_prior(MixturePrior(2, params, 1, 0.1).double(), torch.Generator().manual_seed(1)).covariance
 
 

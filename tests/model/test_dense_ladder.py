@@ -73,7 +73,7 @@ def test_widths_of_the_papers_mnist_ladder():
 
 def test_vade_layout_is_one_block_mirrored():
     """J = 1 (appendix C.3): 784-500-500-2000-10-2000-500-500-784."""
-    params = replace(TINY, hidden=((500, 500, 2000),), latent_dims=(10,), n_components=(50,))
+    params = replace(TINY, hidden=((500, 500, 2000),), latent_dims=(10,), n_components=(50,), covariance=("diagonal",))
     shapes = [
         tuple(v.shape[1:])
         for n, v in random_model(params, shape=(1, 28, 28)).network.named_parameters()

@@ -23,7 +23,7 @@ def facet(request):
     def draw(*shape):
         return 0.5 * torch.randn(*shape, dtype=torch.float64, generator=generator)
 
-    prior = MixturePrior(1, replace(TINY, covariance=request.param), 1, 0.1).double()
+    prior = MixturePrior(1, replace(TINY, covariance=(request.param,) * 2), 1, 0.1).double()
     randomise_prior(prior, generator)
     qz = DiagonalNormal(draw(1, 6, 3).requires_grad_(), (draw(1, 6, 3) - 1).requires_grad_())
     return prior, qz, 2 * draw(3, 1, 6, 3)

@@ -26,7 +26,7 @@ from tests.model.builders import (
 )
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("covariance", [("diagonal", "diagonal"), ("full", "full"), ("diagonal", "full")])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_five_terms_of_every_image(likelihood, covariance, n_samples):
@@ -144,7 +144,7 @@ def test_any_number_of_facets_from_one_to_all_of_them_active(family, n_facets):
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 def test_relabelled_components_change_nothing_but_their_order(covariance):
-    params = replace(TINY, covariance=covariance)
+    params = replace(TINY, covariance=(covariance,) * 2)
     model, x, noise = random_model(params), random_images(), random_noise()
     loss(model, x, noise).backward()
     before, expected = model.terms(x, noise, ones()), gradients(model)

@@ -17,7 +17,7 @@ QZ = DiagonalNormal(Z, torch.randn(2, 6, 3, dtype=torch.float64, generator=_G) -
 @pytest.fixture(params=["diagonal", "full"])
 def prior(request):
     """Facet 1 of the tiny model, two seeds, everything random."""
-    prior = MixturePrior(2, replace(TINY, covariance=request.param), 1, 0.1).double()
+    prior = MixturePrior(2, replace(TINY, covariance=(request.param,) * 2), 1, 0.1).double()
     return randomise_prior(prior, torch.Generator().manual_seed(1)).requires_grad_(False)
 
 

@@ -110,8 +110,8 @@ class Browser:
         """Return every address asked for since the last call, but for the page itself and its own pictures."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        # chrome: is the browser's own start page, which sometimes loads late; no file may ask for such an address.
-        inside = ("data:", "blob:", "about:", "chrome:")
+        # chrome is the browser's own start page, which sometimes loads late; no file may ask for such an address.
+        inside = ("data:", "blob:", "about:", "chrome:", "chrome-untrusted:")
         return [url for url in sent if not url.startswith(inside) and "report.html" not in url]
 
 

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "two facets": {"train": WITH_REFIT, "seeds": (0, 1)},
     "three facets": {
         "train": replace(EACH_LEG, phases=THREE_PHASES),
-        "params": with_facets(3, replace(TINY, covariance="full")),
+        "params": with_facets(3, replace(TINY, covariance=("full", "full"))),
         "seeds": (0, 1),
     },
 }

@@ -21,7 +21,9 @@ from tests.model.builders import SHARED, SPEC, TINY
 from tests.training.builders import INIT, assert_same_state, uint8_images
 
 N, SEED = 40, 3
-VADE = replace(TINY, hidden=((7, 6),), latent_dims=(2,), n_components=(4,), likelihood="gaussian")
+VADE = replace(
+    TINY, hidden=((7, 6),), latent_dims=(2,), n_components=(4,), covariance=("diagonal",), likelihood="gaussian"
+)
 SHORT = PretrainParams(layer_epochs=1, epochs=1, batch_size=16, learning_rate=1e-2, corruption=0.3)
 
 
@@ -133,7 +135,9 @@ def test_the_mixture_is_scikit_learns_with_weights_and_covariances():
     )
 
 
-@pytest.mark.parametrize("params", [TINY, replace(SHARED, latent_dims=(2,), n_components=(4,))])
+@pytest.mark.parametrize(
+    "params", [TINY, replace(SHARED, latent_dims=(2,), n_components=(4,), covariance=("diagonal",))]
+)
 def test_only_a_dense_ladder_of_one_facet(params):
     with pytest.raises(ModelError, match=r"needs a dense ladder of one facet, got family .* set init_mog.pretrain to"):
         pretrain(started(params), SEED, split(), SHORT)
