@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from pipeline.evaluation.labels import read_factors
 
 ROOT = Path(__file__).parent.parent
 _STARTS = 10
+_MEASURES = ("accuracy", "accuracy_same_split")
 _STAGES = ("preprocess", "init_mog", "train", "score")
 
 
@@ -118,7 +120,7 @@ def _summary(layout: Layout) -> dict[str, Any]:
     facets: dict[str, Any] = {}
     for facet, record in metrics["mean"]["facets"].items():
         for factor in record["factors"]:
-            for name in ("accuracy", "accuracy_same_split"):
+            for name in _MEASURES:
                 values = {
                     seed: tree["facets"][facet]["factors"][factor][name] for seed, tree in metrics["seeds"].items()
                 }
@@ -143,26 +145,32 @@ def _summary(layout: Layout) -> dict[str, Any]:
 def _baselines_over_starts(layout: Layout) -> dict[str, Any]:
     """Return the test accuracy of clusterings of raw pixels over starts, by the number of clusters: one is one draw."""
     params = load_params(layout.root).experiment(layout.experiment)
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
         factors = read_factors(layout.prepared, train, test)
         pixels = fit_pixels(train, params.score.baseline_images)
+        found: dict[str, Any] = {}
         for n_components in sorted(set(params.model.n_components)):
+            of_size = found[f"{n_components} clusters"] = {}
             for start in range(_STARTS):
                 fitted = fit_baselines(pixels, n_components, start)
                 pairs = zip(predict_split(fitted, train), predict_split(fitted, test), strict=True)
                 for baseline, ids in zip(fitted, pairs, strict=True):
-                    scores = found.setdefault(f"{n_components} clusters", {}).setdefault(baseline.name, {})
-                    for name, factor in factors.items():
-                        accuracy = agreement(Clustering(*ids, n_components), factor).accuracy
-                        scores.setdefault(name, []).append(accuracy)
+                    clusters = Clustering(*ids, n_components)
+                    of_size.setdefault(baseline.name, []).append(
+                        {name: asdict(agreement(clusters, factor)) for name, factor in factors.items()}
+                    )
     return {
-        clusters: {
-            name: {factor: {"mean": mean(each), "std": stdev(each), "starts": each} for factor, each in scores.items()}
-            for name, scores in of_size.items()
-        }
+        clusters: {name: _over_starts(starts) for name, starts in of_size.items()}
         for clusters, of_size in found.items()
     }
+
+
+def _over_starts(starts: list[dict[str, Any]]) -> dict[str, Any]:
+    def summary(factor: str, measure: str) -> dict[str, Any]:
+        values = [start[factor][measure] for start in starts]
+        return {"mean": mean(values), "std": stdev(values), "starts": values}
+
+    return {factor: {measure: summary(factor, measure) for measure in _MEASURES} for factor in starts[0]}
 
 
 def _validation(layout: Layout) -> dict[str, float]:

@@ -150,8 +150,9 @@ def _with_covariance_of_facets(params: Record) -> Record:
 
     def of_facets(model: Record) -> Record:
         one, dims = model.get("covariance"), model.get("latent_dims")
-        is_of_all = isinstance(one, str) and isinstance(dims, list)
-        return {**model, "covariance": [one] * len(dims)} if is_of_all else model
+        if not isinstance(one, str) or not isinstance(dims, list):
+            return model
+        return {**model, "covariance": [one] * len(dims)}
 
     return _with_changed(params, "model", of_facets)
 
