@@ -45,6 +45,17 @@ def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:
     return Layout(root, name), load_params(root).experiment(name)
 
 
+def absolute(location: str) -> str:
+    """Return a path as it is from everywhere, a URL as it is.
+
+    Raises:
+        ConfigError: it is empty, as a variable of the shell is that was never set.
+    """
+    if not location.strip():
+        raise ConfigError("PATH must be a folder, a file or a URL, got an empty one; say where the images are")
+    return location if "://" in location else str(Path(location).expanduser().absolute())
+
+
 def show(text: str, value: Any, as_json: bool) -> None:
     """Print a result: ``text`` for people, without what a terminal would obey, ``value`` for machines, exactly."""
     print(to_json(value) if as_json else printable_lines(text))

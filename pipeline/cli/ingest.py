@@ -1,12 +1,11 @@
 """``facets ingest``."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
+from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, absolute, open_experiment, show
 from pipeline.core.errors import DataError
 from pipeline.core.text import count_reasons, counted, printable, set_aside
 
@@ -33,7 +32,7 @@ def ingest(experiment: ExperimentName, path: _Location, wait: WaitSeconds = 600.
     from pipeline.operations.ingest import ingest
 
     layout, params = open_experiment(experiment)
-    result = ingest(layout, params, path if "://" in path else str(Path(path).absolute()), wait)
+    result = ingest(layout, params, absolute(path), wait)
     if result.is_unusable:
         raise DataError(_refusal(result))
     show(_describe(result), asdict(result), as_json)

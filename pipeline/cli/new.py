@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli._shared import AsJson, find_root, show
+from pipeline.cli._shared import AsJson, absolute, find_root, show
 
 _Name = Annotated[str, typer.Argument(metavar="EXP", help="Name of the new experiment.", show_default=False)]
 _Location = Annotated[
@@ -24,12 +24,9 @@ def new(experiment: _Name, path: _Location, no_trial: _NoTrial = False, as_json:
     Example:
         facets new birds ~/pictures/birds
     """
-    from pathlib import Path
-
     from pipeline.operations.new import add_experiment
 
-    location = path if "://" in path else str(Path(path).expanduser().absolute())
-    found = add_experiment(find_root(), experiment, location, with_trials=not no_trial)
+    found = add_experiment(find_root(), experiment, absolute(path), with_trials=not no_trial)
     lines = [
         found.text.rstrip(),
         "",

@@ -43,6 +43,8 @@ class PreprocessParams:
     def __post_init__(self) -> None:
         if self.size is not None and len(self.size) != 2:
             raise ValueError(f"size must be [height, width] or null, got {list(self.size)}")
+        if self.path is not None and not self.path.strip():
+            raise ValueError("path must be a folder, a file or a URL, got an empty one; say where the images are")
         takes_path = SOURCES[self.source].takes_path
         if takes_path != (self.path is not None):
             rule = "needs a path" if takes_path else "takes no path (use null)"

@@ -8,10 +8,10 @@ section, and what was left of the folders by any ``facets tidy``.
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.config import Params, load_params
@@ -25,6 +25,7 @@ from pipeline.core.text import counted
 from pipeline.datasets.files.location import is_url, settled
 from pipeline.operations.dvc_locks import delete_lock_file, keep_lock_file
 from pipeline.operations.locks import batches_lock, next_in_line, publish_lock, repository_lock, service_lock
+from pipeline.operations.params_file import change_params, checked_params
 from pipeline.operations.run_log import log_run
 from pipeline.tables import History
 from pipeline.tables.versions import numbers_kept
@@ -96,7 +97,7 @@ def drop(root: Path, name: str) -> DropPlan:
     layout = Layout(root, name)
     with _alone(layout), as_resource_error(root):
         plan = plan_drop(root, name)
-        _write(root / "params.yaml", _params_without(layout, load_params(root)))
+        change_params(root, f"drop {name}", partial(_params_without, name))
         if (root / "dvc.lock").exists():
             left = _lock_without(layout)[0]
             if says_nothing(left):
@@ -130,7 +131,7 @@ def _alone(layout: Layout) -> Iterator[None]:
 def _sections(layout: Layout, params: Params) -> Iterator[DropPart]:
     name = layout.experiment
     if name in params.experiments:
-        _params_without(layout, params)
+        _params_without(name, _read(layout.root / "params.yaml"), params)
         place = ", and its place in active" if name in params.active else ""
         yield DropPart("params.yaml", f"its section{place}", 0)
 
@@ -218,9 +219,8 @@ def _require_no_source(layout: Layout, params: Params) -> None:
             raise ConfigError(f"the images of {name} must not lie in {inside}, which would go, got {path}; move them")
 
 
-def _params_without(layout: Layout, params: Params) -> str:
-    """Return ``params.yaml`` without the experiment, if all others stay what they are."""
-    name, text = layout.experiment, _read(layout.root / "params.yaml")
+def _params_without(name: str, text: str, params: Params) -> str:
+    """Return the text of ``params.yaml`` without an experiment, if all others stay what they are."""
     if name not in params.experiments:
         return text
     active = tuple(each for each in params.active if each != name)
@@ -229,9 +229,7 @@ def _params_without(layout: Layout, params: Params) -> str:
     changed = without_experiment(text, name)
     left = {other: sections for other, sections in params.experiments.items() if other != name}
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            _write(Path(folder, "params.yaml"), changed)
-            is_same = load_params(Path(folder)) == Params(active, left)
+        is_same = checked_params(changed) == Params(active, left)
     except ConfigError:
         is_same = False
     if not is_same:

@@ -22,7 +22,7 @@ def require_own_history(layout: Layout) -> None:
     """
     if History(layout.published).current() is not None:
         return
-    signs = _signs(layout)
+    signs = signs_of_a_history(layout)
     if signs:
         name = layout.experiment
         raise PublishError(
@@ -38,8 +38,8 @@ def record_history(layout: Layout, served: Version) -> None:
     write_json(layout.history, record)
 
 
-def _signs(layout: Layout) -> list[str]:
-    """Return the tracked files that only a published history leaves."""
+def signs_of_a_history(layout: Layout) -> list[str]:
+    """Return the tracked files that only a published history leaves, as paths in the repository."""
     signs = [
         layout.history.exists() and layout.history,
         layout.joined.exists() and read_id_list(layout.joined) and layout.joined,

@@ -4,7 +4,8 @@ The repository lock surrounds ``dvc`` commands and may be held for hours; a publ
 the swap of a version and is held for seconds. The first is never taken while the second is held. Code that adds or
 rewrites shards of an experiment holds its batches lock, so that ingestions and removals take turns; this lock is never
 taken while a publish lock is held, and its holder never waits for the repository lock. Two more keep the service in
-order: one process serves a repository, and one rebuild of an experiment waits for its turn.
+order: one process serves a repository, and one rebuild of an experiment waits for its turn. The last one surrounds a
+change of ``params.yaml``; whoever holds it waits for no other.
 """
 
 import fcntl
@@ -112,6 +113,18 @@ def next_in_line(layout: Layout) -> Iterator[HeldLock]:
     """
     path = layout.root / ".work" / "locks" / f"next-{layout.experiment}.lock"
     with _lock(path, f"the next rebuild of {layout.experiment}", "wait for its turn", 0.0) as held:
+        yield held
+
+
+@contextmanager
+def params_lock(root: Path, purpose: str, wait_seconds: float = 60.0) -> Iterator[HeldLock]:
+    """Hold the lock around a change of ``params.yaml``, from reading it to writing it.
+
+    Raises:
+        BusyError: another process held it all the while; the message names it.
+    """
+    path = root / ".work" / "locks" / "params.lock"
+    with _lock(path, "params.yaml", purpose, wait_seconds) as held:
         yield held
 
 

@@ -1,6 +1,5 @@
 """A new experiment for a person's own images: a proposed section of ``params.yaml``, and a picture to look at."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,10 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file
 from pipeline.onboarding.propose import propose_experiment
+from pipeline.operations.first_publish import signs_of_a_history
+from pipeline.operations.params_file import change_params
 from pipeline.operations.retry import remember
+from pipeline.tables import History
 
 
 @dataclass(frozen=True)
@@ -44,30 +46,36 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
         with_trials: whether settings are tried, which takes minutes; otherwise a usual one is proposed.
 
     Raises:
+        BusyError: another process changes ``params.yaml``.
         ConfigError: the name is taken or not a name, or ``params.yaml`` has no place to add it.
         DataError: there are no images to look at, or they cannot be clustered.
     """
-    params = load_params(root)
-    if name in params.experiments:
-        raise ConfigError(f"a new experiment needs a name of its own, got {name!r}, which params.yaml has already")
-    layout = Layout(root, name)
+    params, layout = load_params(root), Layout(root, name)
+    _require_new(layout, params)
     like_name, like = next(iter(params.experiments.items()))
     proposal = propose_experiment(layout, like_name, like, location, with_trials=with_trials)
-    path = root / "params.yaml"
-    text = with_experiment(path.read_text(encoding="utf-8"), name, proposal.text)
-    checked = _check(text)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    if proposal.seconds is not None:
-        remember(layout, checked.experiment(name), proposal.seconds)
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)
+
+    def added(text: str, found: Params) -> str:
+        _require_new(layout, found)
+        return with_experiment(text, name, proposal.text)
+
+    checked = change_params(root, f"new {name}", added)
+    if proposal.seconds is not None:
+        remember(layout, checked.experiment(name), proposal.seconds)
     return NewExperiment(proposal.text, sheet, proposal.notes, list(checked.active), proposal.seconds)
 
 
-def _check(text: str) -> Params:
-    """Parse and return the new parameters from a copy first, so that a mistake leaves the working file as it was."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "params.yaml").write_text(text, encoding="utf-8")
-        return load_params(Path(folder))
+def _require_new(layout: Layout, params: Params) -> None:
+    """Refuse a name that is taken: by another section, or by tables whose section is gone."""
+    name = layout.experiment
+    if name in params.experiments:
+        raise ConfigError(f"a new experiment needs a name of its own, got {name!r}, which params.yaml has already")
+    signs = [str(layout.published)] if History(layout.published).current() is not None else signs_of_a_history(layout)
+    if signs:
+        raise ConfigError(
+            f"a new experiment needs a name of its own, got {name!r}, of which {signs[0]} is left; give another name, "
+            f"put its section back into params.yaml, or delete what is left by facets drop {name}"
+        )

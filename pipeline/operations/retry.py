@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.load import load_params
 from pipeline.config.sections import Experiment
 from pipeline.config.write import flow_text, line_of, with_values
 from pipeline.core.errors import DataError, ModelError
 from pipeline.core.layout import Layout
-from pipeline.core.storage import atomic_file, read_json, write_json
+from pipeline.core.storage import read_json, write_json
 from pipeline.core.text import to_json
 from pipeline.datasets.store.images import ImageStore
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.ladder import fallbacks
 from pipeline.onboarding.settings import Reasoned, Setting
 from pipeline.onboarding.trial import SEEDS, Trial, TrialImages, run_trial
+from pipeline.operations.params_file import change_params
 
 OnLine = Callable[[str], None]
 
@@ -121,15 +121,13 @@ class Retry:
         return trial
 
     def _write(self, experiment: Experiment, trial: Trial, changes: Mapping[str, Reasoned]) -> Experiment:
-        path = self._layout.root / "params.yaml"
-        text = with_values(path.read_text(encoding="utf-8"), self._layout.experiment, changes)
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        name = self._layout.experiment
+        params = change_params(self._layout.root, f"rebuild {name}", lambda text, _: with_values(text, name, changes))
         for key, (before, after) in _setting(experiment).differences(trial.setting).items():
             change = Change(f"{self._layout.experiment}.{key}", before, after, changes[key][1])
             self.changes.append(change)
             self._say(f"changed in params.yaml: {change}")
-        changed = load_params(self._layout.root).experiment(self._layout.experiment)
+        changed = params.experiment(name)
         remember(self._layout, changed, self._predicted(trial, changed))
         return changed
 

@@ -506,3 +506,12 @@ def test_an_experiment_is_dropped_only_with_yes(facets: Facets, inside: Reposito
     assert not (inside.root / "published" / EXPERIMENT).exists()
     assert "other" in facets("status", "other").out
     assert facets("drop", EXPERIMENT).code == 2
+
+
+@pytest.mark.parametrize("command", [["new", "own"], ["ingest", EXPERIMENT]])
+def test_an_empty_path_is_not_the_folder_one_stands_in(facets: Facets, inside: Repository, command: list[str]) -> None:
+    before = (inside.root / "params.yaml").read_bytes()
+    refused = facets(*command, "")
+    assert refused.code == 2
+    assert "PATH must be a folder, a file or a URL, got an empty one" in refused.err
+    assert (inside.root / "params.yaml").read_bytes() == before

@@ -1,5 +1,8 @@
 """A new experiment for a person's own images."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,9 @@ import yaml
 from PIL import Image
 
 from pipeline.config import load_params
-from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError, ResourceError
+from pipeline.core.layout import Layout
+from pipeline.operations.locks import params_lock
 from pipeline.operations.new import add_experiment
 
 pytestmark = pytest.mark.no_shapes  # test_propose.py checks them
@@ -109,3 +114,64 @@ def test_experiments_in_braces_are_refused(root: Path, folder: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params, default_flow_style=True))
     with pytest.raises(ConfigError, match=r"experiments in params\.yaml must be one key a line"):
         add_experiment(root, "own", str(folder))
+
+
+def test_of_experiments_that_are_added_at_once_none_is_lost(root: Path, folder: Path) -> None:
+    """All have read the file before the first one may write it."""
+    names = [f"own{number}" for number in range(4)]
+    program = "import sys; from pathlib import Path; from pipeline.operations.new import add_experiment as add\n"
+    program += "print(add(Path(sys.argv[1]), sys.argv[2], sys.argv[3]).active)"
+    with params_lock(root, "test"):
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, str(root), name, str(folder)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            for name in [*names, names[0]]
+        ]
+        for process in running:
+            assert process.stderr is not None
+            assert "waiting, because pid" in process.stderr.readline()
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert sorted(process.returncode for process in running) == [0, 0, 0, 0, 1], said
+    assert sum("needs a name of its own, got 'own0'" in text for text in said) == 1
+    assert sorted(load_params(root).active) == ["digits", *names]
+
+
+def test_a_name_of_which_something_published_is_left_is_refused(root: Path, folder: Path) -> None:
+    history = Layout(root, "own").history
+    history.parent.mkdir(parents=True)
+    history.write_text(json.dumps({"version": 1, "model_version": "m-0", "created": "2026-01-01"}))
+    with pytest.raises(ConfigError, match=r"of its own, got 'own', of which data/history/own.json is left; .*drop own"):
+        add_experiment(root, "own", str(folder))
+
+
+@pytest.mark.parametrize("place", [".", "..", "linked"])
+def test_the_repository_is_no_source(root: Path, folder: Path, place: str) -> None:
+    (root / "linked").symlink_to(root)
+    with pytest.raises(DataError, match=r"must lie apart from the repository, got .*name their own folder"):
+        add_experiment(root, "own", str(root / place))
+    add_experiment(root, "own", str(folder))  # a folder in it is
+
+
+def test_lines_end_as_they_did_and_a_link_stays_one(root: Path, folder: Path, tmp_path: Path) -> None:
+    path, real = root / "params.yaml", tmp_path / "elsewhere.yaml"
+    real.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    path.unlink()
+    path.symlink_to(real)
+    add_experiment(root, "own", str(folder))
+    assert path.is_symlink()
+    written = real.read_bytes()
+    assert b"own:\r\n" in written
+    assert written.count(b"\n") == written.count(b"\r\n")
+
+
+def test_what_cannot_be_drawn_is_not_added(root: Path, folder: Path) -> None:
+    (root / ".work").mkdir()
+    (root / ".work" / "own").write_text("in the way")
+    with pytest.raises(ResourceError):
+        add_experiment(root, "own", str(folder))
+    assert "own" not in load_params(root).experiments

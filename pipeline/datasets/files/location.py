@@ -37,8 +37,14 @@ def locate(layout: Layout, path: str) -> str:
     """Return where ``preprocess.path`` leads: a URL as it is, else a path below the repository's root.
 
     URLs of local files become paths, so that the rules for links, FIFOs and devices hold for them too.
+
+    Raises:
+        DataError: the repository lies there, whose own pictures and tables would be taken for images.
     """
-    return path if is_url(path) else str(layout.root / _LOCAL.sub("", path))
+    place = _place(layout, path)
+    if path and not is_url(path) and Path(os.path.realpath(layout.root)).is_relative_to(os.path.realpath(place)):
+        raise DataError(f"images must lie apart from the repository, got {place}, where it lies; name their own folder")
+    return place
 
 
 def is_url(location: str) -> bool:
@@ -51,13 +57,17 @@ def settled(layout: Layout, path: str) -> str:
 
     Its last name stays, be it a link: the ending tells what kind of file it is.
     """
-    location = locate(layout, path)
+    location = _place(layout, path)
     if is_url(location):
         return location
     place = Path(location)
     if place.name in ("", ".."):
         return os.path.realpath(place)
     return str(Path(os.path.realpath(place.parent), place.name))
+
+
+def _place(layout: Layout, path: str) -> str:
+    return path if is_url(path) else str(layout.root / _LOCAL.sub("", path))
 
 
 def is_in_inbox(layout: Layout, location: str) -> bool:
