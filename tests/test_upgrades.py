@@ -95,7 +95,12 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
     assert PARAMETERS.upgrade(old, "params.json") == {
         "schema": PARAMETERS.schema,
         "seeds": [0],
-        "train": {"batch_size": 8, "hints": {"weight": 50.0, "images": 96}},
+        "train": {
+            "batch_size": 8,
+            "hints": {"weight": 50.0, "images": 96},
+            "ignores": None,
+            "view_weight": 0.0,
+        },
         "model": {"network_init": "default", "sigma": 1.0},
         "assign": {"assigner": "exact", "batch_size": 4},
     }

@@ -41,12 +41,19 @@ class OneOf:
     choices: Collection[str]
 
 
+@dataclass(frozen=True, eq=False)
+class Amounts:
+    """Numbers by name, each within its bounds, any of them left out; metadata of an ``Annotated`` mapping."""
+
+    ranges: Mapping[str, Range]
+
+
 def parse(kind: Any, value: Any, where: str) -> Any:
     """Return ``value`` as an instance of ``kind``, or say what is wrong with it.
 
     Args:
         kind: a dataclass, ``bool``, ``int``, ``float``, ``str``, ``Literal``, a tuple, ``X | None`` or one of these
-            ``Annotated`` with a :class:`Range` or :class:`OneOf`.
+            ``Annotated`` with a :class:`Range` or :class:`OneOf`; a mapping of numbers with :class:`Amounts`.
         value: what the YAML file holds.
         where: dotted path of the key, for the message.
 
@@ -123,8 +130,19 @@ def _by_rules(kind: Any, value: Any, rules: list[Any], where: str) -> Any:
     for rule in rules:
         if isinstance(rule, OneOf):
             return _parse_choice(tuple(rule.choices), value, where)
+        if isinstance(rule, Amounts):
+            return _parse_amounts(rule.ranges, value, where)
     value = parse(kind, value, where)
     for rule in rules:
         if isinstance(rule, Range) and value is not None and not rule.contains(value):
             raise ConfigError(f"{where} must lie in {rule}, got {value!r}")
     return value
+
+
+def _parse_amounts(ranges: Mapping[str, Range], value: Any, where: str) -> dict[str, float]:
+    if not isinstance(value, Mapping) or not value:
+        raise ConfigError(f"{where} must name some of {', '.join(ranges)}, got {value!r}")
+    for name in value:
+        if name not in ranges:
+            raise ConfigError(f"{where}.{name} is unknown (value {value[name]!r}); legal keys: {', '.join(ranges)}")
+    return {name: _by_rules(float, value[name], [ranges[name]], f"{where}.{name}") for name in ranges if name in value}

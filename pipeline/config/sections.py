@@ -6,6 +6,7 @@ Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pipeline.config.ignores import Ignored, require_entries
 from pipeline.config.ladders import LADDERS
 from pipeline.config.likelihoods import LIKELIHOODS
 from pipeline.config.parse import OneOf, Range
@@ -160,6 +161,8 @@ class TrainParams:
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
     hints: HintParams
+    ignores: tuple[Ignored | None, ...] | None  # what each facet is trained not to see; null: nothing
+    view_weight: Annotated[float, Range(0)]  # of the clusters of image and view being alike (training/view_term.py)
     min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
@@ -283,6 +286,7 @@ class Experiment:
                 f"train.phases needs one phase a facet ({self.model.n_facets}) or a single one, "
                 f"got {len(self.train.phases)}"
             )
+        require_entries(self.train.ignores, self.model.n_facets)
         if self.init_mog.pretrain and (self.model.family != "dense" or self.model.n_facets != 1):
             raise ValueError(
                 "init_mog.pretrain needs a dense model of one facet, "

@@ -162,6 +162,11 @@ def _with_weight_of_hints(params: Record) -> Record:
     return _with_changed(params, "train", lambda section: {"hints": {"weight": 50.0, "images": 96}, **section})
 
 
+def _with_nothing_ignored(params: Record) -> Record:
+    """Say that no facet was trained not to see anything."""
+    return _with_changed(params, "train", lambda section: {"ignores": None, "view_weight": 0.0, **section})
+
+
 def _with_schema_of_parameters(model: Record) -> Record:
     """Say that the model section is of the first schema of parameters."""
     return {**model, "parameters": 1}
@@ -219,6 +224,7 @@ PARAMETERS = Form(
         _with_weight_of_hints,
         _with_links_not_followed,
         _with_covariance_of_facets,
+        _with_nothing_ignored,
     ),
     unnumbered=True,
 )

@@ -21,7 +21,10 @@ from pipeline.training.images import DiskImages, TrainingImages
 from pipeline.training.process_group import ALONE, ProcessGroup
 from pipeline.training.replicas import Replicas, seeds_a_replica
 from pipeline.training.schedule import Chunk, ProgressiveSchedule
-from pipeline.training.step import TrainingStep, allocate_buffers, make_optimizer
+from pipeline.training.step import Beside, TrainingStep, allocate_buffers, make_optimizer
+from pipeline.training.view_term import ViewTerm, settled_facets
+from pipeline.training.views import FacetViews
+from pipeline.views import check_ignored
 
 _WARM_UP_STEPS = 3  # eager steps on a side stream before a capture, as CUDA graphs need
 _log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class TrainingEngine:
         processes: the processes that share every batch.
 
     Raises:
+        ConfigError: a facet ignores what the images do not have.
         ModelError: a facet of one component has hints.
     """
 
@@ -61,7 +65,11 @@ class TrainingEngine:
         self._part = processes.part(self.schedule.batch_size)
         longest = max(chunk.n_steps for chunk in self.schedule.chunks())
         n_own = self._part.stop - self._part.start
-        self._buffers = allocate_buffers(model, longest, params.n_samples, n_own, self._n_hinted())
+        check_ignored(params.ignores, images.source.spec)
+        self._views = FacetViews(params.ignores or ())
+        self._buffers = allocate_buffers(
+            model, longest, params.n_samples, n_own, self._n_hinted(), self._views.n_numbers
+        )
         self._run_step: Callable[[], None] = lambda: None
         self._prepared_phase: int | None = None
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -99,6 +107,9 @@ class TrainingEngine:
         for index, seed in enumerate(self._seeds):
             noise = chunk_noise(seed, chunk, shape, buffers.noise.device, buffers.noise.dtype)
             buffers.noise[:n, :, index] = noise[:, :, self._part]
+            if self._views.facets:
+                numbers = self._views.draw(seed, chunk, shape[1], buffers.views.device, buffers.views.dtype)
+                buffers.views[:n, index] = numbers[:, self._part]
 
     def _n_hinted(self) -> int:
         hints, n_components = self._images.hints, self.model.params.n_components
@@ -134,7 +145,7 @@ class TrainingEngine:
             chunk.first_facet,
             self._params.mixture_rate,
             self._precision,
-            self._hint_term(chunk.first_facet),
+            self._beside(chunk),
         )
         self._run_step = step
         if self._can_capture():
@@ -144,6 +155,12 @@ class TrainingEngine:
             except RuntimeError as error:
                 self.engine = "eager"
                 _log.warning("phase %d runs eagerly: the step could not be captured (%s)", chunk.phase, error)
+
+    def _beside(self, chunk: Chunk) -> Beside:
+        viewed = [facet for facet in self._views.facets if facet >= chunk.first_facet]
+        settled, weight = settled_facets(viewed, chunk), self._params.view_weight
+        term = ViewTerm(self.model, settled, chunk.first_facet, weight) if settled and weight else None
+        return Beside(self._hint_term(chunk.first_facet), self._views if viewed else None, viewed, term)
 
     def _hint_term(self, first_facet: int) -> HintTerm | None:
         """Return the hints' part in the loss; processes that share a batch do not share it, as pairs do not divide."""

@@ -39,7 +39,7 @@ class HintTerm:
         device = model.prior(0).means.device
         self.rows = torch.from_numpy(hints.rows).to(device)
         self._first_facet, self._weight = first_facet, weight
-        self._priors = {facet: _fixed_prior(model, facet) for facet in hints.facets(first_facet)}
+        self._priors = {facet: fixed_prior(model, facet) for facet in hints.facets(first_facet)}
         self._known = {
             facet: (
                 torch.from_numpy(hints.chunklets[facet]).to(device),
@@ -71,7 +71,7 @@ class HintTerm:
         return self._weight * total
 
 
-def _fixed_prior(model: MultiFacetVae, facet: int) -> MixturePrior:
+def fixed_prior(model: MultiFacetVae, facet: int) -> MixturePrior:
     """Return a facet's prior without gradients; its values are the model's own memory, so they move with it."""
     prior = MixturePrior(model.n_seeds, model.params, facet, component_std=1.0)
     for own, master in zip(prior.parameters(), model.prior(facet).parameters(), strict=True):

@@ -3,7 +3,7 @@
 Training steps, the tests against enumeration and the two forms of the paper's Fig. 7 all compute it here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -87,13 +87,25 @@ def loss(
 
 def part(encoded: dict[Replica, list[DiagonalNormal]], images: slice) -> dict[Replica, list[DiagonalNormal]]:
     """Return the posteriors of some of the encoded images."""
-    return {replica: [DiagonalNormal(*(of[:, images] for of in qz)) for qz in own] for replica, own in encoded.items()}
+    return {replica: list(_cut(own, [images] * len(own))) for replica, own in encoded.items()}
+
+
+def part_of_each(
+    encoded: dict[Replica, list[DiagonalNormal]], images: Sequence[slice]
+) -> dict[Replica, list[DiagonalNormal]]:
+    """Return, facet by facet, the posteriors of some of the encoded images."""
+    return {replica: list(_cut(own, images)) for replica, own in encoded.items()}
 
 
 def of_all_seeds(encoded: dict[Replica, list[DiagonalNormal]]) -> list[DiagonalNormal]:
     """Return the posteriors of every facet for all seeds."""
     of_facets = [zip(*of_facet, strict=True) for of_facet in zip(*encoded.values(), strict=True)]
     return [DiagonalNormal(*map(_joined, of_facet)) for of_facet in of_facets]
+
+
+def _cut(of_facets: Sequence[DiagonalNormal], images: Sequence[slice]) -> Iterator[DiagonalNormal]:
+    for qz, own in zip(of_facets, images, strict=True):
+        yield DiagonalNormal(qz.mean[:, own], qz.log_variance[:, own])
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

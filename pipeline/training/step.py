@@ -4,6 +4,7 @@ Everything a step reads lies in tensors of the training device, indexed by a pos
 that a captured graph is replayed without input from the host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ from pipeline.training.hint_term import HintTerm
 from pipeline.training.images import AbstractImages
 from pipeline.training.process_group import ALONE, ProcessGroup
 from pipeline.training.replicas import Replicas
+from pipeline.training.view_term import ViewTerm
+from pipeline.training.views import FacetViews
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ChunkBuffers:
         position: the step about to run, counted within the chunk.
         index: images of every step.
         hinted: hinted images of every step, by their place among all of them.
+        views: uniform random numbers of every step's views, the facets' side by side.
         noise: standard normal numbers, the facets' latents side by side.
         rate: learning rate of the network.
         kl_weight: weight of all KL terms.
@@ -40,6 +44,7 @@ class ChunkBuffers:
     position: Int64[Tensor, " 1"]
     index: Int64[Tensor, "step seed batch"]
     hinted: Int64[Tensor, "step seed drawn"]
+    views: Float[Tensor, "step seed batch number"]
     noise: Float[Tensor, "step sample seed batch latent"]
     rate: Float[Tensor, " step"]
     kl_weight: Float[Tensor, " step"]
@@ -48,7 +53,7 @@ class ChunkBuffers:
 
 
 def allocate_buffers(
-    model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int, n_hinted: int = 0
+    model: MultiFacetVae, n_steps: int, n_samples: int, batch_size: int, n_hinted: int = 0, n_view_numbers: int = 0
 ) -> ChunkBuffers:
     """Return buffers for chunks of at most ``n_steps`` steps, on the model's device and in its precision."""
     like = model.prior(0).means
@@ -57,6 +62,7 @@ def allocate_buffers(
         position=torch.zeros(1, dtype=torch.int64, device=like.device),
         index=torch.zeros(n_steps, n_seeds, batch_size, dtype=torch.int64, device=like.device),
         hinted=torch.zeros(n_steps, n_seeds, n_hinted, dtype=torch.int64, device=like.device),
+        views=like.new_zeros(n_steps, n_seeds, batch_size, n_view_numbers),
         noise=like.new_zeros(n_steps, n_samples, n_seeds, batch_size, sum(model.params.latent_dims)),
         rate=like.new_zeros(n_steps),
         kl_weight=like.new_zeros(n_steps),
@@ -71,6 +77,23 @@ def make_optimizer(model: MultiFacetVae, params: TrainParams, processes: Process
     return Adam([list(model.network.parameters()), model.mixture_parameters()], (beta1, beta2), processes.average)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What the steps of a phase encode beside the images of a batch.
+
+    Attributes:
+        hints: their term in the loss, if there are any for the facets that take part.
+        views: of the facets that ignore something, if any of them takes part.
+        viewed: those that do.
+        view_term: what views add to the loss, if anything.
+    """
+
+    hints: HintTerm | None = None
+    views: FacetViews | None = None
+    viewed: Sequence[int] = ()
+    view_term: ViewTerm | None = None
+
+
 class TrainingStep:
     """Forward, bound, backward and update for one batch of every seed.
 
@@ -82,7 +105,7 @@ class TrainingStep:
         first_facet: shallowest facet that takes part.
         mixture_rate: rate of the mixtures' parameters over the network's.
         precision: type of the network's products.
-        hints: their term in the loss, if there are any for the facets that take part.
+        beside: hinted images and views.
     """
 
     def __init__(
@@ -94,12 +117,20 @@ class TrainingStep:
         first_facet: int,
         mixture_rate: float,
         precision: torch.dtype,
-        hints: HintTerm | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._replicas, self._optimizer, self._images, self._buffers = replicas, optimizer, images, buffers
         self._first_facet, self._mixture_rate, self._precision = first_facet, mixture_rate, precision
-        self._hints = hints
+        beside = beside or Beside()
+        self._hints, self._views, self._viewed = beside.hints, beside.views, beside.viewed
+        self._view_term = beside.view_term
         self._latent_dims = replicas.model.params.latent_dims
+        # Along the encoded images: the batch, hinted ones, and the views of one facet after another.
+        n_images, n_hinted = buffers.index.shape[-1], buffers.hinted.shape[-1] if self._hints else 0
+        self._batch_part, self._hinted_part = slice(0, n_images), slice(n_images, n_images + n_hinted)
+        starts = {facet: n_hinted + n_images * (1 + place) for place, facet in enumerate(self._viewed)}
+        own_starts = [starts.get(facet, 0) for facet in range(first_facet, replicas.model.params.n_facets)]
+        self._own_parts = [slice(start, start + n_images) for start in own_starts]
 
     def __call__(self) -> None:
         """Run the step at the buffers' position and move the position on."""
@@ -108,12 +139,16 @@ class TrainingStep:
         weights = fade_in[self._first_facet :] * self._buffers.kl_weight.index_select(0, at)
         (x, low), noise = self._batch(at), self._noise(at)
         encoded = objective.encode(self._replicas, low, self._first_facet)
-        posteriors = encoded if self._hints is None else objective.part(encoded, slice(0, x.shape[1]))
+        is_batch_alone = self._hints is None and self._views is None
+        posteriors = encoded if is_batch_alone else objective.part_of_each(encoded, self._own_parts)
         log_px, kls = objective.bound(self._replicas, x, posteriors, noise, fade_in, self._precision)
         loss = objective.loss(log_px, kls, weights)
         if self._hints is not None:
-            hinted = objective.of_all_seeds(objective.part(encoded, slice(x.shape[1], None)))
+            hinted = objective.of_all_seeds(objective.part(encoded, self._hinted_part))
             loss = loss + self._hints(hinted, self._hinted(at), fade_in[self._first_facet :])
+        if self._view_term is not None:
+            seen = objective.of_all_seeds(objective.part(encoded, self._batch_part))
+            loss = loss + self._view_term(seen, objective.of_all_seeds(posteriors))
         self._optimizer.zero_grad()
         self._replicas.zero_grad()
         self._set_rates(at)
@@ -127,15 +162,21 @@ class TrainingStep:
         at.add_(1)
 
     def _batch(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the batch ("seed batch channel height width") for the likelihood; for the products, hinted images too.
+        """Return the batch ("seed batch channel height width") for the likelihood; for the products, all to be encoded.
 
-        One encoding takes both: batch normalisation must see the images that the decoder's gradients come from.
+        One encoding takes hinted images and views, too: batch normalisation must see the images that the decoder's
+        gradients come from, and all that are encoded must be normalised alike.
         """
         index = self._buffers.index.index_select(0, at)[0]
         if self._hints is None:
-            return self._inputs(index)
-        x, low = self._inputs(torch.cat([index, self._hints.rows[self._hinted(at)]], 1))
-        return x[:, : index.shape[1]], low
+            x, low = self._inputs(index)
+        else:
+            x, low = self._inputs(torch.cat([index, self._hints.rows[self._hinted(at)]], 1))
+            x = x[:, self._batch_part]
+        if self._views is None:
+            return x, low
+        views = self._views.of_facets(self._viewed, x, self._buffers.views.index_select(0, at)[0])
+        return x, torch.cat([low, *(view.to(low.dtype) for view in views)], 1)
 
     def _inputs(self, index: Int64[Tensor, "seed image"]) -> tuple[Tensor, Tensor]:
         images = self._images.gather(index.flatten()).unflatten(0, index.shape)

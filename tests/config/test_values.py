@@ -45,6 +45,8 @@ def as_blocks(text: str) -> str:
         "n_samples: 1",
         "validation_fraction: 0.1",
         "hints: {weight: 50.0, images: 96}",
+        "ignores: null",
+        "view_weight: 2.0",
         "min_entropy: 0.5",
         "precision: float32",
         "device: auto",

@@ -8,7 +8,9 @@ import torch
 from scipy import special, stats
 
 from pipeline.model import MultiFacetVae
-from pipeline.training.objective import bound_of_model
+from pipeline.training.objective import bound, bound_of_model
+from pipeline.training.replicas import Replicas
+from pipeline.views import View
 from tests import oracles
 from tests.model.builders import (
     FAMILIES,
@@ -102,6 +104,27 @@ def test_mean_bound_is_at_most_the_log_evidence():
         error = stats.sem(elbo)
         assert elbo.max() > evidence[i]
         assert elbo.mean() + 5 * error < evidence[i]
+        weights = np.exp(elbo - evidence[i])
+        assert abs(weights.mean() - 1) < 5 * stats.sem(weights)
+        assert stats.sem(weights) < 0.05
+
+
+@pytest.mark.parametrize("ignored", [{"invert": 50.0}, {"mirrored": 100.0}, {"brightness": 80.0, "noise": 40.0}])
+def test_with_the_posterior_of_a_view_the_bound_is_still_one(ignored):
+    """However little the view has of the image: one sample's exponential is the evidence on average."""
+    model, x = toy()
+    evidence, view = log_evidence(model, x), View(ignored)
+    n = 40_000
+    noise = random_noise(model.params, n=n)
+    numbers = torch.rand(n, view.n_numbers, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    replicas = Replicas(model, torch.float64, None)
+    for i in range(len(x)):
+        images = x[i].expand(1, n, 1, 1, 2)
+        with torch.no_grad():
+            own = [model.encode(images)[0], model.encode(view(images[0], numbers)[None])[1]]
+            log_px, kls = bound(replicas, images, replicas.start(lambda _: own), noise, ones(), torch.float64)  # noqa: B023
+        elbo = (log_px - torch.stack(kls).sum(0))[0].numpy()
+        assert elbo.mean() + 5 * stats.sem(elbo) < evidence[i]
         weights = np.exp(elbo - evidence[i])
         assert abs(weights.mean() - 1) < 5 * stats.sem(weights)
         assert stats.sem(weights) < 0.05

@@ -89,6 +89,7 @@ CODE: list[tuple[str, set[str]]] = [
     ("pipeline/mixture/fit.py", {"init_mog", "train"}),
     ("pipeline/training/step.py", {"init_mog", "train"}),
     ("pipeline/groups/tree.py", {"init_mog", "train"}),
+    ("pipeline/views/affine.py", {"init_mog", "train"}),
     ("pipeline/core/groups.py", AFTER_INIT),
     ("pipeline/core/contingency.py", {"init_mog", "train", "score"}),
     ("pipeline/evaluation/score.py", {"score"}),
