@@ -1,7 +1,5 @@
 """The estimator: parameters, scikit-learn's methods, and what only this model can do: sample and swap."""
 
-import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, no_type_check
 
@@ -9,20 +7,18 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, Shaped
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from pipeline.config.sections import ModelParams
-from pipeline.core.errors import ModelError
 from pipeline.core.shapes import Inputs
-from pipeline.datasets.store.spec import InputSpec
 from pipeline.estimator.hints import read_hints
 from pipeline.estimator.pixels import PixelScale
-from pipeline.estimator.settings import init_section, model_section, train_section
-from pipeline.model import DiagonalNormal, FrozenModel, MultiFacetVae
-from pipeline.training import TrainedSeed, select_seed, train_in_memory
+from pipeline.estimator.selected import choose, freeze
+from pipeline.estimator.settings import check_views, init_section, model_section, train_section
+from pipeline.model import DiagonalNormal
+from pipeline.training import train_in_memory
 
 _BLOCK = 4096  # rows encoded at once
 _IMAGE_AXES = (3, 4)  # of an array of images; everything else is rows of features
@@ -57,6 +53,9 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         n_seeds: models trained; the one whose clusters leave least doubt is kept, labels play no part.
         validation_fraction: of the images, held out for the bound.
         hint_weight: of the hints that :meth:`fit` is given, beside the bound.
+        ignores: what each facet is trained not to see, e.g. ``(None, {"rotate": 15, "shift": 10})``: one entry a facet,
+            amounts by name as ``train.ignores`` has them; ``None`` for nothing.
+        view_weight: of the clusters of an image and of its view being alike.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_state: as usual in scikit-learn.
         verbose: whether progress is shown on standard error.
@@ -93,6 +92,8 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         n_seeds: int = 3,
         validation_fraction: float = 0.1,
         hint_weight: float = 50.0,
+        ignores: Sequence[Mapping[str, float] | None] | None = None,
+        view_weight: float = 2.0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         random_state: Any = None,
         verbose: bool = False,
@@ -114,6 +115,8 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self.n_seeds = n_seeds
         self.validation_fraction = validation_fraction
         self.hint_weight = hint_weight
+        self.ignores = ignores
+        self.view_weight = view_weight
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -152,9 +155,10 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
         images = self._pixels.inputs(array)
         spec = self._pixels.spec
+        check_views(train, model.n_facets, spec)
         trained = train_in_memory(images, spec, self._seeds(), model, init, train, self.verbose, known)
-        chosen = _choose(trained)
-        self.model_ = _freeze(chosen, model, spec)
+        chosen = choose(trained)
+        self.model_ = freeze(chosen, model, spec)
         self.elbo_, self.history_ = chosen.outcome.validation_elbo, chosen.history
         self.outcomes_ = tuple(one.outcome for one in trained)
         self.labels_ = self._labels(images)
@@ -271,25 +275,3 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
             raise ValueError(f"n_seeds must be at least 1, got {self.n_seeds}")
         generator = check_random_state(self.random_state)
         return [int(generator.randint(2**31)) for _ in range(self.n_seeds)]
-
-
-def _choose(trained: Sequence[TrainedSeed]) -> TrainedSeed:
-    outcomes = [one.outcome for one in trained]
-    if any(outcome.is_healthy for outcome in outcomes):
-        selected = select_seed(outcomes, 1)
-    else:
-        reasons = "; ".join(f"seed {outcome.seed}: {outcome.reason}" for outcome in outcomes)
-        advice = "lower learning_rate or n_components, have fewer facets, or try another random_state"
-        finite = [one for one in outcomes if one.validation_elbo is not None and math.isfinite(one.validation_elbo)]
-        if not finite:
-            raise ModelError(f"one of n_seeds must end with a finite model, got none ({reasons}); {advice}")
-        warnings.warn(f"the best of collapsed models is kept ({reasons}); {advice}", ConvergenceWarning, stacklevel=3)
-        selected = max(finite, key=lambda one: one.validation_elbo or -math.inf)
-    return next(one for one in trained if one.outcome is selected)
-
-
-def _freeze(chosen: TrainedSeed, params: ModelParams, spec: InputSpec) -> FrozenModel:
-    model = MultiFacetVae(params, spec)
-    model.load_state_dict({name: value[None] for name, value in chosen.state.items()})
-    # In double precision a row's result does not depend on the rows beside it.
-    return FrozenModel(model.double(), f"seed-{chosen.outcome.seed}", torch.float64)

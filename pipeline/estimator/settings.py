@@ -7,17 +7,28 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.config.ignores import require_entries
 from pipeline.config.ladders import LADDERS
 from pipeline.config.parse import parse
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.core.errors import ConfigError
+from pipeline.datasets.store.spec import InputSpec
+from pipeline.views import check_ignored
 
 Section = TypeVar("Section", ModelParams, InitMogParams, TrainParams)
 
 _SHARED = ((256, 512),)  # where `hidden` is left open and all facets share a block
 
 _MODEL_NAMES = ("family", "latent_dims", "likelihood", "sigma")
-_TRAIN_NAMES = ("batch_size", "learning_rate", "mixture_rate", "validation_fraction", "device")
+_TRAIN_NAMES = (
+    "batch_size",
+    "learning_rate",
+    "mixture_rate",
+    "validation_fraction",
+    "ignores",
+    "view_weight",
+    "device",
+)
 _HINTED_A_STEP = 96
 _OWN_NAMES = re.compile(r"\.(?:phases\[\d+\]|hints)\.(\w+)")
 """Keys of sections that stand below another one, where the estimator has a parameter of its own."""
@@ -94,6 +105,19 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
             "min_healthy_seeds": 1,
         },
     )
+
+
+def check_views(train: TrainParams, n_facets: int, spec: InputSpec) -> None:
+    """Refuse what facets cannot ignore.
+
+    Raises:
+        ValueError: entries and facets differ in number, or inputs do not have what a facet is to ignore.
+    """
+    try:
+        require_entries(train.ignores, n_facets)
+        check_ignored(train.ignores, spec)
+    except (ConfigError, ValueError) as error:
+        raise ValueError(str(error).removeprefix("train.")) from None
 
 
 def _widths(parameters: Mapping[str, Any]) -> Any:

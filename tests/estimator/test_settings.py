@@ -47,6 +47,13 @@ def test_numpys_numbers_are_welcome():
         ({"n_components": (4,)}, "one entry a facet"),
         ({"family": "ladder"}, "family must be one of dense, convolutional, shared, got 'ladder'"),
         ({"epochs": 0}, "MultiFacetClustering.epochs must lie in"),
+        ({"view_weight": -1.0}, "MultiFacetClustering.view_weight must lie in"),
+        (
+            {"ignores": (None, {"rotate": 200})},
+            r"MultiFacetClustering.ignores\[1\].rotate must lie in \(0, 180\], got 200",
+        ),
+        ({"ignores": (None, {"turn": 20})}, r"ignores\[1\].turn is unknown \(value 20\); legal keys: mirrored, rotate"),
+        ({"ignores": (None, {})}, r"ignores\[1\] must name some of mirrored, rotate, .*, got \{\}"),
         ({"hint_weight": 0.0}, "MultiFacetClustering.hint_weight must lie in"),
         ({"component_std": 1e-3}, "MultiFacetClustering.component_std must lie in"),
         ({"learning_rate": -1.0}, "learning_rate must lie in"),
