@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.ignores import ignored_words
 from pipeline.core.groups import read_groups
 from pipeline.core.storage import atomic_file
-from pipeline.core.upgrades import PICTURES, SCORES, read_model_file, read_record
+from pipeline.core.upgrades import PARAMETERS, PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
 from pipeline.page.files import name_files
 from pipeline.page.rows import BatchRow, PageInput
@@ -135,6 +136,7 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
     return {
         "model": read_model_file(model_dir),
         "groups": _groups(model_dir),
+        "ignored": _ignored(model_dir),
         "scores": score_rows(metrics),
         # Absent from models that were published before it was measured.
         "curves": add_accuracies(read_curves(model_dir / "history.csv"), metrics.get("epochs", {})),
@@ -149,6 +151,12 @@ def _groups(model_dir: Path) -> dict[str, Any] | None:
     shown = ("n_groups", "certainty", "reproducibility", "component_group")
     facets = [{name: getattr(facet, name) for name in shown} for facet in groups.facets]
     return {"compared_with": groups.compared_with, "facets": facets}
+
+
+def _ignored(model_dir: Path) -> list[list[str]]:
+    """Return in words what each facet was trained not to see; nothing where none was."""
+    train = read_record(model_dir / "params.json", PARAMETERS)["train"]
+    return [ignored_words(ignored or {}) for ignored in train["ignores"] or ()]
 
 
 def _document(page: PageInput, data: dict[str, Any], sprites: dict[str, Path]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.core.groups import FacetGroups, MergeTree, ModelGroups, write_groups
 from pipeline.core.storage import write_json
+from pipeline.core.upgrades import PARAMETERS
 from pipeline.page import compose, rows
 from pipeline.report import write_assets, write_thumbnails
 from pipeline.report.showcase import Showcase
@@ -22,6 +23,8 @@ def publish(root: Path, showcase: Showcase, *, has_batches: bool = True, longer_
     write_assets(model_dir / "report", showcase, longer_side)
     write_json(model_dir / "model.json", model_description(showcase))
     write_json(model_dir / "score" / "metrics.json", metrics(showcase))
+    train: dict[str, Any] = {"ignores": [None] * (len(showcase.facets) - 1) + [{"rotate": 15.0, "shift": 10.0}]}
+    write_json(model_dir / "params.json", PARAMETERS.stamp({"train": train}))
     found = groups(showcase)
     write_groups(model_dir, found)
     (model_dir / "history.csv").write_text(history(len(showcase.facets)))

@@ -111,6 +111,13 @@ def test_the_overview_says_which_facet_is_a_continuum_and_how_many_groups_others
     assert "groups. Other trainings tell these groups apart, too" in second
 
 
+def test_the_overview_says_what_a_facet_was_trained_not_to_see(browser: Browser, page: Path) -> None:
+    browser.open(page, "overview")
+    first, second = (card.text for card in browser.all("section[aria-label=Facets] article"))
+    assert "trained not to see" not in first
+    assert "It was trained not to see: rotated by up to ±15°; shifted by up to ±10 % of each side." in second
+
+
 def test_a_page_of_a_model_without_groups_says_nothing_of_them(browser: Browser, tmp_path: Path) -> None:
     given = publish(tmp_path, make_showcase(n_images=40))
     (tmp_path / "models" / MODEL_VERSION / "groups.json").unlink()

@@ -54,8 +54,15 @@ function facetCard(facet) {
       stat("Largest", percent(largest), "of all"),
       stat("Confidence", fixed(confidence)),
       stat("Dimensions", facet.latent_dim)),
+    ignoredNote(facet),
     groupNote(facet),
     labelNote(facet));
+}
+
+// What a person told the training that this facet must not depend on.
+function ignoredNote(facet) {
+  const words = D.ignored[facet.index] ?? [];
+  return words.length ? h("p", { class: "note" }, h("b", {}, "It was trained not to see:"), ` ${words.join("; ")}.`) : null;
 }
 
 // Whether clusters are kinds that a person would name, or regions of a cloud without gaps.
