@@ -68,7 +68,7 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.preprocess.source", "tar", r"preprocess: source tar needs a path"),
         ("experiments.digits.preprocess.path", "x", r"preprocess: source digits takes no path"),
         ("experiments.digits.preprocess.source", "npy", r"preprocess: source npy needs a path"),
-        ("experiments.digits.preprocess.path", " ", r"preprocess: path must be a folder, a file or a URL, got an empty"),
+        ("experiments.digits.preprocess.path", " ", r"preprocess: path must be a folder, a file or a URL, got an"),
         ("experiments.digits.preprocess.size", [8], r"preprocess: size must be \[height, width\] or null, got \[8\]"),
         ("experiments.digits.preprocess.test_fraction", 1.0, r"preprocess\.test_fraction must .*\[0, 1\), got 1\.0"),
         ("experiments.digits.preprocess.test_fraction", -0.1, r"preprocess\.test_fraction must .*got -0\.1"),
