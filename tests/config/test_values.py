@@ -1,11 +1,13 @@
 """Values of one experiment changed in ``params.yaml``, all else as it was."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.config import load_params
 from pipeline.config.write import line_of, with_values
+from pipeline.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CHANGES = {
@@ -74,6 +76,36 @@ def test_only_the_named_values_change(tmp_path: Path, text: str) -> None:
         name: one for name, one in before.items() if name != "digits"
     }
     assert "# of few images" in changed or "# of few images" not in text
+
+
+def test_what_a_facet_ignores_is_written_and_read(tmp_path: Path) -> None:
+    ignores = [None, {"rotate": 15, "shift": 10.0}]
+    text = with_values(shipped(), "digits", {"train.ignores": (ignores, "digits may stand aslant")})
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    found = load_params(tmp_path).experiment("digits").train.ignores
+    assert found == (None, {"rotate": 15.0, "shift": 10.0})
+    assert "ignores: [null, {rotate: 15, shift: 10.0}]" in text
+
+
+@pytest.mark.parametrize(
+    ("ignores", "message"),
+    [
+        ([{"rotate": 15}], r"train\.ignores needs one entry a facet \(2\) or null, got 1"),
+        ({"rotate": 15}, r"train\.ignores must be a list, got \{'rotate': 15\}"),
+        ([None, {"rotate": "much"}], r"train\.ignores\[1\]\.rotate must be of type float, got 'much'"),
+        ([None, {"rotate": 0}], r"train\.ignores\[1\]\.rotate must lie in \(0, 180\], got 0"),
+        (
+            [None, {"turn": 15}],
+            r"train\.ignores\[1\]\.turn is unknown \(value 15\); legal keys: mirrored, rotate, scale",
+        ),
+        ([None, ["rotate"]], r"train\.ignores\[1\] must name some of mirrored, rotate, .*, got \['rotate'\]"),
+    ],
+)
+def test_what_no_facet_can_ignore_is_refused(tmp_path: Path, ignores: Any, message: str) -> None:
+    text = with_values(shipped(), "digits", {"train.ignores": (ignores, "")})
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_params(tmp_path)
 
 
 def test_a_remark_beside_a_value_gives_way_to_the_reason() -> None:
