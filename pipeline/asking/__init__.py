@@ -1,0 +1,5 @@
+"""Which images to ask a person about, so that a facet becomes what they want, and the sheets they answer on."""
+
+from pipeline.asking.choose import choose_images as choose_images
+from pipeline.asking.choose import nearness as nearness
+from pipeline.asking.choose import pair_doubt as pair_doubt
