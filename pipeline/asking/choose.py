@@ -6,7 +6,7 @@ the images in doubt:
 
     F(S) = Σ_i u_i max_{k in S} K_ik
 
-u_i is the doubt about image i (:func:`pair_doubt`), K_ik in [0, 1] how near it is to image k (:func:`nearness`). This
+u_i is the doubt about image i (:func:`pair_entropy`), K_ik in [0, 1] how near it is to image k (:func:`nearness`). This
 is facility location: monotone and submodular, so that images taken one at a time, each the one that adds most, reach at
 least 1 - 1/e of the largest F (Nemhauser, Wolsey and Fisher, 1978). An outlier stands for nobody, and a second image
 beside a first one adds nothing.
@@ -24,7 +24,7 @@ Near = Float32[np.ndarray, "image image"]
 _BLOCK = 1024
 
 
-def pair_doubt(clusterings: Sequence[Resp]) -> Float64[np.ndarray, " image"]:
+def pair_entropy(clusterings: Sequence[Resp]) -> Float64[np.ndarray, " image"]:
     """Return how much is open about an image, in nats: whether it belongs together with another one, on average.
 
     C_ik, the mean over the clusterings of Σ_c r_ic r_kc, is the probability that images i and k share a cluster. The

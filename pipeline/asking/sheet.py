@@ -76,6 +76,12 @@ show. The words are yours. Leave open what you cannot tell. The first ones tell 
         temporary.write_text(text, encoding="utf-8")
 
 
+def delete_sheets(folder: Path) -> None:
+    """Delete the contact sheets of a folder, as they may show images that were removed; forms stay."""
+    for path in folder.glob("facet_*.html"):
+        path.unlink()
+
+
 def _item(number: int, question: Question) -> str:
     name = html.escape(printable(question.image), quote=True)
     height, width = question.picture.shape[1:]

@@ -74,6 +74,16 @@ class Layout:
         """Tracked CSV of human names for clusters."""
         return self.root / "names" / f"{self.experiment}.csv"
 
+    @property
+    def hints(self) -> Path:
+        """Tracked CSV of labels that people gave to a few images."""
+        return self.root / "hints" / f"{self.experiment}.csv"
+
+    @property
+    def ask(self) -> Path:
+        """Forms and contact sheets of what people are asked about."""
+        return self.root / "ask" / self.experiment
+
     def work(self, stage: str, key: str) -> Path:
         """Resume files of one stage under a key of its params, inputs and code."""
         return self.root / ".work" / self.experiment / f"{stage}-{key}"

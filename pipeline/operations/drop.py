@@ -163,6 +163,7 @@ def _folders(layout: Layout) -> list[tuple[Path, Callable[[], str]]]:
         layout.batches: lambda: counted(len(list(layout.batches.glob("b-*"))), "ingested batch"),
         layout.prepared: lambda: _prepared(layout),
         layout.artifact("model").parent: lambda: "models and what else its stages made",
+        layout.ask: lambda: "questions about its images",
     }
     if name not in _SHARED_WORK:
         folders[layout.work("", "").parent] = lambda: "resume files and memories"

@@ -10,7 +10,7 @@ from pipeline.core.errors import ConfigError
 _LIBRARY = Path(__file__).parents[1]
 _PROJECT = "params.yaml"  # in the root of every project
 _OURS = (
-    *("artifacts", "data", "dvc_plots", "names", "paper", "published"),  # what commands write
+    *("artifacts", "ask", "data", "dvc_plots", "hints", "names", "paper", "published"),  # what commands write
     *("benchmarks", "bin", "deploy", "docs", "pipeline", "stages", "tests"),  # what a repository holds
 )
 """Folders of a project that are no place for other files; so are all whose names begin with a dot."""

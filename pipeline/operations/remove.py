@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Shaped
 
+from pipeline.asking.sheet import delete_sheets
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.image_ids import ContentSet, parse_ids, short_ids
 from pipeline.core.layout import Layout
@@ -188,6 +189,7 @@ def _carry_out(layout: Layout) -> tuple[list[str], int]:
         for folder in shard_folders(layout):
             draw_thumbnails(folder, history.model_folder())
     version, _ = withdraw(layout)
+    delete_sheets(layout.ask)
     return changed, version
 
 

@@ -1,0 +1,120 @@
+"""Images that a person is asked about: chosen, drawn, and their answers added to the hints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.asking import choose_images, nearness, pair_entropy
+from pipeline.asking.form import Answer, join_answers, read_answers, write_answers
+from pipeline.asking.sheet import Question, write_sheet
+from pipeline.config.sections import Experiment
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.layout import Layout
+from pipeline.core.parquet import read_columns
+from pipeline.core.text import counted
+from pipeline.operations.candidates import find_candidates
+from pipeline.operations.locks import repository_lock
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person is asked.
+
+    Attributes:
+        form: CSV to fill in.
+        sheet: HTML page with the pictures.
+        images: that are asked about, the most telling first.
+        n_hinted: images with a hint in this facet, which are not asked about again.
+        seeds: whose models were compared; the published one comes first.
+    """
+
+    form: Path
+    sheet: Path
+    images: tuple[str, ...]
+    n_hinted: int
+    seeds: tuple[int, ...]
+
+
+def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: Path | None = None) -> Asked:
+    """Choose the images whose label would tell most about a facet, and write a form and a contact sheet.
+
+    Args:
+        layout: of the experiment.
+        params: its parameters.
+        facet: which facet.
+        n_images: to ask about; fewer where fewer are left.
+        folder: where both files go, by default ``ask/<experiment>/``.
+
+    Raises:
+        ConfigError: there is no such facet, all images have hints, or a form holds answers that nobody has read.
+        DataError: the stages have not run, or an output is damaged.
+        BusyError: another process runs stages.
+        ResourceError: the folder cannot be written.
+    """
+    _check_facet(params, facet)
+    form = (layout.ask if folder is None else folder) / f"facet_{facet}.csv"
+    known = read_answers(layout.hints)
+    _require_no_answers(form, known)
+    with repository_lock(layout.root, f"ask {layout.experiment}"):
+        found = find_candidates(layout, params, facet, {answer.image for answer in known if answer.facet == facet})
+    hinted = np.flatnonzero(found.is_hinted)
+    near = nearness(found.latents, len(hinted) + n_images)
+    chosen = choose_images(near, pair_entropy(found.resp), hinted, n_images)
+    if not len(chosen):
+        raise ConfigError(
+            f"facets ask needs images without a hint in facet {facet}, but all {counted(len(hinted), 'image')} have one"
+        )
+    confidence = found.resp[0].max(1)
+    questions = [
+        Question(found.names[place], found.pictures[place], float(confidence[place])) for place in chosen.tolist()
+    ]
+    form.parent.mkdir(parents=True, exist_ok=True)
+    sheet = form.with_suffix(".html")
+    write_sheet(sheet, layout.experiment, facet, form.name, questions)
+    write_answers(form, [Answer(question.image, facet, "") for question in questions])
+    return Asked(form, sheet, tuple(question.image for question in questions), len(hinted), found.seeds)
+
+
+def add_answers(layout: Layout, params: Experiment, form: Path) -> int:
+    """Add the answers of a form to ``hints/<experiment>.csv`` and return how many are new.
+
+    Raises:
+        ConfigError: there is no such facet.
+        DataError: the form is missing or no form, names images that the experiment does not have, or contradicts hints.
+        ResourceError: the file cannot be written.
+    """
+    if not form.exists():
+        raise DataError(f"answers must lie in a form that facets ask wrote, but {form} is missing; name another file")
+    given = [answer for answer in read_answers(form) if answer.label]
+    for facet in sorted({answer.facet for answer in given}):
+        _check_facet(params, facet)
+    table = read_columns(layout.prepared / "images.parquet", ["image_id", "path"])
+    names = {name for column in ("path", "image_id") for name in table[column].to_pylist()}
+    for answer in given:
+        if answer.image not in names:
+            raise DataError(
+                f"{form} must name images of {layout.experiment}, got {answer.image!r}; take the names from facets ask"
+            )
+    before = read_answers(layout.hints)
+    joined = join_answers(form, before, given)
+    if len(joined) > len(before):
+        write_answers(layout.hints, joined)
+    return len(joined) - len(before)
+
+
+def _check_facet(params: Experiment, facet: int) -> None:
+    if not 0 <= facet < params.model.n_facets:
+        raise ConfigError(f"a facet must lie in 0 … {params.model.n_facets - 1}, got {facet}; name another one")
+
+
+def _require_no_answers(form: Path, known: Sequence[Answer]) -> None:
+    """Keep a form that somebody has filled in from being written anew."""
+    read = set(known)
+    unread = sum(bool(answer.label) and answer not in read for answer in read_answers(form))
+    if unread:
+        raise ConfigError(
+            f"{form} must not hold answers that were not read yet, got {unread}; pass it to --read, or write the new "
+            "form elsewhere with --to"
+        )
