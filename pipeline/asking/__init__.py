@@ -2,4 +2,4 @@
 
 from pipeline.asking.choose import choose_images as choose_images
 from pipeline.asking.choose import nearness as nearness
-from pipeline.asking.choose import pair_entropy as pair_entropy
+from pipeline.asking.choose import weigh_images as weigh_images

@@ -2,11 +2,11 @@
 
 An answer tells about an image's neighbours, too, as the encoder that learns from it is continuous; and it tells more
 where models are in doubt. So what is chosen is a set S that, together with the images already asked about, stands for
-the images in doubt:
+all images, above all for those in doubt:
 
-    F(S) = Σ_i u_i max_{k in S} K_ik
+    F(S) = Σ_i w_i max_{k in S} K_ik
 
-u_i is the doubt about image i (:func:`pair_entropy`), K_ik in [0, 1] how near it is to image k (:func:`nearness`). This
+w_i is the weight of image i (:func:`weigh_images`), K_ik in [0, 1] how near it is to image k (:func:`nearness`). This
 is facility location: monotone and submodular, so that images taken one at a time, each the one that adds most, reach at
 least 1 - 1/e of the largest F (Nemhauser, Wolsey and Fisher, 1978). An outlier stands for nobody, and a second image
 beside a first one adds nothing.
@@ -27,20 +27,36 @@ _BLOCK = 1024
 def pair_entropy(clusterings: Sequence[Resp]) -> Float64[np.ndarray, " image"]:
     """Return how much is open about an image, in nats: whether it belongs together with another one, on average.
 
-    C_ik, the mean over the clusterings of Σ_c r_ic r_kc, is the probability that images i and k share a cluster. The
-    doubt about i is the mean over k of the entropy of that: large between clusters, and where clusterings contradict
+    C_ik, the mean over the clusterings of Σ_c r_ic r_kc, is the probability that images i and k share a cluster. What
+    is open about i is the mean over k of the entropy of that: large between clusters, and where clusterings contradict
     each other although each is sure.
 
     Args:
         clusterings: responsibilities of the same images, of one model or more; the number of clusters may differ.
     """
     n_images = len(clusterings[0])
-    doubt = np.empty(n_images)
+    entropy = np.empty(n_images)
     for start in range(0, n_images, _BLOCK):
         rows = slice(start, start + _BLOCK)
         together = sum((resp[rows] @ resp.T for resp in clusterings), np.zeros(())) / len(clusterings)
-        doubt[rows] = _entropy(together.clip(0, 1)).mean(1)
-    return doubt
+        entropy[rows] = _entropy(together.clip(0, 1)).mean(1)
+    return entropy
+
+
+def weigh_images(clusterings: Sequence[Resp], n_hinted: int) -> Float64[np.ndarray, " image"]:
+    """Return how much an answer about every image's surroundings is worth, 1 where nothing is known of it.
+
+    Before the first hint all images are alike: the facet is about something else than what a person wants to know, and
+    so is the doubt in it. Afterwards an image in doubt as usual counts twice: 1 + u_i / mean u (:func:`pair_entropy`).
+    Being spread goes on to count, as models are sure of wrong things, too.
+
+    Args:
+        clusterings: responsibilities of the facet, of one model or more.
+        n_hinted: images with a hint in this facet.
+    """
+    entropy = pair_entropy(clusterings)
+    mean = entropy.mean()
+    return 1 + entropy / mean if n_hinted and mean > 0 else np.ones(len(entropy))
 
 
 def nearness(latents: Sequence[Latents], n_asked: int) -> Near:
@@ -64,13 +80,13 @@ def nearness(latents: Sequence[Latents], n_asked: int) -> Near:
 
 
 def choose_images(
-    near: Near, doubt: Float[np.ndarray, " image"], asked: Int64[np.ndarray, " asked"], n_chosen: int
+    near: Near, weights: Float[np.ndarray, " image"], asked: Int64[np.ndarray, " asked"], n_chosen: int
 ) -> Int64[np.ndarray, " chosen"]:
     """Choose images one at a time, each the one that adds most to F, of equal ones the first.
 
     Args:
         near: see :func:`nearness`.
-        doubt: weight of every image, not negative.
+        weights: of every image, not negative (see :func:`weigh_images`).
         asked: images that a person was asked about before: they stand for others already, and are not chosen again.
         n_chosen: how many; fewer where there are no others left.
     """
@@ -79,7 +95,7 @@ def choose_images(
     is_open[asked] = False
     chosen: list[int] = []
     for _ in range(min(n_chosen, int(is_open.sum()))):
-        gains = np.where(is_open, _gains(near, doubt, covered), -1.0)
+        gains = np.where(is_open, _gains(near, weights, covered), -1.0)
         best = int(gains.argmax())
         chosen.append(best)
         is_open[best] = False
@@ -87,12 +103,12 @@ def choose_images(
     return np.array(chosen, np.int64)
 
 
-def _gains(near: Near, doubt: np.ndarray, covered: np.ndarray) -> Float64[np.ndarray, " image"]:
+def _gains(near: Near, weights: np.ndarray, covered: np.ndarray) -> Float64[np.ndarray, " image"]:
     """Return what every image would add to F."""
     gains = np.empty(len(near))
     for start in range(0, len(near), _BLOCK):
         columns = slice(start, start + _BLOCK)
-        gains[columns] = doubt @ np.maximum(near[:, columns] - covered[:, None], 0.0)
+        gains[columns] = weights @ np.maximum(near[:, columns] - covered[:, None], 0.0)
     return gains
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.asking import choose_images, nearness, pair_entropy
+from pipeline.asking import choose_images, nearness, weigh_images
 from pipeline.asking.form import Answer, join_answers, read_answers, write_answers
 from pipeline.asking.sheet import Question, write_sheet
 from pipeline.config.sections import Experiment
@@ -61,7 +61,7 @@ def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: P
         found = find_candidates(layout, params, facet, {answer.image for answer in known if answer.facet == facet})
     hinted = np.flatnonzero(found.is_hinted)
     near = nearness(found.latents, len(hinted) + n_images)
-    chosen = choose_images(near, pair_entropy(found.resp), hinted, n_images)
+    chosen = choose_images(near, weigh_images(found.resp, len(hinted)), hinted, n_images)
     if not len(chosen):
         raise ConfigError(
             f"facets ask needs images without a hint in facet {facet}, but all {counted(len(hinted), 'image')} have one"

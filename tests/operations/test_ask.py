@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.asking import choose_images, nearness, pair_entropy
+from pipeline.asking import choose_images, nearness, weigh_images
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.store.images import ImageStore
@@ -51,7 +51,7 @@ def test_the_images_are_those_that_the_latents_and_the_seeds_ask_for(tiny: Tiny)
         one = load_model(tiny.layout.artifact("model"), seed)
         latents.append(np.concatenate([qz.mean.numpy() for qz in one.encode(images)], axis=1))
         resp.append(one.log_resp(1, one.encode(images)[1]).exp().numpy())
-    chosen = choose_images(nearness(latents, 5), pair_entropy(resp), np.array([], np.int64), 5)
+    chosen = choose_images(nearness(latents, 5), weigh_images(resp, 0), np.array([], np.int64), 5)
     with ImageStore(prepared) as store:
         ids = store.image_ids()[rows[chosen]]
     images_table = read(EXPERIMENT, "images", root=tiny.root)
