@@ -13,8 +13,12 @@ SECTIONS = ("preprocess",)
 
 def run(layout: Layout, params: Any) -> None:
     """Prepare the images of one experiment."""
-    account = prepare_images(layout, params.preprocess)
-    print(printable(f"{layout.experiment}: {account.text}"), file=sys.stderr, flush=True)
+    account = prepare_images(layout, params.preprocess, lambda line: _tell(layout, line))
+    _tell(layout, account.text)
+
+
+def _tell(layout: Layout, line: str) -> None:
+    print(printable(f"{layout.experiment}: {line}"), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

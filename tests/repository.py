@@ -18,6 +18,8 @@ import yaml
 
 from pipeline.config.dag import stage_names
 from pipeline.config.safe_yaml import safe_load
+from pipeline.core.layout import Layout
+from pipeline.operations.hint_lines import start_hint_files
 
 PROJECT = Path(__file__).parents[1]
 STAGES = stage_names(PROJECT)
@@ -83,6 +85,7 @@ class Repository:
         for name in ("joined", "removed"):
             (root / "data" / name).mkdir()
             (root / "data" / name / f"{EXPERIMENT}.json").write_text("[]\n")
+        start_hint_files(Layout(root, EXPERIMENT))
         repository.run("git", "init", "--quiet", "--initial-branch=main")
         repository.commit("start")
         return repository

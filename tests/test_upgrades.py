@@ -127,8 +127,11 @@ def test_a_covariance_of_all_facets_is_one_of_each() -> None:
         assert upgraded(damaged) == damaged  # whoever reads it says what is wrong
 
 
-def test_components_were_not_joined_when_scores_had_no_groups() -> None:
-    assert SCORES.upgrade({"schema": 1, "mean": {}}, "metrics.json") == {"schema": 2, "mean": {}, "groups": {}}
+def test_components_were_not_joined_when_scores_had_no_groups_and_nothing_was_said_when_they_had_no_hints() -> None:
+    first = {"schema": 1, "mean": {}}
+    assert SCORES.upgrade(first, "metrics.json") == {"schema": 3, "mean": {}, "groups": {}, "hints": {}}
+    model = {"schema": 4, "model": {"n_components": [4, 3]}, "parameters": 1}
+    assert upgrade_model(model, "model.json")["hints"] == [{"trained": 0, "kept_aside": 0}] * 2
 
 
 def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> None:
@@ -140,6 +143,7 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
         "model_version": "m-0",
         "model": {"network_init": "default"},
         "input": {"kind": "pixels", "dtype": "uint8", "shape": [1, 8, 8], "is_bounded": True},
+        "hints": [],
     }
     seeds = [{"seed": 0, "facets": [{"confidence": 0.5}]}, {"seed": 1, "facets": []}]
     assert upgrade_model({**first, "seeds": seeds}, "model.json")["seeds"] == [

@@ -66,6 +66,7 @@ def _describe(state: "ExperimentStatus") -> str:
     lines += [f"  {stage:<10} {'' if what == 'fresh' else 'stale: '}{what}" for stage, what in state.stages.items()]
     if state.note:
         lines.append(f"  stages     {state.note}")
+    lines += [f"  facet {facet}    {said}" for facet, said in enumerate(state.help) if said is not None]
     if state.refused:
         lines.append(
             f"  model      last one refused: {state.refused['model_version']}: {'; '.join(state.refused['reasons'])}"

@@ -54,6 +54,12 @@ def load_params(root: Path) -> Params:
         raise ConfigError(f"experiments must be a section with keys, got {sections!r}")
     for name in sections:
         check_experiment_name(name, f"experiments.{str(name).encode('unicode_escape').decode()}")
+        pairs = f"{name}_pairs"
+        if pairs in sections:
+            raise ConfigError(
+                f"experiments must not be called {name} and {pairs}, as hints/{pairs}.csv would belong to both; rename "
+                "one of them"
+            )
     params = Params(active, {name: parse(Experiment, value, f"experiments.{name}") for name, value in sections.items()})
     for name in active:
         if name not in params.experiments:

@@ -76,8 +76,13 @@ class Layout:
 
     @property
     def hints(self) -> Path:
-        """Tracked CSV of labels that people gave to a few images."""
+        """Tracked CSV of what people said of single images: a label in a facet."""
         return self.root / "hints" / f"{self.experiment}.csv"
+
+    @property
+    def hint_pairs(self) -> Path:
+        """Tracked CSV of what people said of two images: the same in a facet, or not."""
+        return self.root / "hints" / f"{self.experiment}_pairs.csv"
 
     @property
     def ask(self) -> Path:

@@ -188,6 +188,12 @@ def _with_certainty(model: Record) -> Record:
     return {**model, "seeds": [described(seed) for seed in model["seeds"]]} if "seeds" in model else model
 
 
+def _without_hints(model: Record) -> Record:
+    """Say that nobody told its facets what they are about."""
+    n_facets = len((model.get("model") or {}).get("n_components", []))
+    return {**model, "hints": [{"trained": 0, "kept_aside": 0} for _ in range(n_facets)]}
+
+
 def _with_short_ids(batch: Record) -> Record:
     """Say that the ids of its images have the first 64 bits of their content hash."""
     return {**batch, "id_bits": 64}
@@ -196,6 +202,11 @@ def _with_short_ids(batch: Record) -> Record:
 def _with_groups(scores: Record) -> Record:
     """Say that components were not joined into groups."""
     return {**scores, "groups": {}}
+
+
+def _without_judged_hints(scores: Record) -> Record:
+    """Say that there were no hints to judge by."""
+    return {**scores, "hints": {}}
 
 
 def _without_groups(identity: Record) -> Record:
@@ -230,13 +241,13 @@ PARAMETERS = Form(
 )
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
-MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty))
+MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty, _without_hints))
 """``model.json``; see :func:`upgrade_model`."""
 
 GROUPS = Form()
 """``groups.json`` beside ``model.json``; models of earlier releases have none."""
 
-SCORES = Form((_with_groups,))
+SCORES = Form((_with_groups, _without_judged_hints))
 """``score/metrics.json``, kept with a model."""
 
 PICTURES = Form((_without_counts,))

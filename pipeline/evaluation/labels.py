@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from pipeline.datasets.store.hints import PreparedHints
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import labels_of_store
 
@@ -32,13 +33,16 @@ class Factor:
         return len(self.values)
 
 
-def read_factors(prepared: Path, train: ImageStore, test: ImageStore) -> dict[str, Factor]:
+def read_factors(
+    prepared: Path, train: ImageStore, test: ImageStore, hints: PreparedHints | None = None
+) -> dict[str, Factor]:
     """Return the label factors that can be scored: labelled images in both splits, and at least two values.
 
     Args:
         prepared: output folder of stage preprocess.
         train: its training images.
         test: its test images.
+        hints: what people said of some images, whose labels count as unknown.
 
     Raises:
         DataError: the labels are missing or damaged, or belong to other images.
@@ -47,6 +51,8 @@ def read_factors(prepared: Path, train: ImageStore, test: ImageStore) -> dict[st
     factors = {}
     for name, train_labels in labels_of_store(prepared, "train", train).items():
         test_labels = on_test[name]
+        if hints is not None:
+            train_labels[hints.rows_of("train")] = test_labels[hints.rows_of("test")] = UNKNOWN
         values = np.unique(np.concatenate([train_labels, test_labels]))
         values = values[values >= 0]
         if len(values) > 1 and (train_labels >= 0).any() and (test_labels >= 0).any():

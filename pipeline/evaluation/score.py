@@ -15,12 +15,14 @@ from pipeline.core.errors import DataError, ModelError
 from pipeline.core.groups import FacetGroups, read_groups
 from pipeline.core.progress import progress
 from pipeline.core.upgrades import SCORES, read_model_file
+from pipeline.datasets.store.hints import read_prepared_hints
 from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.agreement import Agreement, Clustering, agreement, correct_images
 from pipeline.evaluation.baselines import fit_baselines, fit_pixels, paired_bootstrap, predict_split
 from pipeline.evaluation.clusters import FacetClusters, cluster_split
 from pipeline.evaluation.epochs import accuracy_by_epoch
 from pipeline.evaluation.independence import dependence_of_all
+from pipeline.evaluation.kept_aside import judge_hints
 from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.labels import Factor, read_factors
 from pipeline.model import load_model
@@ -48,6 +50,8 @@ class Score:
 def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
     """Score every healthy seed of a trained experiment and, beside them, clusterings of raw pixels.
 
+    Images about which people gave hints count in no score: what was kept aside of the hints is judged apart.
+
     Args:
         model_dir: output folder of stage train.
         prepared: output folder of stage preprocess.
@@ -60,7 +64,8 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
     description = read_model_file(model_dir)
     with ImageStore(prepared / "train.h5") as train, ImageStore(prepared / "test.h5") as test:
         _check_stores(train, test)
-        factors = read_factors(prepared, train, test)
+        hints = read_prepared_hints(prepared)
+        factors = read_factors(prepared, train, test, hints)
         trees, selected = _score_seeds(model_dir, description, train, test, factors)
         baselines = _score_baselines(selected, train, test, factors, params) if params.baselines and factors else {}
     chosen = trees[str(description["selected_seed"])]
@@ -82,6 +87,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
             for facet, facet_tree in chosen["facets"].items()
         },
         "groups": _groups_tree(model_dir, selected, factors),
+        "hints": judge_hints(hints, selected, read_groups(model_dir)),
         "baselines": baselines,
         "epochs": accuracy_by_epoch(model_dir, factors),
     }

@@ -151,6 +151,8 @@ def _files(layout: Layout) -> list[tuple[Path, str]]:
         layout.removed: "which images were removed",
         layout.history: "that it was published",
         layout.names: "names of clusters",
+        layout.hints: "hints about images",
+        layout.hint_pairs: "hints about pairs of images",
     }
     return [(path, holds) for path, holds in files.items() if os.path.lexists(path)]
 

@@ -13,13 +13,14 @@ _CODE = ("pipeline", "stages")
 
 
 def fingerprint(layout: Layout) -> str:
-    """Return a hash of parameters, code, pinned source, id lists, ``dvc.lock`` and the state of the outputs.
+    """Return a hash of parameters, code, pinned source, id lists, hints, ``dvc.lock`` and the state of the outputs.
 
     Outputs count by size and time of change: deleting or editing one causes a rebuild.
     """
     digest = hashlib.sha256()
     root = layout.root
     files = [root / "params.yaml", root / "dvc.yaml", root / "dvc.lock", layout.source_manifest]
+    files += [layout.hints, layout.hint_pairs]
     for name in _CODE:
         # Not Python alone: the page is made of scripts, a style and a template; a shell script starts the stages.
         files += sorted(path for path in (root / name).rglob("*") if _is_code(path))

@@ -16,6 +16,7 @@ from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.dvc import check_repository
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.fixed_params import require_fixed_params
+from pipeline.operations.hint import require_usable_hints
 from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import publish_staged, stage_model
 from pipeline.operations.renew_batches import renew_batches
@@ -76,7 +77,9 @@ def rebuild(
             train; what then trains is written to ``params.yaml``.
 
     Raises:
-        ConfigError: a parameter breaks a rule, or the experiment is unknown or not active.
+        ConfigError: a parameter breaks a rule, the experiment is unknown or not active, or hints are about a facet that
+            cannot follow any.
+        DataError: hints tell nothing, or a file of them is damaged.
         BusyError: another process holds the lock.
         PublishError: the new model is not healthy; the published version stays. Or the experiment was published
             elsewhere, and nothing is published here.
@@ -89,6 +92,7 @@ def rebuild(
     if not new_history:
         require_own_history(layout)
     require_fixed_params(layout, sections.preprocess)
+    require_usable_hints(layout, sections.model)
     scan_source(layout, sections.preprocess)
     renew_batches(layout, wait_seconds)
     retry = _open_retry(layout, sections, retry_seconds, on_line)

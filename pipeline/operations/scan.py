@@ -11,6 +11,7 @@ from pipeline.core.storage import write_json
 from pipeline.core.text import count_reasons
 from pipeline.core.upgrades import SOURCE, read_record
 from pipeline.datasets.prepare.quarantine import Account, read_account
+from pipeline.operations.hint_lines import start_hint_files
 from pipeline.operations.tracked import remember_tracked, require_lists
 
 
@@ -34,7 +35,7 @@ class ScanResult:
 def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
     """Pin the source of one experiment in ``data/sources/<exp>.json``.
 
-    An experiment's lists of joined batches and removed images start empty here.
+    An experiment's lists of joined batches and removed images start empty here, and so do its files of hints.
 
     Raises:
         DataError: the source is missing, damaged or cannot be fetched.
@@ -51,6 +52,7 @@ def scan_source(layout: Layout, params: PreprocessParams) -> ScanResult:
         if not path.exists():
             write_json(path, [])
             remember_tracked(layout, path)
+    start_hint_files(layout)
     if pinned != before:
         remember_tracked(layout, layout.source_manifest)
     has_changed = pinned != before

@@ -7,8 +7,10 @@ from typing import Any
 from pipeline.config import Params
 from pipeline.config.dag import stage_names
 from pipeline.core.errors import BusyError
+from pipeline.core.hint_words import describe_help
 from pipeline.core.layout import Layout
 from pipeline.core.storage import disk_usage
+from pipeline.core.upgrades import SCORES, read_model_file, read_record
 from pipeline.datasets.prepare.quarantine import Account, read_account
 from pipeline.operations.aside import reasons_by_batch
 from pipeline.operations.locks import repository_lock
@@ -30,6 +32,8 @@ class ExperimentStatus:
         stages: for each stage ``fresh`` or why it would run; empty where that cannot be told.
         note: why the stages are not known, else empty.
         published: version, model, time, reason and number of images that readers see; None before the first.
+        help: of every facet of the model in service, what people had told it and what it made of that, in words; None
+            where they told nothing.
         refused: the model trained last and why the gate keeps it out of service; None where it does not.
         account: what became of the images of the source when they were prepared last; None where they were not yet, or
             by an earlier release.
@@ -44,6 +48,7 @@ class ExperimentStatus:
     stages: dict[str, str]
     note: str
     published: dict[str, Any] | None
+    help: list[str | None]
     refused: dict[str, Any] | None
     account: Account | None
     batches: list[dict[str, Any]]
@@ -72,6 +77,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         stages=stages,
         note=note,
         published=None if current is None else {name: getattr(current, name) for name in shown},
+        help=[] if current is None else read_help(history.model_folder()),
         refused=refused_model(layout, sections),
         account=read_account(layout.prepared),
         batches=batches,
@@ -79,6 +85,16 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         rejected=rejected_deliveries(layout),
         mebibytes=_mebibytes(layout),
     )
+
+
+def read_help(model_dir: Path) -> list[str | None]:
+    """Return of every facet of a model what people had told it and what it made of that, in words.
+
+    Raises:
+        DataError: a file of the model is damaged.
+    """
+    metrics = read_record(model_dir / "score" / "metrics.json", SCORES)
+    return describe_help(read_model_file(model_dir)["hints"], metrics["hints"])
 
 
 def _stages(layout: Layout) -> tuple[dict[str, str], str]:

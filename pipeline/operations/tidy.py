@@ -107,7 +107,9 @@ def _forget_leftovers(layout: Layout) -> tuple[str, ...]:
     """
     root, own = layout.root, (layout.published, layout.batches, layout.prepared, layout.artifact("model").parent)
     beside = {root, root / ".work", *(path.parent for path in own)}
-    beside |= {path.parent for path in (layout.names, layout.joined, layout.removed, layout.source_manifest)}
+    beside |= {
+        path.parent for path in (layout.names, layout.hints, layout.joined, layout.removed, layout.source_manifest)
+    }
     found = [path for folder in (*own, layout.work("", "").parent) for path in remove_leftovers(folder)]
     found += [path for folder in sorted(beside) for path in remove_leftovers(folder, below=False)]
     return tuple(str(path.relative_to(root)) for path in found)

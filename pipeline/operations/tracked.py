@@ -1,7 +1,8 @@
-"""Small files that people keep in git: pinned source, lists of ids, names of clusters.
+"""Small files that people keep in git: pinned source, lists of ids, names of clusters, hints.
 
 What a command writes there is copied to ``.work``, because it may be long before somebody commits it. A file is right
-if it is as it was committed, or as a command wrote it last.
+if it is as it was committed, or as a command wrote it last; hints, which people write themselves, too, if they can be
+read.
 """
 
 import subprocess
@@ -12,14 +13,19 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import is_sealed, read_sealed, write_sealed
 from pipeline.core.storage import atomic_file, read_json
+from pipeline.datasets.prepare.hint_files import read_label_hints, read_pair_hints
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.tables.names import read_names
 
 
 def remember_tracked(layout: Layout, path: Path) -> None:
-    """Keep a second copy of a tracked file that was just written."""
-    if path.exists():
-        write_sealed(_copy(layout, path), {"text": path.read_text(encoding="utf-8")})
+    """Keep a second copy of a tracked file that was just written, or of hints as they are, if in UTF-8."""
+    if not path.exists():
+        return
+    with suppress(UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+        if text != _kept(layout, path):
+            write_sealed(_copy(layout, path), {"text": text})
 
 
 def tracked_faults(layout: Layout) -> dict[Path, str]:
@@ -28,14 +34,14 @@ def tracked_faults(layout: Layout) -> dict[Path, str]:
 
 
 def require_lists(layout: Layout) -> None:
-    """Refuse to take a lost list of ids for an empty one: removed images would come back.
+    """Refuse to take a lost list of ids, or lost hints, for empty ones: removed images would come back.
 
     Raises:
         DataError: a list is missing that was there.
     """
-    for path in (layout.joined, layout.removed):
+    for path in (layout.joined, layout.removed, *_hints(layout)):
         known = None if path.exists() else _kept(layout, path) or _committed(layout, path)
-        if known is not None and known.strip() != "[]":
+        if known is not None and not _is_empty(known):
             raise DataError(f"{path} is missing; run facets check {layout.experiment} --repair, or restore it from git")
 
 
@@ -60,7 +66,16 @@ def mend_tracked(layout: Layout) -> None:
 
 
 def _tracked(layout: Layout) -> list[Path]:
-    return [layout.source_manifest, layout.joined, layout.removed, layout.names]
+    return [layout.source_manifest, layout.joined, layout.removed, layout.names, *_hints(layout)]
+
+
+def _hints(layout: Layout) -> tuple[Path, Path]:
+    return layout.hints, layout.hint_pairs
+
+
+def _is_empty(text: str) -> bool:
+    """Tell whether a list has no id, or a table no line below its first."""
+    return text.strip() == "[]" or (not text.startswith("[") and len(text.splitlines()) < 2)
 
 
 def _fault(layout: Layout, path: Path) -> str:
@@ -71,6 +86,8 @@ def _fault(layout: Layout, path: Path) -> str:
         _parse(layout, path)
     except DataError as error:
         return str(error).removeprefix(f"{path} ")
+    if path in _hints(layout):
+        return ""
     known = [text for text in (kept, committed) if text is not None]
     if known and path.read_text(encoding="utf-8") not in known:
         return "must be as committed or as facets wrote it, but is neither; commit it if somebody changed it on purpose"
@@ -82,6 +99,10 @@ def _parse(layout: Layout, path: Path) -> None:
         read_id_list(path)
     elif path == layout.names:
         read_names(path)
+    elif path == layout.hints:
+        read_label_hints(path)
+    elif path == layout.hint_pairs:
+        read_pair_hints(path)
     elif not isinstance(read_json(path), dict):
         raise DataError(f"{path} must hold a JSON object; restore it from git, or run facets scan")
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.config.ignores import ignored_words
 from pipeline.core.groups import read_groups
+from pipeline.core.hint_words import describe_help
 from pipeline.core.storage import atomic_file
 from pipeline.core.upgrades import PARAMETERS, PICTURES, SCORES, read_model_file, read_record
 from pipeline.page.curves import add_accuracies, read_curves
@@ -132,9 +133,10 @@ def _batch(batch: BatchRow, page: PageInput, shown: dict[str, Any], sprites: dic
 
 
 def _model_files(model_dir: Path) -> dict[str, Any]:
-    metrics = read_record(model_dir / "score" / "metrics.json", SCORES)
+    metrics, model = read_record(model_dir / "score" / "metrics.json", SCORES), read_model_file(model_dir)
     return {
-        "model": read_model_file(model_dir),
+        "model": model,
+        "help": describe_help(model["hints"], metrics["hints"]),
         "groups": _groups(model_dir),
         "ignored": _ignored(model_dir),
         "scores": score_rows(metrics),

@@ -106,6 +106,7 @@ _TABLES: dict[str, list[pa.Field]] = {
         _must("minted_by", pa.string()),
         _must("model_version", pa.string()),
         _added(2, "group_uid", pa.string()),
+        _added(3, "hinted", pa.int64()),
     ],
     "groups": [
         _must("facet", pa.int32()),
@@ -117,6 +118,7 @@ _TABLES: dict[str, list[pa.Field]] = {
         pa.field("reproducibility", pa.float64()),
         _must("minted_by", pa.string()),
         _must("model_version", pa.string()),
+        _added(3, "hinted", pa.int64()),
     ],
     "merges": [
         _must("facet", pa.int32()),

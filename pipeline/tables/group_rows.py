@@ -37,6 +37,7 @@ def group_rows(
                     "reproducibility": groups.facets[facet].reproducibility,
                     "minted_by": identity.minted_by[uid],
                     "model_version": model_version,
+                    "hinted": members[0]["hinted"],
                 }
             )
     return rows

@@ -56,6 +56,11 @@ class ModelFolder:
         """Components of each facet."""
         return tuple(self.model["model"]["n_components"])
 
+    @property
+    def hinted(self) -> tuple[int, ...]:
+        """On how many images people had told the model something about each facet."""
+        return tuple(facet["trained"] for facet in self.model["hints"])
+
     @cached_property
     def groups(self) -> ModelGroups | None:
         """Groups of the components; None for a model of an earlier release.

@@ -96,6 +96,7 @@ class _Publication:
             totals,
             self._model.mixing_weights,
             [found.by_component() for found in built[0].exemplars],
+            self._model.hinted,
         )
         tables = {
             "clusters": clusters,

@@ -78,8 +78,18 @@ def cluster_rows(
     totals: Sequence[Totals],
     mixing_weights: Sequence[Sequence[float]],
     exemplars: Sequence[Mapping[int, list[str]]],
+    hinted: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Return the rows of table ``clusters``: one a component, empty ones too, by facet and component."""
+    """Return the rows of table ``clusters``: one a component, empty ones too, by facet and component.
+
+    Args:
+        model_version: of the model.
+        identity: all uids, with those of this model.
+        totals: of every facet.
+        mixing_weights: of every facet and component.
+        exemplars: of every facet, by component.
+        hinted: of every facet, on how many images people had told the model something about it.
+    """
     return [
         {
             "facet": facet,
@@ -91,6 +101,7 @@ def cluster_rows(
             "minted_by": identity.minted_by[uid],
             "model_version": model_version,
             "group_uid": columns["group_uid"][component] if "group_uid" in columns else None,
+            "hinted": hinted[facet],
         }
         for facet, columns in enumerate(identity.columns(model_version))
         for component, uid in enumerate(columns["cluster_uid"])

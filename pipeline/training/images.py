@@ -100,6 +100,11 @@ class TrainingImages:
         rows = self.validation_rows
         return rows[:: max(1, -(-len(rows) // _MOST_WATCHED))]
 
+    def training_on(self, rows: Int64[np.ndarray, " image"]) -> "TrainingImages":
+        """Return the same split, with some rows among those that training sees even if they were held out."""
+        train_rows, validation_rows = np.union1d(self.train_rows, rows), np.setdiff1d(self.validation_rows, rows)
+        return replace(self, train_rows=train_rows, validation_rows=validation_rows)
+
     def hinted(self, hints: Hints) -> "TrainingImages":
         """Return the same split with hints; those about rows that training never sees are left out.
 

@@ -21,6 +21,7 @@ from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, read_json, write_json
 from pipeline.core.text import percent
 from pipeline.core.upgrades import MODEL, PARAMETERS
+from pipeline.datasets.store.hints import HINTS_FILE, PreparedHints, read_prepared_hints
 from pipeline.datasets.store.images import ImageStore
 from pipeline.groups import GROUP_IMAGES, find_groups
 from pipeline.model import MultiFacetVae
@@ -28,6 +29,7 @@ from pipeline.model.checkpoint import INIT_SCHEMA, load_weights, model_version, 
 from pipeline.training.history import Row, write_history
 from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
+from pipeline.training.prepared_hints import describe_hints, with_hints
 from pipeline.training.process_group import ALONE, ProcessGroup, is_lost_process, join_process_group
 from pipeline.training.resume import load_resume, remove_resume, resume_key, save_resume
 from pipeline.training.runtime import KEPT_MEMORY, Runtime, limit_threads, resolve_runtime
@@ -42,6 +44,7 @@ class _Job:
     model: ModelParams
     params: TrainParams
     images: TrainingImages
+    hints: PreparedHints
     runtime: Runtime
     work: Path
     processes: ProcessGroup
@@ -58,8 +61,8 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
     undisturbed one (on one machine, thread count and number of processes).
 
     Raises:
-        ConfigError: a batch cannot be divided evenly between processes.
-        DataError: the prepared split is missing or damaged.
+        ConfigError: a batch cannot be divided evenly between processes, or a facet cannot follow its hints.
+        DataError: the prepared split is missing or damaged, or hints contradict each other.
         ModelError: ``init/`` belongs to another model, or too few seeds are healthy.
         ResourceError: the device asked for is absent, its memory too small, the disk is full, or a process was lost.
     """
@@ -68,10 +71,13 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         prepared = layout.prepared / "train.h5"
         _check_init(layout, seeds)
         keep_freed_memory(KEPT_MEMORY)
+        hints = read_prepared_hints(layout.prepared)
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
+        images = with_hints(images, hints, model, layout.hints.parent)
         shared_by = [processes.size] if processes.size > 1 else []
-        key = resume_key([model, params, runtime.describe(), *shared_by], [prepared])
-        job = _Job(layout, model, params, images, runtime, layout.work("train", key), processes)
+        inputs = [prepared] if images.hints is None else [prepared, layout.prepared / HINTS_FILE]
+        key = resume_key([model, params, runtime.describe(), *shared_by], inputs)
+        job = _Job(layout, model, params, images, hints, runtime, layout.work("train", key), processes)
         trained = _train_all(job, tuple(seeds))
         if processes.leads:
             selected = select_seed([one.outcome for one in trained], params.min_healthy_seeds)
@@ -226,6 +232,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, gro
                 "input": job.images.source.spec.describe(),
                 "trained_on": trained_on,
                 "n_train": n_train,
+                "hints": describe_hints(job.hints, job.model.n_facets),
                 "runtime": job.runtime.describe(),
                 "seeds": [one.outcome.describe() for one in trained],
             },

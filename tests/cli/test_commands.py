@@ -45,6 +45,7 @@ def test_scan_starts_the_lists_that_dvc_expects(facets: Facets, inside: Reposito
         path.unlink()
     assert facets("scan", EXPERIMENT).code == 0
     assert [json.loads(path.read_text()) for path in lists] == [[], []]
+    assert len((inside.root / "hints" / f"{EXPERIMENT}.csv").read_text().splitlines()) == 1
 
 
 def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository) -> None:

@@ -40,6 +40,14 @@ def test_every_experiment_of_the_project_is_legal() -> None:
     assert set(params.experiments) == set(REAL["experiments"])
 
 
+def test_two_experiments_do_not_share_a_file_of_hints(tmp_path: Path) -> None:
+    both = put("experiments.digits_pairs", FEW["experiments"]["digits"])
+    with pytest.raises(
+        ConfigError, match=r"must not be called digits and digits_pairs, as hints/digits_pairs\.csv would"
+    ):
+        load_params(write(tmp_path, both))
+
+
 def test_sections_hold_only_what_was_asked_for() -> None:
     sections = load_sections(PROJECT, "digits", ("seeds", "score"))
     assert set(vars(sections)) == {"seeds", "score"}

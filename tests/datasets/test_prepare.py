@@ -52,6 +52,7 @@ def test_digits_split_as_documented(tmp_path: Path) -> None:
             assert (image_ids == store.image_ids()).all()
             assert list(labels) == ["digit"]
     assert sorted(path.name for path in layout.prepared.iterdir()) == [
+        "hints.json",
         "images.parquet",
         "labels.parquet",
         "quarantine.parquet",

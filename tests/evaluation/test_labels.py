@@ -11,9 +11,9 @@ from tests.evaluation.known import known_images, write_prepared
 IMAGES = {"train": known_images([0, 1, 2], [0, 0, 1]), "test": known_images([1, 1], [0, 1])}
 
 
-def factors_of(folder):
+def factors_of(folder, hints=None):
     with ImageStore(folder / "train.h5") as train, ImageStore(folder / "test.h5") as test:
-        return read_factors(folder, train, test)
+        return read_factors(folder, train, test, hints)
 
 
 def test_values_become_classes_and_unknown_stays_unknown(tmp_path):

@@ -82,7 +82,9 @@ def files_of(root: Path) -> dict[str, bytes]:
 def is_own(name: str) -> bool:
     folders = [f"{folder}/{EXPERIMENT}/" for folder in OWN]
     small = [f"data/{kind}/{EXPERIMENT}." for kind in ("sources", "joined", "removed", "history")]
-    return name.startswith((*folders, *small, f"names/{EXPERIMENT}."))
+    return name.startswith(
+        (*folders, *small, f"names/{EXPERIMENT}.", f"hints/{EXPERIMENT}.", f"hints/{EXPERIMENT}_pairs.")
+    )
 
 
 @pytest.mark.parametrize(("beside", "stays"), [("", False), ("datasets:\n- name: mine\n", True)])

@@ -40,6 +40,11 @@ def test_every_sprite_is_inside(page: str) -> None:
             assert base64.b64decode(found[1])[8:12] == b"WEBP"
 
 
+def test_what_no_facet_was_told_is_told_of_none(page: str) -> None:
+    data = data_of(page)
+    assert data["help"] == [None] * len(data["model"]["hints"])
+
+
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:
     assert not re.search(r'(src|href)="(https?:)?//', page)
     assert "url(http" not in page

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.core.storage import write_json
+from pipeline.core.upgrades import SCORES, read_model_file, read_record
 from pipeline.page import compose
 from pipeline.report import erase_images
 from tests.page.browser import Browser
@@ -15,6 +17,34 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),  # one of it, and the same page stays open from test to test
     pytest.mark.no_cover,  # the page runs in the browser; what makes it is covered by other tests
 ]
+
+
+def with_hints(root: Path) -> Path:
+    """Return a page whose facet 1 had help."""
+    given = publish(root, two_facets())
+    model_dir = root / "models" / MODEL_VERSION
+    model = read_model_file(model_dir)
+    write_json(
+        model_dir / "model.json",
+        {**model, "hints": [{"trained": 0, "kept_aside": 0}, {"trained": 20, "kept_aside": 9}]},
+    )
+    pairs = {"same": 10, "same_right": 8, "different": 20, "different_right": 19, "chance": 17.4}
+    path = model_dir / "score" / "metrics.json"
+    judged = {"facet_1": {"kept_aside": 9, "clusters": pairs}}
+    write_json(path, {**read_record(path, SCORES), "hints": judged})
+    return compose(root, given)
+
+
+def test_that_a_facet_had_help_is_told_where_it_is_shown_and_where_the_model_is(
+    browser: Browser, tmp_path: Path
+) -> None:
+    browser.open(with_hints(tmp_path))
+    told = browser.text("body")
+    assert "With help. It was told what it is about by hints on 20 images. Of 30 pairs of 9 images" in told
+    assert told.count("With help.") == 1
+    browser.go("about")
+    assert "trained with hints on 20 images" in browser.text("body")
+
 
 PANELS = [
     "overview",

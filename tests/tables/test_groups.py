@@ -56,6 +56,7 @@ def test_groups_list_their_clusters_and_merges_how_they_came_about(bench: Bench)
         "reproducibility": 0.7,
         "minted_by": OLD,
         "model_version": OLD,
+        "hinted": 0,
     }
     steps = [row for row in rows(bench, "merges") if row["facet"] == 0]
     assert [(row["n_groups"], row["clusters"], row["joined_with"]) for row in steps] == [

@@ -3,7 +3,10 @@
 Memory is bounded by one block of images and about a hundred bytes an image; the folder appears whole or not at all.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +14,15 @@ import pyarrow.parquet as pq
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
-from pipeline.core.image_ids import ContentSet
+from pipeline.core.image_ids import ContentSet, parse_ids
 from pipeline.core.layout import Layout
 from pipeline.core.progress import Progress, progress
 from pipeline.core.storage import atomic_dir
 from pipeline.core.text import count_reasons
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, Columns
+from pipeline.datasets.prepare.hint_files import read_hint_files
+from pipeline.datasets.prepare.hints import resolve_hints
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.datasets.prepare.manifest import require_pinned
 from pipeline.datasets.prepare.quarantine import Account, write_quarantine_table
@@ -25,6 +30,7 @@ from pipeline.datasets.prepare.splits import Rows, write_splits
 from pipeline.datasets.prepare.spool import Spool
 from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table
 from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.store.hints import write_prepared_hints
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import write_labels
 from pipeline.datasets.store.spec import Split
@@ -32,24 +38,29 @@ from pipeline.datasets.store.spec import Split
 SPLITS: dict[Split, int] = {"train": TRAIN, "test": TEST}
 
 
-def prepare_images(layout: Layout, params: PreprocessParams) -> Account:
+def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str], None] = lambda _: None) -> Account:
     """Write ``data/prepared/<experiment>/`` from the pinned source, the joined batches and the list of removed images.
 
     The rows of a store are sorted by batch and id, so neither the order nor the names of source files matter. Images
     without a prescribed split are split by content (:func:`pipeline.datasets.prepare.catalogue.split_by_content`).
 
+    Args:
+        layout: of the experiment.
+        params: its section ``preprocess``.
+        tell: gets what became of hints, in words, where there are any.
+
     Returns:
         What became of the images of the source.
 
     Raises:
-        DataError: the source is missing, damaged or not the pinned one, a split would be empty, or a list was changed
-            meanwhile.
+        DataError: the source is missing, damaged or not the pinned one, a split would be empty, hints are wrong (see
+            :func:`pipeline.datasets.prepare.hints.resolve_hints`), or a list was changed meanwhile.
         ResourceError: the disk cannot hold the result; nothing is left behind.
     """
     source = open_source(params, layout)
     source.fetch()
     require_pinned(layout, params, source)
-    lists = _read_lists(layout)
+    lists, hints = _read_lists(layout), read_hint_files(layout)
     joined, removed = lists[0], ContentSet.of_ids(lists[1])
     n_source, n_joined = source.n_images(), sum(_count_shard(layout, batch) for batch in joined)
     with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
@@ -66,10 +77,15 @@ def prepare_images(layout: Layout, params: PreprocessParams) -> Account:
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
         write_quarantine_table(folder / "quarantine.parquet", rejected, account)
-        if _read_lists(layout) != lists:  # DVC hashes them after the stage and would record what was not read
+        resolved, of_hints = resolve_hints(hints, folder, _WhyGone(columns, rejected, removed))
+        write_prepared_hints(folder, resolved)
+        if of_hints.n_hints:
+            tell(of_hints.text)
+        # DVC hashes them after the stage and would record what was not read.
+        if (_read_lists(layout), read_hint_files(layout)) != (lists, hints):
             raise DataError(
-                f"{layout.joined} and {layout.removed} must stay as they are while images are prepared, "
-                "but one was changed meanwhile; run again"
+                f"{layout.joined}, {layout.removed} and {layout.hints.parent} must stay as they are while images are "
+                "prepared, but one was changed meanwhile; run again"
             )
     return account
 
@@ -128,6 +144,27 @@ def _require_images(rows: Rows, params: PreprocessParams, account: Account) -> N
                 f"the {name} split needs at least one image, got 0 with test_fraction {params.test_fraction} "
                 f"({account.text}); provide more images or change test_fraction"
             )
+
+
+class _WhyGone:
+    """Tells why an image that somebody names is not prepared; looked up only where one is missing."""
+
+    def __init__(self, columns: Columns, rejected: list[tuple[str, str]], removed: ContentSet) -> None:
+        self._columns, self._rejected, self._removed = columns, rejected, removed
+        self._known: dict[str, str] | None = None
+
+    def __call__(self, name: str) -> str | None:
+        with suppress(DataError):  # most names are no ids
+            if self._removed.has(parse_ids([name])[0])[0]:
+                return "was removed from the experiment"
+        if self._known is None:
+            rows = np.flatnonzero(self._removed.has(self._columns.hashes))
+            gone: Any = self._columns.path.take(pa.array(rows)).to_pylist()
+            self._known = {
+                **dict.fromkeys((file for file, _ in self._rejected), "was set aside"),
+                **dict.fromkeys(gone, "was removed from the experiment"),
+            }
+        return self._known.get(name)
 
 
 def _write_images(folder: Path, columns: Columns, rows: Rows, joined: list[str]) -> None:

@@ -137,7 +137,7 @@ def split_by_content(
     moves at most one other across, and copies of one image stay together: where the border would part them, all train.
     """
     n_test = int(np.ceil(test_fraction * len(hashes) - 1e-9))
-    keys = _mix(leading_bits(hashes) ^ np.uint64(derive_seed(split_seed, "split")))
+    keys = mix(leading_bits(hashes) ^ np.uint64(derive_seed(split_seed, "split")))
     order = np.argsort(keys, kind="stable")
     while 0 < n_test < len(hashes) and keys[order[n_test]] == keys[order[n_test - 1]]:
         n_test -= 1
@@ -146,7 +146,7 @@ def split_by_content(
     return is_test
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """Return SplitMix64's output for each value: a bijection, every bit depends on all bits (Steele et al., 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

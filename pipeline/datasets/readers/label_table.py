@@ -78,8 +78,8 @@ class LabelTable:
         """Return the column that names files, and the file that every line means."""
         if not names:
             return next(iter(columns)), [None] * len(self.rows)
-        loosest = partial(_Tail, without_ending=True)
-        for kind in (_Exact, _Tail, loosest):  # made only where the one before fails
+        loosest = partial(EndOfPath, without_ending=True)
+        for kind in (_Exact, EndOfPath, loosest):  # made only where the one before fails
             match = kind(names)
             files = {
                 column: [match(cell.replace("\\", "/").removeprefix("./")) for cell in cells]
@@ -109,8 +109,13 @@ class _Exact:
         return cell if cell in self._names else None
 
 
-class _Tail:
-    """The file whose path ends as the cell does, or the other way round, if there is one alone."""
+class EndOfPath:
+    """The file whose path ends as a name does, or the other way round, if there is one alone.
+
+    Args:
+        names: paths of all files.
+        without_ending: whether the names to look up have none.
+    """
 
     def __init__(self, names: Iterable[str], *, without_ending: bool = False) -> None:
         self._whole: dict[str, str | None] = {}
@@ -122,6 +127,7 @@ class _Tail:
                 self._ends[path] = None if path in self._ends else name
 
     def __call__(self, cell: str) -> str | None:
+        """Return the path that a name means; None where it is none, or several."""
         tail = cell
         while tail:
             if tail in self._whole:

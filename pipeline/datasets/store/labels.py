@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int, Int32, Shaped
 
 from pipeline.core.errors import DataError
+from pipeline.core.parquet import open_parquet
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import Split
 
@@ -72,6 +73,17 @@ def read_labels(
         name: _as_int32(path, name, table[name], rows) for name in table.column_names if name not in _KEY_COLUMNS
     }
     return table["image_id"].to_numpy()[rows].astype(str), factors
+
+
+def read_class_names(prepared: Path) -> dict[str, list[str]]:
+    """Return the names of the values of those factors that have any, in the order of the values.
+
+    Raises:
+        DataError: ``labels.parquet`` is missing or damaged.
+    """
+    path = prepared / "labels.parquet"
+    with open_parquet(path) as file:
+        return json.loads((file.schema_arrow.metadata or {}).get(b"class_names", b"{}"))
 
 
 def labels_of_store(prepared: Path, split: Split, store: ImageStore) -> dict[str, Int32[np.ndarray, " image"]]:

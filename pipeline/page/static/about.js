@@ -6,6 +6,7 @@ function aboutPanel() {
     ["Experiment", published.experiment], ["Published version", `${published.version}, ${day(published.created)} UTC`],
     ["Model in service", h("span", { class: "mono" }, published.model_version)],
     ["Trained on", `${plural(model.n_train, "image")} of ${model.trained_on.join(", ")}`],
+    ["Hints", model.hints.some((facet) => facet.trained) ? model.hints.map((facet, index) => h("div", {}, `${facets[index].label}: ${facet.trained ? `trained with hints on ${plural(facet.trained, "image")}` : "none"}`)) : "none: nobody told a facet what it is about"],
     ["Images", `${height} × ${width} pixels, ${channels === 1 ? "grey" : `${channels} channels`}`],
     ["Files", D.files === null ? `the page names none; facets report ${published.experiment} --paths lets it` : hasPaths ? [D.files.roots.map((root) => h("div", {}, fileName(visible(decoded(root))))), `the page says where ${count(D.files.paths.filter((path) => path !== null).length)} of its ${plural(D.images.ids.length, "picture")} come from; facets report ${published.experiment} --no-paths leaves that out`] : "the source has no names"],
     ["Source splits", `${count(D.n_train)} training, ${count(D.n_test)} test`],

@@ -56,6 +56,7 @@ function facetCard(facet) {
       stat("Dimensions", facet.latent_dim)),
     ignoredNote(facet),
     groupNote(facet),
+    helpNote(facet),
     labelNote(facet));
 }
 
@@ -75,6 +76,12 @@ function groupNote(facet) {
     ? [h("b", {}, "A continuum, cut into regions."), ` ${others} cut it elsewhere: its clusters are stretches of something gradual, not kinds.${agreed}`]
     : [h("b", {}, `${count(facet.used.length)} clusters, ${plural(found.n_groups, "group")}.`), ` ${others} tell these groups apart, too; within a group they draw the lines elsewhere.${agreed}`];
   return h("p", { class: "note" }, said);
+}
+
+// That people had told the model what the facet is about, and what it made of that.
+function helpNote(facet) {
+  const said = D.help[facet.index];
+  return said === null ? null : h("p", { class: "note" }, h("b", {}, "With help."), ` ${said}`);
 }
 
 function depthNote(facet) {
