@@ -235,21 +235,21 @@ def read_without_groups(*arguments: Any, **more: Any) -> pd.DataFrame:
 def test_the_list_tells_counts_faults_and_names(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = tiny.layout
     assert list_hints(layout).text == "tiny: no hints"
-    rows = read(EXPERIMENT, "facet_1", root=tiny.root)
+    rows = read(EXPERIMENT, "facet_0", root=tiny.root)
     rows = rows[rows["batch_id"] == "train"]
     uid = rows["cluster_uid"].value_counts().index[0]
     shared, others = (rows[(rows["cluster_uid"] == uid) == inside]["image_id"].tolist() for inside in (True, False))
-    add(tiny, 1, "bars", *shared[:4])
+    add(tiny, 0, "bars", *shared[:4])
     assert "at least two labels" in list_hints(layout).text
-    add(tiny, 1, "spots", others[0], shared[4])
-    pair(tiny, 0, *shared[:2], is_same=True)
-    assert {proposal.name for proposal in list_hints(layout).proposals if proposal.uid.startswith("f1-g")} <= {"bars"}
+    add(tiny, 0, "spots", others[0], shared[4])
+    pair(tiny, 1, *shared[:2], is_same=True)
+    assert {proposal.name for proposal in list_hints(layout).proposals if proposal.uid.startswith("f0-g")} <= {"bars"}
     monkeypatch.setattr(hint_names, "read", read_without_groups)
     found = list_hints(layout)
-    assert found.labels == {1: {"bars": 4, "spots": 2}}
-    assert (found.same, found.different, found.fault) == ({0: 1}, {}, "")
-    assert "facet 0    1 pair the same" in found.text
-    assert "facet 1    bars (4), spots (2)" in found.text
+    assert found.labels == {0: {"bars": 4, "spots": 2}}
+    assert (found.same, found.different, found.fault) == ({1: 1}, {}, "")
+    assert "facet 1    1 pair the same" in found.text
+    assert "facet 0    bars (4), spots (2)" in found.text
     assert found.proposals == (hint_names.Proposal(uid, "bars", 4, 4),)
     assert f"{uid} holds 4 of 4 images labelled bars: facets name tiny {uid} bars" in found.text
     name_cluster(layout, uid, "upright")
