@@ -57,32 +57,6 @@ def read_answers(path: Path) -> list[Answer]:
     return [_answer(path, line, row) for line, row in enumerate(cells, 2)]
 
 
-def join_answers(path: Path, known: Sequence[Answer], given: Iterable[Answer]) -> list[Answer]:
-    """Return the known answers and the new ones after them; what is open, or known already, is left out.
-
-    Args:
-        path: of the new ones, for messages.
-        known: of before.
-        given: new ones.
-
-    Raises:
-        DataError: an image is given two labels in one facet.
-    """
-    labels = {(answer.image, answer.facet): answer.label for answer in known}
-    joined = list(known)
-    for answer in given:
-        key = answer.image, answer.facet
-        if answer.label and key not in labels:
-            labels[key] = answer.label
-            joined.append(answer)
-        elif answer.label and labels[key] != answer.label:
-            raise DataError(
-                f"{path} must give an image one label in a facet, but {answer.image} is {answer.label!r} there in "
-                f"facet {answer.facet} and was {labels[key]!r} before; correct one of the two"
-            )
-    return joined
-
-
 def _answer(path: Path, line: int, row: Sequence[str]) -> Answer:
     image, facet, label = row
     if any(unicodedata.category(char) in _CONTROL for char in image + label):

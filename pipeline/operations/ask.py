@@ -1,20 +1,21 @@
 """Images that a person is asked about: chosen, drawn, and their answers added to the hints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.asking import choose_images, nearness, weigh_images
-from pipeline.asking.form import Answer, join_answers, read_answers, write_answers
+from pipeline.asking.form import Answer, read_answers, write_answers
 from pipeline.asking.sheet import Question, write_sheet
 from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.layout import Layout
-from pipeline.core.parquet import read_columns
 from pipeline.core.text import counted
+from pipeline.datasets.prepare.hint_files import read_hint_files
 from pipeline.operations.candidates import find_candidates
+from pipeline.operations.hint import add_labels, require_hintable
 from pipeline.operations.locks import repository_lock
 
 
@@ -53,12 +54,14 @@ def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: P
         BusyError: another process runs stages.
         ResourceError: the folder cannot be written.
     """
-    _check_facet(params, facet)
+    require_hintable(facet, params.model)
     form = (layout.ask if folder is None else folder) / f"facet_{facet}.csv"
-    known = read_answers(layout.hints)
-    _require_no_answers(form, known)
+    hints = read_hint_files(layout)
+    _require_no_answers(form, {Answer(hint.image, hint.facet, hint.label) for hint in hints.labels})
+    hinted_names = {hint.image for hint in hints.labels if hint.facet == facet}
+    hinted_names |= {image for pair in hints.pairs if pair.facet == facet for image in (pair.image_a, pair.image_b)}
     with repository_lock(layout.root, f"ask {layout.experiment}"):
-        found = find_candidates(layout, params, facet, {answer.image for answer in known if answer.facet == facet})
+        found = find_candidates(layout, params, facet, hinted_names)
     hinted = np.flatnonzero(found.is_hinted)
     near = nearness(found.latents, len(hinted) + n_images)
     chosen = choose_images(near, weigh_images(found.resp, len(hinted)), hinted, n_images)
@@ -68,7 +71,7 @@ def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: P
         )
     confidence = found.resp[0].max(1)
     questions = [
-        Question(found.names[place], found.pictures[place], float(confidence[place])) for place in chosen.tolist()
+        Question(found.names[place], found.pictures[place], float(confidence[place])) for place in map(int, chosen)
     ]
     form.parent.mkdir(parents=True, exist_ok=True)
     sheet = form.with_suffix(".html")
@@ -81,35 +84,25 @@ def add_answers(layout: Layout, params: Experiment, form: Path) -> int:
     """Add the answers of a form to ``hints/<experiment>.csv`` and return how many are new.
 
     Raises:
-        ConfigError: there is no such facet.
-        DataError: the form is missing or no form, names images that the experiment does not have, or contradicts hints.
+        ConfigError: there is no such facet, or answers contradict hints.
+        DataError: the form is missing or no form, or names images that the experiment does not have.
+        BusyError: another process publishes, or writes hints.
         ResourceError: the file cannot be written.
     """
     if not form.exists():
         raise DataError(f"answers must lie in a form that facets ask wrote, but {form} is missing; name another file")
     given = [answer for answer in read_answers(form) if answer.label]
-    for facet in sorted({answer.facet for answer in given}):
-        _check_facet(params, facet)
-    table = read_columns(layout.prepared / "images.parquet", ["image_id", "path"])
-    names = {name for column in ("path", "image_id") for name in table[column].to_pylist()}
-    for answer in given:
-        if answer.image not in names:
-            raise DataError(
-                f"{form} must name images of {layout.experiment}, got {answer.image!r}; take the names from facets ask"
-            )
-    before = read_answers(layout.hints)
-    joined = join_answers(form, before, given)
-    if len(joined) > len(before):
-        write_answers(layout.hints, joined)
-    return len(joined) - len(before)
+    facets = sorted({answer.facet for answer in given})
+    for facet in facets:
+        require_hintable(facet, params.model, f"{form}: ")
+    n_new = 0
+    for facet in facets:
+        labels = [(answer.image, answer.label) for answer in given if answer.facet == facet]
+        n_new += len(add_labels(layout, params, facet, labels).labels)
+    return n_new
 
 
-def _check_facet(params: Experiment, facet: int) -> None:
-    if not 0 <= facet < params.model.n_facets:
-        raise ConfigError(f"a facet must lie in 0 … {params.model.n_facets - 1}, got {facet}; name another one")
-
-
-def _require_no_answers(form: Path, known: Sequence[Answer]) -> None:
+def _require_no_answers(form: Path, known: Iterable[Answer]) -> None:
     """Keep a form that somebody has filled in from being written anew."""
     read = set(known)
     unread = sum(bool(answer.label) and answer not in read for answer in read_answers(form))

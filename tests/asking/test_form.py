@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.asking.form import Answer, join_answers, read_answers, write_answers
+from pipeline.asking.form import Answer, read_answers, write_answers
 from pipeline.core.errors import DataError
 
 ODD = ["a/b c.png", "=SUM(A1).png", "'-x.png", 'say "no", please.png', "ä.png"]
@@ -44,15 +44,3 @@ def test_a_damaged_form_is_refused_with_its_line(tmp_path: Path, text: str, rule
         read_answers(path)
     assert rule in str(refused.value)
     assert "form.csv" in str(refused.value)
-
-
-def test_new_answers_follow_the_known_ones_and_each_is_there_once() -> None:
-    known = [Answer("a", 0, "red"), Answer("a", 1, "big")]
-    given = [Answer("b", 0, "blue"), Answer("a", 0, "red"), Answer("c", 0, ""), Answer("b", 0, "blue")]
-    assert join_answers(Path("form.csv"), known, given) == [*known, Answer("b", 0, "blue")]
-
-
-@pytest.mark.parametrize("given", [[Answer("a", 0, "blue")], [Answer("b", 0, "x"), Answer("b", 0, "y")]])
-def test_an_image_with_two_labels_in_one_facet_is_refused(given: list[Answer]) -> None:
-    with pytest.raises(DataError, match=r"form\.csv must give an image one label in a facet, but .* was '.*' before"):
-        join_answers(Path("form.csv"), [Answer("a", 0, "red")], given)
