@@ -93,7 +93,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         hint_weight: float = 50.0,
         ignores: Sequence[Mapping[str, float] | None] | None = None,
-        view_weight: float = 2.0,
+        view_weight: float = 0.0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         random_state: Any = None,
         verbose: bool = False,

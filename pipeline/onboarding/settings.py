@@ -55,7 +55,7 @@ _USUAL_TRAINING: dict[str, Reasoned] = {
     "validation_fraction": (0.1, "of the training images, for the bound"),
     "hints": ({"weight": 50.0, "images": 96}, "of hints, which the estimator takes so far"),
     "ignores": (None, "facets see everything; a person who knows what one must not depend on says so"),
-    "view_weight": (2.0, "of what facets ignore"),
+    "view_weight": (0.0, "views alone: of what facets ignore"),
     "min_entropy": (0.5, "that of publish.gate: a seed below it could not be published"),
     "precision": ("float32", "products this small gain nothing from bfloat16"),
     "device": ("auto", "a GPU where there is one"),

@@ -48,7 +48,7 @@ def as_blocks(text: str) -> str:
         "validation_fraction: 0.1",
         "hints: {weight: 50.0, images: 96}",
         "ignores: null",
-        "view_weight: 2.0",
+        "view_weight: 0.0",
         "min_entropy: 0.5",
         "precision: float32",
         "device: auto",

@@ -17,7 +17,7 @@ def _as_the_changelog_says(params: dict[str, Any]) -> None:
     del params["train"]["criterion"]
     params["train"]["hints"] = {"weight": 50.0, "images": 96}
     params["model"]["covariance"] = [params["model"]["covariance"]] * len(params["model"]["latent_dims"])
-    params["train"] |= {"ignores": None, "view_weight": 2.0}
+    params["train"] |= {"ignores": None, "view_weight": 0.0}
     params["assign"]["assigner"] = "exact"
     params["preprocess"] |= {"include": None, "exclude": None, "brightest": None, "follow_links": False}
 
