@@ -38,7 +38,7 @@ from pipeline.training.images import MemoryImages, divide_images
 
 _DIMS = (6, 6)
 _VALIDATION = 0.1
-_WAYS = ("none", "asked", "random")
+_WAYS = ("none", "asked", "asked alike", "random")
 
 Rows = Int64[np.ndarray, " _"]
 
@@ -97,10 +97,10 @@ def _of_seed(
     yield {"way": "none", "n_hints": 0, **found}
     hinted = [np.array([], np.int64) for _ in truths]
     for before, n_hints in pairwise([0, *given.rounds]):
-        hinted = [
-            np.concatenate([rows, chosen_by(model, images, pool, rows, facet, n_hints - before)])
-            for facet, rows in enumerate(hinted)
-        ]
+        for facet, rows in enumerate(hinted):
+            others = np.concatenate([of_facet for j, of_facet in enumerate(hinted) if j != facet])
+            chosen = chosen_by(model, images, np.setdiff1d(pool, others), rows, facet, n_hints - before)
+            hinted[facet] = np.concatenate([rows, chosen])
         model, found = trained(images, truths, hinted, scored, seed, given)
         yield {"way": "asked", "n_hints": n_hints, **found}
     for n_hints in given.random:
@@ -122,7 +122,7 @@ def divide(images: np.ndarray, seed: int) -> tuple[Rows, Rows]:
 def chosen_by(
     model: MultiFacetClustering, images: np.ndarray, pool: Rows, hinted: Rows, facet: int, n_chosen: int
 ) -> Rows:
-    """Return what ``facets ask`` would ask about next, from one model."""
+    """Return what ``facets ask`` would ask about next, from one model; images asked about elsewhere are not in pool."""
     near = nearness([model.transform(images[pool])], len(hinted) + n_chosen)
     weights = weigh_images([model.predict_proba(images[pool])[facet]], len(hinted))
     return pool[choose_images(near, weights, np.flatnonzero(np.isin(pool, hinted)), n_chosen)]
@@ -190,7 +190,7 @@ def _summarise(given: argparse.Namespace) -> None:
             runs = [line for line in lines if (line["way"], line["n_hints"]) == (way, n_hints)]
             own = np.array([[line["nmi"][j][j] for j in range(len(line["nmi"]))] + [line["score"]] for line in runs])
             shown = "  ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(own.mean(0), own.std(0, ddof=1), strict=True))
-            print(f"{way:8} {n_hints:4}  {' '.join(given.facets)}, mean: {shown}  ({len(runs)} seeds)")
+            print(f"{way:11} {n_hints:4}  {' '.join(given.facets)}, mean: {shown}  ({len(runs)} seeds)")
 
 
 if __name__ == "__main__":

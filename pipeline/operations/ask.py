@@ -13,7 +13,7 @@ from pipeline.config.sections import Experiment
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import counted
-from pipeline.datasets.prepare.hint_files import read_hint_files
+from pipeline.datasets.prepare.hint_files import HintFiles, read_hint_files
 from pipeline.operations.candidates import find_candidates
 from pipeline.operations.hint import add_labels, require_hintable
 from pipeline.operations.locks import repository_lock
@@ -41,6 +41,9 @@ class Asked:
 def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: Path | None = None) -> Asked:
     """Choose the images whose label would tell most about a facet, and write a form and a contact sheet.
 
+    Images that another facet has a hint about, or asks about in a form beside this one, are left to it: of as many
+    answers, those about different images teach more (benchmarks/recipes.md).
+
     Args:
         layout: of the experiment.
         params: its parameters.
@@ -58,16 +61,17 @@ def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: P
     form = (layout.ask if folder is None else folder) / f"facet_{facet}.csv"
     hints = read_hint_files(layout)
     _require_no_answers(form, {Answer(hint.image, hint.facet, hint.label) for hint in hints.labels})
-    hinted_names = {hint.image for hint in hints.labels if hint.facet == facet}
-    hinted_names |= {image for pair in hints.pairs if pair.facet == facet for image in (pair.image_a, pair.image_b)}
+    known = _hinted(hints)
+    hinted = {image for image, where in known if where == facet}
     with repository_lock(layout.root, f"ask {layout.experiment}"):
-        found = find_candidates(layout, params, facet, hinted_names)
-    hinted = np.flatnonzero(found.is_hinted)
-    near = nearness(found.latents, len(hinted) + n_images)
-    chosen = choose_images(near, weigh_images(found.resp, len(hinted)), hinted, n_images)
+        found = find_candidates(layout, params, facet, hinted, _asked_elsewhere(form, facet, known))
+    places = np.flatnonzero(found.is_hinted)
+    near = nearness(found.latents, len(places) + n_images)
+    chosen = choose_images(near, weigh_images(found.resp, len(places)), places, n_images)
     if not len(chosen):
         raise ConfigError(
-            f"facets ask needs images without a hint in facet {facet}, but all {counted(len(hinted), 'image')} have one"
+            f"facets ask needs images without a hint, but all that may be asked about have one, "
+            f"{counted(len(places), 'image')} of them in facet {facet}; go on with these"
         )
     confidence = found.resp[0].max(1)
     questions = [
@@ -77,7 +81,7 @@ def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: P
     sheet = form.with_suffix(".html")
     write_sheet(sheet, layout.experiment, facet, form.name, questions)
     write_answers(form, [Answer(question.image, facet, "") for question in questions])
-    return Asked(form, sheet, tuple(question.image for question in questions), len(hinted), found.seeds)
+    return Asked(form, sheet, tuple(question.image for question in questions), len(places), found.seeds)
 
 
 def add_answers(layout: Layout, params: Experiment, form: Path) -> int:
@@ -100,6 +104,18 @@ def add_answers(layout: Layout, params: Experiment, form: Path) -> int:
         labels = [(answer.image, answer.label) for answer in given if answer.facet == facet]
         n_new += len(add_labels(layout, params, facet, labels).labels)
     return n_new
+
+
+def _hinted(hints: HintFiles) -> set[tuple[str, int]]:
+    """Return which images have a hint, a label or a pair, in which facets."""
+    ends = ((image, pair.facet) for pair in hints.pairs for image in (pair.image_a, pair.image_b))
+    return {*((hint.image, hint.facet) for hint in hints.labels), *ends}
+
+
+def _asked_elsewhere(form: Path, facet: int, known: Iterable[tuple[str, int]]) -> set[str]:
+    """Return the images that have a hint in another facet, or are on a form about one."""
+    others = [answer[:2] for path in form.parent.glob("facet_*.csv") if path != form for answer in read_answers(path)]
+    return {image for image, where in [*known, *others] if where != facet}
 
 
 def _require_no_answers(form: Path, known: Iterable[Answer]) -> None:

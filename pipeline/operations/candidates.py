@@ -42,7 +42,7 @@ class Candidates:
         resp: responsibilities of the facet, one array a model.
     """
 
-    names: Sequence[str]
+    names: list[str]
     is_hinted: Bool[np.ndarray, " image"]
     pictures: UInt8[np.ndarray, "image channel height width"]
     seeds: tuple[int, ...]
@@ -50,14 +50,17 @@ class Candidates:
     resp: Sequence[Float[np.ndarray, "image _"]]
 
 
-def find_candidates(layout: Layout, params: Experiment, facet: int, hinted: Iterable[str]) -> Candidates:
+def find_candidates(
+    layout: Layout, params: Experiment, facet: int, hinted: Iterable[str], elsewhere: Iterable[str]
+) -> Candidates:
     """Look at images of the training split with the models of all healthy seeds.
 
     Args:
         layout: of the experiment; nobody may run its stages meanwhile.
         params: its parameters.
         facet: which facet is asked about.
-        hinted: files or ids of images with a hint in this facet; others are ignored.
+        hinted: files or ids of images with a hint in this facet; unknown ones are ignored.
+        elsewhere: of images that are asked about, or have a hint, in another facet: they are left out.
 
     Raises:
         DataError: the stages have not run, an output is damaged, or the model is of other images.
@@ -67,9 +70,10 @@ def find_candidates(layout: Layout, params: Experiment, facet: int, hinted: Iter
     images = load_training_images(prepared, params.train.validation_fraction, torch.device("cpu"))
     with ImageStore(prepared) as store:
         ids = store.image_ids()
-    names, wanted = _names(layout, ids), set(hinted)
-    is_hinted = np.array([image_id in wanted or name in wanted for image_id, name in zip(ids, names, strict=True)])
+    names = _names(layout, ids)
+    is_hinted = _are_named(ids, names, hinted)
     rows = _rows(layout, images, ids, is_hinted)
+    rows = rows[is_hinted[rows] | ~_are_named(ids, names, elsewhere)[rows]]
     models = [_load(layout, seed, images) for seed in seeds]
     blocks = [images.some(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
     views = [[_look(model, facet, block) for block in blocks] for model in models]
@@ -100,6 +104,13 @@ def _names(layout: Layout, ids: Shaped[np.ndarray, " image"]) -> list[str]:
     unclear = {"", *values[counts > 1].tolist()}
     path_of = dict(zip(table["image_id"].to_pylist(), paths, strict=True))
     return [image_id if path_of[image_id] in unclear else path_of[image_id] for image_id in ids.tolist()]
+
+
+def _are_named(
+    ids: Shaped[np.ndarray, " image"], names: Sequence[str], wanted: Iterable[str]
+) -> Bool[np.ndarray, " image"]:
+    known = set(wanted)
+    return np.array([image_id in known or name in known for image_id, name in zip(ids.tolist(), names, strict=True)])
 
 
 def _rows(
