@@ -41,8 +41,8 @@ class Asked:
 def ask(layout: Layout, params: Experiment, facet: int, n_images: int, folder: Path | None = None) -> Asked:
     """Choose the images whose label would tell most about a facet, and write a form and a contact sheet.
 
-    Images that another facet has a hint about, or asks about in a form beside this one, are left to it: of as many
-    answers, those about different images teach more (benchmarks/recipes.md).
+    Images that another facet has a hint about, or asks about in a form beside this one, are left to it: in trial
+    trainings on faces, of as many answers those about different images taught more (benchmarks/recipes.md).
 
     Args:
         layout: of the experiment.
