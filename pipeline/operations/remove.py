@@ -16,6 +16,7 @@ from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.image_ids import ContentSet, parse_ids, short_ids
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
+from pipeline.core.text import counted
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.operations.assign_batch import forget_assignments_of
 from pipeline.operations.locks import batches_lock, publish_lock
@@ -51,7 +52,12 @@ class RemoveResult:
 
 
 def remove(
-    layout: Layout, batch_ids: Sequence[str] = (), image_ids: Sequence[str] = (), wait_seconds: float = 0.0
+    layout: Layout,
+    batch_ids: Sequence[str] = (),
+    image_ids: Sequence[str] = (),
+    wait_seconds: float = 0.0,
+    *,
+    from_source: bool = False,
 ) -> RemoveResult:
     """Remove images, with all copies of the same content, from everything and for good.
 
@@ -60,10 +66,11 @@ def remove(
         batch_ids: ingested batches of which all images go.
         image_ids: single images.
         wait_seconds: how long to wait for an ingestion or another removal.
+        from_source: a person has agreed that images of the batches which lie in the source, too, are left out for good.
 
     Raises:
-        ConfigError: neither a batch nor an image is named, one is unknown, or a batch is ``train`` or ``test``; nothing
-            is removed.
+        ConfigError: neither a batch nor an image is named, one is unknown, or a batch is ``train`` or ``test``, or
+            holds images that lie in the source; nothing is removed.
         BusyError: another process changes the batches of this experiment.
     """
     if not batch_ids and not image_ids:
@@ -77,7 +84,7 @@ def remove(
     with batches_lock(layout, "remove images", wait_seconds):
         require_lists(layout)
         recover_shards(layout)
-        new = _extend_list(layout, batch_ids, image_ids)
+        new = _extend_list(layout, batch_ids, image_ids, from_source=from_source)
         changed, version = _carry_out(layout)
     result = RemoveResult(layout.experiment, tuple(new), version, tuple(changed), tuple(lingering(layout)))
     log_run(layout.root, "remove", {**asdict(result), "image_ids": len(result.image_ids)})
@@ -105,7 +112,7 @@ def lingering(layout: Layout) -> list[str]:
     return [str(folder.relative_to(layout.root)) for folder in folders if folder.exists()]
 
 
-def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[str]) -> list[str]:
+def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[str], *, from_source: bool) -> list[str]:
     """Put all copies of the images on the list and return the ids that are new there."""
     all_ids, all_batches = _known_images(layout)
     all_hashes, _ = parse_ids(all_ids.tolist())
@@ -119,7 +126,7 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
     known_batches = set(all_batches.tolist())
     statuses = {row["batch_id"]: row["status"] for row in History(layout.published).rows("batches")}
     for batch_id in batch_ids:
-        if statuses.get(batch_id) == EMPTY:
+        if statuses.get(batch_id) == EMPTY and batch_id not in known_batches:
             raise ConfigError(
                 f"a batch to remove must hold images, but {batch_id} holds no image, only names of files that were "
                 "refused; leave it out"
@@ -129,7 +136,10 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
                 f"a batch to remove must be one of experiment {layout.experiment}, got {batch_id!r}; see facets "
                 f"batches {layout.experiment}"
             )
-    chosen = all_hashes[np.isin(all_batches, list(batch_ids))]
+    chosen = np.unique(all_hashes[np.isin(all_batches, list(batch_ids))])
+    if not from_source:
+        is_shared = ContentSet(all_hashes[np.isin(all_batches, _SOURCE_BATCHES)]).has(chosen)
+        _require_none_shared(layout, batch_ids, int((is_shared & ~listed.has(chosen)).sum()), len(chosen))
     leaving = ContentSet(np.concatenate([chosen, parse_ids(image_ids)[0]]))
     new = _without_old_names(all_ids[leaving.has(all_hashes) & ~listed.has(all_hashes)])
     if new:
@@ -137,6 +147,16 @@ def _extend_list(layout: Layout, batch_ids: Sequence[str], image_ids: Sequence[s
             write_json(layout.removed, sorted({*read_id_list(layout.removed), *new}))
             remember_tracked(layout, layout.removed)
     return new
+
+
+def _require_none_shared(layout: Layout, batch_ids: Sequence[str], n_shared: int, n_images: int) -> None:
+    if n_shared:
+        raise ConfigError(
+            f"a batch to remove must hold no image that lies in the source, too, but {', '.join(batch_ids)} holds "
+            f"{n_shared} such of {counted(n_images, 'image')}, which would be left out of experiment "
+            f"{layout.experiment} for good; leave the batch, as facets rebuild {layout.experiment} publishes them "
+            "once, with the source, or say --from-source to remove them all the same"
+        )
 
 
 def _known_images(layout: Layout) -> tuple[Shaped[np.ndarray, " image"], Shaped[np.ndarray, " image"]]:

@@ -22,7 +22,7 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
 from pipeline.tables import History
-from pipeline.tables.batches import read_batch
+from pipeline.tables.batches import kept_batches, read_batch
 
 Chooser = Callable[[Shaped[np.ndarray, " image"]], Bool[np.ndarray, " image"]]
 """From image ids as text to which of them to drop."""
@@ -55,8 +55,8 @@ def shard_folders(layout: Layout) -> Iterator[Path]:
 
 def unpublished(layout: Layout) -> list[str]:
     """Return the batches on disk that readers do not see yet, because a run was killed before it could publish."""
-    live = {row["batch_id"] for row in History(layout.published).rows("batches") if row["status"] in ("live", "joined")}
-    return [folder.name for folder in shard_folders(layout) if folder.name not in live]
+    known = set(kept_batches(History(layout.published).rows("batches"), layout.batches))
+    return [folder.name for folder in shard_folders(layout) if folder.name not in known]
 
 
 def update_record(folder: Path, **changes: Any) -> None:

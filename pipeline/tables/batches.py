@@ -2,7 +2,9 @@
 
 ``status`` is ``source`` for train and test, ``live`` for an ingested batch, ``joined`` once the model in service was
 trained on it, ``removed`` when none of its images is left, ``empty`` for a delivery without a new image, which is
-listed for the files of it that were refused. ``sizes`` counts a batch's images by facet and component.
+listed for the files of it that were refused, or a batch whose images all lie in the source by now. What a batch holds
+and the source holds, too, is published with the source; it counts among the batch's ``duplicates``, and comes back if
+the source loses it. ``sizes`` counts a batch's images by facet and component.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +29,33 @@ Sizes = Sequence[Sequence[int]]
 def ingested(rows: Sequence[Row]) -> list[str]:
     """Return the ingested batches of a version that still have images."""
     return [row["batch_id"] for row in rows if row["status"] in ("live", "joined")]
+
+
+def kept_batches(rows: Sequence[Row], folder: Path) -> list[str]:
+    """Return the ingested batches that a model is to assign: also one without images of its own that has its shard.
+
+    Args:
+        rows: of a version.
+        folder: of the ingested batches.
+    """
+    ours = {*ingested(rows), *(row["batch_id"] for row in rows if row["status"] == EMPTY and _is_shard(row, folder))}
+    return [row["batch_id"] for row in rows if row["batch_id"] in ours]
+
+
+def lacks_images(row: Row, entry: Entry, folder: Path) -> bool:
+    """Tell whether images of a batch gave way in an entry of it, or in the current version.
+
+    Args:
+        row: of the batch in the current version.
+        entry: its parts by some model.
+        folder: of the ingested batches.
+    """
+    if entry.rows < row["n_images"]:
+        return True
+    # A delivery may have had duplicates when it came in.
+    if not row["duplicates"] or not _is_shard(row, folder):
+        return False
+    return read_batch(folder / row["batch_id"])["duplicates"] < row["duplicates"]
 
 
 def batches_on_disk(folder: Path) -> list[str]:
@@ -61,7 +90,11 @@ def read_batch(folder: Path) -> Row:
 
 
 def updated_rows(
-    rows: Sequence[Row], entries: Mapping[str, tuple[Entry, Sizes]], joined: Collection[str], folder: Path
+    rows: Sequence[Row],
+    entries: Mapping[str, tuple[Entry, Sizes]],
+    joined: Collection[str],
+    folder: Path,
+    repeated: Mapping[str, int],
 ) -> list[Row]:
     """Return the rows for a version that covers ``entries``.
 
@@ -70,13 +103,16 @@ def updated_rows(
         entries: of all batches of the new version, by batch id, with the images per facet and component.
         joined: batches that the model was trained on.
         folder: of the ingested batches, for what the version before did not have.
+        repeated: how many images of a batch gave way to others of the same content.
     """
     known = {row["batch_id"]: row for row in rows}
     result: list[Row] = []
     for batch_id, (entry, sizes) in entries.items():
-        row = known.get(batch_id) or first_row(entry, folder)
+        row = _counted(known.get(batch_id) or first_row(entry, folder), repeated.get(batch_id, 0), folder)
         result.append(row_of(entry, sizes, row, "joined" if batch_id in joined else "live"))
-    gone = [row for row in rows if row["batch_id"] not in entries and row["status"] != "source"]
+    covered = {batch_id: n_images for batch_id, n_images in repeated.items() if batch_id not in entries}
+    result += [_covered_row(read_batch(folder / batch_id), n_images) for batch_id, n_images in covered.items()]
+    gone = [row for row in rows if row["batch_id"] not in {*entries, *covered} and row["status"] != "source"]
     return [*result, *(row if row["status"] == EMPTY else removed_row(row) for row in gone)]
 
 
@@ -116,3 +152,20 @@ def first_row(entry: Entry, folder: Path) -> Row:
         nothing = dict.fromkeys(("created", "source", "drift", "drifted"))
         return {"batch_id": entry.batch_id, **nothing, "duplicates": 0}
     return read_batch(folder / entry.batch_id)
+
+
+def _counted(row: Row, n_repeated: int, folder: Path) -> Row:
+    """Return a batch's row with the duplicates of its delivery and those that gave way."""
+    if not (n_repeated or row["duplicates"]) or not _is_shard(row, folder):
+        return row
+    delivered = read_batch(folder / row["batch_id"])
+    return {**row, "duplicates": delivered["duplicates"] + n_repeated, "quarantined": delivered["quarantined"]}
+
+
+def _covered_row(row: Row, n_repeated: int) -> Row:
+    duplicates = row["duplicates"] + n_repeated
+    return {**row, "n_images": 0, "quarantined": 0, "duplicates": duplicates, "sizes": [], "status": EMPTY}
+
+
+def _is_shard(row: Row, folder: Path) -> bool:
+    return (folder / row["batch_id"] / "batch.json").exists()

@@ -1,7 +1,7 @@
 """DuckDB, and the questions about sets of images that publishing asks it; what exceeds the memory goes to the disk."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,8 @@ _MEMORY = "700MB"
 
 _SUSPECTS = 1000
 """Of ten billion different images about three pairs begin with the same 64 bits."""
+
+_PASSED = pa.schema([("filename", pa.string()), ("image_id", pa.string())])
 
 _OLD_ID = (
     f"CASE WHEN length(image_id) < {LONG_ID} THEN image_id "
@@ -49,22 +51,30 @@ def parquet(files: Sequence[Path | str]) -> str:
     return f"read_parquet([{names}], hive_partitioning = false)"
 
 
-def overlap(old: Sequence[Path], new: Sequence[Path], n_components: tuple[int, int], scratch: Path) -> np.ndarray:
+def overlap(
+    old: Sequence[Path],
+    new: Mapping[Path, Collection[str]],
+    n_components: tuple[int, int],
+    scratch: Path,
+) -> np.ndarray:
     """Return how many images lie in each pair of components, as an int64 array ``old new``.
 
     Args:
         old: facet parts of the model in service.
-        new: assignments or parts of the same facet by the new model.
+        new: assignments or parts of the same facet by the new model, each with the ids of images not to count in it.
         n_components: of the old and of the new facet.
         scratch: folder for what does not fit into memory.
     """
     counts = np.zeros(n_components, np.int64)
     if old and new:
+        passed = [{"filename": str(path), "image_id": image_id} for path, ids in new.items() for image_id in ids]
         with _bounded(scratch) as database:
+            database.register("passed", pa.Table.from_pylist(passed, _PASSED))
             rows = database.execute(
                 "SELECT o.cluster_id, n.cluster_id, count(*) "
                 f"FROM (SELECT {_OLD_ID} AS old_id, cluster_id FROM {parquet(old)}) o "
-                f"JOIN (SELECT {_OLD_ID} AS old_id, cluster_id FROM {parquet(new)}) n USING (old_id) GROUP BY ALL"
+                f"JOIN (SELECT {_OLD_ID} AS old_id, cluster_id FROM {parquet([*new])} "
+                "ANTI JOIN passed USING (filename, image_id)) n USING (old_id) GROUP BY ALL"
             ).fetchall()
         for old_component, new_component, n_images in rows:
             counts[old_component, new_component] = n_images
@@ -91,6 +101,32 @@ def repeated_ids(files: Sequence[Path], scratch: Path) -> list[str]:
         if old_id == other_old_id and (one in (two, old_id))
     }
     return sorted(repeated)[:5]
+
+
+def given_way(first: Sequence[Path], later: Sequence[Path], scratch: Path) -> dict[Path, frozenset[str]]:
+    """Return, for each later file, the ids of its images that stand in an earlier file, too.
+
+    Args:
+        first: ``images`` parts or tables that come before all others.
+        later: those of ingested batches, in the order in which they came in.
+        scratch: folder for what does not fit into memory.
+    """
+    if not later:
+        return {}
+    place = {str(path): number for number, path in enumerate(later, 1)}
+    columns = f"image_id, filename, {_OLD_ID} AS old_id"
+    with _bounded(scratch) as database:
+        pairs = database.execute(
+            f"SELECT DISTINCT l.filename, l.image_id, f.filename FROM (SELECT {columns} FROM {parquet(later)}) l "
+            f"JOIN (SELECT {columns} FROM {parquet([*first, *later])}) f USING (old_id) WHERE l.filename <> f.filename "
+            # Two images may begin with the same 64 bits; an id of no more than these stands for either.
+            "AND (l.image_id = f.image_id OR l.image_id = old_id OR f.image_id = old_id)"
+        ).fetchall()
+    found: dict[Path, set[str]] = {}
+    for name, image_id, other in pairs:
+        if place.get(other, 0) < place[name]:
+            found.setdefault(Path(name), set()).add(image_id)
+    return {path: frozenset(ids) for path, ids in found.items()}
 
 
 def files_with_content(files: Sequence[Path], ids: Sequence[str], scratch: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from pipeline.tables.parts import (
     part_rows,
     quarantine_rows,
     revision_of,
+    without,
 )
 from pipeline.tables.summary import Exemplars, Tally
 from pipeline.tables.versions import Entry, PartFile, Totals
@@ -33,12 +34,14 @@ class BatchFiles:
         facets: folder of its assignments; None where the model's parts of it are published already.
         images: file with the batch's rows of table ``images``.
         quarantine: file that lists what was refused of it; None where nothing was.
+        repeated: ids of its images that are published with another batch.
     """
 
     batch_id: str
     facets: Path | None
     images: Path
     quarantine: Path | None
+    repeated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,21 @@ class EntryBuilder:
                     f"batch {files.batch_id} must be assigned by model {self.model_version} before it is published, "
                     "got no assignments; run the command again"
                 )
-            for rows in part_rows(self.writer.locate(existing)):
-                for see in seen:
-                    see(rows)
+            path = self.writer.locate(existing)
+            rows = observed(without(part_rows(path), files.repeated), seen)
+            if files.repeated:
+                schema = facet_schema(facet, responsibilities=has_responsibilities(path))
+                return self.writer.write(self.model_version, files.batch_id, rows, schema, revision, existing)
+            for _ in rows:  # they are only counted
+                pass
             return existing
         path = files.facets / f"{facet_table(facet)}.parquet"
         schema = facet_schema(facet, responsibilities=has_responsibilities(path))
-        rows = facet_rows(path, files.batch_id, self.model_version, self.uids[facet], self.removed)
+        rows = facet_rows(path, files.batch_id, self.model_version, self.uids[facet], self._gone(files))
         return self.writer.write(self.model_version, files.batch_id, observed(rows, seen), schema, revision, existing)
+
+    def _gone(self, files: BatchFiles) -> Collection[str]:
+        return {*self.removed, *files.repeated} if files.repeated else self.removed
 
     def _images(self, files: BatchFiles, revision: int, ids: str, known: Sequence[Entry | None]) -> PartFile:
         existing = [entry.parts["images"] for entry in known if entry is not None]
@@ -134,7 +144,7 @@ class EntryBuilder:
         same = [part for part in existing if part.ids == ids and files.batch_id not in SOURCE_BATCHES]
         if same:
             return same[0]
-        rows = image_rows(files.images, files.batch_id, self.removed)
+        rows = image_rows(files.images, files.batch_id, self._gone(files))
         kept = existing[0] if existing else None
         return self.writer.write(SHARED, files.batch_id, rows, table_schema("images"), revision, kept)
 

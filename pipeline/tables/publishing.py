@@ -1,7 +1,7 @@
 """A model becomes the one in service: every image gets its clusters from it, in one new version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -9,9 +9,9 @@ from typing import Literal
 from pipeline.core.errors import PublishError
 from pipeline.core.storage import disk_usage, require_free_space
 from pipeline.table_format.schema import facet_table
-from pipeline.tables.batches import batches_on_disk, ingested, updated_rows
+from pipeline.tables.batches import batches_on_disk, kept_batches, lacks_images, updated_rows
 from pipeline.tables.draft import Contents, Draft, Row
-from pipeline.tables.engine import overlap, repeated_ids
+from pipeline.tables.engine import given_way, overlap, repeated_ids
 from pipeline.tables.entries import BatchFiles, Built, EntryBuilder
 from pipeline.tables.group_rows import group_rows, merge_rows
 from pipeline.tables.identity import Identity, Overlap, lineage_rows
@@ -48,14 +48,21 @@ class ModelPublication:
 def unassigned_batches(published: Path, model_version: str, batches: Path) -> list[str]:
     """Return the ingested batches that a model must still assign before it can be published.
 
+    Among them those of which some images gave way to others of the same content, as these may be gone by now.
+
     Args:
         published: folder of the experiment.
         model_version: of the model.
         batches: folder of the ingested batches; asked only where nothing is published yet.
     """
     draft = Draft(published, published)
-    known = _entries_by(published, model_version).keys() | ModelFolder(published, model_version).assigned().keys()
-    return [batch_id for batch_id in _live_batches(draft, batches) if batch_id not in known]
+    staged, entries = ModelFolder(published, model_version).assigned(), _entries_by(published, model_version)
+    rows = {row["batch_id"]: row for row in draft.rows("batches")}
+
+    def is_whole(batch_id: str) -> bool:
+        return batch_id in entries and not lacks_images(rows[batch_id], entries[batch_id], batches)
+
+    return [batch_id for batch_id in _live_batches(draft, batches) if batch_id not in staged and not is_whole(batch_id)]
 
 
 def publish_model(published: Path, wanted: ModelPublication) -> None:
@@ -82,6 +89,7 @@ class _Publication:
 
     def make(self) -> None:
         self._require_space()
+        self._files = self._give_way()
         overlaps = self._overlaps()
         identity = self._identify(overlaps)
         built = self._build(identity)
@@ -90,6 +98,7 @@ class _Publication:
         totals = reduce(add_totals, [batch.totals for batch in built])
         joined = self._model.assigned().keys()
         sizes = {batch.entry.batch_id: (batch.entry, batch.sizes) for batch in built if batch.entry is not None}
+        repeated = {files.batch_id: len(files.repeated) for files in self._files if files.repeated}
         clusters = cluster_rows(
             self._wanted.model_version,
             identity,
@@ -102,7 +111,7 @@ class _Publication:
             "clusters": clusters,
             "groups": group_rows(self._wanted.model_version, identity, self._model.groups, clusters),
             "merges": merge_rows(self._wanted.model_version, identity, self._model.groups),
-            "batches": updated_rows(self._draft.rows("batches"), sizes, joined, self._wanted.batches),
+            "batches": updated_rows(self._draft.rows("batches"), sizes, joined, self._wanted.batches, repeated),
             "lineage": [*self._draft.rows("lineage"), *self._lineage(identity, overlaps)],
         }
         lists = write_lists(self._draft.folder, entries)
@@ -132,6 +141,24 @@ class _Publication:
             for batch_id in live
         ]
 
+    def _give_way(self) -> list[BatchFiles]:
+        """Note what each ingested batch holds that the source, a joined batch or an earlier one holds, too.
+
+        An image is published once: its row is that of the source, once that has it.
+        """
+        later = {files.batch_id: self._images_of(files) for files in self._files if files.images != self._model.images}
+        repeated = given_way([self._model.images], list(later.values()), self._draft.folder)
+        return [
+            replace(files, repeated=repeated[later[files.batch_id]]) if later.get(files.batch_id) in repeated else files
+            for files in self._files
+        ]
+
+    def _images_of(self, files: BatchFiles) -> Path:
+        """Return the table of the images whose assignments are published."""
+        if files.facets is None and files.batch_id in self._same_model:
+            return self._draft.parts.locate(self._same_model[files.batch_id].parts["images"])
+        return files.images
+
     def _require_assignments(self) -> None:
         for files in self._files:
             for facet, n_components in enumerate(self._model.n_components):
@@ -153,7 +180,9 @@ class _Publication:
         for facet, n_components in enumerate(counts):
             table = facet_table(facet)
             old = [self._draft.parts.locate(entry.parts[table]) for entry in self._previous.values()]
-            new = [files.facets / f"{table}.parquet" for files in self._files if files.facets is not None]
+            new = {
+                files.facets / f"{table}.parquet": files.repeated for files in self._files if files.facets is not None
+            }
             result.append(overlap(old, new, n_components, self._draft.folder))
         return result
 
@@ -184,8 +213,8 @@ class _Publication:
             repeated = repeated_ids([self._draft.parts.locate(part) for part in images.values()], self._draft.folder)
             if repeated:
                 raise PublishError(
-                    f"an image must be published once, got {', '.join(repeated)} in more than one row; remove one of "
-                    "the batches that hold it"
+                    f"an image must be published once, got {', '.join(repeated)} in more than one row; run facets "
+                    f"check {self._draft.published.name}"
                 )
 
     def _lineage(self, identity: Identity, overlaps: Sequence[Overlap]) -> list[Row]:
@@ -205,7 +234,7 @@ class _Publication:
 def _live_batches(draft: Draft, batches: Path) -> list[str]:
     if draft.current is None:
         return batches_on_disk(batches)
-    return ingested(draft.rows("batches"))
+    return kept_batches(draft.rows("batches"), batches)
 
 
 def _entries_by(published: Path, model_version: str) -> dict[str, Entry]:

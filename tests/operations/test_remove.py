@@ -65,6 +65,34 @@ def test_single_images_leave_the_shard_and_the_source_and_ids_stay(tiny: Tiny, t
     assert result.lingers[0] == "data/prepared/tiny"
 
 
+def test_a_batch_that_shares_images_with_the_source_gives_way_and_is_removed_only_on_purpose(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    images = new_images(40)
+    batch_id = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", images)).batch_id
+    assert batch_id is not None
+    everything = tiny.image_ids()
+    source = tiny.root / "data" / "own" / "images.npz"
+    with np.load(source) as arrays:
+        grown: dict[str, Any] = {
+            name: np.concatenate(
+                [values, images[:15].reshape(15, *values.shape[1:]) if values.ndim > 1 else values[:15]]
+            )
+            for name, values in arrays.items()
+        }
+    np.savez(source, **grown)
+    tiny.rebuild()
+    assert tiny.image_ids() == everything
+    assert len(tiny.image_ids(batch_id)) == 25
+    (row,) = [row for row in tiny.history.rows("batches") if row["batch_id"] == batch_id]
+    assert (row["status"], row["n_images"], row["duplicates"]) == ("live", 25, 15)
+    with pytest.raises(ConfigError, match=r"holds 15 such of 40 images, which would be left out .* for good"):
+        remove(tiny.layout, [batch_id])
+    assert read_id_list(tiny.layout.removed) == []
+    assert len(remove(tiny.layout, [batch_id], from_source=True).image_ids) == 40
+    assert len(tiny.image_ids()) == len(everything) - 40
+
+
 def test_all_copies_of_a_content_go(tiny: Tiny) -> None:
     source = tiny.root / "data" / "own" / "images.npz"
     with np.load(source) as arrays:
