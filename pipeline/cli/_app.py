@@ -1,6 +1,5 @@
 """Putting the commands together, and what happens to their errors."""
 
-import os
 import signal
 import sys
 import warnings
@@ -12,7 +11,8 @@ from typing import NoReturn
 
 import typer
 
-from pipeline.core.errors import PipelineError
+from pipeline.cli._streams import discard, prepare_streams
+from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.core.memory import as_out_of_memory
 from pipeline.core.storage import as_resource_error
 
@@ -62,6 +62,7 @@ app = _build()
 
 def main() -> NoReturn:
     """Run the command line; a deliberate error is one line on standard error and its exit code."""
+    prepare_streams()
     signal.signal(signal.SIGTERM, _exit_cleanly)
     warnings.showwarning = _show_warning
     try:
@@ -71,8 +72,10 @@ def main() -> NoReturn:
         # Whoever read the output has had enough, as head has. No handler of the system's for this: children are to be
         # ended first. What is still to be written has nowhere to go, and the interpreter would complain at its end.
         code = 128 + signal.SIGPIPE
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(sys.stdout.fileno(), sys.stderr.fileno())
+    except ResourceError as error:
+        code = _say(error)
+        discard(sys.stdout.fileno())
     sys.exit(code)
 
 
@@ -82,8 +85,7 @@ def _run() -> int:
         with as_out_of_memory("this command"), as_resource_error(Path.cwd()):
             app(prog_name="facets")
     except PipelineError as error:
-        print(f"facets: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
+        return _say(error)
     except SystemExit as end:  # typer makes one of what else ends a command
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
@@ -91,6 +93,11 @@ def _run() -> int:
             print("facets: interrupted; nothing is half-written, run it again to go on", file=sys.stderr, flush=True)
         return int(end.code or 0)
     return 0
+
+
+def _say(error: PipelineError) -> int:
+    print(f"facets: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def _show_warning(message: Warning | str, *_: object, **_more: object) -> None:

@@ -151,3 +151,47 @@ def test_nobody_who_reads_the_output_is_no_fault(template: Repository, arguments
     )
     os.close(writer)
     assert (done.returncode, done.stderr or "") == (141, "")
+
+
+PRINTING = """
+import sys
+from pipeline.cli import _app
+from pipeline.cli._shared import show
+_app.app = lambda prog_name: show(sys.argv[1], [sys.argv[1]], sys.argv[2:] == ["--json"])
+_app.main()
+"""
+
+TEXT = "Bäume→🌲"
+
+
+def printed(tmp_path: Path, redirect: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run what prints a text below a shell that does something with its streams."""
+    command = ["sh", "-c", f'"$@" {redirect}', "sh", sys.executable, "-c", PRINTING, TEXT, *arguments]
+    env = {**os.environ, "PYTHONPATH": str(PROJECT), **environment}
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.mark.parametrize("redirect", [">&-", "<&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(tmp_path: Path, redirect: str) -> None:
+    done = printed(tmp_path, redirect)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("" if ">&-" in redirect.replace("2>&-", "") else f"{TEXT}\n")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "B\\u00e4ume\\u2192"), ("latin-1", "B\\u00e4ume\\u2192")])
+def test_what_an_encoding_lacks_is_escaped_as_in_json(tmp_path: Path, encoding: str, shown: str) -> None:
+    import json
+
+    shown = shown if encoding == "ascii" else shown.replace("\\u00e4", "ä")
+    path = tmp_path / "out"
+    assert printed(tmp_path, ">out", PYTHONIOENCODING=encoding).returncode == 0
+    assert path.read_bytes().decode(encoding) == f"{shown}\\ud83c\\udf32\n"
+    assert printed(tmp_path, ">out", "--json", PYTHONIOENCODING=encoding).returncode == 0
+    assert json.loads(path.read_bytes().decode(encoding)) == [TEXT]
+
+
+def test_a_full_output_is_named_and_no_file_of_the_repository(tmp_path: Path) -> None:
+    done = printed(tmp_path, ">/dev/full")
+    assert done.returncode == 7
+    assert done.stderr.startswith("facets: standard output must take what is printed, but: No space left on device;")
+    assert done.stderr.count("\n") == 1
