@@ -1,8 +1,11 @@
 """Putting the commands together, and what happens to their errors."""
 
+import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -82,7 +85,7 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         # A disk may run full wherever something is written, and memory anywhere.
-        with as_out_of_memory("this command"), as_resource_error(Path.cwd()):
+        with as_out_of_memory("this command"), as_resource_error(Path.cwd()), _as_unreadable():
             app(prog_name="facets")
     except PipelineError as error:
         return _say(error)
@@ -93,6 +96,20 @@ def _run() -> int:
             print("facets: interrupted; nothing is half-written, run it again to go on", file=sys.stderr, flush=True)
         return int(end.code or 0)
     return 0
+
+
+@contextmanager
+def _as_unreadable() -> Iterator[None]:
+    """Name a file that may not be read: what is met on the way out says of all else that it cannot be written."""
+    try:
+        yield
+    except PermissionError as error:
+        name = error.filename
+        if not isinstance(name, str) or not Path(name).exists() or os.access(name, os.R_OK):
+            raise
+        raise ResourceError(
+            f"{name} must be readable, but: {error.strerror}; mend access to it and run again"
+        ) from error
 
 
 def _say(error: PipelineError) -> int:

@@ -195,3 +195,17 @@ def test_a_full_output_is_named_and_no_file_of_the_repository(tmp_path: Path) ->
     assert done.returncode == 7
     assert done.stderr.startswith("facets: standard output must take what is printed, but: No space left on device;")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_may_not_be_read_is_named(facets: Facets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "params.yaml"
+    path.touch()
+
+    def fail(prog_name: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(_app, "app", fail)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read whatever the mode is
+    shown = facets("anything")
+    assert shown.code == 7
+    assert shown.err == f"facets: {path} must be readable, but: Permission denied; mend access to it and run again\n"
