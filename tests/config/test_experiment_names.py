@@ -19,7 +19,24 @@ from pipeline.operations.tidy import tidy
 from pipeline.tables import paths, query, read
 from tests.repository import tiny_experiment
 
-BAD = ["", "../x", "/etc", "..", "a/b", "-x", "--help", "x\n", "x\x1b[31m", "x\x00", "Digits", "1st", "é", "x" * 42]
+BAD = [
+    "",
+    "../x",
+    "/etc",
+    "..",
+    "a/b",
+    "-x",
+    "--help",
+    "x\n",
+    "x\x1b[31m",
+    "x\x00",
+    "Digits",
+    "1st",
+    "é",
+    "x" * 42,
+    "null",
+    "on",
+]
 
 ENTRIES: list[Callable[[Path, str], object]] = [
     Layout,
