@@ -29,8 +29,20 @@ def test_an_empty_training_split_is_refused(prepare: Prepare) -> None:
 
 
 def test_a_source_of_rejected_files_is_refused(prepare: Prepare) -> None:
-    with pytest.raises(DataError, match=r"needs at least one image, got 0 with test_fraction \S+ \(2 of 2 set aside: "):
+    with pytest.raises(DataError, match=r"hold at least one usable image, got none \(2 of 2 set aside: "):
         prepare(Block(images=[], paths=[], rejected=[("a", "bad"), ("b", "bad")]))
+
+
+@pytest.mark.parametrize("left", [[], ["notes.txt"], ["a.png"]], ids=["empty", "no image", "left out"])
+def test_a_folder_without_images_is_refused_before_it_is_pinned(tmp_path: Path, left: list[str]) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_bytes(b"x")
+    params = preprocess(source="folder", path="own", exclude=("a*",))
+    with pytest.raises(DataError, match=r"own must hold at least one image, got none \(.*put images there, or correct"):
+        scan(Layout(tmp_path, "own"), params)
+    assert not Layout(tmp_path, "own").source_manifest.exists()
 
 
 def test_blocks_of_differing_shapes_are_refused(prepare: Prepare) -> None:

@@ -138,6 +138,11 @@ def _count(columns: Columns, rejected: list[tuple[str, str]], removed: ContentSe
 
 
 def _require_images(rows: Rows, params: PreprocessParams, account: Account) -> None:
+    if not any(map(len, rows.values())):
+        raise DataError(
+            f"a source must hold at least one usable image, got none ({account.text}); put images there, or correct "
+            "preprocess.path, include or exclude"
+        )
     for name, places in rows.items():
         if not len(places):
             raise DataError(

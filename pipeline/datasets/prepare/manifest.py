@@ -19,6 +19,7 @@ from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, write_json
+from pipeline.core.text import count_reasons, set_aside
 from pipeline.core.upgrades import SOURCE, read_record
 from pipeline.datasets.files.beneath import Beneath, Entry, Root, cannot_be_read, not_a_file
 from pipeline.datasets.files.bounds import FILE_BYTES
@@ -46,14 +47,22 @@ def scan(layout: Layout, params: PreprocessParams, refused: list[tuple[str, str]
         What the JSON holds.
 
     Raises:
-        DataError: the source is missing or cannot be fetched.
+        DataError: the source is missing, cannot be fetched or is a folder without images.
     """
+    refused = [] if refused is None else refused
     source = open_source(params, layout)
     source.fetch()
     value = _describe(layout, params, source, refused)
     with suppress(DataError):  # missing, or damaged and written anew
         if read_record(layout.source_manifest, SOURCE) == value:
             return value
+    # Of a folder; one file is opened when it is prepared.
+    if "count" in value and source.n_images() <= len(refused):
+        reasons = count_reasons(reason for _, reason in refused)
+        raise DataError(
+            f"{params.path} must hold at least one image, got none ({set_aside(sum(reasons.values()), reasons)}); put "
+            "images there, or correct preprocess.path, include or exclude"
+        )
     write_json(layout.source_manifest, value)
     return value
 
