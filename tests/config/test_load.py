@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_params, load_sections
+from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import ConfigError
 from tests.repository import PROJECT, shipped_params
 
@@ -146,3 +147,25 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 def test_the_default_experiment_selects_no_seed_that_its_gate_refuses() -> None:
     digits = load_params(PROJECT).experiment("digits")
     assert digits.train.min_entropy >= digits.publish.gate.min_entropy
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    text = yaml.safe_dump(FEW, sort_keys=False)
+    first = text.splitlines().index("    seeds:") + 1
+    lines = text.splitlines()
+    lines.insert(first - 1, "    seeds: [1]")
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    with pytest.raises(
+        ConfigError, match=rf"the key 'seeds' must stand once .* line {first} and again in line {first + 1}"
+    ):
+        load_params(tmp_path)
+
+
+def test_a_section_that_others_repeat_and_change_is_no_key_twice(tmp_path: Path) -> None:
+    text = "x-a: &a {k: 1, l: 2}\nx-b: &b {<<: *a, k: 3}\nx-c: {<<: *b, l: 4}\nx-d: *b\n"
+    assert safe_load(text) == {
+        "x-a": {"k": 1, "l": 2},
+        "x-b": {"k": 3, "l": 2},
+        "x-c": {"k": 3, "l": 4},
+        "x-d": {"k": 3, "l": 2},
+    }
