@@ -9,7 +9,9 @@ from pipeline.core.text import counted, printable
 def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
     """List the batches of the published tables: what came in when, drift, and what became of it.
 
-    Status: source (train and test), live (assigned by the model in service), joined (it was also trained on), removed.
+    Status: source (train and test), live (assigned by the model in service), joined (it was also trained on), removed,
+    empty (no image of it was new, or all lie in the source by now). Duplicates are images of a delivery whose content
+    was there already, or lies in the source by now.
 
     \b
     Example:
@@ -24,8 +26,9 @@ def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    n_images, duplicates = counted(row["n_images"], "image"), counted(row["duplicates"], "duplicate")
-    facts = f"{n_images}, {duplicates}, {row['quarantined']} quarantined"
+    # Copies in the source are rows with ids of their own, and status counts them; a delivery's duplicates are none.
+    duplicates = "" if row["status"] == "source" else f", {counted(row['duplicates'], 'duplicate')}"
+    facts = f"{counted(row['n_images'], 'image')}{duplicates}, {row['quarantined']} quarantined"
     drift = "" if row["drift"] is None else f", drift {' '.join(f'{score:.1f}' for score in row['drift'])}"
     mark = " DRIFTED" if row["drifted"] else ""
     created = row["created"]

@@ -71,8 +71,8 @@ def _describe(state: "ExperimentStatus") -> str:
         lines.append(
             f"  model      last one refused: {state.refused['model_version']}: {'; '.join(state.refused['reasons'])}"
         )
-    if state.account is not None:
-        lines.append(f"  source     {state.account.text}")
+    told = "what is set aside is not counted yet: facets rebuild does" if state.account is None else state.account.text
+    lines.append(f"  source     {told}")
     for batch in state.batches:
         facts = f"{counted(batch['n_images'], 'image')}, {batch['status']}"
         n_delivered = batch["n_images"] + batch["duplicates"] + batch["quarantined"]

@@ -62,6 +62,18 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
     assert state["mebibytes"]["artifacts/tiny"] > 0
 
 
+def test_status_says_where_nothing_is_counted_and_batches_count_no_duplicates_of_the_source(
+    facets: Facets, inside: Repository
+) -> None:
+    assert "  source     none of 120 set aside\n" in facets("status", EXPERIMENT).out
+    (inside.root / "data" / "prepared" / EXPERIMENT / "quarantine.parquet").unlink()
+    told = facets("status", EXPERIMENT).out
+    assert "  source     what is set aside is not counted yet: facets rebuild does\n" in told
+    train, test = facets("batches", EXPERIMENT).out.splitlines()
+    assert train.endswith(" images, 0 quarantined")
+    assert test.endswith(" images, 0 quarantined")
+
+
 def test_status_tells_deliveries_that_were_rejected_as_a_whole(facets: Facets, inside: Repository) -> None:
     folder = inside.root / "data" / "inbox" / EXPERIMENT / "rejected"
     folder.mkdir(parents=True)
