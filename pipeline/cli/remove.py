@@ -30,7 +30,8 @@ def remove(
     They and all copies of them leave tables, shards and pictures at once and cannot come in again. The training set
     follows with the next facets rebuild, old files of DVC's cache with facets tidy. Files outside, such as the source
     or what was delivered, are yours to delete. Both options can be given several times. A batch of which images lie in
-    the source, too, is kept unless --from-source is said: the source would be read without them.
+    the source, too, as the last facets rebuild read it, is kept unless --from-source is said: the source would be read
+    without them from then on.
 
     \b
     Example:

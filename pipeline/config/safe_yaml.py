@@ -11,7 +11,7 @@ except ImportError:
     from yaml import SafeLoader
 
 
-class _Loader(SafeLoader):  # pyright: ignore[reportGeneralTypeIssues]  # one of two
+class _Loader(SafeLoader):  # pyright: ignore[reportGeneralTypeIssues] - either of two classes
     """Refuses a key that stands twice in one section, of which PyYAML takes the last one; DVC refuses it, too."""
 
     def get_single_node(self) -> Any:

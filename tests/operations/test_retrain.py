@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.config.sections import ScheduleParams
@@ -50,6 +51,35 @@ def test_without_new_images_nothing_is_due_and_a_joined_batch_asks_to_be_finishe
     assert plan.reasons == ("the model in service was not trained on 1 batch that joined before",)
     remove(tiny.layout, [batch_id])
     assert plan_retrain(tiny.layout, limits(images=1)).reasons == ()
+
+
+@pytest.mark.parametrize("has_joined", [False, True], ids=["live", "joined"])
+def test_a_batch_whose_images_all_lie_in_the_source_waits_for_nothing_and_keeps_its_shard(
+    tiny: Tiny, tmp_path: Path, has_joined: bool
+) -> None:
+    images = new_images(30)
+    batch_id = ingest(tiny.layout, tiny.params, save(tmp_path / "a.npy", images)).batch_id
+    assert batch_id is not None
+    everything = tiny.image_ids()
+    if has_joined:
+        write_json(tiny.layout.joined, [batch_id])
+    source = tiny.root / "data" / "own" / "images.npz"
+    original = source.read_bytes()
+    with np.load(source) as arrays:
+        grown = {name: np.concatenate([of, images if of.ndim == 3 else of[:30]]) for name, of in arrays.items()}
+    np.savez(source, **grown)
+    tiny.rebuild()
+    assert (tiny.image_ids(), tiny.image_ids(batch_id)) == (everything, [])
+    (row,) = [row for row in tiny.history.rows("batches") if row["batch_id"] == batch_id]
+    assert (row["status"], row["n_images"], row["duplicates"]) == ("empty", 0, 30)
+    assert plan_retrain(tiny.layout, limits(images=1), force=True).reasons == ()
+    # A later delivery completes what killed runs left: this batch is none of it.
+    ingest(tiny.layout, tiny.params, save(tmp_path / "b.npy", 255 - new_images(25, seed=2)))
+    assert (tiny.layout.batches / batch_id / "shard.h5").exists()
+    source.write_bytes(original)
+    tiny.rebuild()
+    assert len(tiny.image_ids()) == len(everything) + 25
+    assert len(tiny.image_ids(batch_id)) == 30
 
 
 def test_only_an_active_published_experiment_is_retrained(tiny: Tiny, tmp_path: Path) -> None:
