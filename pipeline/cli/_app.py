@@ -78,7 +78,6 @@ def main() -> NoReturn:
         discard(sys.stdout.fileno(), sys.stderr.fileno())
     except ResourceError as error:
         code = _say(error)
-        discard(sys.stdout.fileno())
     sys.exit(code)
 
 

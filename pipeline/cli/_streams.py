@@ -23,6 +23,7 @@ class _Output(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
+            discard(self.fileno())  # what else is printed: one message is enough
             raise ResourceError(
                 f"standard output must take what is printed, but: {error.strerror}; the command itself has ended: free "
                 "space where the output goes, or send it elsewhere"

@@ -190,8 +190,11 @@ def test_what_an_encoding_lacks_is_escaped_as_in_json(tmp_path: Path, encoding: 
     assert json.loads(path.read_bytes().decode(encoding)) == [TEXT]
 
 
-def test_a_full_output_is_named_and_no_file_of_the_repository(tmp_path: Path) -> None:
-    done = printed(tmp_path, ">/dev/full")
+@pytest.mark.parametrize("script", [PRINTING, PRINTING.replace("sys.argv[1],", "sys.argv[1] * 9999,"), PIPED])
+def test_a_full_output_is_named_once_and_no_file_of_the_repository(tmp_path: Path, script: str) -> None:
+    command = ["sh", "-c", '"$@" >/dev/full', "sh", sys.executable, "-c", script, "--help"]
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False, env=env)
     assert done.returncode == 7
     assert done.stderr.startswith("facets: standard output must take what is printed, but: No space left on device;")
     assert done.stderr.count("\n") == 1

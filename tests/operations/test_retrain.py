@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,9 @@ def test_a_batch_whose_images_all_lie_in_the_source_waits_for_nothing_and_keeps_
     source = tiny.root / "data" / "own" / "images.npz"
     original = source.read_bytes()
     with np.load(source) as arrays:
-        grown = {name: np.concatenate([of, images if of.ndim == 3 else of[:30]]) for name, of in arrays.items()}
+        grown: dict[str, Any] = {
+            name: np.concatenate([of, images if of.ndim == 3 else of[:30]]) for name, of in arrays.items()
+        }
     np.savez(source, **grown)
     tiny.rebuild()
     assert (tiny.image_ids(), tiny.image_ids(batch_id)) == (everything, [])
