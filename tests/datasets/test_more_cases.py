@@ -32,6 +32,10 @@ def pictures(pattern: str = "#.png", n: int = 12, kind: str = "PNG", **options: 
     return {pattern.replace("#", str(i)): encode(picture(i, 8, 8), kind, **options) for i in range(n)}
 
 
+def by_year() -> Files:
+    return pictures("2023/#.png", 6) | pictures("2024/#.png", 6)
+
+
 def bad(*names: str) -> Files:
     return {name: BAD_FILES[name][0]() for name in names}
 
@@ -106,6 +110,30 @@ CASES: dict[str, Case] = {
     "an archive among images": Case(
         lambda: pictures() | {"old.zip": archive_bytes(".zip", pictures())}, aside=1, says="1 × is a ZIP archive"
     ),
+    "an archive above folders of images": Case(
+        lambda: by_year() | {"old.zip": archive_bytes(".zip", pictures())},
+        aside=1,
+        says="1 × is a ZIP archive; PNG, JPEG, WebP, TIFF, BMP, GIF and PNM are read; unpack it here, or move it",
+        labels="folder",
+    ),
+    "a tar archive above folders of images": Case(
+        lambda: by_year() | {"1.tar": archive_bytes(".tar", pictures())},
+        aside=1,
+        says="1 × is a tar archive; PNG",
+        labels="folder",
+    ),
+    "a packed archive above folders of images": Case(
+        lambda: by_year() | {"1.tgz": archive_bytes(".tgz", pictures())},
+        aside=1,
+        says="1 × is a gzip archive; PNG",
+        labels="folder",
+    ),
+    "a table above folders of images": Case(
+        lambda: by_year() | {"metadata.parquet": parquet(file=["0.png"])},
+        aside=1,
+        says="1 × is a Parquet file; PNG, JPEG, WebP, TIFF, BMP, GIF and PNM are read; move it into a folder of its",
+        labels="folder",
+    ),
     "folders that are classes": Case(lambda: pictures("cat/#.png", 6) | pictures("dog/#.jpg", 6), labels="folder"),
     "a folder for each image": Case(lambda: pictures("#/image.png")),
     "folders and loose images": Case(lambda: pictures("#.png", 6) | pictures("more/#.png", 6), labels="folder"),
@@ -170,6 +198,21 @@ CASES: dict[str, Case] = {
     "an archive that broke off": Case(
         lambda: {"x.tar.gz": archive_bytes(".tar.gz", pictures())[:900]}, refused="must be a complete tar or ZIP"
     ),
+    "archives above and below": Case(
+        lambda: {name: archive_bytes(".tar", pictures()) for name in ("0.tar", "train/1.tar")},
+        aside=1,
+        says="1 of 13 set aside: 1 × lies in a sub-folder of a folder that has such files itself",
+        source="tar",
+    ),
+    "archives below alone": Case(
+        lambda: {
+            "README.md": b"x",
+            "_SUCCESS": b"",
+            "train/0.zip": archive_bytes(".zip", pictures(n=6)),
+            "test/0.zip": archive_bytes(".zip", pictures(n=6)),
+        },
+        source="zip",
+    ),
     "a ZIP that is none": Case(lambda: {"x.zip": b"x" * 99}, refused="must be a complete tar or ZIP archive"),
     # --- arrays -------------------------------------------------------------------------------------------------------
     "an array": Case(lambda: {"x.npy": npy(IMAGES)}, source="npy"),
@@ -202,6 +245,15 @@ CASES: dict[str, Case] = {
         aside=3,
         says="3 of 15 set aside",
         source="parquet",
+    ),
+    "Parquet above and below": Case(
+        lambda: {name: parquet(image=list(pictures().values())) for name in ("0.parquet", "train/1.parquet")},
+        aside=1,
+        says="1 of 13 set aside: 1 × lies in a sub-folder of a folder that has such files itself",
+        source="parquet",
+    ),
+    "Parquet in a folder below": Case(
+        lambda: {"README.md": b"x", "data/0.parquet": parquet(image=list(pictures().values()))}, source="parquet"
     ),
     "Parquet without images": Case(lambda: {"x.parquet": parquet(a=[1, 2])}, refused="must have one column of image"),
     "a JSON file": Case(lambda: {"x.json": json.dumps([1]).encode()}, refused="must hold usable images, got none"),

@@ -130,6 +130,38 @@ def test_shards_are_read_as_one_source(tmp_path: Path) -> None:
     assert take_sample(Layout(tmp_path, "mine"), preprocess(), f"{tmp_path}/shards/s-{{00..01}}.tar").n_images == 12
 
 
+def test_what_lies_beside_archives_is_counted_and_changes_no_image(tmp_path: Path) -> None:
+    archives = {"0.tar": archive_bytes(".tar", FILES)}
+    write_folder(tmp_path / "pure", archives)
+    beside = {"sub/1.tar": archive_bytes(".tar", FILES), "sub/1.png": encode(picture(99)), "_SUCCESS": b""}
+    write_folder(tmp_path / "mixed", archives | beside | {"README.md": b"", "labels.csv": b"", ".hidden/1.png": b""})
+    (tmp_path / "mixed" / "album").symlink_to(tmp_path)
+    pure, mixed = source_of(tmp_path, "pure"), source_of(tmp_path, "mixed")
+    hashes = FileHashes(tmp_path / "list")
+    assert mixed.fingerprint(hashes) == pure.fingerprint(hashes)
+    paths, _, rejected = read(mixed)
+    assert paths == read(pure)[0] == list(FILES)
+    assert rejected == {
+        "album": "is a link to a folder, which is not followed; copy the folder instead",
+        "sub/1.png": "lies in a folder of files that end in .tar or .tar.gz or .tgz, which alone are read; move it to "
+        "a folder of its own",
+        "sub/1.tar": "lies in a sub-folder of a folder that has such files itself, which alone are read; move it to "
+        "these",
+    }
+    assert mixed.n_images() == len(FILES) + 3
+    result = ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "mixed")
+    assert (result.n_images, len(result.quarantined)) == (1, 4), "by itself it is a folder with one image"
+
+
+def test_archives_in_sub_folders_are_named_by_their_paths(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_archive(tmp_path / "all" / part / "0.zip", {f"{part}.png": encode(picture(len(part)))})
+    source = source_of(tmp_path, "all", source="zip")
+    assert read(source)[0] == ["test/0.zip/test.png", "train/0.zip/train.png"]
+    assert sorted(source.fingerprint(FileHashes(tmp_path / "list"))["files"]) == ["test/0.zip", "train/0.zip"]
+    assert ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "all").n_images == 2
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_archives_are_read_from_urls(tmp_path: Path, suffix: str) -> None:
     files = FILES | {"a/00.cls": b"4"}
@@ -362,6 +394,24 @@ WHOLE = {
         archive_bytes(".zip", FILES)[:-30],
         "must be a complete tar or ZIP archive, but File is not a zip file",
     ),
+    "joined": (GOOD + GOOD, "but more follows the mark of its end, as where archives were joined; write it again"),
+    "joined and packed": (gzip.compress(GOOD) * 2, "but more follows the mark of its end"),
+    "a stray block of zeros": (GOOD[:SECOND] + bytes(512) + GOOD[SECOND:], "but more follows the mark of its end"),
+    "rubbish behind": (GOOD + b"x" * 1400, "but more follows the mark of its end"),
+    "joined zips": (
+        archive_bytes(".zip", FILES) * 2,
+        "must be a complete tar or ZIP archive, but its list of files is of another archive, as where archives were "
+        "joined or cut; write it again",
+    ),
+    "joined with an empty zip": (archive_bytes(".zip", FILES) + zip_bytes({}), "its list of files is of another"),
+    "cut zip of a zip": (
+        zip_bytes({**FILES, "backup.zip": zip_bytes(FILES)}, zipfile.ZIP_STORED)[:-40],
+        "but its list of files is of another archive",
+    ),
+    "zip joined with a cut one": (
+        archive_bytes(".zip", FILES) + archive_bytes(".zip", FILES)[:300],
+        "must be a complete tar or ZIP archive, but more follows its list of files, as where archives were joined",
+    ),
     "endless image": (raw_header("x.png", b"\x80" + b"\x7f" * 11) + END, "unexpected end of data"),
     "endless text": (raw_header("x.txt", b"\x80" + b"\x7f" * 11) + END, "unexpected end of data"),
     "negative size": (raw_header("x.png", b"\xff" * 10 + b"\xfe\x00") + END, "but a header has a negative size"),
@@ -390,6 +440,23 @@ def test_archives_that_are_none_are_refused_in_one_line(tmp_path: Path, content:
     assert text.startswith(str(tmp_path / "x.tar"))
     assert message in text
     assert "\n" not in text
+
+
+def test_what_programs_put_behind_an_archive_is_no_fault(tmp_path: Path) -> None:
+    """Tar programs fill up the last of their blocks; ZIP has comments, and some stores of files fill them up, too."""
+    (tmp_path / "x.tar").write_bytes(GOOD + bytes(20 * 512))
+    assert read(source_of(tmp_path))[0] == ["1.png", "2.png"]
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(GOOD[:1000]) + gzip.compress(GOOD[1000:]))
+    assert read(source_of(tmp_path, "x.tgz"))[0] == ["1.png", "2.png"], "pieces may be packed one by one"
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.mkdir("a")
+        archive.writestr("a/1.png", FILES["a/00.png"])
+        archive.comment = b"made by hand"
+    with (tmp_path / "x.zip").open("ab") as file:
+        file.write(bytes(100))
+    assert read(source_of(tmp_path, "x.zip"))[0] == ["a/1.png"]
+    (tmp_path / "none.zip").write_bytes(zip_bytes({}))
+    assert source_of(tmp_path, "none.zip").n_images() == 0
 
 
 def test_what_an_archive_may_ask_for_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

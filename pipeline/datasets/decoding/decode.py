@@ -35,6 +35,11 @@ OneImage = UInt8[np.ndarray, "channel height width"]
 
 KINDS = "PNG, JPEG, WebP, TIFF, BMP, GIF and PNM"
 
+START_BYTES = 264
+"""So much of a file tells its kind."""
+
+_TAR_MARK = slice(257, 262)  # behind the first name and what is known of its file
+
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -118,7 +123,7 @@ def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
     Raises:
         DataError: the reason.
     """
-    start = file.read(32)
+    start = file.read(START_BYTES)
     file.seek(0)
     stream = cast(IO[bytes], file)
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
@@ -175,10 +180,30 @@ def _kind(start: bytes) -> str:
         return "Gif"
     if _PNM.match(start):
         return "Ppm"
-    foreign = {b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive"}.get(start[:4])
+    raise DataError(foreign_kind(start) or f"is no image; {KINDS} are read")
+
+
+def foreign_kind(start: bytes) -> str | None:
+    """Return the reason why a file is refused that is of a known kind other than images; None for any other file.
+
+    Args:
+        start: its first :data:`START_BYTES`.
+    """
+    found = {b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive", b"PAR1": "a Parquet file"}.get(start[:4])
     if start[4:8] == b"ftyp":
-        foreign = "a HEIF or AVIF image, or a film"
-    raise DataError(f"is {foreign or 'no image'}; {KINDS} are read")
+        found = "a HEIF or AVIF image, or a film"
+    elif start[:2] == b"\x1f\x8b":
+        found = "a gzip archive"
+    elif start[_TAR_MARK] == b"ustar":
+        found = "a tar archive"
+    if found is None:
+        return None
+    advice = ""
+    if found.endswith("archive"):
+        advice = "; unpack it here, or move it into a folder of its own and pass that"
+    elif found == "a Parquet file":
+        advice = "; move it into a folder of its own and pass that"
+    return f"is {found}; {KINDS} are read{advice}"
 
 
 def _opener(kind: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.memory import has_room, keep_freed_memory, out_of_memory
 from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
-from pipeline.datasets.decoding.decode import decode_samples, encode_png, open_header, without_warnings
+from pipeline.datasets.decoding.decode import (
+    START_BYTES,
+    decode_samples,
+    encode_png,
+    foreign_kind,
+    open_header,
+    without_warnings,
+)
 from pipeline.datasets.decoding.decoded_file import DecodedFile, Parcel, pack
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.beneath import Beneath, Root, cannot_be_read
@@ -102,7 +109,10 @@ def read_regular(folder: Beneath, name: str, max_pixels: int) -> bytes:
     try:
         with io.FileIO(folder.open(name)) as file:
             n_bytes = os.fstat(file.fileno()).st_size
-            require_file_size(n_bytes, max_pixels)
+            try:
+                require_file_size(n_bytes, max_pixels)
+            except DataError as error:  # of a large archive, its kind says more than its size
+                raise DataError(foreign_kind(file.read(START_BYTES)) or str(error)) from None
             if n_bytes > _LOOK_BEFORE_READING:
                 open_header(file, max_pixels)
                 file.seek(0)

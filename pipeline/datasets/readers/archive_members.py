@@ -21,10 +21,11 @@ from pipeline.core.text import reason_of
 from pipeline.datasets.files.beneath import not_a_file
 from pipeline.datasets.files.bounds import require_count, require_unpacked, stored_bytes
 from pipeline.datasets.files.location import ByteFile, open_location
+from pipeline.datasets.readers.zip_list import require_whole
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\3\4", b"PK\5\6")  # with files and without
-_PIECE = 2**20
+_PIECE, _TAIL_PIECE = 2**20, 2**16
 
 _HEADER_BYTES = 2**16
 """tarfile reads what stands before a file (long names, extended attributes, maps of holes) as a whole."""
@@ -174,11 +175,12 @@ class _TarStream:
         self._n_header = 0
 
     def finish(self) -> None:
-        """Check that the last header was the mark of the end, and what is packed against its checksum."""
+        """Check that the last header was the mark of the end, which zeros alone follow; and a checksum of all of it."""
         if len(self._last) != tarfile.BLOCKSIZE or any(self._last):
             raise _damaged(self._location, "it ends without the mark of its end")
-        while self._is_packed and self.take(_PIECE):
-            pass
+        while data := self.take(_TAIL_PIECE):
+            if data.strip(b"\0"):
+                raise _damaged(self._location, "more follows the mark of its end, as where archives were joined")
 
 
 def _tar_members(file: ByteFile, location: str) -> Iterator[Member]:
@@ -245,6 +247,7 @@ def _zip_members(file: ByteFile, location: str) -> Iterator[Member]:
     n_unpacked = 0
     with zipfile.ZipFile(cast(Any, limited)) as archive:
         limited.is_open = True
+        require_whole(file, archive)
         members = [info for info in archive.infolist() if not info.is_dir()]
         require_count(location, len(members), n_stored)
 

@@ -5,7 +5,6 @@ split, resizing, writing) is the business of whoever reads it, so a reader only 
 :mod:`pipeline.config.sources` lists the readers.
 """
 
-import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,11 +17,10 @@ from pipeline.config.sources import FILE_SUFFIXES, SOURCES, source_of_file
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.worker import DecodeJob
-from pipeline.datasets.files.location import is_url, locate, unreadable
+from pipeline.datasets.files.location import is_in_inbox, is_url, locate, unreadable
 from pipeline.datasets.readers.block import Block
-from pipeline.datasets.readers.listing import is_meant
 from pipeline.datasets.readers.own_labels import FoundLabels
-from pipeline.datasets.readers.shards import is_pattern
+from pipeline.datasets.readers.shards import is_pattern, source_of_folder
 
 _FOLDER = next(source for source, kind in SOURCES.items() if kind.is_folder)
 
@@ -138,17 +136,23 @@ def open_own(params: PreprocessParams, layout: Layout, location: str) -> OwnSour
     Raises:
         DataError: see :func:`recognise`.
     """
-    source = recognise(locate(layout, location))
+    place = locate(layout, location)
+    source = recognise(place, links=params.follow_links and not is_in_inbox(layout, place))
     chosen = {} if SOURCES[source].has_files else {"include": None, "exclude": None}
     follows = params.follow_links and SOURCES[source].is_folder
     own = replace(params, source=source, path=location, labels=None, factors=None, follow_links=follows, **chosen)
     return _reader(source)(own, layout)
 
 
-def recognise(location: str) -> str:
+def recognise(location: str, *, links: bool = False) -> str:
     """Return which source a path or URL is: by the ending of a file, by what a folder holds.
 
-    A folder is of shards where all its files are of one such source, but for sidecars and names that start with . or _.
+    A folder is of shards where all files below it are of one such source
+    (:func:`pipeline.datasets.readers.shards.source_of_folder`).
+
+    Args:
+        location: path or URL.
+        links: whether links are followed, as :class:`Root` has it.
 
     Raises:
         DataError: a local path is missing or cannot be looked at, or is a file of no known kind.
@@ -159,7 +163,7 @@ def recognise(location: str) -> str:
     try:
         mode = Path(location).stat().st_mode
         if stat.S_ISDIR(mode):
-            return _source_of_folder(location)
+            return source_of_folder(location, links=links) or _FOLDER
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{location} is missing; correct the path") from None
     except OSError as error:
@@ -170,14 +174,6 @@ def recognise(location: str) -> str:
             "put images into a folder and pass that"
         )
     return source
-
-
-def _source_of_folder(folder: str) -> str:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-    found = {source_of_file(name) for name in names if is_meant(name) and not name.startswith("_")}
-    source = found.pop() if len(found) == 1 else None
-    return source if source is not None and SOURCES[source].in_folders else _FOLDER
 
 
 def _reader(source: str) -> Any:

@@ -81,7 +81,7 @@ def list_folder(
             for entry in folder.walk():
                 if entry.reason is None and not is_meant(entry.name):
                     continue
-                reason = patterns.reason(entry.name) or entry.reason or _not_meant(folder, entry)
+                reason = patterns.reason(entry.name) or no_file(folder, entry)
                 if reason:
                     rejected.append((storable(entry.name), reason))
                 else:
@@ -99,9 +99,10 @@ def is_meant(name: str) -> bool:
     return not is_sidecar and not any(part.startswith(".") and part != ".." for part in name.split("/"))
 
 
-def _not_meant(folder: Beneath, entry: Entry) -> str | None:
-    if entry.kind == stat.S_IFREG:
-        return None
+def no_file(folder: Beneath, entry: Entry) -> str | None:
+    """Return why an entry of a folder is neither a file nor a link to one; None where it is."""
+    if entry.reason is not None or entry.kind == stat.S_IFREG:
+        return entry.reason
     if entry.kind == stat.S_IFLNK:  # one to a file is followed when it is read, as far as it stays in the folder
         return folder.why_not_followed(entry.name)
     return not_a_file(entry.kind)
@@ -110,7 +111,9 @@ def _not_meant(folder: Beneath, entry: Entry) -> str | None:
 def _list_remote(location: str, patterns: Patterns) -> Listing:
     filesystem, base = open_filesystem(location)
     try:
-        found = filesystem.find(base)
+        found = filesystem.find(base) or filesystem.ls(base, detail=False)  # find keeps to itself what it cannot reach
+    except FileNotFoundError:
+        found = []
     except Exception as error:  # every driver of fsspec has classes of its own
         raise unreadable(location, error) from error
     prefix = base.rstrip("/") + "/"

@@ -38,7 +38,7 @@ from pipeline.datasets.readers.parquet_columns import (
     values_and_paths,
 )
 from pipeline.datasets.readers.parquet_pages import require_honest_pages
-from pipeline.datasets.readers.shards import list_shards
+from pipeline.datasets.readers.shards import Shards, list_shards
 
 _ROWS = 64
 _GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
@@ -73,18 +73,13 @@ class Parquet:
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return size and hash of every file, and of the CSV."""
         value: dict[str, Any] = {
-            "files": {part.rpartition("/")[2]: files.file(part, self._within) for part in self.parts}
+            "files": {part.name: files.file(part.location, self._within) for part in self.shards.files}
         }
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
-        """Return the number of rows."""
-        total = 0
-        for part in self.parts:
-            with open_parquet(part, self._within) as file:
-                image_column(file, part)
-                total += file.metadata.num_rows
-        return total
+        """Return the number of rows, and of other files in the folder."""
+        return self._n_rows() + len(self.shards.rejected)
 
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
@@ -92,14 +87,13 @@ class Parquet:
 
     def items(self) -> Iterator[Item]:
         """Yield names and bytes of all rows; a row without bytes yields none."""
-        for part in self.parts:
-            name = part.rpartition("/")[2]
+        for name, part in self.shards.files:
             with open_location(part, self._within) as raw, open_parquet(part, self._within) as file:
                 self._n_bytes[part] = raw.seek(0, 2)
                 columns = image_columns(file, part)
                 row = n_unpacked = 0
                 n_bytes = self._n_bytes[part]
-                for group in range(file.num_row_groups):
+                for group in _filled_groups(file):
                     _require_honest(raw, file, group, columns, part)
                     n_rows = _rows_at_once(file, group, columns)
                     for batch in file.iter_batches(n_rows, row_groups=[group], columns=columns):
@@ -118,7 +112,8 @@ class Parquet:
                 the job's transform.
         """
         n_unpacked = 0
-        for block in read_files(job or prepared_size(self._params), self.items(), workers, self._labels):
+        job = job or prepared_size(self._params)
+        for block in read_files(job, self.items(), workers, self._labels, self.shards.rejected):
             n_unpacked += int(block.shapes.prod(axis=1, dtype=np.int64).sum())
             require_unpacked(self._location, n_unpacked, sum(self._n_bytes.values()))
             yield block
@@ -126,11 +121,14 @@ class Parquet:
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield rows drawn from all files, which are read to their end for it, but not decoded."""
         wanted = set(drawn_places(self.n_images(), most))
-        return read_files(job, (item for row, item in enumerate(self.items()) if row in wanted))
+        n_rows = self._n_rows()
+        rejected = [pair for place, pair in enumerate(self.shards.rejected, n_rows) if place in wanted]
+        items = (item for row, item in enumerate(self.items()) if row in wanted)
+        return read_files(job, items, rejected=rejected)
 
     def possible_labels(self) -> FoundLabels:
         """Return that there are columns beside the images whose values repeat."""
-        with open_parquet(self.parts[0], self._within) as file:
+        with open_parquet(self.shards.files[0].location, self._within) as file:
             if not label_columns(file):
                 return FoundLabels(None)
         try:
@@ -142,14 +140,26 @@ class Parquet:
         return FoundLabels(INSIDE if columns else None, remarks)
 
     @cached_property
-    def parts(self) -> list[str]:
+    def shards(self) -> Shards:
         """The files, in the order of their names."""
         return list_shards(self._location, "parquet")
+
+    def _n_rows(self) -> int:
+        total = 0
+        for _, part in self.shards.files:
+            with open_parquet(part, self._within) as file:
+                image_column(file, part)
+                total += file.metadata.num_rows
+        if not total:
+            raise DataError(
+                f"{self._location} must hold at least one row, got none; write it again or correct the path"
+            )
+        return total
 
     @cached_property
     def _labels(self) -> Labels:
         if self._csv is not None:
-            return labels_of_rows(self._csv, self.n_images())
+            return labels_of_rows(self._csv, self._n_rows())
         if self._params.labels != INSIDE:
             return Labels()
         columns, unlike = self._inside()
@@ -164,14 +174,14 @@ class Parquet:
         """Return the columns of labels, and the names of those that tell every image apart."""
         found: dict[str, list[str | None]] = {}
         first: list[str] | None = None
-        for part in self.parts:
+        for _, part in self.shards.files:
             with open_parquet(part, self._within) as file:
                 columns, names = label_columns(file), class_names(file)
                 kinds = {name: file.schema_arrow.field(name).type for name in columns}
             texts = [n for n, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
             # A text that stands in many rows is read once.
             with open_location(part, self._within) as raw, open_parquet(part, self._within, texts) as file:
-                for group in range(file.num_row_groups):
+                for group in _filled_groups(file):
                     _require_honest(raw, file, group, columns, part)
                 table = file.read(columns)
             first = columns if first is None else first
@@ -203,13 +213,20 @@ def open_parquet(location: str, within: str | None = None, dictionaries: Sequenc
     Raises:
         DataError: it is missing or damaged, or claims far more than it can hold.
     """
+    with open_location(location, within) as file, _plain_faults(location):
+        opened = pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=is_url(location))
+        n_bytes = file.seek(0, 2)
+        _require_bounded(opened.metadata, location, n_bytes)
+        yield opened
+
+
+@contextmanager
+def _plain_faults(location: str) -> Iterator[None]:
     try:
-        with open_location(location, within) as file:
-            opened = pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=is_url(location))
-            n_bytes = file.seek(0, 2)
-            _require_bounded(opened.metadata, location, n_bytes)
-            yield opened
+        yield
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # of the system or a network; arrow raises plain ones of what it finds damaged
         require_plenty(f"reading {location}", error)
         raise DataError(f"{location} must be a complete Parquet file, but {reason_of(error)}; write it again") from None
 
@@ -233,6 +250,11 @@ def _require_bounded(metadata: Any, location: str, n_bytes: int) -> None:
 def _require_honest(raw: Any, file: Any, group: int, names: Sequence[str], location: str) -> None:
     for column in _columns(file, group, names):
         require_honest_pages(raw, column, location)
+
+
+def _filled_groups(file: Any) -> list[int]:
+    """Return the row groups that have rows; one without may have no page either."""
+    return [group for group in range(file.num_row_groups) if file.metadata.row_group(group).num_rows]
 
 
 def _rows_at_once(file: Any, group: int, names: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
+from pipeline.core.text import reason_of
 from pipeline.datasets.readers.own_labels import LONGEST_LABEL
 
 _IMAGE = "image"
@@ -25,6 +26,12 @@ def image_column(file: Any, location: str) -> str:
     found = {field.name: field.type for field in file.schema_arrow if _holds_bytes(field.type)}
     if _IMAGE in found:
         return f"{_IMAGE}.bytes" if pa.types.is_struct(found[_IMAGE]) else _IMAGE
+    if not found:
+        columns = ", ".join(f"{field.name}: {field.type}" for field in file.schema_arrow)
+        raise DataError(
+            f"{location} must have one column of image files' bytes or one called {_IMAGE!r}, got bytes in [] of "
+            f"{reason_of(columns)}; write each image's file into it as binary, or pass the folder that holds the files"
+        )
     if len(found) != 1:
         raise DataError(
             f"{location} must have one column of image files' bytes or one called {_IMAGE!r}, "

@@ -1,14 +1,17 @@
 """A source in several files: a folder of them, or a brace pattern."""
 
 import math
-import os
 import re
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.config.sources import SOURCES
+from pipeline.config.sources import SOURCES, source_of_file
 from pipeline.core.errors import DataError
-from pipeline.datasets.files.location import is_url
+from pipeline.datasets.files.beneath import Beneath, Entry, Root
+from pipeline.datasets.files.location import is_url, storable, unreadable
+from pipeline.datasets.readers.listing import is_meant, no_file
 
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_SHARDS = 100_000
@@ -19,26 +22,104 @@ def is_pattern(location: str) -> bool:
     return _RANGE.search(location.rpartition("/")[2]) is not None
 
 
-def list_shards(location: str, source: str) -> list[str]:
+class Shard(NamedTuple):
+    """One file of a source.
+
+    Attributes:
+        name: its last name, or its path below a folder.
+        location: path or URL.
+    """
+
+    name: str
+    location: str
+
+
+class Shards(NamedTuple):
+    """The files of a source.
+
+    Attributes:
+        files: in order.
+        rejected: (path, reason) of what lies beside them in a folder and is not read.
+    """
+
+    files: list[Shard]
+    rejected: list[tuple[str, str]]
+
+
+def list_shards(location: str, source: str) -> Shards:
     """Return the files of a source, in order.
+
+    Of a folder, its own files are read; where it has none, those of its sub-folders.
 
     Args:
         location: a file or URL, a pattern of some, or a folder.
         source: its kind, which says how the files in a folder end.
 
     Raises:
-        DataError: a folder holds no such files, or a pattern stands for none or too many.
+        DataError: a folder holds no such files or cannot be read, or a pattern stands for none or too many.
     """
     if is_pattern(location):
-        return _expand(location)
+        return _at(_expand(location))
     if is_url(location) or not Path(location).is_dir():
-        return [location]
+        return _at([location])
     suffixes = SOURCES[source].suffixes
-    names = [name for name in os.listdir(location) if name.lower().endswith(suffixes)]  # noqa: PTH208 - names alone
-    found = [f"{location.rstrip('/')}/{name}" for name in sorted(names) if not name.startswith(".")]
-    if not found:
+    names: list[str] = []
+    rejected: list[tuple[str, str]] = []
+    try:
+        with Beneath(Root(location)) as folder:
+            for entry in _entries(folder):
+                reason = no_file(folder, entry)
+                if reason is None and entry.name.lower().endswith(suffixes):
+                    names.append(entry.name)
+                else:
+                    beside = f"lies in a folder of files that end in {' or '.join(suffixes)}, which alone are read"
+                    rejected.append((storable(entry.name), reason or f"{beside}; move it to a folder of its own"))
+    except OSError as error:
+        raise unreadable(location, error) from None
+    own = [name for name in names if "/" not in name]
+    if own:
+        below = "lies in a sub-folder of a folder that has such files itself, which alone are read; move it to these"
+        rejected += [(storable(name), below) for name in names if "/" in name]
+    if not names:
         raise DataError(f"{location} must hold files that end in {' or '.join(suffixes)}, got none; correct the path")
-    return found
+    files = [Shard(name, f"{location.rstrip('/')}/{name}") for name in sorted(own or names)]
+    return Shards(files, sorted(rejected))
+
+
+def source_of_folder(location: str, *, links: bool = False) -> str | None:
+    """Return which source's shards are all that a folder and those below it hold; None where it is none of these.
+
+    Sidecars, hidden names, and names as ``_SUCCESS`` that other programs leave beside their files, count for nothing.
+
+    Args:
+        location: the folder.
+        links: whether links are followed, as :class:`Root` has it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    source = None
+    with Beneath(Root(location, links=links)) as folder:
+        for entry in _entries(folder):
+            if no_file(folder, entry) is None:
+                kind = source_of_file(entry.name)
+                if kind is None or not SOURCES[kind].in_folders or source not in (None, kind):
+                    return None
+                source = kind
+    return source
+
+
+def _at(locations: list[str]) -> Shards:
+    return Shards([Shard(location.rpartition("/")[2], location) for location in locations], [])
+
+
+def _entries(folder: Beneath) -> Iterator[Entry]:
+    """Yield what lies below a folder and is no accompaniment."""
+    for entry in folder.walk():
+        name = entry.name.rpartition("/")[2]
+        is_mark = name.startswith("_") and "." not in name
+        if entry.reason is not None or (is_meant(entry.name) and not is_mark):
+            yield entry
 
 
 def _expand(pattern: str) -> list[str]:

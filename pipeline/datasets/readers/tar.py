@@ -31,7 +31,7 @@ from pipeline.datasets.readers.own_labels import (
     labels_too_long,
 )
 from pipeline.datasets.readers.patterns import Patterns
-from pipeline.datasets.readers.shards import list_shards
+from pipeline.datasets.readers.shards import Shards, list_shards
 
 _CLASS = "class"
 _SIDECAR_BYTES = 2**20
@@ -79,13 +79,16 @@ class Archive:
     def fingerprint(self, files: FileList) -> dict[str, Any]:
         """Return size and hash of every archive, and of the CSV."""
         value: dict[str, Any] = {
-            "files": {shard.rpartition("/")[2]: files.file(shard, self._within) for shard in self._shards}
+            "files": {shard.name: files.file(shard.location, self._within) for shard in self._shards.files}
         }
         return value if self._csv is None else {**value, "labels": files.file(self._csv)}
 
     def n_images(self) -> int:
-        """Return the number of files that should be images, left out or not, or labels that cannot be used as these."""
-        return len(self._contents.names) + len(self._contents.rejected)
+        """Return the number of files that should be images, left out or not, or labels that cannot be used as these.
+
+        Files beside the archives in a folder are among them.
+        """
+        return len(self._contents.names) + len(self._rejected)
 
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
@@ -98,12 +101,14 @@ class Archive:
             DataError: an archive is damaged, or images differ in shape after the job's transform.
         """
         job = job or prepared_size(self._params)
-        return read_files(job, self._items(), workers, self._labels, self._contents.rejected)
+        return read_files(job, self._items(), workers, self._labels, self._rejected)
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield images drawn from all archives, which are read to their end for it, but not decoded."""
-        wanted = set(drawn_places(len(self._contents.names), most))
-        return read_files(job, (item for place, item in enumerate(self._items()) if place in wanted))
+        wanted = set(drawn_places(self.n_images(), most))
+        rejected = [pair for place, pair in enumerate(self._rejected, len(self._contents.names)) if place in wanted]
+        items = (item for place, item in enumerate(self._items()) if place in wanted)
+        return read_files(job, items, rejected=rejected)
 
     def names(self) -> list[str]:
         """Return the paths of all files that should be images, with their archive where there are several."""
@@ -120,8 +125,12 @@ class Archive:
         return FoundLabels(FOLDER if could_be_classes(self._contents.names) else None, remarks)
 
     @cached_property
-    def _shards(self) -> list[str]:
+    def _shards(self) -> Shards:
         return list_shards(self._location, self._params.source)
+
+    @property
+    def _rejected(self) -> list[tuple[str, str]]:
+        return self._shards.rejected + self._contents.rejected
 
     @cached_property
     def _contents(self) -> _Contents:
@@ -151,9 +160,10 @@ class Archive:
 
     def _members(self) -> Iterator[tuple[str, Member]]:
         """Yield all files, each with a name that says the archive, too, where there are several."""
-        for shard in self._shards:
-            prefix = f"{shard.rpartition('/')[2]}/" if len(self._shards) > 1 else ""
-            for member in archive_members(shard, self._within):
+        shards = self._shards.files
+        for shard in shards:
+            prefix = f"{shard.name}/" if len(shards) > 1 else ""
+            for member in archive_members(shard.location, self._within):
                 yield prefix + member.name, member
 
     def _items(self) -> Iterator[Item]:
