@@ -50,6 +50,9 @@ class PreprocessParams:
         if takes_path != (self.path is not None):
             rule = "needs a path" if takes_path else "takes no path (use null)"
             raise ValueError(f"source {self.source} {rule}, got path {self.path!r}")
+        for key in ("path", "labels"):
+            if "\0" in (getattr(self, key) or ""):
+                raise ValueError(f"{key} must be a path, which holds no null character, got {getattr(self, key)!r}")
         for key in ("include", "exclude"):
             patterns = getattr(self, key)
             if patterns is not None and not SOURCES[self.source].has_files:

@@ -35,6 +35,9 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+NULL_PATH = REAL["experiments"]["digits"]["preprocess"] | {"source": "folder", "path": "a\0b"}
+
+
 def test_every_experiment_of_the_project_is_legal() -> None:
     params = load_params(PROJECT)
     assert params.active == tuple(REAL["active"])
@@ -76,6 +79,7 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.preprocess.source", 5, r"preprocess\.source must be one of digits, .*, zip, got 5"),
         ("experiments.digits.preprocess.source", "tar", r"preprocess: source tar needs a path"),
         ("experiments.digits.preprocess.path", "x", r"preprocess: source digits takes no path"),
+        ("experiments.digits.preprocess", NULL_PATH, r"preprocess: path must be a path, which holds no null character"),
         ("experiments.digits.preprocess.source", "npy", r"preprocess: source npy needs a path"),
         ("experiments.digits.preprocess.path", " ", r"preprocess: path must be a folder, a file or a URL, got an"),
         ("experiments.digits.preprocess.size", [8], r"preprocess: size must be \[height, width\] or null, got \[8\]"),

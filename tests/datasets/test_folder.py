@@ -1,5 +1,6 @@
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,7 +19,7 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.decode import decode_image, without_warnings
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.prepare.manifest import FileHashes
-from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.readers.base import Source, open_own, open_source
 from pipeline.datasets.readers.block import Block
 from pipeline.datasets.readers.listing import list_folder
 from pipeline.datasets.store.identity import hash_images
@@ -126,6 +127,13 @@ def test_missing_folder_is_refused(tmp_path, kind):
         (tmp_path / "data").write_bytes(b"")
     with pytest.raises(DataError, match=r"data must be a folder of images; mount it or correct the path"):
         folder_source(tmp_path).fetch()
+
+
+def test_labels_inside_a_folder_are_refused(data, tmp_path):
+    with pytest.raises(
+        DataError, match=r"labels: inside needs a source that holds labels .*, got a folder; use folder, a"
+    ):
+        folder_source(tmp_path, labels="inside")
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
@@ -260,6 +268,46 @@ def test_wrong_urls_are_refused(tmp_path, memory):
         folder_source(tmp_path, path="memory://nothing").fetch()
     with pytest.raises(DataError, match=r"nosuch://x must have a protocol that fsspec can read"):
         folder_source(tmp_path, path="nosuch://x").fetch()
+
+
+@pytest.mark.parametrize(
+    ("path", "got"),
+    [
+        ("zip://x::/etc/passwd", "'zip'"),
+        ("simplecache::http://127.0.0.1/x", "'simplecache'"),
+        ("http://127.0.0.1/x::/etc/passwd", "a chain of URLs"),
+        ("github://a", "'github'"),
+        ("reference://", "'reference'"),
+        ("jupyter://x", "'jupyter'"),
+        ("dir://x", "'dir'"),
+    ],
+)
+def test_protocols_that_lead_elsewhere_are_refused_by_name(tmp_path, path, got):
+    sources = [folder_source(tmp_path, path=path), open_own(preprocess(), Layout(tmp_path, "mine"), path)]
+    for source in sources:
+        with pytest.raises(DataError, match=f"must have a protocol that fsspec can read, one of .*, got {got}; cor"):
+            source.fetch()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://#/x.zip", "http://#/x.npy", "http://#/x.parquet", "http://#/pictures", "ftp://#/x"]
+)
+def test_a_server_that_does_not_answer_is_no_missing_file(tmp_path, url):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        place = url.replace("#", f"127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(
+            DataError, match=rf"{place} cannot be read \(Conn.*(?:refused|failed).*\); mend access to it"
+        ) as refused:
+            open_own(preprocess(), Layout(tmp_path, "mine"), place).n_images()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_a_server_lacks_is_missing(tmp_path, data, server):
+    with pytest.raises(DataError, match=r"x.zip is missing; put the file there"):
+        open_own(preprocess(), Layout(tmp_path, "mine"), f"{server}/x.zip").n_images()
+    with pytest.raises(DataError, match=r"must be a folder with images, got nothing there; correct the path"):
+        open_own(preprocess(), Layout(tmp_path, "mine"), server).n_images()
 
 
 @pytest.mark.parametrize("where", ["local", "remote"])

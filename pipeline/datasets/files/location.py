@@ -13,7 +13,15 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
 from pipeline.datasets.files.beneath import Beneath, Root
 
+_MISSING = (404, 410)  # of the answers of HTTP
+
 _LOCAL = re.compile("(?:file|local)://(?:localhost(?=/))?")
+
+_SCHEMES = (
+    *("http", "https", "ftp", "sftp", "ssh", "smb", "s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "oci"),
+    *("hdfs", "webhdfs", "hf", "memory"),
+)
+"""Of places that hold files for everybody; what packs, wraps or programs others leads anywhere."""
 
 
 @runtime_checkable
@@ -116,7 +124,9 @@ def open_location(location: str, within: str | None = None) -> Iterator[ByteFile
     try:
         with _open(location, within) as file:
             yield file
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if (reason := _why_unreached(error)) is not None:
+            raise unreadable(location, reason) from error
         raise DataError(f"{location} is missing; put the file there or correct the path") from None
     except OSError as error:
         raise unreadable(location, error) from error
@@ -128,7 +138,13 @@ def open_location(location: str, within: str | None = None) -> Iterator[ByteFile
         raise
 
 
-def unreadable(location: str, error: Exception) -> DataError:
+def _why_unreached(error: FileNotFoundError) -> BaseException | None:
+    """Return why a server gave no answer: the driver of HTTP says of any fault that the file is not there."""
+    is_missing = isinstance(error.__cause__, FileNotFoundError) or getattr(error.__cause__, "status", 0) in _MISSING
+    return None if is_missing else error.__cause__
+
+
+def unreadable(location: str, error: BaseException) -> DataError:
     """Return the error for a location whose reading failed; the drivers of URLs raise classes of their own."""
     reason = getattr(error, "strerror", None) or reason_of(error)
     return DataError(f"{location} cannot be read ({reason}); mend access to it and run again")
@@ -142,12 +158,21 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """
     if any(map(_LOCAL.match, url.split("::"))):
         raise DataError(f"{url} must not lead to local files by way of others; pass the path itself")
+    scheme = re.split("::|://", url, maxsplit=1)[0]
+    if "::" in url or scheme not in _SCHEMES:
+        got = "a chain of URLs" if scheme in _SCHEMES else repr(scheme)
+        raise DataError(
+            f"{url} must have a protocol that fsspec can read, one of {', '.join(_SCHEMES)}, got {got}; "
+            "correct the path"
+        )
     from fsspec.core import url_to_fs  # half a second of import, which local paths can do without
 
     try:
         return url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise DataError(f"{url} must have a protocol that fsspec can read, but {error}; correct the path") from None
+    except Exception as error:  # some drivers connect at once
+        raise unreadable(url, error) from error
 
 
 def _open(location: str, within: str | None) -> Any:

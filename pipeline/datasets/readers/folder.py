@@ -24,6 +24,7 @@ from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import Listing, list_folder
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
+    INSIDE,
     FoundLabels,
     Labels,
     could_be_classes,
@@ -46,6 +47,11 @@ class Folder:
         self._params = params
         self._location = locate(layout, params.path or "")
         self._patterns = Patterns.of(params)
+        if params.labels == INSIDE:
+            raise DataError(
+                "labels: inside needs a source that holds labels beside its images (tar, zip, parquet, npy or hdf5), "
+                "got a folder; use folder, a CSV or null"
+            )
         self._links = None if is_in_inbox(layout, self._location) else params.follow_links
 
     def fetch(self) -> None:
