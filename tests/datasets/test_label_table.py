@@ -94,6 +94,18 @@ def test_two_answers_for_one_file_are_refused(tmp_path: Path) -> None:
         labels_of_files(str(path), NAMES)
 
 
+def test_classes_are_not_taken_for_names_of_files(tmp_path: Path) -> None:
+    """Ten classes as numbers name ten of the files that are numbered, again and again."""
+    path, names = tmp_path / "labels.csv", [f"{number}.png" for number in range(60)]
+    path.write_text("file;c;d\n" + "".join(f"nix{number};{number % 10};\n" for number in range(60)))
+    with pytest.raises(
+        DataError, match=r"must name files as they lie below the folder, .* got 'nix0'; .* column 'file'"
+    ):
+        labels_of_files(str(path), names)
+    path.write_text("file;c\n" + "".join(f"{number};{number % 10}\n" for number in range(60)))
+    assert labels_of_files(str(path), names).values["c"].tolist() == [number % 10 for number in range(60)]
+
+
 @pytest.mark.parametrize("table", ["labels.csv", "labels.tsv", "metadata.csv", "metadata.tsv"])
 def test_a_table_is_found_beside_the_images_or_it_is_said_why_not(tmp_path: Path, table: str) -> None:
     folder = tmp_path / "mine"

@@ -95,6 +95,26 @@ def test_csv_has_a_line_a_row(tmp_path):
             {},
             r"x.parquet must have one column of image files' bytes or one called 'image', got bytes in \[\]",
         ),
+        (
+            {"image": ["1.png"], "n": [1]},
+            {},
+            r"got bytes in \[\] of image: string, n: int64; write each image's file into it as binary, or pass the",
+        ),
+        (
+            {"image": [[1, 2]]},
+            {},
+            r"got bytes in \[\] of image: list<.*int64>; write each image's file into it as binary",
+        ),
+        (
+            {"image": pa.array([b"abcd"], pa.binary(4))},
+            {},
+            r"got bytes in \[\] of image: fixed_size_binary\[4\]; write each image's file into it as binary",
+        ),
+        (
+            {"image": pa.array([], pa.binary())},
+            {},
+            r"x.parquet must hold at least one row, got none; write it again or",
+        ),
         ({"a": IMAGES, "b": IMAGES}, {}, r"got bytes in \['a', 'b'\] of \['a', 'b'\]; rename the column"),
         ({"image": IMAGES}, {"labels": "inside"}, r"must have the same columns of whole numbers or texts .* got \[\]"),
         ({"image": IMAGES, "split": ["a"] * 5}, {"labels": "inside"}, r"a factor's name must be .* got 'split'"),
@@ -114,6 +134,22 @@ def test_rules(tmp_path, columns, changes, message):
         return
     with pytest.raises(DataError, match=message):
         list(parquet_source(tmp_path, **changes).blocks())
+
+
+def test_a_part_without_rows_is_passed_over(tmp_path):
+    write(tmp_path / "parts" / "a.parquet", image=pa.array([], pa.binary()), kind=pa.array([], pa.string()))
+    write(tmp_path / "parts" / "b.parquet", image=IMAGES, kind=list("xxyyx"))
+    block, rejected = read(parquet_source(tmp_path, path="parts", labels="inside"))
+    assert (len(block.paths), rejected, block.labels["kind"].tolist()) == (5, {}, [0, 0, 1, 1, 0])
+
+
+def test_a_damaged_footer_is_damage_and_no_matter_of_access(tmp_path):
+    write(tmp_path / "x.parquet", image=IMAGES)
+    data = (tmp_path / "x.parquet").read_bytes()
+    n_footer = int.from_bytes(data[-8:-4], "little")
+    (tmp_path / "x.parquet").write_bytes(data[: -8 - n_footer] + b"\xff" * n_footer + data[-8:])
+    with pytest.raises(DataError, match=r"x.parquet must be a complete Parquet file, but .*thrift.*; write it again"):
+        parquet_source(tmp_path).fetch()
 
 
 def test_parts_must_agree_and_exist(tmp_path):

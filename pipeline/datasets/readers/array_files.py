@@ -1,19 +1,15 @@
 """Arrays in files, read by ranges of rows: NPY, NPZ and HDF5. Nothing is unpickled, no link is followed."""
 
-import io
 import math
-import re
 import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from tokenize import TokenError
 from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
-from numpy.lib import format as npy_format
 
 from pipeline.core.errors import DataError
 from pipeline.core.memory import require_plenty
@@ -21,15 +17,13 @@ from pipeline.core.text import reason_of
 from pipeline.datasets.files.bounds import require_count, require_unpacked, require_written, stored_bytes
 from pipeline.datasets.files.location import ByteFile, open_location
 from pipeline.datasets.readers.hdf5 import chunks_of_an_image, require_bounded, require_honest_chunk, suspicious_chunks
+from pipeline.datasets.readers.npy_header import PickledError, read_npy_header
 
 _IMAGES = "images"
-_MOST_HEADER = 10_000
-_NPY_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-"""Readers of headers by version; 3.0 differs by names of records alone."""
-
-_PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[ui][1248]|f[248]|[SU][1-9]\d{0,5})")
 _MOST_AHEAD = 2**28
 """Chunks of more rows than are asked for are kept, up to so many bytes, as each is unpacked as a whole every time."""
+
+_FEWEST_AXES = 3  # of an array of images
 
 _MOST_ARRAYS = 1000
 """Each costs a millisecond and some kilobytes before any image is read."""
@@ -90,16 +84,12 @@ def open_arrays(location: str, within: str | None = None) -> Iterator[Mapping[st
 # --- NPY and NPZ ------------------------------------------------------------------------------------------------------
 
 
-class _PickledError(DataError):
-    pass
-
-
 class _NpyRows:
     def __init__(self, file: ByteFile, name: str, n_bytes: int, n_packed: int | None = None) -> None:
         self.name = name
         self._file = file
         self._n_bytes, self._n_packed = n_bytes, n_packed
-        self.shape, self.dtype = _read_npy_header(file, name)
+        self.shape, self.dtype = read_npy_header(file, name)
         self._row_shape = self.shape[1:]
         self._row_bytes = self.dtype.itemsize * math.prod(self._row_shape)
         needed, there = self._row_bytes * self.shape[0], n_bytes - file.tell()
@@ -126,35 +116,6 @@ class _NpyRows:
         require_written(self.name, n_stored, self._n_bytes)
 
 
-def _read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read the header of a plain array of numbers or texts, and leave the file at its first row.
-
-    numpy reads as much as the file states for its header, up to 4 GiB, so it is given the beginning of the file alone.
-    """
-    head = io.BytesIO(file.read(_MOST_HEADER))
-    try:
-        version = npy_format.read_magic(head)
-        if version not in _NPY_HEADERS:
-            raise ValueError(f"its version is {version}")
-        shape, fortran, dtype = _NPY_HEADERS[version](head, max_header_size=_MOST_HEADER)
-        if not all(type(n) is int and 0 <= n < 2**40 for n in shape):
-            raise ValueError(f"shape {shape!r}")
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, TokenError) as error:
-        raise DataError(f"{name} must have a NumPy array header, but {reason_of(error)}; write it again") from None
-    if dtype.hasobject:
-        raise _PickledError(f"{name} holds pickled objects, which are never loaded; save a plain array of numbers")
-    if dtype.names:
-        raise DataError(f"{name} must hold plain numbers, got records {dtype}; save one array a file")
-    if not _PLAIN_DTYPE.fullmatch(dtype.str):
-        raise DataError(f"{name} must hold whole or floating-point numbers, got {dtype.str!r}; convert the array")
-    if fortran and len(shape) > 1:
-        raise DataError(f"{name} must be in C order, got Fortran order; save numpy.ascontiguousarray of it")
-    if not shape:
-        raise DataError(f"{name} must be an array of images, got a single number; save the whole array")
-    file.seek(head.tell())
-    return shape, dtype
-
-
 @contextmanager
 def _open_npy(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
     n_bytes = file.seek(0, 2)
@@ -167,7 +128,7 @@ def _open_npy(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]
 def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]]:
     with zipfile.ZipFile(file) as archive:
         arrays: dict[str, ArrayRows] = {}
-        pickled: _PickledError | None = None
+        pickled: PickledError | None = None
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         _require_few(location, len(members))
         for member in members:
@@ -176,7 +137,7 @@ def _open_npz(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows]
                 raise DataError(f"{name} must be packed as NumPy does, got another method; use numpy.savez")
             try:
                 rows = _NpyRows(archive.open(member), name, member.file_size, member.compress_size)
-            except _PickledError as error:
+            except PickledError as error:
                 pickled = error
             else:
                 arrays[member.filename.removesuffix(".npy")] = rows
@@ -192,6 +153,10 @@ def _read_exactly(file: ByteFile, n_bytes: int, name: str) -> bytes:
     return data
 
 
+def _keeps_elsewhere(name: str) -> DataError:
+    return DataError(f"{name} keeps its data in other files, which are not read; copy them into this one")
+
+
 # --- HDF5 -------------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +167,7 @@ class _Hdf5Rows:
         self.shape, self.dtype = tuple(map(int, dataset.shape)), dataset.dtype
         self._next = 0
         if dataset.external or dataset.is_virtual:
-            raise DataError(f"{self.name} keeps its data in other files, which are not read; copy them into this one")
+            raise _keeps_elsewhere(self.name)
         self._n_stored = n_stored
         self._ahead: tuple[int, np.ndarray] | None = None
         self._suspects: deque[tuple[int, ...]] | None = None
@@ -244,23 +209,34 @@ def _open_hdf5(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows
     file.seek(0)
     with h5py.File(file, "r") as opened:
         arrays: dict[str, ArrayRows] = {}
-        _collect_hard_linked(arrays, opened, location, n_stored, "", set())
+        elsewhere: list[str] = []
+        _collect_hard_linked(arrays, elsewhere, opened, location, n_stored, "", set())
+        if elsewhere and all(len(array.shape) < _FEWEST_AXES for array in arrays.values()):
+            raise _keeps_elsewhere(f"{location}:/{elsewhere[0]}")
         yield arrays
 
 
 def _collect_hard_linked(
-    arrays: dict[str, ArrayRows], group: Any, location: str, n_stored: int, prefix: str, seen: set[Any]
+    arrays: dict[str, ArrayRows],
+    elsewhere: list[str],
+    group: Any,
+    location: str,
+    n_stored: int,
+    prefix: str,
+    seen: set[Any],
 ) -> None:
-    """Collect datasets; soft and external links are passed over: they may lead into other files or round in circles."""
+    """Collect datasets, and names that lead into other files; links are passed over: some lead round in circles."""
     seen.add(group.id)
     for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            elsewhere += [prefix + name] if isinstance(link, h5py.ExternalLink) else []
             continue
         item: Any = group[name]
         if isinstance(item, h5py.Dataset) and item.shape:
             arrays[prefix + name] = _Hdf5Rows(item, location, n_stored)
         elif isinstance(item, h5py.Group) and item.id not in seen:
-            _collect_hard_linked(arrays, item, location, n_stored, f"{prefix}{name}/", seen)
+            _collect_hard_linked(arrays, elsewhere, item, location, n_stored, f"{prefix}{name}/", seen)
         _require_few(location, len(arrays) + len(seen))
 
 

@@ -44,8 +44,8 @@ class LabelTable:
 
         The column that names files is the one that fits best: with paths as they lie below the folder, or with longer
         or shorter ones (``/data/birds/a/1.png`` or ``1.png`` for ``a/1.png``), or without their endings. The last is
-        believed only where half of the lines, or of the files, have their match: numbers in a table about something
-        else are easily names, too.
+        believed only where half as many files as there are lines, or as there are files, have their match: numbers in
+        a table about something else are easily names, too, and those of classes name few files again and again.
 
         Args:
             names: paths below the folder, in the order wanted.
@@ -85,9 +85,10 @@ class LabelTable:
                 column: [match(cell.replace("\\", "/").removeprefix("./")) for cell in cells]
                 for column, cells in columns.items()
             }
-            best = max(files, key=lambda column: sum(map(bool, files[column])))
+            n_named = {column: len({name for name in files[column] if name}) for column in files}
+            best = max(files, key=lambda column: n_named[column])
             fewest = min(len(self.rows), len(names)) / 2 if kind is loosest else 1
-            if sum(map(bool, files[best])) >= fewest:
+            if n_named[best] >= fewest:
                 return best, files[best]
         column, cells = next(iter(columns.items()))
         raise DataError(
