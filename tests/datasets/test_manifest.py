@@ -9,10 +9,14 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.datasets.decoding.pool import decode_files
+from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.prepare.manifest import FileHashes, require_pinned, scan
 from pipeline.datasets.readers.base import open_source
+from pipeline.datasets.readers.listing import list_folder
 from tests.datasets.builders import preprocess
 from tests.datasets.files import write_mnist
+from tests.datasets.pictures import write_bad_entries
 
 
 def settle(*paths: Path) -> None:
@@ -158,6 +162,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must be a folder of images; mount it or correct preprocess.path"):
         open_hashes(tmp_path).folder(str(tmp_path / "absent"), with_parents=False)
+
+
+@pytest.mark.parametrize("links", [None, False])
+def test_a_scan_gives_the_reasons_that_reading_gives(tmp_path: Path, links: bool | None) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    bad = write_bad_entries(folder, tmp_path / "outside")
+    (folder / "round").symlink_to(folder)
+    (folder / "odd.png").symlink_to("odd.png")
+    hashes = open_hashes(tmp_path)
+    hashes.folder(str(folder), with_parents=False, links=links)
+    refused = dict(hashes.refused)
+    assert refused.keys() == bad.keys() | {"round", "odd.png"}
+    listing = list_folder(str(folder), links=links)
+    job = DecodeJob(listing.root, 1000, None, pixel_bytes=None, with_encoded=False)
+    read = {file.name: file.reason for some in decode_files(job, listing.items(), 1) for file in some}
+    assert refused == dict(listing.rejected) | read
 
 
 def test_a_damaged_gzip_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import os
-import stat
 import time
 import zlib
 from collections.abc import Callable
@@ -21,11 +20,11 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_file, write_json
 from pipeline.core.text import count_reasons, set_aside
 from pipeline.core.upgrades import SOURCE, read_record
-from pipeline.datasets.files.beneath import Beneath, Entry, Root, cannot_be_read, not_a_file
+from pipeline.datasets.files.beneath import Beneath, Entry, Root, cannot_be_read
 from pipeline.datasets.files.bounds import FILE_BYTES
-from pipeline.datasets.files.location import ByteFile, is_url, open_location, storable, unreadable
+from pipeline.datasets.files.location import ByteFile, is_url, open_filesystem, open_location, storable, unreadable
 from pipeline.datasets.readers.base import Source, open_source
-from pipeline.datasets.readers.listing import is_meant
+from pipeline.datasets.readers.listing import is_meant, no_file
 
 _LIST_SCHEMA = pa.schema([("path", pa.string()), ("stamp", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 _SETTLED_SECONDS = 2.0
@@ -190,8 +189,8 @@ class FileHashes:
                     file.seek(0)
                     return _hash_content(file, "")
 
-        if entry.kind not in (stat.S_IFREG, stat.S_IFLNK):
-            raise DataError(entry.reason or not_a_file(entry.kind))
+        if (reason := no_file(root, entry)) is not None:
+            raise DataError(reason)
         status = root.stat(entry.name)
         if status.st_size > FILE_BYTES:  # also a hole that would take an hour to hash
             raise DataError(f"has {status.st_size} bytes, more than the {FILE_BYTES} that any image needs; remove it")
@@ -224,12 +223,10 @@ def _stamp_of(status: os.stat_result) -> tuple[str, bool]:
 
 
 def _url_info(url: str) -> dict[str, Any]:
-    from fsspec.core import url_to_fs
-
+    filesystem, path = open_filesystem(url)
     try:
-        filesystem, path = url_to_fs(url)
         return filesystem.info(path)
-    except (OSError, ImportError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{url} must be readable, but {error}; correct preprocess.path or the access to it") from error
 
 
