@@ -110,11 +110,6 @@ def test_csv_has_a_line_a_row(tmp_path):
             {},
             r"got bytes in \[\] of image: fixed_size_binary\[4\]; write each image's file into it as binary",
         ),
-        (
-            {"image": pa.array([], pa.binary())},
-            {},
-            r"x.parquet must hold at least one row, got none; write it again or",
-        ),
         ({"a": IMAGES, "b": IMAGES}, {}, r"got bytes in \['a', 'b'\] of \['a', 'b'\]; rename the column"),
         ({"image": IMAGES}, {"labels": "inside"}, r"must have the same columns of whole numbers or texts .* got \[\]"),
         ({"image": IMAGES, "split": ["a"] * 5}, {"labels": "inside"}, r"a factor's name must be .* got 'split'"),
@@ -134,6 +129,12 @@ def test_rules(tmp_path, columns, changes, message):
         return
     with pytest.raises(DataError, match=message):
         list(parquet_source(tmp_path, **changes).blocks())
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    write(tmp_path / "x.parquet", image=pa.array([], pa.binary()))
+    with pytest.raises(DataError, match=r"x.parquet must hold at least one row, got none; write it again or"):
+        parquet_source(tmp_path).fetch()
 
 
 def test_a_part_without_rows_is_passed_over(tmp_path):
