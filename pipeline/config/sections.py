@@ -50,16 +50,14 @@ class PreprocessParams:
         if takes_path != (self.path is not None):
             rule = "needs a path" if takes_path else "takes no path (use null)"
             raise ValueError(f"source {self.source} {rule}, got path {self.path!r}")
-        for key in ("path", "labels"):
-            if "\0" in (getattr(self, key) or ""):
-                raise ValueError(f"{key} must be a path, which holds no null character, got {getattr(self, key)!r}")
+        null = next((key for key in ("path", "labels") if "\0" in (getattr(self, key) or "")), None)
+        if null is not None:
+            raise ValueError(f"{null} must be a path, which holds no null character, got {getattr(self, null)!r}")
         for key in ("include", "exclude"):
             patterns = getattr(self, key)
             if patterns is not None and not SOURCES[self.source].has_files:
-                raise ValueError(
-                    f"{key} chooses files by their paths, which source {self.source} does not have, got "
-                    f"{list(patterns)}; use null"
-                )
+                got = f"got {list(patterns)}; use null"
+                raise ValueError(f"{key} chooses files by their paths, which source {self.source} does not have, {got}")
             if patterns is not None and not all(patterns or [""]):
                 raise ValueError(f"{key} needs patterns such as 'masks/*' or null, got {list(patterns)}")
         if self.follow_links and not SOURCES[self.source].is_folder:

@@ -119,12 +119,14 @@ def test_csv_has_a_line_a_row(tmp_path):
             r"labels: folder needs source folder, tar or zip, got a Parquet file",
         ),
         ({"image": IMAGES}, {"path": "y.parquet"}, r"y.parquet is missing; put the file there"),
-        ({"image": IMAGES}, {"path": "."}, None),
+        ({"image": IMAGES}, {"path": "shards"}, None),
     ],
 )
 def test_rules(tmp_path, columns, changes, message):
     write(tmp_path / "x.parquet", **columns)
     if message is None:
+        (tmp_path / "shards").mkdir()
+        (tmp_path / "x.parquet").rename(tmp_path / "shards" / "x.parquet")
         assert parquet_source(tmp_path, **changes).n_images() == 5
         return
     with pytest.raises(DataError, match=message):

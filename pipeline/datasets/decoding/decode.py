@@ -28,17 +28,11 @@ from PIL import Image, ImageFile
 from pipeline.core.errors import DataError
 from pipeline.core.text import reason_of
 from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits, states_range
+from pipeline.datasets.decoding.kinds import JPEG_START, START_BYTES, kind_of
 from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import ByteFile
 
 OneImage = UInt8[np.ndarray, "channel height width"]
-
-KINDS = "PNG, JPEG, WebP, TIFF, BMP, GIF and PNM"
-
-START_BYTES = 264
-"""So much of a file tells its kind."""
-
-_TAR_MARK = slice(257, 262)  # behind the first name and what is known of its file
 
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
 _ORIENTATION = 0x0112
@@ -52,7 +46,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _MAY_HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
-_JPEG_START = b"\xff\xd8\xff"
 _JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 """How the colours of a JPEG's file are decoded; of others Pillow says what is wrong with them."""
 _JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
@@ -63,7 +56,6 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _MOST_SCANS = 100
 """A JPEG may hold any number of scans, each of a few bytes, each over all pixels; programs write about ten."""
 
-_PNM = re.compile(rb"P[1-6]\s")
 _MOST_TEXT_PIXELS = 2**22
 """Of a PNM written as text, whose numbers are parsed one by one: a second's work."""
 
@@ -99,9 +91,9 @@ def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndar
         raise DataError("is empty (0 bytes); deliver it again")
     if max_pixels is not None:
         require_file_size(len(data), max_pixels)
-        if data.startswith(_JPEG_START):
+        if data.startswith(JPEG_START):
             _check_scans(data)
-    pixels = _plain_jpeg(data, max_pixels) if data.startswith(_JPEG_START) else None
+    pixels = _plain_jpeg(data, max_pixels) if data.startswith(JPEG_START) else None
     if pixels is None:
         pixels = _decode_with_pillow(data, max_pixels)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -131,7 +123,7 @@ def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
         _check_size(*_webp_size(start), max_pixels)
         kind = "WebP"
     else:
-        kind = _kind(start)
+        kind = kind_of(start)
     image = _opener(kind)(stream)
     if getattr(image, "is_animated", False):
         raise DataError("is animated or has several pages; save each picture in a file of its own")
@@ -160,50 +152,6 @@ def encode_png(pixels: OneImage) -> bytes:
     picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
     Image.fromarray(picture).save(target, "PNG", compress_level=1)
     return target.getvalue()
-
-
-def _kind(start: bytes) -> str:
-    """Return what a file is, as Pillow names its module for it.
-
-    Image.open would do, but tries foreign formats too, has a size limit of its own, and takes photographs with an
-    embedded preview or depth map for animations.
-    """
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "Png"
-    if start.startswith(_JPEG_START):
-        return "Jpeg"
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "Tiff"
-    if start.startswith(b"BM"):
-        return "Bmp"
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return "Gif"
-    if _PNM.match(start):
-        return "Ppm"
-    raise DataError(foreign_kind(start) or f"is no image; {KINDS} are read")
-
-
-def foreign_kind(start: bytes) -> str | None:
-    """Return the reason why a file is refused that is of a known kind other than images; None for any other file.
-
-    Args:
-        start: its first :data:`START_BYTES`.
-    """
-    found = {b"%PDF": "a PDF", b"PK\3\4": "a ZIP archive", b"PAR1": "a Parquet file"}.get(start[:4])
-    if start[4:8] == b"ftyp":
-        found = "a HEIF or AVIF image, or a film"
-    elif start[:2] == b"\x1f\x8b":
-        found = "a gzip archive"
-    elif start[_TAR_MARK] == b"ustar":
-        found = "a tar archive"
-    if found is None:
-        return None
-    advice = ""
-    if found.endswith("archive"):
-        advice = "; unpack it here, or move it into a folder of its own and pass that"
-    elif found == "a Parquet file":
-        advice = "; move it into a folder of its own and pass that"
-    return f"is {found}; {KINDS} are read{advice}"
 
 
 def _opener(kind: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
@@ -278,7 +226,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarra
 
 def _with_end(data: bytes) -> bytes | None:
     """Return a JPEG with its end marker where nothing else was cut off; None for any other file."""
-    if not data.startswith(_JPEG_START) or data.endswith(b"\xff" + _END_OF_IMAGE):
+    if not data.startswith(JPEG_START) or data.endswith(b"\xff" + _END_OF_IMAGE):
         return None
     ended = data + (_END_OF_IMAGE if data.endswith(b"\xff") else b"\xff" + _END_OF_IMAGE)
     try:

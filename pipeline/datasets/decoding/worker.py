@@ -14,15 +14,9 @@ from dataclasses import dataclass
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.memory import has_room, keep_freed_memory, out_of_memory
 from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
-from pipeline.datasets.decoding.decode import (
-    START_BYTES,
-    decode_samples,
-    encode_png,
-    foreign_kind,
-    open_header,
-    without_warnings,
-)
+from pipeline.datasets.decoding.decode import decode_samples, encode_png, open_header, without_warnings
 from pipeline.datasets.decoding.decoded_file import DecodedFile, Parcel, pack
+from pipeline.datasets.decoding.kinds import START_BYTES, foreign_kind
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.beneath import Beneath, Root, cannot_be_read
 from pipeline.datasets.files.bounds import most_seconds, require_file_size
