@@ -34,6 +34,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "hidden": [[16], [16]],
         "latent_dims": [2, 2],
         "n_components": [4, 3],
+        "covariance": ["diagonal", "diagonal"],
         "likelihood": "gaussian",
         "sigma": 0.1,
         "activation": "elu",

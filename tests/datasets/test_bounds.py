@@ -224,11 +224,13 @@ def test_scans_in_metadata_and_behind_the_image_do_not_count() -> None:
 
 
 def test_a_file_longer_than_its_pixels_is_refused_unread(tmp_path: Path) -> None:
-    (tmp_path / "long.png").write_bytes(encode(picture(0)))
-    with (tmp_path / "long.png").open("r+b") as file:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "long.png").write_bytes(encode(picture(0)))
+    with (folder / "long.png").open("r+b") as file:
         file.truncate(2**40)
-    (tmp_path / "fine.png").write_bytes(encode(picture(0)))
-    source = open_source(preprocess(source="folder", path=str(tmp_path)), Layout(tmp_path, "mine"))
+    (folder / "fine.png").write_bytes(encode(picture(0)))
+    source = open_source(preprocess(source="folder", path=str(folder)), Layout(tmp_path, "mine"))
     (block,) = source.blocks()
     ((name, reason),) = block.rejected
     assert (name, len(block.paths)) == ("long.png", 1)

@@ -107,7 +107,10 @@ def test_selection_sees_outcomes_alone():
 
 
 def test_training_cannot_read_labels():
-    """Of the datasets it knows the store of images and what one is, which hold none, and nothing of evaluation."""
+    """Of the datasets it knows the store of images and what one is, which hold none, and nothing of evaluation.
+
+    What people say of a few images on purpose, their hints, it reads from a file of their own.
+    """
     imported = set()
     for path in Path(pipeline.training.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -116,7 +119,8 @@ def test_training_cannot_read_labels():
             elif isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}
     ours = {name for name in imported if name.startswith("pipeline.")}
-    assert {name for name in ours if name.startswith("pipeline.datasets")} == {
+    datasets = {name for name in ours if name.startswith("pipeline.datasets")}
+    assert {name for name in datasets if not name.startswith("pipeline.datasets.store.hints.")} == {
         "pipeline.datasets.store.images.ImageStore",
         "pipeline.datasets.store.spec.InputSpec",
     }
