@@ -86,7 +86,7 @@ def add_bad_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     monkeypatch.setattr(beneath.os, "open", fail_to_open("sector.png"))
     monkeypatch.setattr(beneath.Beneath, "_list", lose_folder(folder, "gone"))
     return {
-        "scan.nii.gz": "is no image",
+        "scan.nii.gz": "is a gzip archive",
         "empty.png": "is empty",
         "cut.png": "is damaged or truncated",
         "dangling.png": "leads nowhere",
