@@ -18,7 +18,7 @@ help: ## list these targets
 repro: .venv/.ready ## build the active experiments and publish their tables and page
 	@$(BIN)/facets rebuild
 
-test: .venv/.ready ## run the test suite (about 7 minutes on 2 cores)
+test: .venv/.ready ## run the test suite (about 15 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 coverage: .venv/.ready ## run the test suite and say which lines it leaves out; that takes a quarter longer
