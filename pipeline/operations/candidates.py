@@ -21,6 +21,7 @@ from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.datasets.store.images import ImageStore
 from pipeline.model import FrozenModel, load_model
+from pipeline.operations.hint_lines import is_plain
 from pipeline.training.images import TrainingImages, load_training_images
 
 MOST_CANDIDATES = 4000
@@ -103,7 +104,8 @@ def _names(layout: Layout, ids: Shaped[np.ndarray, " image"]) -> list[str]:
     values, counts = np.unique(paths, return_counts=True)
     unclear = {"", *values[counts > 1].tolist()}
     path_of = dict(zip(table["image_id"].to_pylist(), paths, strict=True))
-    return [image_id if path_of[image_id] in unclear else path_of[image_id] for image_id in ids.tolist()]
+    clear = {path for path in path_of.values() if path not in unclear and is_plain(path)}
+    return [path_of[image_id] if path_of[image_id] in clear else image_id for image_id in ids.tolist()]
 
 
 def _are_named(

@@ -17,7 +17,7 @@ from pipeline.datasets.prepare.find_images import FoundImage, find_images, not_f
 from pipeline.datasets.prepare.hint_files import HintFiles, LabelHint, PairHint, read_hint_files
 from pipeline.datasets.prepare.hint_rules import require_telling
 from pipeline.datasets.prepare.hints import look_up
-from pipeline.operations.hint_lines import Line, add_lines, take_lines
+from pipeline.operations.hint_lines import Line, add_lines, is_plain, take_lines
 from pipeline.operations.locks import publish_lock
 from pipeline.operations.run_log import log_run
 from pipeline.tables.formula import as_text
@@ -151,14 +151,8 @@ def _find(layout: Layout, names: Sequence[str]) -> dict[str, FoundImage]:
 def _names(layout: Layout, images: Iterable[FoundImage]) -> dict[FoundImage, str]:
     """Return what lines call images: by their files, which people know, where that means one alone; else by ids."""
     known = list(images)
-    found = find_images(layout.prepared, [image.path for image in known if _is_plain(image.path)]).images
+    found = find_images(layout.prepared, [image.path for image in known if is_plain(image.path)]).images
     return {image: image.path if found.get(image.path) == image else image.image_id for image in known}
-
-
-def _is_plain(path: str) -> bool:
-    """Tell whether a path is read from a table as it is written there."""
-    is_text = as_text(path) == path == path.strip() and path.isprintable()
-    return is_text and not path.startswith("./") and "\\" not in path
 
 
 def _add(layout: Layout, labels: list[Line], pairs: list[Line], images: Sequence[FoundImage]) -> HintResult:

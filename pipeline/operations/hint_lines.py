@@ -9,6 +9,7 @@ from pipeline.core.storage import atomic_file
 from pipeline.datasets.prepare.hint_files import LABEL_COLUMNS, PAIR_COLUMNS
 from pipeline.datasets.readers.label_table import read_label_table
 from pipeline.operations.tracked import remember_tracked
+from pipeline.tables.formula import as_text
 
 Line = tuple[str, ...]
 """Cells of one line: of :data:`LABEL_COLUMNS` or :data:`PAIR_COLUMNS`, in that order."""
@@ -74,3 +75,9 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def is_plain(path: str) -> bool:
+    """Tell whether a path is read from a table as it is written there."""
+    is_text = as_text(path) == path == path.strip() and path.isprintable()
+    return is_text and not path.startswith("./") and "\\" not in path

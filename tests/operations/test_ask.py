@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -124,6 +126,21 @@ def test_a_form_with_answers_is_not_written_anew(tiny: Tiny, tmp_path: Path) -> 
     assert {elsewhere.form.parent, elsewhere.sheet.parent} == {tmp_path / "new" / "forms"}
     add_answers(tiny.layout, tiny.params, form)
     ask(tiny.layout, tiny.params, 0, 3)
+
+
+@pytest.mark.parametrize("path", ["./a.png", "a\\b.png", " a.png", "a\nb.png"])
+def test_a_file_that_a_table_would_call_otherwise_is_called_by_its_id(tiny: Tiny, path: str) -> None:
+    """What is asked must be found again when the answer is read."""
+    place = tiny.layout.prepared / "images.parquet"
+    table = pq.read_table(place)
+    first = ask(tiny.layout, tiny.params, 0, 1)
+    paths = [path if one == first.images[0] else one for one in table["path"].to_pylist()]
+    column = table.schema.get_field_index("path")
+    pq.write_table(table.set_column(column, table.schema.field(column), pa.array(paths, table["path"].type)), place)
+    (image,) = ask(tiny.layout, tiny.params, 0, 1).images
+    assert image == table["image_id"].to_pylist()[paths.index(path)]
+    fill_in(first.form)
+    assert add_answers(tiny.layout, tiny.params, first.form) == 1
 
 
 def test_an_open_form_adds_nothing(tiny: Tiny) -> None:
