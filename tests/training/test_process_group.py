@@ -1,6 +1,5 @@
 """Processes that train together: the same numbers as one, seeds shared out, a lost one noticed, exact resume."""
 
-import logging
 import multiprocessing
 import os
 import shutil
@@ -40,11 +39,16 @@ def _any_variation_counts():
 
 
 def in_processes(work, *arguments):
-    """Run ``work`` in two processes that find each other as under torchrun."""
+    """Run ``work`` in two processes that find each other as under torchrun.
+
+    They start from a process without threads: a copy of the tests' own could inherit a lock that a thread holds, of
+    autograd or of Prefect, and wait for it forever.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.training.engine"])  # torch is loaded once, not by each
     started = [context.Process(target=_join, args=(rank, port, work, *arguments)) for rank in range(2)]
     for process in started:
         process.start()
@@ -55,13 +59,8 @@ def in_processes(work, *arguments):
 
 def _join(rank, port, work, *arguments):
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    try:
-        work(*arguments)
-    except Exception:
-        logging.exception("process %d failed", rank)
-        os._exit(1)
-    # A forked copy of the test process: what that one registered for its end (coverage, servers) is not to run here.
-    os._exit(0)
+    torch.use_deterministic_algorithms(True)
+    work(*arguments)
 
 
 def run_steps(processes, path):
@@ -95,6 +94,7 @@ def test_a_batch_that_cannot_be_divided():
 
 
 def train_tiny(root, seeds):
+    health._ACTIVE_RATIO = 0.0  # the fixture's patch does not reach another process
     train(Layout(root, "tiny"), seeds, TINY, TRAIN)
 
 
