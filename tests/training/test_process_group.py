@@ -1,10 +1,8 @@
 """Processes that train together: the same numbers as one, seeds shared out, a lost one noticed, exact resume."""
 
-import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +16,15 @@ from safetensors.torch import load_file
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.layout import Layout
-from pipeline.model.checkpoint import seed_state, weights_path
+from pipeline.model.checkpoint import weights_path
 from pipeline.training import health, initialise, train
 from pipeline.training.engine import TrainingEngine
-from pipeline.training.process_group import ALONE, ProcessGroup, join_process_group
+from pipeline.training.process_group import ProcessGroup
 from tests.model.builders import TINY
 from tests.repository import Repository
 from tests.training.builders import INIT, TRAIN, assert_same_state, phase, started_model, training_images
 from tests.training.prepared import prepare
+from tests.training.processes import assert_two_processes_do_as_one, in_processes, save_steps
 
 LONG = replace(TRAIN, phases=(phase(17), phase(17, 0.5)))  # 3 steps an epoch
 
@@ -38,53 +37,15 @@ def _any_variation_counts():
         yield
 
 
-def in_processes(work, *arguments):
-    """Run ``work`` in two processes that find each other as under torchrun.
-
-    They start from a process without threads: a copy of the tests' own could inherit a lock that a thread holds, of
-    autograd or of Prefect, and wait for it forever.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.training.engine"])  # torch is loaded once, not by each
-    started = [context.Process(target=_join, args=(rank, port, work, *arguments)) for rank in range(2)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(60)
-    assert [process.exitcode for process in started] == [0, 0]
-
-
-def _join(rank, port, work, *arguments):
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.use_deterministic_algorithms(True)
-    work(*arguments)
-
-
 def run_steps(processes, path):
     engine = TrainingEngine(started_model(dtype=torch.float64), (0,), training_images(), LONG, torch.float64, processes)
-    record = [torch.from_numpy(engine.run(chunk)) for chunk in engine.schedule.chunks()]
-    if processes.leads:
-        torch.save({"record": torch.cat(record), **seed_state(engine.model, 0)}, path)
-
-
-def run_steps_together(path):
-    with join_process_group() as processes:
-        assert processes.size == 2
-        run_steps(processes, path)
+    save_steps(engine, processes, path)
 
 
 def test_two_processes_give_the_parameters_of_one(tmp_path):
     """Both phases, 102 steps of a batch of 8, float64."""
-    run_steps(ALONE, tmp_path / "one.pt")
-    in_processes(run_steps_together, tmp_path / "two.pt")
-    one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
-    assert len(one["record"]) >= 100
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-8, atol=1e-12, msg=name)
+    steps = assert_two_processes_do_as_one(run_steps, tmp_path, rtol=1e-8, atol=1e-12)
+    assert steps >= 100
 
 
 def test_a_batch_that_cannot_be_divided():

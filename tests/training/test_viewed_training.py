@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from pipeline.core.errors import ConfigError
-from pipeline.model.checkpoint import seed_state
 from pipeline.training import engine as engine_module
 from pipeline.training import objective
 from pipeline.training import schedule as schedule_module
@@ -31,8 +30,8 @@ from tests.training.builders import (
     training_images,
     uint8_images,
 )
+from tests.training.processes import assert_two_processes_do_as_one, save_steps
 from tests.training.test_hinted_training import hinted_images
-from tests.training.test_process_group import in_processes, join_process_group
 
 DEEP: Any = {"shift": 40.0, "brightness": 30.0, "noise": 10.0}
 SHALLOW: Any = {"mirrored": 50.0}
@@ -196,23 +195,11 @@ def test_resumed_is_the_undisturbed_run_bit_for_bit(killed_at, monkeypatch, tmp_
 
 
 def run_steps(processes, path):
-    engine = make_engine(processes=processes)
-    record = torch.from_numpy(run_all(engine))
-    if processes.leads:
-        torch.save({"record": record, **seed_state(engine.model, 0)}, path)
-
-
-def run_steps_together(path):
-    with join_process_group() as processes:
-        run_steps(processes, path)
+    save_steps(make_engine(processes=processes), processes, path)
 
 
 def test_two_processes_give_the_parameters_of_one(tmp_path):
-    run_steps(ALONE, tmp_path / "one.pt")
-    in_processes(run_steps_together, tmp_path / "two.pt")
-    one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-7, atol=1e-10, msg=name)
+    assert_two_processes_do_as_one(run_steps, tmp_path, rtol=1e-7, atol=1e-10)
 
 
 def test_hints_and_views_go_together():
