@@ -36,6 +36,7 @@ _SCRIPTS = (
     "aside",
     "overview",
     "clusters",
+    "tree",
     "cross",
     "compose",
     "map_view",
@@ -146,13 +147,11 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
 
 
 def _groups(model_dir: Path) -> dict[str, Any] | None:
-    """Return what is known of the groups of every facet, without their trees; None for models of earlier releases."""
+    """Return what is known of the groups of every facet, with their trees; None for models of earlier releases."""
     groups = read_groups(model_dir)
     if groups is None:
         return None
-    shown = ("n_groups", "certainty", "reproducibility", "component_group")
-    facets = [{name: getattr(facet, name) for name in shown} for facet in groups.facets]
-    return {"compared_with": groups.compared_with, "facets": facets}
+    return {"compared_with": groups.compared_with, "facets": [asdict(facet) for facet in groups.facets]}
 
 
 def _ignored(model_dir: Path) -> list[list[str]]:

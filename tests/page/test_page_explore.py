@@ -90,6 +90,21 @@ def test_clusters_stand_in_their_groups_which_have_names(browser: Browser, page:
     assert not browser.all(".group-heading")
 
 
+def test_the_tree_shows_which_clusters_join_and_where_it_is_cut(browser: Browser, page: Path) -> None:
+    browser.open(page, "clusters/1")
+    browser.one(".tree summary").click()
+    leaves = [leaf.text for leaf in browser.all(".tree-leaves li")]
+    assert sorted(leaves) == sorted(row.text.split("\n")[0] for row in browser.all(".cluster"))
+    assert len(browser.all(".tree .made")) == 1  # of the clusters in use, one pair is a group
+    assert len(browser.all(".tree .apart")) == len(leaves) - 2
+    assert len(browser.all(".tree .cut")) == 1
+    assert "cuts it into the" in browser.text(".tree")
+    browser.go("clusters/0")
+    browser.one(".tree summary").click()
+    assert "everything is one group" in browser.text(".tree")
+    assert not browser.all(".tree .apart, .tree .cut")
+
+
 def test_a_cluster_says_how_many_new_images_it_got_and_marks_what_chance_does_not_explain(
     browser: Browser, tmp_path: Path
 ) -> None:

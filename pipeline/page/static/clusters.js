@@ -38,6 +38,7 @@ function clustersPanel(j) {
         oninput: (event) => { galleryState.query = event.target.value; draw(); } })),
       fileField(draw)),
     laterNote(),
+    treeCard(facet),
     list,
   ];
 }
