@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from pipeline.config import load_sections
-from pipeline.config.load import require_spelled_out
 from pipeline.core.errors import ConfigError, PipelineError
 from pipeline.core.layout import Layout
 from pipeline.core.memory import as_out_of_memory
@@ -41,8 +40,6 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
         experiment = _experiment(stage, sys.argv[1:])
         root = Path.cwd()
         params = load_sections(root, experiment, sections)
-        if "DVC_EXP_BASELINE_REV" in os.environ:  # set by dvc exp run
-            require_spelled_out(root)
         require_free_space(root, _FREE_BYTES)
         with as_out_of_memory(f"stage {stage} of {experiment}"):
             body(Layout(root, experiment), params)

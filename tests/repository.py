@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from pipeline.config.dag import stage_names
+from pipeline.config.resolve import resolve
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core.layout import Layout
 from pipeline.operations.hint_lines import start_hint_files
@@ -157,8 +158,9 @@ class Repository:
 
 @cache
 def shipped_params() -> dict[str, Any]:
-    """Return the project's ``params.yaml``; not to be changed."""
-    return safe_load((PROJECT / "params.yaml").read_text())
+    """Return what the project's ``params.yaml`` says, values of presets filled in; not to be changed."""
+    params = safe_load((PROJECT / "params.yaml").read_text())
+    return {**params, "experiments": {name: resolve(part, name) for name, part in params["experiments"].items()}}
 
 
 def tiny_experiment() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.config.safe_yaml import compose, safe_load
 from pipeline.core.errors import DataError
+from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
 
 
@@ -30,19 +31,24 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
 def locked_params(root: Path, experiment: str) -> dict[str, Any]:
     """Return the parameters that the stages of an experiment last ran with: dotted key in its section to the value.
 
-    None without a file.
+    None without a file. Stages read what stage resolve writes; those of earlier releases read ``params.yaml`` itself.
 
     Raises:
         DataError: the file is damaged.
     """
     path, prefix = root / "dvc.lock", f"experiments.{experiment}."
+    resolved = Layout(root, experiment).resolved.relative_to(root).as_posix()
     if not path.exists():
         return {}
     try:
         raw: Any = safe_load(path.read_text(encoding="utf-8"))
         stages = [stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")]
-        found = [stage.get("params", {}).get("params.yaml", {}) for stage in stages]
-        return {key.removeprefix(prefix): value for some in found for key, value in some.items()}
+        found: dict[str, Any] = {}
+        for params in (stage.get("params", {}) for stage in stages):
+            earlier = params.get("params.yaml", {}).items()
+            found |= {key.removeprefix(prefix): value for key, value in earlier if key.startswith(prefix)}
+            found |= params.get(resolved, {})
+        return found
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
 

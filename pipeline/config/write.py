@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+
+Edit = tuple[int, int, str]
+"""From where to where a text is replaced, and by what."""
 
 _WIDTH = 90
 _INDENT = 2  # of the keys below `experiments` in the text of a section
@@ -61,11 +64,8 @@ def with_experiment(text: str, name: str, section: str) -> str:
         ConfigError: ``active`` or ``experiments`` stand there in a form that cannot be added to.
     """
     document = compose(text)
-    nodes: dict[str, Any] = {key.value: value for key, value in document.value}
-    active, experiments = nodes["active"], nodes["experiments"]
-    if experiments.flow_style:
-        raise ConfigError("experiments in params.yaml must be one key a line, got them in braces; write each on a line")
-    indent = experiments.value[0][0].start_mark.column - _INDENT
+    active, experiments = _below(document, "active"), _below(document, "experiments")
+    indent = experiments_of(document)[0][0].start_mark.column - _INDENT
     lines = [(" " * indent + line)[max(0, -indent) :] if line else line for line in section.splitlines()]
     end = experiments.end_mark.index
     head, tail = text[:end].rstrip(), text[end:]
@@ -79,8 +79,25 @@ def with_experiment(text: str, name: str, section: str) -> str:
         (last, last, more),
         (len(head), end, "\n\n" + "\n".join(lines) + ("\n\n" if tail else "\n")),
     ]
-    for start, stop, added in sorted(insertions, reverse=True):
-        text = text[:start] + added + text[stop:]
+    return applied(text, insertions)
+
+
+def experiments_of(document: Any) -> list[tuple[Any, Any]]:
+    """Return the nodes of names and sections of all experiments.
+
+    Raises:
+        ConfigError: they stand there in a form that cannot be changed.
+    """
+    experiments = _below(document, "experiments")
+    if experiments.flow_style:
+        raise ConfigError("experiments in params.yaml must be one key a line, got them in braces; write each on a line")
+    return experiments.value
+
+
+def applied(text: str, edits: Iterable[Edit]) -> str:
+    """Return a text with parts of it replaced; what is inserted at one place stands there in the order given."""
+    for start, stop, new in reversed(sorted(edits, key=lambda edit: edit[:2])):
+        text = text[:start] + new + text[stop:]
     return text
 
 
@@ -88,31 +105,58 @@ def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) ->
     """Return ``params.yaml`` with other values in one experiment; a remark on their lines gives way to the reason.
 
     Args:
-        text: of a legal file in which the experiment is spelled out.
+        text: of a legal file.
         name: of the experiment.
         changes: new plain value and reason by dotted key, e.g. ``model.sigma``.
     """
-    experiment = _below(_below(compose(text), "experiments"), name)
-    places = []
     for key, (value, why) in changes.items():
-        section, _, field = key.partition(".")
-        named, node = _item(_below(experiment, section), field)
-        # A block may be indented no further than its key, where one line of it would be taken for another key.
-        start = node.start_mark.index if _is_inline(node) else text.index(":", named.end_mark.index) + 1
-        new, end = flow_text(value) if _is_inline(node) else f" {flow_text(value)}", _end_of(node, 0)
-        rest = text[end:].partition("\n")[0]
-        remark = re.fullmatch(r"\s+#.*", rest)
-        places.append((start, end + (len(rest) if remark else 0), new + (f"  # {why}" if remark else "")))
-    for start, end, new in sorted(places, reverse=True):
+        start, end, new = _change(text, _below(_below(compose(text), "experiments"), name), key, flow_text(value), why)
         text = text[:start] + new + text[end:]
+        named, section = _item(_below(_below(compose(text), "experiments"), name), key.partition(".")[0])
+        start, end = named.end_mark.index + 1, section.start_mark.index
+        if section.flow_style and "#" in text[start:end]:  # beside the name of a section in braces
+            text = f"{text[:start]}  # {why}{text[start + text[start:].index(chr(10)) :]}"
     return text
 
 
-def line_of(text: str, name: str, key: str) -> int:
-    """Return on which line of ``params.yaml`` a dotted key of an experiment stands, from 1."""
+def _change(text: str, experiment: Any, key: str, value: str, why: str) -> Edit:
+    """Return where a value goes, and what is to stand there: in its place, or where its section or experiment ends."""
     section, _, field = key.partition(".")
-    experiment = _below(_below(compose(text), "experiments"), name)
-    return _item(_below(experiment, section), field)[0].start_mark.line + 1
+    found = _find(experiment, section)
+    if found is None:
+        return _new_line(text, experiment, f"{section}: {{{field}: {value}}}  # {why}")
+    item = _find(found[1], field)
+    if item is not None:
+        named, node = item
+        # A block may be indented no further than its key, where one line of it would be taken for another key.
+        start = node.start_mark.index if _is_inline(node) else text.index(":", named.end_mark.index) + 1
+        return _replaced(text, start, _end_of(node, 0), value if _is_inline(node) else f" {value}", why)
+    if found[1].flow_style:
+        end = found[1].end_mark.index - 1
+        return _replaced(text, end, end + 1, f"{', ' if found[1].value else ''}{field}: {value}}}", why)
+    return _new_line(text, found[1], f"{field}: {value}  # {why}")
+
+
+def _replaced(text: str, start: int, end: int, new: str, why: str) -> Edit:
+    rest = text[end:].partition("\n")[0]
+    remark = re.fullmatch(r"\s+#.*", rest)
+    return start, end + (len(rest) if remark else 0), new + (f"  # {why}" if remark else "")
+
+
+def _new_line(text: str, mapping: Any, line: str) -> Edit:
+    first, last = mapping.value[0], mapping.value[-1]
+    _, end = lines_of(text, *last)
+    return end, end, f"{'' if text[:end].endswith(chr(10)) else chr(10)}{' ' * first[0].start_mark.column}{line}\n"
+
+
+def line_of(text: str, name: str, key: str) -> int:
+    """Return on which line of ``params.yaml`` a dotted key of an experiment stands, or else its section, from 1."""
+    named, node = _item(_below(compose(text), "experiments"), name)
+    for part in key.split("."):
+        named, node = _find(node, part) or (named, None)
+        if node is None:
+            break
+    return named.start_mark.line + 1
 
 
 def _below(mapping: Any, key: str) -> Any:
@@ -122,6 +166,11 @@ def _below(mapping: Any, key: str) -> Any:
 def _item(mapping: Any, key: str) -> Any:
     """Return the nodes of a key and of its value."""
     return next(item for item in mapping.value if item[0].value == key)
+
+
+def _find(mapping: Any, key: str) -> Any:
+    """Return the nodes of a key and of its value; None where it is left out."""
+    return next((item for item in mapping.value if item[0].value == key), None)
 
 
 def _is_inline(node: Any) -> bool:
@@ -140,21 +189,17 @@ def without_experiment(text: str, name: str) -> str:
     Raises:
         ConfigError: the experiment stands there in a form that cannot be cut out.
     """
-    nodes: dict[str, Any] = {key.value: value for key, value in compose(text).value}
-    active, experiments = nodes["active"], nodes["experiments"]
-    if experiments.flow_style:
-        raise ConfigError("experiments in params.yaml must be one key a line, got them in braces; write each on a line")
-    cuts = [_section_place(text, key, value) for key, value in experiments.value if key.value == name]
+    document = compose(text)
+    active = _below(document, "active")
+    cuts = [_section_place(text, key, value) for key, value in experiments_of(document) if key.value == name]
     for place, item in enumerate(active.value):
         if item.value == name:
-            cuts.append(_flow_place(text, active, place) if active.flow_style else _lines_of(text, item, item))
-    for start, stop in sorted(cuts, reverse=True):
-        text = text[:start] + text[stop:]
-    return text
+            cuts.append(_flow_place(text, active, place) if active.flow_style else lines_of(text, item, item))
+    return applied(text, ((start, stop, "") for start, stop in cuts))
 
 
 def _section_place(text: str, key: Any, value: Any) -> tuple[int, int]:
-    start, stop = _lines_of(text, key, value)
+    start, stop = lines_of(text, key, value)
     end = stop
     for line in text[stop:].splitlines(keepends=True):
         end += len(line)
@@ -169,7 +214,7 @@ def _section_place(text: str, key: Any, value: Any) -> tuple[int, int]:
     return start, stop
 
 
-def _lines_of(text: str, first: Any, last: Any) -> tuple[int, int]:
+def lines_of(text: str, first: Any, last: Any) -> tuple[int, int]:
     """Return where the lines begin and end in which a node stands, or a key and its value."""
     start = text.rfind("\n", 0, first.start_mark.index) + 1
     stop = max(first.end_mark.index, _end_of(last, first.start_mark.index))

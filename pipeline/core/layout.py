@@ -46,6 +46,11 @@ class Layout:
         return self.root / "data" / "raw"
 
     @property
+    def resolved(self) -> Path:
+        """Output of stage resolve: every parameter, as the other stages read it."""
+        return self.artifact("params.json")
+
+    @property
     def prepared(self) -> Path:
         """Output of stage preprocess."""
         return self.root / "data" / "prepared" / self.experiment
@@ -61,7 +66,7 @@ class Layout:
         return self.root / "data" / "batches" / self.experiment
 
     def artifact(self, name: str) -> Path:
-        """Output folder of a stage: ``init``, ``model``, ``score``, ``assignments`` or ``report``."""
+        """Output of a stage: ``init``, ``model``, ``score``, ``assignments`` or ``report``."""
         return self.root / "artifacts" / self.experiment / name
 
     @property

@@ -20,9 +20,6 @@ Choice = tuple[str, str]
 
 Pixels = UInt8[np.ndarray, "image channel height width"]
 
-TEST_FRACTION = 0.2
-"""Part of the images that is held out for scoring."""
-
 _FEWEST_DISTINCT = 10
 _LONGEST_GREY, _LONGEST_COLOUR = 48, 32
 """Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
@@ -33,7 +30,7 @@ _GREY_TOLERANCE = 2
 def choose_preprocess(
     layout: Layout, sample: Sample, max_pixels: int, location: str
 ) -> tuple[dict[str, Choice], Pixels]:
-    """Return the section ``preprocess``, and some images as it makes them.
+    """Return what images decide of the section ``preprocess``, and some of them as it makes them.
 
     Args:
         layout: of the new experiment.
@@ -56,18 +53,12 @@ def choose_preprocess(
     preprocess: dict[str, Choice] = {
         "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {sample.n_seen:,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
-        "factors": ("null", "of the project's own data sets only"),
         "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
-        "include": ("null", "all; or patterns on paths, such as ['images/*']"),
         "exclude": _choose_exclude(sample),
-        "follow_links": ("false", "links to folders, and to files outside the folder, are set aside"),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
         "channels": (channels, why_channels),
         "brightest": _choose_brightest(sample),
-        "test_fraction": (f"{TEST_FRACTION}", "held out for scoring"),
-        "split_seed": ("0", "another one draws other test images"),
-        "max_pixels": (str(max_pixels), "larger images are set aside"),
     }
     return preprocess, pixels
 

@@ -1,31 +1,40 @@
 """A first experiment for a person's images: a section of ``params.yaml`` with a reason for each choice, and a picture.
 
-Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part.
+Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part. The
+section has what differs from its preset, in the order of the records.
 """
 
 import io
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pipeline.config.sections import Experiment
+from pipeline.config.parse import parse
+from pipeline.config.resolve import KEY, preset_values
+from pipeline.config.safe_yaml import safe_load
+from pipeline.config.sections import GateParams, InitMogParams
 from pipeline.config.write import flow_text, section_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.text import set_aside
+from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import describe_shape
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
-from pipeline.onboarding.preprocessing import TEST_FRACTION, Choice, choose_preprocess
+from pipeline.onboarding.preprocessing import Choice, choose_preprocess
 from pipeline.onboarding.sample import Sample, take_sample
-from pipeline.onboarding.settings import SEEDS, Setting, first_setting
+from pipeline.onboarding.settings import SEEDS, Reasoned, Setting, first_setting, usual_preset
 from pipeline.onboarding.trial import Trial, TrialImages
 
 _FEWEST = 20
-_AS_ELSEWHERE = ("init_mog", "score", "assign", "report", "publish", "ingest", "schedule")
+_BASE = "small_images"
+"""The preset of which all that are proposed take how images are read."""
+
 _SHEET_COLUMNS, _SHEET_TILE, _SHEET_GAP = 8, 64, 2
 
 
@@ -34,7 +43,7 @@ class Proposal:
     """What to try first.
 
     Attributes:
-        text: section of ``experiments`` in ``params.yaml``, indented by two spaces, with every key.
+        text: section of ``experiments`` in ``params.yaml``, indented by two spaces, of 20 lines at most besides remarks.
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at, one sentence each.
         seconds: that a rebuild will take, about; None without trials.
@@ -46,15 +55,11 @@ class Proposal:
     seconds: float | None
 
 
-def propose_experiment(
-    layout: Layout, like_name: str, like: Experiment, location: str, *, with_trials: bool = False
-) -> Proposal:
+def propose_experiment(layout: Layout, location: str, *, with_trials: bool = False) -> Proposal:
     """Look at some images, try how they train, and propose how to cluster them.
 
     Args:
         layout: of the new experiment, which gives its name.
-        like_name: name of an experiment that is there.
-        like: its parameters, taken for what images do not decide: what follows training.
         location: folder or file of images; a path from the repository's root, or a URL.
         with_trials: whether settings are tried; otherwise the first one is proposed as it is.
 
@@ -62,22 +67,24 @@ def propose_experiment(
         DataError: there is nothing there, no image is usable, or there are too few or all of them are the same; or no
             setting trains.
     """
-    sample = take_sample(layout, like.preprocess, location)
+    usual = preset_values(_BASE)["preprocess"]
+    sample = take_sample(layout, usual, location)
     if sample.n_usable < _FEWEST:
         raise DataError(f"{location} must hold at least {_FEWEST} usable images, got {sample.n_usable}; add some")
-    preprocess, pixels = choose_preprocess(layout, sample, like.preprocess.max_pixels, location)
-    n_train = round(sample.n_usable * (1 - TEST_FRACTION))
-    setting, trials = first_setting(pixels, n_train), None
-    # Pretraining is of models with one facet only.
-    rest = replace(like, seeds=SEEDS, init_mog=replace(like.init_mog, pretrain=None))
+    preprocess, pixels = choose_preprocess(layout, sample, usual["max_pixels"], location)
+    n_train = round(sample.n_usable * (1 - usual["test_fraction"]))
+    preset, setting, trials = usual_preset(pixels), first_setting(pixels, n_train), None
     if with_trials:
-        trials = find_setting(setting, n_train, TrialImages.of_pixels(pixels), rest.init_mog, rest.publish.gate)
+        values = preset_values(preset[0])
+        init = parse(InitMogParams, values["init_mog"], "init_mog")
+        gate = parse(GateParams, values["publish"]["gate"], "publish.gate")
+        trials = find_setting(setting, n_train, TrialImages.of_pixels(pixels), init, gate)
         setting = _chosen(trials, location).setting
-    text = _write(layout.experiment, preprocess, setting, trials, like_name, rest)
+    text = _write(layout.experiment, preset, preprocess, setting, trials)
     notes = _notes(sample, pixels)
     seconds = None
     if trials is not None and trials.chosen is not None:
-        seconds = predict_seconds(trials.chosen, len(rest.seeds), n_train)
+        seconds = predict_seconds(trials.chosen, len(SEEDS), n_train)
         notes.append(f"facets rebuild will take about {shown_minutes(seconds)} on this machine, the trials' pace kept")
     return Proposal(text, _draw(pixels), notes, seconds)
 
@@ -93,23 +100,28 @@ def _chosen(trials: Trials, location: str) -> Trial:
 
 
 def _write(
-    name: str,
-    preprocess: dict[str, Choice],
-    setting: Setting,
-    trials: Trials | None,
-    like_name: str,
-    rest: Experiment,
+    name: str, preset: Reasoned, preprocess: dict[str, Choice], setting: Setting, trials: Trials | None
 ) -> str:
-    lines = [f"  {name}:", section_text("seeds", list(rest.seeds)), "    preprocess:"]
-    lines += [f"      {key}: {value}  # {why}" for key, (value, why) in preprocess.items()]
-    lines += [f"    # {line}" for line in _describe(trials)]
-    for section in ("model", "train"):
-        lines.append(f"    {section}:")
-        values = asdict(getattr(setting, section))
-        lines += [f"      {key}: {flow_text(values[key])}  # {setting.why[f'{section}.{key}']}" for key in values]
-    lines.append(f"    # What the images do not decide, as {like_name} has it:")
-    lines += [section_text(section, getattr(rest, section)) for section in _AS_ELSEWHERE]
+    usual = preset_values(preset[0])
+    lines = [f"  {name}:", *(f"    # {line}" for line in _describe(trials))]
+    lines += [f"    {KEY}: {preset[0]}  # {preset[1]}", section_text("seeds", list(SEEDS)), "    preprocess:"]
+    for key, (value, why) in preprocess.items():
+        if safe_load(value) != usual["preprocess"].get(key):
+            lines.append(f"      {key}: {value}  # {why}")
+    lines.append("    model:")
+    model = _own(setting.model, usual["model"])
+    lines += [f"      {key}: {flow_text(value)}  # {setting.why[f'model.{key}']}" for key, value in model.items()]
+    # In braces, as dvc exp run -S writes lists outside of them over many lines.
+    train = _own(setting.train, usual["train"])
+    lines.append(f"    train:  # {'; '.join(setting.why[f'train.{key}'] for key in train)}")
+    lines.append(f"      {flow_text(train)}")
     return "\n".join(lines) + "\n"
+
+
+def _own(section: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a section has that its preset leaves out, or has otherwise."""
+    plain = json.loads(to_json(asdict(section)))  # lists, as in YAML
+    return {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
 
 
 def _describe(trials: Trials | None) -> list[str]:

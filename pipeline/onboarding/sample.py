@@ -1,13 +1,15 @@
 """A look at some of a person's images, for proposing how to treat them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from pipeline.config.parse import parse
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
@@ -105,22 +107,21 @@ class Sample:
         return np.concatenate(parts)
 
 
-def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sample:
+def take_sample(layout: Layout, usual: Mapping[str, Any], location: str) -> Sample:
     """Look at some hundred images of whatever lies at a path or URL; masks of other images are left out.
 
     Args:
         layout: relative paths start at its root.
-        plain: any section ``preprocess``; only ``max_pixels`` counts.
+        usual: the section ``preprocess`` of a preset.
         location: path or URL.
 
     Raises:
         DataError: there is nothing there, or no usable image among those looked at.
     """
     source = recognise(locate(layout, location))
-    own = replace(plain, source=source, path=location, labels=None, factors=None, include=None, exclude=None)
-    own = replace(own, follow_links=False)
+    own = parse(PreprocessParams, {**usual, "source": source, "path": location}, "preprocess")
     reader = open_own(own, layout, location)
-    seen, reasons = _see(reader, plain.max_pixels, None)
+    seen, reasons = _see(reader, own.max_pixels, None)
     if not seen:
         shown = set_aside(len(reasons), count_reasons(reasons)) if reasons else "no files"
         raise DataError(f"{location} must hold usable images, got none ({shown}); correct the path")
@@ -129,7 +130,7 @@ def take_sample(layout: Layout, plain: PreprocessParams, location: str) -> Sampl
     kept = Patterns(exclude=masks)
     brightest = _choose_brightest([image for image in seen if kept.reason(image.path) is None])
     if brightest is not None:  # by the full range, images that differ may be equally black
-        seen, reasons = _see(reader, plain.max_pixels, brightest)
+        seen, reasons = _see(reader, own.max_pixels, brightest)
     why_left_out = [kept.reason(image.path) for image in seen]
     return Sample(
         source=source,

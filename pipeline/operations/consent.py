@@ -8,6 +8,7 @@ from pipeline.core.layout import Layout
 from pipeline.operations.run_log import read_runs
 
 _TRAINING = ("init_mog", "train")
+_RESOLVE = "resolve"  # of a parameter that it finds changed, the stages that read it say so
 
 
 def require_consent(layout: Layout, stale: Mapping[str, str], ask_minutes: float) -> None:
@@ -24,8 +25,9 @@ def require_consent(layout: Layout, stale: Mapping[str, str], ask_minutes: float
     seconds = _last_training(layout)
     if seconds is None or seconds <= 60 * ask_minutes or not any(stage in stale for stage in _TRAINING):
         return
-    changes = [part for reason in stale.values() for part in reason.split(", ")]
-    if all(part.startswith(("input pipeline/", "input stages/")) for part in changes):
+    changes = [part for stage, reason in stale.items() if stage != _RESOLVE for part in reason.split(", ")]
+    code = ("input pipeline/", "input stages/", f"input {layout.resolved.relative_to(layout.root).as_posix()} new")
+    if all(part.startswith(code) for part in changes):
         raise ConfigError(
             f"only code has changed ({', '.join(sorted(set(changes)))}), but a training of {layout.experiment} took "
             f"{seconds / 60:.0f} minutes, more than schedule.ask_minutes = {ask_minutes:g}; rebuild with --yes (in a "

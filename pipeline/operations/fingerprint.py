@@ -20,7 +20,7 @@ def fingerprint(layout: Layout) -> str:
     digest = hashlib.sha256()
     root = layout.root
     files = [root / "params.yaml", root / "dvc.yaml", root / "dvc.lock", layout.source_manifest]
-    files += [layout.hints, layout.hint_pairs]
+    files += [layout.resolved, layout.hints, layout.hint_pairs]
     for name in _CODE:
         # Not Python alone: the page is made of scripts, a style and a template; a shell script starts the stages.
         files += sorted(path for path in (root / name).rglob("*") if _is_code(path))

@@ -37,7 +37,7 @@ class NewExperiment:
 def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = False) -> NewExperiment:
     """Try how images train, add an experiment to ``params.yaml`` and make it active; the rest of the file stays.
 
-    What images do not decide is taken from the first experiment of the file.
+    What images do not decide is that of a preset.
 
     Args:
         root: the repository.
@@ -52,8 +52,7 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
     """
     params, layout = load_params(root), Layout(root, name)
     _require_new(layout, params)
-    like_name, like = next(iter(params.experiments.items()))
-    proposal = propose_experiment(layout, like_name, like, location, with_trials=with_trials)
+    proposal = propose_experiment(layout, location, with_trials=with_trials)
     sheet = root / ".work" / name / "contact-sheet.png"
     with atomic_file(sheet) as temporary:
         temporary.write_bytes(proposal.contact_sheet)

@@ -8,13 +8,13 @@ from threading import Event
 from typing import Any
 
 from pipeline.config.dag import stage_names
+from pipeline.config.resolved import write_resolved
 from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc, run_dvc
 from pipeline.operations.locks import HeldLock
 
 _RUNNING = re.compile(r"Running stage '([^'@]+)@([^']+)'")
 _RESTORED = re.compile(r"Stage '([^'@]+)@[^']+' is cached - skipping run")
-_NEVER_RUN = ("params.yaml", "new")  # as a whole: otherwise DVC names the sections
 _SHOWN = 4
 
 
@@ -38,9 +38,12 @@ class StageRun:
 def stale_stages(layout: Layout, held: HeldLock) -> dict[str, str]:
     """Return why each stage of an experiment would run now; a stage that only follows a stale one is not listed.
 
+    What stage resolve writes is written first: of a changed parameter DVC then names the stages that read it.
+
     Raises:
         as :func:`pipeline.operations.dvc.run_dvc`.
     """
+    write_resolved(layout)
     status = query_dvc(layout.root, ["status", "--json", *_targets(layout)], held)
     return {name.split("@")[0]: _reason(changes) for name, changes in status.items()}
 
@@ -132,7 +135,9 @@ def _targets(layout: Layout) -> list[str]:
 
 def _reason(changes: list[Any]) -> str:
     """Return one line from DVC's nested account of what differs from ``dvc.lock``."""
-    if any(isinstance(change, dict) and _NEVER_RUN in change.get("changed deps", {}).items() for change in changes):
+    deps = [change.get("changed deps", {}) for change in changes if isinstance(change, dict)]
+    states = {str(state) for found in deps for state in found.values()}
+    if states and states <= {"new", "deleted"}:
         return "it has not run yet"
     parts: list[str] = []
     for change in changes:

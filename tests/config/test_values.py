@@ -31,32 +31,8 @@ def shipped() -> str:
 
 def as_blocks(text: str) -> str:
     """Return params.yaml with the training of digits a key a line, with remarks."""
-    start, end = text.index("    train:"), text.index("    score:")
-    rest = (
-        text[start:end].replace("      {batch_size: 32, ", "      ").replace("}]}", "}]").replace(", ", "\n      ", 3)
-    )
-    assert rest.count("\n") > 3
-    keys = [
-        "learning_rate: 0.001",
-        "mixture_rate: 10.0",
-        "betas: [0.9, 0.95]",
-        "warmup_steps: 100",
-        "decay: restarts",
-        "kl_weight: 1.0",
-        "kl_epochs: 0",
-        "n_samples: 1",
-        "validation_fraction: 0.1",
-        "hints: {weight: 50.0, images: 96}",
-        "ignores: null",
-        "view_weight: 0.0",
-        "min_entropy: 0.5",
-        "precision: float32",
-        "device: auto",
-        "checkpoint_seconds: 30.0",
-        "min_healthy_seeds: 1",
-    ]
-    lines = "\n".join(f"      {key}" for key in keys)
-    return f"{text[:start]}    train:\n{BLOCK}\n{lines}\n{text[end:]}"
+    start, end = text.index("    train:"), text.index("\n\n  mnist_fast:")
+    return f"{text[:start]}    train:\n{BLOCK}{text[end:]}"
 
 
 @pytest.mark.parametrize(
@@ -118,3 +94,22 @@ def test_a_remark_beside_a_value_gives_way_to_the_reason() -> None:
 def test_a_list_that_is_indented_like_its_key_becomes_one_line() -> None:
     text = "experiments:\n  a:\n    model:\n      dims:\n      - 2\n      - 3\n      n: 1\nactive:\n- a\n"
     assert with_values(text, "a", {"model.dims": ([10, 1], "")}) == text.replace("\n      - 2\n      - 3", " [10, 1]")
+
+
+def test_what_a_section_leaves_to_its_preset_gets_a_line_or_a_place_in_braces(tmp_path: Path) -> None:
+    text = (
+        "active: [a]\nexperiments:\n  a:\n    preset: small_images\n    model:\n      sigma: 0.3  # by the rule\n"
+        "    train:  # two facets\n      {batch_size: 8}\n\n  b: {}\n"
+    )
+    changes = {
+        "model.hidden": ([[8]], "narrow"),
+        "train.phases": ([{"epochs": 3}], "one facet"),
+        "init_mog.max_iter": (3, "quick"),
+        "init_mog.n_init": (2, "quicker"),
+    }
+    assert with_values(text, "a", changes) == (
+        "active: [a]\nexperiments:\n  a:\n    preset: small_images\n    model:\n      sigma: 0.3  # by the rule\n"
+        "      hidden: [[8]]  # narrow\n    train:  # one facet\n      {batch_size: 8, phases: [{epochs: 3}]}\n"
+        "    init_mog: {max_iter: 3, n_init: 2}  # quicker\n\n  b: {}\n"
+    )
+    assert [line_of(text, "a", key) for key in ("model.sigma", "model.hidden", "init_mog.n_init")] == [6, 5, 3]

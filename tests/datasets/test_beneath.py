@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import load_params
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.pool import decode_files
@@ -26,7 +25,6 @@ from pipeline.onboarding.propose import propose_experiment
 from tests.datasets.archives import write_archive
 from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
-from tests.repository import PROJECT
 
 
 @pytest.fixture
@@ -146,13 +144,12 @@ def test_scan_and_a_proposal_pass_over_what_cannot_be_read(data: Path, tmp_path:
     assert hashes.folder(str(data), with_parents=True)["count"] == before["count"] + 1
     hashes.save()
     layout = Layout(tmp_path, "mine")
-    like = load_params(PROJECT).experiment("digits")
-    notes = propose_experiment(layout, "digits", like, str(data)).notes
+    notes = propose_experiment(layout, str(data)).notes
     assert any("leads round in a circle" in note for note in notes)
     alone = tmp_path / "alone"
     alone.symlink_to("alone")
     with pytest.raises(DataError, match=r"alone cannot be read \(Too many levels of symbolic links\)"):
-        propose_experiment(layout, "digits", like, str(alone))
+        propose_experiment(layout, str(alone))
 
 
 def test_folders_without_end_are_left(data: Path) -> None:
@@ -324,21 +321,19 @@ def test_neither_a_scan_nor_a_proposal_reads_by_such_a_link(tmp_path: Path, kind
         open_source(own, layout).fingerprint(FileHashes(tmp_path / "list"))
     if kind == "part that is a link":
         (delivery / "own.parquet").unlink()
-    like = load_params(PROJECT).experiment("digits")
     with pytest.raises(DataError, match="is a link that leads out of the folder"):
-        propose_experiment(layout, "digits", like, str(delivery))
+        propose_experiment(layout, str(delivery))
 
 
 def test_a_proposal_takes_no_labels_by_a_link_out_of_the_folder(data: Path, tmp_path: Path) -> None:
     for number in range(20):
         (data / f"more-{number}.png").write_bytes(encode(picture(number + 10)))
     (tmp_path / "labels.csv").write_text("file,kind\n3.png,1\n")
-    like = load_params(PROJECT).experiment("digits")
     for target, is_taken in ((tmp_path / "labels.csv", False), (data / ".labels.csv", True)):
         (data / "labels.csv").unlink(missing_ok=True)
         (data / "labels.csv").symlink_to(target)
         (data / ".labels.csv").write_text("file,kind\n3.png,1\n")
-        proposal = propose_experiment(Layout(tmp_path, "mine"), "digits", like, str(data))
+        proposal = propose_experiment(Layout(tmp_path, "mine"), str(data))
         assert ("labels: labels.csv" in proposal.text) == is_taken
 
 

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_params
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.readers.own_labels import labels_of_files, labels_of_rows
 from pipeline.onboarding.propose import propose_experiment
 from tests.datasets.pictures import encode, picture
-from tests.repository import PROJECT
 
 NAMES = ["a/1.png", "a/2.jpg", "b/1.png", "3.png"]
 PLAIN = "file,kind\n3.png,dog\na/1.png,cat\nb/1.png,dog\n"
@@ -112,12 +110,11 @@ def test_a_table_is_found_beside_the_images_or_it_is_said_why_not(tmp_path: Path
     folder.mkdir()
     for number in range(20):
         (folder / f"{number}.png").write_bytes(encode(picture(number)))
-    like = load_params(PROJECT).experiment("digits")
     separator = "\t" if table.endswith("tsv") else ","
     lines = ["file_name,kind", *(f"{number}.png,{number % 3}" for number in range(20))]
     (folder / table).write_text("\n".join(lines).replace(",", separator))
-    assert f"labels: {table}  # only scoring" in propose_experiment(Layout(tmp_path, "x"), "digits", like, "mine").text
+    assert f"labels: {table}  # only scoring" in propose_experiment(Layout(tmp_path, "x"), "mine").text
     (folder / table).write_text("\n".join([*lines, "0.png,7"]).replace(",", separator))
-    proposal = propose_experiment(Layout(tmp_path, "x"), "digits", like, "mine")
+    proposal = propose_experiment(Layout(tmp_path, "x"), "mine")
     assert "labels: null  # what was found cannot be used as labels" in proposal.text
     assert f"{table} is not used as labels: {folder / table} must name a file once" in "\n".join(proposal.notes)

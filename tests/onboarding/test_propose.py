@@ -51,8 +51,7 @@ def propose(
     root: Path, location: str = "data/raw/mine", name: str = "mine", *, with_trials: bool = False
 ) -> tuple[Proposal, Experiment]:
     """Propose, append the text to the shipped parameters, and parse the whole file."""
-    like = load_params(REPOSITORY).experiment("digits")
-    proposal = propose_experiment(Layout(root, name), "digits", like, location, with_trials=with_trials)
+    proposal = propose_experiment(Layout(root, name), location, with_trials=with_trials)
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     (root / "params.yaml").write_text(text.rstrip("\n") + "\n\n" + proposal.text, encoding="utf-8")
     return proposal, load_params(root).experiment(name)
