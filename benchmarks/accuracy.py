@@ -35,7 +35,7 @@ from pipeline.evaluation.labels import read_factors
 ROOT = Path(__file__).parent.parent
 _STARTS = 10
 _MEASURES = ("accuracy", "accuracy_same_split")
-_STAGES = ("preprocess", "init_mog", "train", "score")
+_STAGES = ("resolve", "preprocess", "init_mog", "train", "score")
 
 
 class Seconds(NamedTuple):

@@ -21,7 +21,7 @@ from torch import Tensor, distributions, nn
 
 from benchmarks.lines import Line, line_of, report
 from benchmarks.machine import peak_mib
-from pipeline.config import load_sections
+from pipeline.config import load_params
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.memory import keep_freed_memory
 from pipeline.datasets.store.spec import InputSpec
@@ -45,7 +45,7 @@ Step = Callable[[], object]
 def measure(full: bool) -> list[Line]:
     """Return our step against its floor and the plain step against ours: by the clock, and in work of one thread."""
     keep_freed_memory(KEPT_MEMORY)
-    params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
+    params = load_params(ROOT).experiment(_EXPERIMENT)
     runtime = resolve_runtime(params.train)
     images = _images()
     model = _model(params.model, images)
@@ -105,13 +105,13 @@ def _time_plain(n_threads: int) -> Timing:
 
 @cache
 def _plain_step_of_shapes() -> Step:
-    params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
+    params = load_params(ROOT).experiment(_EXPERIMENT)
     return _plain_step(params.model, params.train, _images())
 
 
 def peak_of(which: str) -> None:
     """Print the peak memory of this process after three steps of one kind, in MiB."""
-    params = load_sections(ROOT, _EXPERIMENT, ("model", "train"))
+    params = load_params(ROOT).experiment(_EXPERIMENT)
     images = _images()
     if which == "ours":
         keep_freed_memory(KEPT_MEMORY)

@@ -16,10 +16,12 @@ Without a GPU the same runs at reduced length, two seeds and about twenty epochs
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from benchmarks.products import multiply_adds, product_rate
 from pipeline.config import load_params
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.core.text import to_json
 from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.store.spec import read_spec
@@ -40,7 +43,7 @@ from pipeline.training.schedule import ProgressiveSchedule
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = {"mnist": ("mnist",), "shapes3d": ("shapes3d_1_fast", "shapes3d_2_fast"), "svhn": ("svhn_fast",)}
-_STAGES = ("preprocess", "init_mog", "train", "score")
+_STAGES = ("resolve", "preprocess", "init_mog", "train", "score")
 _IMPORTED = (
     "stages.preprocess",
     "stages.init_mog",
@@ -86,8 +89,7 @@ def main() -> None:
 def _prepare(experiment: str, is_reduced: bool) -> Layout:
     """Write the scratch root's parameters; leave one that has begun with the same parameters as it is."""
     layout = Layout(ROOT / "benchmarks" / "data" / f"gpu-{experiment}", experiment)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    section = params["experiments"][experiment]
+    section = json.loads(to_json(asdict(load_params(ROOT).experiment(experiment))))
     section["score"]["baselines"] = False
     section["seeds"] = list(range(2 if is_reduced else _N_SEEDS))
     if is_reduced:

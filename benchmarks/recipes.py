@@ -12,7 +12,7 @@ trained on. No test image is read: a setting that was chosen here has seen none.
 import argparse
 import multiprocessing
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import yaml
 
+from pipeline.config import load_params
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
 from pipeline.core.contingency import contingency
@@ -170,7 +171,7 @@ def run(trial: Trial) -> list[dict[str, float]]:
 
 
 def _changed(name: str, changes: list[str]) -> Experiment:
-    section = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["experiments"][name]
+    section = asdict(load_params(ROOT).experiment(name))
     for change in changes:
         path, _, value = change.partition("=")
         *parents, key = path.split(".")

@@ -55,7 +55,7 @@ def write_results(found: Mapping[str, dict[str, Any]], seeds: list[int]) -> None
 
 def _measure(experiment: str, seeds: list[int]) -> dict[str, Any]:
     layout = prepare_apart(experiment, seeds)
-    for stage in ("preprocess", "init_mog"):
+    for stage in ("resolve", "preprocess", "init_mog"):
         run_stage(stage, layout)
     params = load_params(layout.root).experiment(experiment)
     module = import_module("pipeline.training.train")

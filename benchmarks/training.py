@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributions, nn
 
 from benchmarks.lines import Line, compare, report
-from pipeline.config import load_sections
+from pipeline.config import load_params
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.memory import keep_freed_memory
 from pipeline.datasets.store.spec import InputSpec
@@ -39,7 +39,7 @@ _BYTES_A_PARAMETER = 28  # Adam reads value, gradient and two moments, and write
 def measure(full: bool) -> list[Line]:
     """Return three lines: our step against its floor, our update against torch's, and the plain step against ours."""
     keep_freed_memory(KEPT_MEMORY)
-    params = load_sections(ROOT, "mnist", ("model", "train"))
+    params = load_params(ROOT).experiment("mnist")
     runtime = resolve_runtime(params.train)
     images = _images()
     model = MultiFacetVae(params.model, _SPEC)
@@ -103,7 +103,7 @@ def _floor(model: MultiFacetVae, batch_size: int, precision: torch.dtype) -> Cal
 def _adam_update(rounds: int) -> Line:
     """Time updates of a small model by our Adam and by torch's, with the same kernel, on the one thread that it has."""
     torch.set_num_threads(1)
-    section = load_sections(ROOT, "digits", ("model",)).model
+    section = load_params(ROOT).experiment("digits").model
     parameters = list(MultiFacetVae(section, InputSpec.pixels((1, 8, 8))).parameters())
     for parameter in parameters:
         parameter.data.zero_()
@@ -171,7 +171,7 @@ def _run_plain(n_threads: int) -> None:
 
 @cache
 def _plain_steps_of_mnist() -> Callable[[], object]:
-    params = load_sections(ROOT, "mnist", ("model", "train"))
+    params = load_params(ROOT).experiment("mnist")
     return _plain_steps(params.model, params.train, _images())
 
 

@@ -1,7 +1,7 @@
 """Presets: settings of the package under a name, and the full values of an experiment that names one.
 
-A preset is part of an experiment in a file of its own, ``presets/NAME.yaml``; it may build upon another one by naming it
-as an experiment does. What is written nearer to the experiment counts; mappings are merged, all else is replaced.
+A preset is part of an experiment in a file of its own, ``presets/NAME.yaml``; it may build upon another one by naming
+it as an experiment does. What is written nearer to the experiment counts; mappings are merged, all else is replaced.
 """
 
 from collections.abc import Iterator, Mapping

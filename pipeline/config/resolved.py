@@ -1,7 +1,7 @@
 """The full parameters of an experiment in a file of their own: what stages read, and in which DVC sees each value.
 
-DVC compares what a stage declares with ``dvc.lock`` key by key, but sees only what is written in a file; of a section of
-``params.yaml`` that names a preset most is not. So stage ``resolve`` writes all of it.
+DVC compares what a stage declares with ``dvc.lock`` key by key, but sees only what is written in a file; of a section
+of ``params.yaml`` that names a preset most is not. So stage ``resolve`` writes all of it.
 """
 
 from dataclasses import asdict

@@ -20,7 +20,7 @@ def upgraded(text: str) -> str:
     """Return ``params.yaml`` in the form of this release.
 
     Args:
-        text: of the file, its lines ended by ``\\n``.
+        text: of the file; lines end by a line feed alone.
 
     Raises:
         ConfigError: it is no YAML, or breaks a rule of this release in what no release before had otherwise.

@@ -96,9 +96,11 @@ def experiments_of(document: Any) -> list[tuple[Any, Any]]:
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
     """Return a text with parts of it replaced; what is inserted at one place stands there in the order given."""
-    for start, stop, new in reversed(sorted(edits, key=lambda edit: edit[:2])):
-        text = text[:start] + new + text[stop:]
-    return text
+    parts, end = list[str](), 0
+    for start, stop, new in sorted(edits, key=lambda edit: edit[:2]):
+        parts += [text[end:start], new]
+        end = stop
+    return "".join([*parts, text[end:]])
 
 
 def with_values(text: str, name: str, changes: Mapping[str, tuple[Any, str]]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config.ignores import require_entries
 from pipeline.config.ladders import LADDERS
 from pipeline.config.parse import parse
+from pipeline.config.resolve import preset_values
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
 from pipeline.core.errors import ConfigError
 from pipeline.datasets.store.spec import InputSpec
@@ -29,7 +30,6 @@ _TRAIN_NAMES = (
     "view_weight",
     "device",
 )
-_HINTED_A_STEP = 96
 _OWN_NAMES = re.compile(r"\.(?:phases\[\d+\]|hints)\.(\w+)")
 """Keys of sections that stand below another one, where the estimator has a parameter of its own."""
 _RENAMED = {".hints.weight": "hint_weight"}
@@ -44,16 +44,12 @@ def model_section(parameters: Mapping[str, Any]) -> ModelParams:
     """
     return _section(
         ModelParams,
-        {name: parameters[name] for name in _MODEL_NAMES}
+        _usual("model")
+        | {name: parameters[name] for name in _MODEL_NAMES}
         | {
             "n_components": _of_each_facet("n_components", Integral, parameters),
             "covariance": _of_each_facet("covariance", str, parameters),
             "hidden": _widths(parameters),
-            "mixing_weights": "learned",
-            "output": "sigmoid",
-            "activation": "relu",
-            "network_init": "default",
-            "rung_gate": 1.0,
         },
     )
 
@@ -64,18 +60,7 @@ def init_section(parameters: Mapping[str, Any]) -> InitMogParams:
     Raises:
         ValueError: a parameter breaks a rule.
     """
-    return _section(
-        InitMogParams,
-        {
-            "subsample": 60_000,
-            "reg_covar": 1e-6,
-            "max_escalations": 6,
-            "max_iter": 100,
-            "n_init": 1,
-            "component_std": parameters["component_std"],
-            "pretrain": None,
-        },
-    )
+    return _section(InitMogParams, _usual("init_mog") | {"component_std": parameters["component_std"]})
 
 
 def train_section(parameters: Mapping[str, Any]) -> TrainParams:
@@ -87,22 +72,15 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
     n_phases = len(parameters["latent_dims"])
     phase = {"epochs": parameters["epochs"], "fade_in": parameters["fade_in"]}
     refits = [*([1.0] * (n_phases - 1)), _LAST_REFIT] if parameters["refit"] else [0.0] * n_phases
+    usual = _usual("train")
     return _section(
         TrainParams,
-        {name: parameters[name] for name in _TRAIN_NAMES}
+        usual
+        | {name: parameters[name] for name in _TRAIN_NAMES}
         | {
             "phases": [{**phase, "refit_at": refit_at} for refit_at in refits],
-            "betas": (0.9, 0.95),
-            "warmup_steps": 100,
-            "decay": "restarts",
-            "kl_weight": 1.0,
-            "kl_epochs": 0,
-            "n_samples": 1,
-            "min_entropy": 0.3,
-            "hints": {"weight": parameters["hint_weight"], "images": _HINTED_A_STEP},
+            "hints": {**usual["hints"], "weight": parameters["hint_weight"]},
             "precision": "float32",  # small products gain nothing from less
-            "checkpoint_seconds": 30.0,
-            "min_healthy_seeds": 1,
         },
     )
 
@@ -134,6 +112,11 @@ def _of_each_facet(name: str, one: type, parameters: Mapping[str, Any]) -> Any:
     """Return a parameter's value for each facet, where one may stand for all."""
     given = parameters[name]
     return [given] * len(parameters["latent_dims"]) if isinstance(given, one) else given
+
+
+def _usual(section: str) -> dict[str, Any]:
+    """Return what experiments have in a section where nobody says otherwise."""
+    return preset_values("standard")[section]
 
 
 def _section(kind: type[Section], values: dict[str, Any]) -> Section:

@@ -1,7 +1,7 @@
 """A first experiment for a person's images: a section of ``params.yaml`` with a reason for each choice, and a picture.
 
-Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part. The
-section has what differs from its preset, in the order of the records.
+Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part.
+The section has what differs from its preset, in the order of the records.
 """
 
 import io
@@ -43,7 +43,7 @@ class Proposal:
     """What to try first.
 
     Attributes:
-        text: section of ``experiments`` in ``params.yaml``, indented by two spaces, of 20 lines at most besides remarks.
+        text: section of ``experiments`` in ``params.yaml``, indented by two spaces; 20 lines at most besides remarks.
         contact_sheet: PNG of some images as the model will see them.
         notes: what a person should look at, one sentence each.
         seconds: that a rebuild will take, about; None without trials.
@@ -99,9 +99,7 @@ def _chosen(trials: Trials, location: str) -> Trial:
     return trials.chosen
 
 
-def _write(
-    name: str, preset: Reasoned, preprocess: dict[str, Choice], setting: Setting, trials: Trials | None
-) -> str:
+def _write(name: str, preset: Reasoned, preprocess: dict[str, Choice], setting: Setting, trials: Trials | None) -> str:
     usual = preset_values(preset[0])
     lines = [f"  {name}:", *(f"    # {line}" for line in _describe(trials))]
     lines += [f"    {KEY}: {preset[0]}  # {preset[1]}", section_text("seeds", list(SEEDS)), "    preprocess:"]

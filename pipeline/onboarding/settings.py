@@ -1,6 +1,7 @@
 """Model and training of a proposed experiment: what the pixels suggest, with a reason for each value.
 
-What images do not decide is that of a preset. The numbers are those of ``benchmarks/recipes.md``, where they were compared on collections of many kinds.
+What images do not decide is that of a preset. The numbers are those of ``benchmarks/recipes.md``, where they were
+compared on collections of many kinds.
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ _STEPS = 3000
 """Optimisation steps after which an experiment of this size has settled, all phases together."""
 
 _MOST_STEPS_AN_IMAGE = 40  # few images are learned by heart long before
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -74,10 +76,11 @@ def usual_preset(pixels: Pixels) -> Reasoned:
     Args:
         pixels: some hundred images at model size.
     """
+    if pixels.shape[1] > 1:
+        return "small_images", "images in colour"
     extreme = float(((pixels < 26) | (pixels > 229)).mean())
-    if extreme > 0.8 and pixels.shape[1] == 1:
-        return "black_and_white", f"{percent(extreme)} of the pixels are nearly black or white"
-    return "small_images", f"many shades: {percent(extreme)} of the pixels are nearly black or white"
+    found = f"{percent(extreme)} of the pixels are nearly black or white"
+    return ("black_and_white", found) if extreme > 0.8 else ("small_images", f"many shades: {found}")
 
 
 def first_setting(pixels: Pixels, n_images: int) -> Setting:

@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from pipeline.config import load_params
+from pipeline.config.resolved import write_resolved
 from pipeline.config.sections import Experiment
 from pipeline.config.sources import SOURCES
 from pipeline.core.errors import ConfigError, ModelError, UnhealthyError
@@ -101,6 +102,7 @@ def rebuild(
         try:
             with repository_lock(root, f"rebuild {experiment}", wait_seconds) as held:
                 if retry is not None and before is None and retry.known_seconds(sections) is None:
+                    write_resolved(layout)  # which stage preprocess reads
                     before = reproduce_stage(layout, "preprocess", "", held, on_line)
                     sections = retry.check_first(sections)
                 stale = stale_stages(layout, held)
@@ -116,7 +118,7 @@ def rebuild(
             with repository_lock(root, f"rebuild {experiment}", wait_seconds):
                 sections = retry.change(sections, str(error))
     if before is not None and before.action != "unchanged":
-        stages = (before, *stages[1:])
+        stages = tuple(before if run.stage == before.stage else run for run in stages)
     changes = tuple(map(str, retry.changes)) if retry is not None else ()
     seconds, account = round(time.monotonic() - start, 1), read_account(layout.prepared)
     result = RebuildResult(experiment, stages, version, model_version, is_new, seconds, account, changes)

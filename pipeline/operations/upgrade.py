@@ -19,7 +19,7 @@ class FileChange:
     Attributes:
         path: below the root.
         before: its content; None where there is no such file.
-        after: what it is to hold, its lines ended by ``\\n``.
+        after: what it is to hold; lines end by a line feed alone.
     """
 
     path: str
@@ -81,7 +81,7 @@ def write_changes(root: Path, changes: Iterable[FileChange]) -> None:
 
 
 def _text(path: Path) -> str | None:
-    """Return the text of a file, its lines ended by ``\\n``; None where there is none."""
+    """Return the text of a file; lines end by a line feed alone; None where there is none."""
     try:
         return path.read_text(encoding="utf-8")  # which ends lines so
     except FileNotFoundError:

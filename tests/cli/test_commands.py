@@ -52,11 +52,11 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
     shown = facets("status")
     assert shown.code == 0
     assert "tiny: version 1 (publish at " in shown.out
-    assert shown.out.count(" fresh\n") == 6
+    assert shown.out.count(" fresh\n") == 7
     assert "published/tiny: " in shown.out
     inside.edit_params(lambda sections: sections["train"].update(learning_rate=1.0e-4))
     (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
-    assert state["stages"]["train"] == "parameter experiments.tiny.train modified"
+    assert state["stages"]["train"] == "parameter train modified"
     assert state["stages"]["score"] == "fresh"  # it follows only if the model differs
     assert state["published"]["version"] == 1
     assert state["mebibytes"]["artifacts/tiny"] > 0

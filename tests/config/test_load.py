@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import load_params, load_sections
+from pipeline.config import load_params
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core.errors import ConfigError
 from tests.repository import PROJECT, shipped_params
@@ -52,15 +52,9 @@ def test_two_experiments_do_not_share_a_file_of_hints(tmp_path: Path) -> None:
         load_params(write(tmp_path, both))
 
 
-def test_sections_hold_only_what_was_asked_for() -> None:
-    sections = load_sections(PROJECT, "digits", ("seeds", "score"))
-    assert set(vars(sections)) == {"seeds", "score"}
-    assert sections.seeds == tuple(REAL["experiments"]["digits"]["seeds"])
-
-
 def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"experiment 'digit' is unknown; params\.yaml has .*digits"):
-        load_sections(PROJECT, "digit", ("seeds",))
+        load_params(PROJECT).experiment("digit")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ STAGE = """
     matrix: {experiment: "${active}"}
     cmd: sh stages/run count ${item.experiment}
     params:
-      - experiments.${item.experiment}.seeds
+      - artifacts/${item.experiment}/params.json: [seeds]
     deps:
       - data/prepared/${item.experiment}/train.h5
       - pipeline/core/storage.py

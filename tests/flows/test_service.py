@@ -40,7 +40,7 @@ def test_everything_at_once(service: Service) -> None:
     _, said = publish.communicate()
     assert (publish.returncode, {kind for kind, _ in ends}) == (0, {"COMPLETED"}), (said, ends)
     (did_it,) = [run_id for run_id in late if stages_of(service, run_id)]
-    assert stages_of(service, did_it) == ["assign"]
+    assert stages_of(service, did_it) == ["resolve", "assign"]
 
     wait_until(lambda: service.n_rows() == before + 40)
     names = {f"ingest {EXPERIMENT} first": "40 new images", f"ingest {EXPERIMENT} bad.npy": "rejected"}
@@ -62,7 +62,7 @@ def ended(service: Service, names: Collection[str]) -> list[dict[str, Any]]:
 def check_artifacts(service: Service, run_id: str) -> None:
     artifacts = service.artifacts(run_id)
     assert "| assign | **ran** |" in artifacts["rebuild-tiny"]
-    assert "| parameter experiments.tiny.assign modified |" in artifacts["rebuild-tiny"]
+    assert "| parameter assign modified |" in artifacts["rebuild-tiny"]
     assert artifacts["rebuild-tiny"].count("| unchanged |") == 5
     scores = json.loads(artifacts["scores-tiny"])
     assert [(row["facet"], row["factor"]) for row in scores] == [(j, f) for j in (0, 1) for f in ("shade", "shape")]

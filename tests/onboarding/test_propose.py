@@ -14,7 +14,9 @@ from pipeline.config.sections import Experiment
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.manifest import scan
-from pipeline.onboarding.propose import Proposal, propose_experiment
+from pipeline.onboarding.ladder import fewer_facets
+from pipeline.onboarding.propose import Proposal, _write, propose_experiment
+from pipeline.onboarding.settings import first_setting
 from stages import init_mog, preprocess, train
 from tests.datasets.pictures import BAD_FILES, encode
 
@@ -97,10 +99,25 @@ def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
     write_images(tmp_path / "data/raw/mine", "colour")
     proposal, _ = propose(tmp_path)
     lines = proposal.text.splitlines()
-    assert lines[:2] == ["  mine:", "    seeds: [0, 1, 2, 3, 4, 5, 6, 7]"]
-    choices = [line for line in lines if re.match(r"      [a-z_]+: ", line)]
-    assert len(choices) >= 36
+    assert lines[:3] == [
+        "  mine:",
+        "    # No trial was made: whether this trains is not known.",
+        "    preset: small_images  # images in colour",
+    ]
+    choices = [line for line in lines if re.match(r"      [a-z_]+: |    (preset|train): ", line)]
+    assert len(choices) == 10
     assert all("  # " in line for line in choices)
+
+
+def test_the_longest_section_has_20_lines_besides_remarks():
+    every = ("source", "path", "labels", "exclude", "size", "fit", "channels", "brightest")
+    preprocess = dict.fromkeys(every, ("[x]", "why"))
+    first = first_setting(np.zeros((20, 3, 8, 8), np.uint8), 400)
+    _, alone = fewer_facets(first)[0]
+    text = _write("mine", ("small_images", "why"), preprocess, first.changed(alone), None)
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    assert len(lines) == 20
+    assert {key.partition(".")[2] for key in alone} | {"sigma", "batch_size"} <= set(re.findall(r"(\w+):", text))
 
 
 def test_contact_sheet_shows_the_images_as_the_model_sees_them(tmp_path):
@@ -175,8 +192,8 @@ def test_notes_say_what_is_odd(tmp_path):
         (1023, 1023, "16-bit images, the largest value seen is 1,023, so 10 bits are in use; larger ones are clipped"),
         (4012, 4095, "16-bit images, the largest value seen is 4,012, so 12 bits are in use; larger ones are clipped"),
         (4096, 16383, "16-bit images, the largest value seen is 4,096, so 14 bits are in use; larger ones are clipped"),
-        (16384, None, "16-bit images, the largest value seen is 16,384, so their full range is in use"),
-        (250, None, "of 16-bit images only"),
+        (16384, None, ""),
+        (250, None, ""),
     ],
 )
 def test_16_bits_are_scaled_by_those_that_are_in_use(tmp_path, peak, brightest, why):
@@ -185,8 +202,8 @@ def test_16_bits_are_scaled_by_those_that_are_in_use(tmp_path, peak, brightest, 
     np.save(tmp_path / "x.npy", images)
     proposal, experiment = propose(tmp_path, "x.npy")
     assert experiment.preprocess.brightest == brightest
-    (line,) = (line for line in proposal.text.splitlines() if line.startswith("      brightest: "))
-    assert line.endswith(f"  # {why}")
+    lines = [line for line in proposal.text.splitlines() if line.startswith("      brightest: ")]
+    assert lines == ([] if brightest is None else [f"      brightest: {brightest}  # {why}"])
     said = f"the largest value in 16-bit images is {peak:,}, so preprocess.brightest is {brightest}: it becomes white"
     assert (said in "\n".join(proposal.notes)) == (brightest is not None)
 

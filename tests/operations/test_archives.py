@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_params
+from pipeline.config.resolve import resolve
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding import pool as decode_pool
 from pipeline.operations.new import add_experiment
@@ -90,7 +91,7 @@ def test_a_tar_is_rebuilt_and_ingested_as_the_folder(tmp_path: Path) -> None:
         name = f"own_{kind}"
         repository.facets("new", name, str(write(tmp_path, kind, kind, files)))
         params = yaml.safe_load((repository.root / "params.yaml").read_text())
-        proposed = params["experiments"][name]
+        proposed = resolve(params["experiments"][name], name)
         assert proposed["preprocess"]["source"] == kind
         params["experiments"][name] = {**tiny, "preprocess": proposed["preprocess"]}
         repository.write_params(params)

@@ -117,7 +117,7 @@ def test_a_rebuild_on_a_full_disk_leaves_the_version_and_is_completed_later(
 ) -> None:
     crowded.edit_params(edit("assign", batch_size=512))
     assert run_full(crowded, disk, 0.0, "rebuild", EXPERIMENT)
-    assert crowded.stages_run() == ["assign"]
+    assert crowded.stages_run() == ["resolve", "assign"]
 
 
 # Either batch size holds a whole split: the outputs keep their bits on every processor, and report does not follow.

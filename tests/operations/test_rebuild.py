@@ -90,12 +90,12 @@ def test_of_two_rebuilds_at_once_the_second_waits_and_what_the_first_has_made_co
     assert [process.returncode for process in both] == [0, 0]
     stages = [stage for result in results for stage in result["stages"]]
     assert sorted(stage["action"] for stage in stages if stage["stage"] == "assign") == ["ran", "unchanged"]
-    assert {stage["action"] for stage in stages if stage["stage"] != "assign"} == {"unchanged"}
+    assert {stage["action"] for stage in stages if stage["stage"] not in ("resolve", "assign")} == {"unchanged"}
     check_log(repository)
 
     (repository.root / "params.yaml").write_text(original)
     result = rebuild(repository.root, EXPERIMENT)
-    assert [stage.stage for stage in result.stages if stage.action == "restored"] == ["assign"]
+    assert [stage.stage for stage in result.stages if stage.action == "restored"] == ["resolve", "assign"]
     assert [stage.stage for stage in result.stages if stage.action == "ran"] == []
 
 
@@ -107,8 +107,8 @@ def check_log(repository: Repository) -> None:
     assert {entry["operation"] for entry in entries} == {"rebuild"}
     assert entries[-1]["commit"] == repository.run("git", "rev-parse", "HEAD").stdout.strip()
     ran = [[stage for stage in entry["stages"] if stage["action"] == "ran"] for entry in entries]
-    (assign,) = [stages for stages in ran if stages][-1]  # before it, the rebuild that made the template
-    assert assign["reason"] == "parameter experiments.tiny.assign modified"
+    _, assign = [stages for stages in ran if stages][-1]  # before it, the rebuild that made the template
+    assert assign["reason"] == "parameter assign modified"
     assert assign["seconds"] > 0
 
 
@@ -179,9 +179,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(repository: Rep
 def test_an_output_folder_that_cannot_be_written_is_one_line(repository: Repository) -> None:
     repository.run("rm", "-rf", "artifacts")
     (repository.root / "artifacts").write_text("a file in the way\n")
-    done = repository.run(".venv/bin/python", "-m", "stages.init_mog", EXPERIMENT, check=False)
+    done = repository.run(".venv/bin/python", "-m", "stages.resolve", EXPERIMENT, check=False)
     assert done.returncode == ResourceError.exit_code
-    assert done.stderr.splitlines()[-1].startswith("init_mog: ")
+    assert done.stderr.splitlines()[-1].startswith("resolve: ")
     assert "must be writable, but: Not a directory" in done.stderr
 
 

@@ -1,14 +1,14 @@
 """The paper's real images through the whole DAG to tables, trained for a moment."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from benchmarks.machine import describe_machine
-from tests.repository import PROJECT, Repository
+from tests.repository import PROJECT, STAGES, Repository, shipped_params
 
 SHARED = PROJECT.parent / "shared" / "data"
 IMAGES = {"svhn": 8000, "mnist_fast": 70_000}
@@ -18,7 +18,7 @@ RESULTS = PROJECT / "benchmarks" / "results" / "real_sources.json"
 
 def short(experiment: str) -> dict[str, Any]:
     """Return the shipped experiment with one seed, a few epochs and no baselines."""
-    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"][experiment]
+    sections = deepcopy(shipped_params()["experiments"][experiment])
     sections["seeds"] = [0]
     for phase, epochs in zip(sections["train"]["phases"], EPOCHS[experiment], strict=True):
         phase["epochs"] = epochs
@@ -41,7 +41,7 @@ def test_real_images_become_tables(tmp_path: Path, experiment: str) -> None:
     (repository.root / "data" / "raw" / name).symlink_to(source)
     repository.write_params({"active": [experiment], "experiments": {experiment: short(experiment)}})
     (result,) = json.loads(repository.facets("rebuild", experiment, "--json").stdout)
-    assert [stage["action"] for stage in result["stages"]] == ["ran"] * 6
+    assert [stage["action"] for stage in result["stages"]] == ["ran"] * len(STAGES)
     counts = {table: count(repository, experiment, table) for table in ("images", "facet_0", "facet_1")}
     assert set(counts.values()) == {IMAGES[experiment]}
     labels = json.loads((repository.root / "artifacts" / experiment / "score" / "metrics.json").read_text())

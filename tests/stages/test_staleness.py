@@ -1,12 +1,15 @@
 """What re-runs when something changes, with real DVC and a real model."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.config.resolved import write_resolved
+from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc
 from pipeline.operations.locks import repository_lock
 from tests.repository import EXPERIMENT, STAGES, Repository, write_images
@@ -44,13 +47,28 @@ def test_a_parameter_makes_exactly_the_stages_stale_that_read_its_section(reposi
     """All sections are changed at once: of each stage DVC names those that it reads."""
     for _, change, _ in READ_BY:
         repository.edit_params(change)
+    write_resolved(Layout(repository.root, EXPERIMENT))
     with repository_lock(repository.root, "test") as held:
         status = query_dvc(repository.root, ["status", "--json"], held)
     assert set(status) == {f"{stage}@{EXPERIMENT}" for stage in STAGES}
-    for stage in STAGES:
-        (change,) = status[f"{stage}@{EXPERIMENT}"]
-        read = {f"experiments.{EXPERIMENT}.{section}": "modified" for section, _, by in READ_BY if stage in by}
-        assert change == {"changed deps": {"params.yaml": read}}, stage
+    resolved = f"artifacts/{EXPERIMENT}/params.json"
+    assert status.pop(f"resolve@{EXPERIMENT}") == [
+        {"changed deps": {"params.yaml": {f"experiments.{EXPERIMENT}": "modified"}}},
+        {"changed outs": {resolved: "modified"}},
+    ]
+    for name, (change,) in status.items():
+        read = {section: "modified" for section, _, by in READ_BY if name.removesuffix(f"@{EXPERIMENT}") in by}
+        assert change == {"changed deps": {resolved: read}}, name
+
+
+def test_a_preset_of_another_release_makes_exactly_the_stages_stale_that_read_what_it_changes(
+    repository: Repository,
+) -> None:
+    repository.edit_params(lambda sections: [sections.update(preset="standard"), sections["score"].pop("bootstrap")])
+    preset = repository.root / "pipeline" / "config" / "presets" / "standard.yaml"
+    for bootstrap, ran in ((20, ["resolve"]), (21, ["resolve", "score"])):  # 20, as it was, and another one
+        preset.write_text(re.sub(r"(bootstrap): \d+", rf"\1: {bootstrap}", preset.read_text()))
+        assert repository.stages_run() == ran
 
 
 def test_a_label_correction_runs_score_and_what_shows_it_and_then_nothing(repository: Repository) -> None:
@@ -70,7 +88,7 @@ def test_a_label_correction_runs_score_and_what_shows_it_and_then_nothing(reposi
     assert "dvc.lock" in repository.run("git", "status", "--porcelain").stdout  # changed, and committed by nobody
 
 
-AFTER_INIT = set(STAGES) - {"preprocess"}
+AFTER_INIT = set(STAGES) - {"resolve", "preprocess"}
 
 CODE: list[tuple[str, set[str]]] = [
     ("pipeline/cli/query.py", set()),
@@ -80,10 +98,11 @@ CODE: list[tuple[str, set[str]]] = [
     ("pipeline/page/compose.py", set()),
     ("pipeline/datasets/delivery/sieve.py", set()),
     ("pipeline/onboarding/propose.py", set()),
+    ("pipeline/config/resolve.py", {"resolve"}),
     ("pipeline/datasets/readers/own_labels.py", {"preprocess"}),
     ("pipeline/datasets/decoding/decode.py", {"preprocess"}),
     ("pipeline/datasets/prepare/splits.py", {"preprocess"}),
-    ("pipeline/datasets/store/images.py", set(STAGES)),
+    ("pipeline/datasets/store/images.py", set(STAGES) - {"resolve"}),
     ("pipeline/kernels/dense.py", AFTER_INIT),
     ("pipeline/model/elbo.py", AFTER_INIT),
     ("pipeline/mixture/fit.py", {"init_mog", "train"}),
@@ -120,9 +139,9 @@ def test_a_change_of_the_model_code_runs_init_mog_and_what_follows(repository: R
     repository.append("pipeline/model/elbo.py", "\n# a remark that changes nothing\n")
     result = repository.rebuild()
     actions = {stage["stage"]: stage["action"] for stage in result["stages"]}
-    assert actions.pop("preprocess") == "unchanged"
+    assert (actions.pop("resolve"), actions.pop("preprocess")) == ("unchanged", "unchanged")
     assert set(actions.values()) == {"ran"}
-    assert result["stages"][1]["reason"] == "input pipeline/model modified"
+    assert result["stages"][2]["reason"] == "input pipeline/model modified"
     assert model_digests(repository) == before
     assert result["is_new"] is False
 
