@@ -4,6 +4,8 @@ DVC compares what a stage declares with ``dvc.lock`` key by key, but sees only w
 of ``params.yaml`` that names a preset most is not. So stage ``resolve`` writes all of it.
 """
 
+import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,17 +14,23 @@ from typing import Any, get_type_hints
 from pipeline.config.load import load_params
 from pipeline.config.parse import parse
 from pipeline.config.sections import Experiment
+from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
+from pipeline.core.text import to_json
 
 
 def write_resolved(layout: Layout) -> None:
-    """Write the parameters of an experiment as they are now, presets filled in.
+    """Write the parameters of an experiment as they are now, presets filled in; a file that has them stays as it is.
 
     Raises:
         ConfigError: ``params.yaml`` breaks a rule, or does not have the experiment.
     """
-    write_json(layout.resolved, asdict(load_params(layout.root).experiment(layout.experiment)))
+    values = json.loads(to_json(asdict(load_params(layout.root).experiment(layout.experiment))))  # lists, no tuples
+    with suppress(DataError):  # none yet, or a damaged one
+        if read_json(layout.resolved) == values:
+            return
+    write_json(layout.resolved, values)
 
 
 def load_sections(root: Path, experiment: str, sections: tuple[str, ...]) -> Any:

@@ -135,9 +135,11 @@ def _targets(layout: Layout) -> list[str]:
 
 def _reason(changes: list[Any]) -> str:
     """Return one line from DVC's nested account of what differs from ``dvc.lock``."""
-    deps = [change.get("changed deps", {}) for change in changes if isinstance(change, dict)]
-    states = {str(state) for found in deps for state in found.values()}
-    if states and states <= {"new", "deleted"}:
+    found: dict[str, Any] = {}
+    for change in changes:
+        found |= change if isinstance(change, dict) else {}
+    # Parameters are new as a file where the stage ran with an earlier release, too; then its outputs are known.
+    if "new" in found.get("changed deps", {}).values() and "changed outs" in found:
         return "it has not run yet"
     parts: list[str] = []
     for change in changes:
