@@ -18,9 +18,6 @@ def params(experiment: ExperimentName, as_json: AsJson = False) -> None:
     from pipeline.config.write import flow_text
 
     found = list(parameter_origins(find_root(), experiment))
-    text = table_text(
-        ["parameter", "value", "from"],
-        [False, False, False],
-        [[key, flow_text(value), origin] for key, value, origin in found],
-    )
+    rows = [[key, origin, flow_text(value)] for key, value, origin in found]
+    text = table_text(["parameter", "from", "value"], [False, False, False], rows)
     show(text, [{"parameter": key, "value": value, "from": origin} for key, value, origin in found], as_json)
