@@ -1,6 +1,7 @@
-"""The sections of an experiment as frozen records; ``params.yaml`` is their only source of values.
+"""The sections of an experiment as frozen records; ``params.yaml`` and presets are their only sources of values.
 
-Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside the field.
+Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside the field. Those that no stage reads
+are in :mod:`pipeline.config.service`.
 """
 
 from dataclasses import dataclass
@@ -10,14 +11,9 @@ from pipeline.config.ignores import Ignored, require_entries
 from pipeline.config.ladders import LADDERS
 from pipeline.config.likelihoods import LIKELIHOODS
 from pipeline.config.parse import OneOf, Range
+from pipeline.config.ranges import Count, Fraction, OpenFraction, Positive, Whole
+from pipeline.config.service import IngestParams, PublishParams, ScheduleParams
 from pipeline.config.sources import SOURCES
-from pipeline.config.when import check_time_zone, interval_of
-
-Count = Annotated[int, Range(1)]
-Whole = Annotated[int, Range(0)]
-Positive = Annotated[float, Range(0, open_minimum=True)]
-Fraction = Annotated[float, Range(0, 1)]
-OpenFraction = Annotated[float, Range(0, 1, open_maximum=True)]
 
 
 @dataclass(frozen=True)
@@ -204,63 +200,6 @@ class ReportParams:
     temperature: Positive  # of generated samples
     map_points: Count  # points of a latent map
     sprite_size: Count  # pixels of the longer side of a thumbnail
-
-
-@dataclass(frozen=True)
-class GateParams:
-    """Health that a model needs before it replaces the published one; each limit holds for every facet."""
-
-    min_occupied: Fraction  # part of the components with at least one image
-    max_share: Fraction  # part of the images in the largest cluster
-    min_entropy: Fraction  # entropy of the cluster sizes over log K
-    min_active_units: Whole  # latent dimensions whose posterior means vary
-    min_confidence: Fraction  # mean of the largest responsibility
-
-
-@dataclass(frozen=True)
-class PublishParams:
-    """Versions and identities of published tables."""
-
-    min_jaccard: Fraction  # overlap that lets a new cluster keep an old uid
-    keep_versions: Count
-    cluster: str | None  # address of a Dask scheduler that assigns batches to a new model; null works on this machine
-    gate: GateParams
-
-
-@dataclass(frozen=True)
-class DriftParams:
-    """When a batch counts as drifted (see docs)."""
-
-    false_alarm_rate: Fraction
-    min_images: Count
-
-
-@dataclass(frozen=True)
-class IngestParams:
-    """New image batches."""
-
-    quiet_seconds: Positive  # a batch is complete when its files were stable for so long, or at its marker file
-    workers: Whole  # decoding processes; 0 means one a processor
-    drift: DriftParams
-
-
-@dataclass(frozen=True)
-class ScheduleParams:
-    """When flows run, and when the policy asks for a retraining."""
-
-    rebuild: str  # and retrain; a cron expression, or "every 6 hours"
-    tidy: str
-    timezone: str
-    poll_seconds: Positive
-    retrain_new_images: Count
-    retrain_drifted_batches: Count
-    retrain_days: Count
-    ask_minutes: Positive  # a code-only change that would train for longer asks first
-
-    def __post_init__(self) -> None:
-        for when in (self.rebuild, self.tidy):
-            interval_of(when)
-        check_time_zone(self.timezone)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from pipeline.config.sections import DriftParams
+from pipeline.config.service import DriftParams
 from pipeline.core.parquet import read_columns
 
 MAX_SCORE = 300.0

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import sections
+from pipeline.config import service
 
 
-def unhealthy(model: Mapping[str, Any], gate: sections.GateParams, min_healthy_seeds: int) -> list[str]:
+def unhealthy(model: Mapping[str, Any], gate: service.GateParams, min_healthy_seeds: int) -> list[str]:
     """Return why a model must not be published, one reason a line; nothing if it may be.
 
     Args:
@@ -31,7 +31,7 @@ def unhealthy(model: Mapping[str, Any], gate: sections.GateParams, min_healthy_s
     return reasons
 
 
-def _facet_reasons(found: Mapping[str, Any], n_components: int, gate: sections.GateParams) -> list[str]:
+def _facet_reasons(found: Mapping[str, Any], n_components: int, gate: service.GateParams) -> list[str]:
     minima = {
         "min_occupied": ("share of occupied components", found["occupied"] / n_components),
         "min_entropy": ("entropy of the cluster sizes over log K", found["entropy"]),

@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 
 from pipeline.config.ladders import LADDERS
-from pipeline.config.sections import GateParams, InitMogParams
+from pipeline.config.sections import InitMogParams
+from pipeline.config.service import GateParams
 from pipeline.core.progress import progress, tell
 from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases, rounded
 from pipeline.onboarding.trial import Trial, TrialImages, run_trial

@@ -17,7 +17,8 @@ from PIL import Image
 from pipeline.config.parse import parse
 from pipeline.config.resolve import KEY, preset_values
 from pipeline.config.safe_yaml import safe_load
-from pipeline.config.sections import GateParams, InitMogParams
+from pipeline.config.sections import InitMogParams
+from pipeline.config.service import GateParams
 from pipeline.config.write import flow_text, section_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from pipeline.config.sections import GateParams, InitMogParams, PhaseParams, TrainParams
+from pipeline.config.sections import InitMogParams, PhaseParams, TrainParams
+from pipeline.config.service import GateParams
 from pipeline.core.contingency import adjusted_rand, contingency
 from pipeline.core.errors import ModelError
 from pipeline.core.seeding import numpy_generator

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from pipeline.config.sections import DriftParams, Experiment
+from pipeline.config.sections import Experiment
+from pipeline.config.service import DriftParams
 from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.image_ids import ContentSet, parse_ids

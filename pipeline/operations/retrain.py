@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
-from pipeline.config.sections import ScheduleParams
+from pipeline.config.service import ScheduleParams
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.core.text import counted

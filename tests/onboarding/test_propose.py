@@ -15,6 +15,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.onboarding.ladder import fewer_facets
+from pipeline.onboarding.preprocessing import Choice
 from pipeline.onboarding.propose import Proposal, _write, propose_experiment
 from pipeline.onboarding.settings import first_setting
 from stages import init_mog, preprocess, train
@@ -111,7 +112,7 @@ def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
 
 def test_the_longest_section_has_20_lines_besides_remarks():
     every = ("source", "path", "labels", "exclude", "size", "fit", "channels", "brightest")
-    preprocess = dict.fromkeys(every, ("[x]", "why"))
+    preprocess: dict[str, Choice] = dict.fromkeys(every, ("[x]", "why"))
     first = first_setting(np.zeros((20, 3, 8, 8), np.uint8), 400)
     _, alone = fewer_facets(first)[0]
     text = _write("mine", ("small_images", "why"), preprocess, first.changed(alone), None)

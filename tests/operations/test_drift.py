@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
-from pipeline.config.sections import DriftParams
+from pipeline.config.service import DriftParams
 from pipeline.monitoring.drift import (
     MAX_SCORE,
     FacetSample,

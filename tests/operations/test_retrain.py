@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.sections import ScheduleParams
+from pipeline.config.service import ScheduleParams
 from pipeline.core.errors import ConfigError, PublishError
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json

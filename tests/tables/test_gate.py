@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.sections import GateParams
+from pipeline.config.service import GateParams
 from pipeline.monitoring.gate import unhealthy
 from tests.tables.builders import healthy_seed
 
