@@ -99,7 +99,7 @@ def prepare_apart(experiment: str, seeds: list[int]) -> Layout:
 def run_stage(stage: str, layout: Layout) -> Seconds:
     """Run a stage in its own process and return how long it took."""
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", f"stages.{stage}", layout.experiment]
+    command = [sys.executable, "-m", f"pipeline.stages.{stage}", layout.experiment]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the stage would go on alone
     with subprocess.Popen(command, cwd=layout.root, env=environment) as process:

@@ -45,10 +45,10 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENTS = {"mnist": ("mnist",), "shapes3d": ("shapes3d_1_fast", "shapes3d_2_fast"), "svhn": ("svhn_fast",)}
 _STAGES = ("resolve", "preprocess", "init_mog", "train", "score")
 _IMPORTED = (
-    "stages.preprocess",
-    "stages.init_mog",
-    "stages.train",
-    "stages.score",
+    "pipeline.stages.preprocess",
+    "pipeline.stages.init_mog",
+    "pipeline.stages.train",
+    "pipeline.stages.score",
     "pipeline.datasets.prepare.build",
     "sklearn.cluster",
 )
@@ -131,7 +131,7 @@ def _run_stages(layout: Layout, deadline: float) -> dict[str, float]:
         start = time.monotonic()
         try:
             subprocess.run(
-                [sys.executable, "-m", f"stages.{stage}", layout.experiment],
+                [sys.executable, "-m", f"pipeline.stages.{stage}", layout.experiment],
                 cwd=layout.root,
                 env=environment,
                 check=True,

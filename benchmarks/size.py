@@ -106,7 +106,7 @@ def _growth(first: dict[str, Any], row: dict[str, Any], stage: str, clock: str) 
 
 
 def _run(stage: str, layout: Layout, n_images: int, warm_up: Layout, results: Any) -> None:
-    module, experiment = import_module(f"stages.{stage}"), _experiment()
+    module, experiment = import_module(f"pipeline.stages.{stage}"), _experiment()
     module.run(warm_up, experiment)
     _touch_memory(layout.root / "memory", n_images)
     start, cpu = time.perf_counter(), time.process_time()

@@ -17,7 +17,7 @@ def measure(full: bool) -> list[Line]:
         compare("facets --help", _call(facets, "--help"), _python("import typer"), "importing typer", rounds=rounds),
         compare(
             "stage assign, before its work",
-            _python("import stages.assign, pipeline.assignment.assign"),
+            _python("import pipeline.stages.assign, pipeline.assignment.assign"),
             _python("import torch, h5py, pyarrow.parquet"),
             "importing torch, h5py, pyarrow",
             rounds=rounds,

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 if sys.argv[:1] == ["-m"]:  # Python is looking for the stage that it will run
     if find_spec("torch") is None:
         print(
-            f"stages need the packages of requirements.lock, but {sys.executable} lacks torch; "
-            "run make repro, or activate their environment",
+            f"stages need facet-pipeline[train], but {sys.executable} lacks torch; run pip install "
+            "'facet-pipeline[train]' (in the repository make repro), or activate the environment that has it",
             file=sys.stderr,
         )
         sys.exit(7)

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from pipeline.config import load_sections
+from pipeline.config.stage_code import require_code_hash
 from pipeline.core.errors import ConfigError, PipelineError
 from pipeline.core.layout import Layout
 from pipeline.core.memory import as_out_of_memory
@@ -23,7 +24,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
-    """Run a stage as ``python -m stages.<stage> EXPERIMENT`` in the repository's root, then exit.
+    """Run a stage as ``python -m pipeline.stages.<stage> EXPERIMENT`` in the repository's root, then exit.
 
     Args:
         body: the stage's work. Gets the paths of the experiment and a namespace of its parameter sections.
@@ -39,6 +40,7 @@ def stage_main(body: Body, sections: tuple[str, ...]) -> NoReturn:
     try:
         experiment = _experiment(stage, sys.argv[1:])
         root = Path.cwd()
+        require_code_hash(root, stage)
         params = load_sections(root, experiment, sections)
         require_free_space(root, _FREE_BYTES)
         with as_out_of_memory(f"stage {stage} of {experiment}"):
@@ -57,7 +59,7 @@ def _experiment(stage: str, arguments: list[str]) -> str:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfigError(
             f"a stage takes the name of one experiment, got {' '.join(arguments) or 'nothing'}; "
-            f"run python -m stages.{stage} EXPERIMENT"
+            f"run python -m pipeline.stages.{stage} EXPERIMENT"
         )
     return arguments[0]
 

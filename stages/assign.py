@@ -6,7 +6,7 @@ from pipeline.assignment import assign_shards, shards_of_store
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.storage import atomic_dir
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ("assign",)
 

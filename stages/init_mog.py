@@ -3,8 +3,8 @@
 from typing import Any
 
 from pipeline.core.layout import Layout
+from pipeline.stages._entry import stage_main
 from pipeline.training import initialise
-from stages._entry import stage_main
 
 SECTIONS = ("seeds", "model", "init_mog", "train.device")
 

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.core.layout import Layout
 from pipeline.core.text import printable
 from pipeline.datasets.prepare.build import prepare_images
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ("preprocess",)
 

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.core.layout import Layout
 from pipeline.model import load_model
 from pipeline.report import build_showcase, open_corpus, write_assets
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ("seeds", "report")
 

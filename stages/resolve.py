@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config.load import require_spelled_out
 from pipeline.config.resolved import write_resolved
 from pipeline.core.layout import Layout
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ()
 

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.core.layout import Layout
 from pipeline.core.storage import atomic_dir
 from pipeline.evaluation import score_models, write_score
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ("score",)
 

@@ -210,6 +210,6 @@ def build_template(root: Path) -> Repository:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"), dirs_exist_ok=True)
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("*.pyc.*"), dirs_exist_ok=True)
     elif source.exists():
         shutil.copy2(source, target)

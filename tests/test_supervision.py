@@ -26,7 +26,7 @@ psutil._pslinux.boot_time = lambda: real() + float(Path({file!r}).read_text())
 
 STAGE = """
 import time
-from stages._entry import end_with_supervisor
+from pipeline.stages._entry import end_with_supervisor
 end_with_supervisor()
 for word in ("early", "late", "done"):
     print("it is", word, flush=True)

@@ -10,19 +10,20 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from pipeline.cli._streams import discard, prepare_streams
 from pipeline.core.errors import PipelineError, ResourceError
+from pipeline.core.extras import missing_extra
 from pipeline.core.memory import as_out_of_memory
 from pipeline.core.storage import as_resource_error
 
 _HELP = """Several clusterings of the same images, as tables.
 
 \b
-Start:     facets rebuild
+Start:     facets init shop
 Yours:     facets new birds ~/pictures/birds
 Look:      facets status
 Ask:       facets query digits "select cluster_uid, count(*) from facet_1 group by 1"
@@ -56,7 +57,19 @@ def _build() -> typer.Typer:
     return commands
 
 
-def _facets() -> None:
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"facet-pipeline {version('facet-pipeline')}")
+        raise typer.Exit
+
+
+def _facets(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the release and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
     pass  # a callback keeps the name of the command in the usage even if there were only one
 
 
@@ -84,7 +97,7 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         # A disk may run full wherever something is written, and memory anywhere.
-        with as_out_of_memory("this command"), as_resource_error(Path.cwd()), _as_unreadable():
+        with as_out_of_memory("this command"), as_resource_error(Path.cwd()), _as_unreadable(), _as_missing_extra():
             app(prog_name="facets")
     except PipelineError as error:
         return _say(error)
@@ -109,6 +122,15 @@ def _as_unreadable() -> Iterator[None]:
         raise ResourceError(
             f"{name} must be readable, but: {error.strerror}; mend access to it and run again"
         ) from error
+
+
+@contextmanager
+def _as_missing_extra() -> Iterator[None]:
+    """Name the extra that brings a module which is not installed; others missing are faults of the installation."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
 
 
 def _say(error: PipelineError) -> int:

@@ -30,7 +30,9 @@ def find_root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file():
             return folder
-    raise ConfigError(f"facets must run inside a repository with a params.yaml, got {here}; change into one")
+    raise ConfigError(
+        f"facets must run inside a project with a params.yaml, got {here}; change into one, or make one by facets init"
+    )
 
 
 def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:

@@ -6,6 +6,7 @@ import typer
 
 from pipeline.cli._shared import find_root
 from pipeline.core.errors import ResourceError
+from pipeline.core.extras import how_to_install
 
 _Host = Annotated[str, typer.Option("--host", help="Address of the embedded Prefect server.")]
 _Port = Annotated[int, typer.Option("--port", min=1, max=65534, help="Its port; the pages have the next one.")]
@@ -34,7 +35,5 @@ def serve(host: _Host = "127.0.0.1", port: _Port = 4200, alert_url: _Alert = Non
     try:
         from pipeline.flows.serve import serve
     except ImportError as error:
-        raise ResourceError(
-            f"the service needs Prefect, but {error}; install requirements.lock, or facet-pipeline[flows] with pip"
-        ) from None
+        raise ResourceError(f"the service needs Prefect, but {error}; {how_to_install('flows')}") from None
     serve(root, host, port, alert_url)

@@ -6,12 +6,16 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from configparser import ConfigParser, ParsingError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from pipeline.config.stage_code import keep_code_hashes
 from pipeline.core.errors import DataError, PipelineError, ResourceError
+from pipeline.core.extras import how_to_install
 from pipeline.core.supervision import supervised
 from pipeline.operations.dvc_locks import clear_stale_locks, keep_lock_file, remember_run, restore_lock_file
 from pipeline.operations.locks import HeldLock
@@ -50,10 +54,12 @@ def run_dvc(
         cancel: when set by another thread, the whole process group is ended.
 
     Raises:
+        ConfigError: the project is of a release whose DAG was another.
         ResourceError: DVC or git is missing, this is no repository of both, or the command was cancelled or crashed.
         PipelineError: a stage failed deliberately; of the class of the stage's own error, with its message.
     """
     check_repository(root)
+    keep_code_hashes(root)
     clear_stale_locks(root)
     output, code = _run(root, arguments, held, on_line, cancel)
     if code and any(_DAMAGED_LOCK_FILE.search(line) for line in output.lines) and restore_lock_file(root):
@@ -84,15 +90,29 @@ def check_repository(root: Path) -> None:
     """Refuse to go on where DVC cannot work.
 
     Raises:
-        ResourceError: ``dvc`` or ``git`` is missing, or ``root`` is not inside a git repository initialised for DVC.
+        ResourceError: ``dvc`` or ``git`` is missing, or ``root`` is not inside a git repository initialised for DVC;
+            without git one is enough that DVC knows to be without.
     """
-    for program, remedy in (("git", "install git"), ("dvc", "run `make repro` or install requirements.lock")):
-        if _program(program) is None:
-            raise ResourceError(f"the program {program} is needed, but is not on the path; {remedy}")
-    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
-        raise ResourceError(f"{root} must lie in a git repository, but does not; clone it with git or run `git init`")
+    if _program("dvc") is None:
+        raise ResourceError(f"the program dvc is needed, but is not on the path; {how_to_install('train')}")
     if not (root / ".dvc").is_dir():
         raise ResourceError(f"{root} must be a DVC repository, but has no folder .dvc; restore it or run `dvc init`")
+    if _does_without_git(root):
+        return
+    if _program("git") is None:
+        raise ResourceError(
+            "the program git is needed, but is not on the path; install git, or have DVC do without: no_scm = true in "
+            "section [core] of .dvc/config"
+        )
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        raise ResourceError(f"{root} must lie in a git repository, but does not; clone it with git or run `git init`")
+
+
+def _does_without_git(root: Path) -> bool:
+    settings = ConfigParser(strict=False)
+    with suppress(ParsingError):
+        settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
+    return settings.get("core", "no_scm", fallback="").lower() == "true"
 
 
 def _run(

@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from pipeline.core.errors import ResourceError
+from pipeline.core.extras import how_to_install
 from pipeline.core.processors import n_processors
 
 _WORTH_PROCESSES = 200_000
@@ -59,7 +60,7 @@ def _dask(address: str) -> Iterator[Executor]:
     except ImportError as error:
         raise ResourceError(
             "publish.cluster needs the packages of the extra dask, which are not installed; "
-            "run .venv/bin/uv pip install 'facet-pipeline[dask]', or set it to null"
+            f"{how_to_install('dask')}, or set it to null"
         ) from error
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)

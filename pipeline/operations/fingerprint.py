@@ -9,7 +9,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
 from pipeline.datasets.prepare.id_list import read_id_list
 
-_CODE = ("pipeline", "stages")
+_LIBRARY = Path(__file__).parents[1]
 
 
 def fingerprint(layout: Layout) -> str:
@@ -21,11 +21,11 @@ def fingerprint(layout: Layout) -> str:
     root = layout.root
     files = [root / "params.yaml", root / "dvc.yaml", root / "dvc.lock", layout.source_manifest]
     files += [layout.resolved, layout.hints, layout.hint_pairs]
-    for name in _CODE:
+    for folder in (root / "pipeline" if (root / "pipeline").exists() else _LIBRARY, root / "stages"):
         # Not Python alone: the page is made of scripts, a style and a template; a shell script starts the stages.
-        files += sorted(path for path in (root / name).rglob("*") if _is_code(path))
+        files += sorted(path for path in folder.rglob("*") if _is_code(path))
     for path in files:
-        digest.update(f"{path.relative_to(root)}\n".encode())
+        digest.update(f"{path.relative_to(root if path.is_relative_to(root) else _LIBRARY.parent)}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"-")
     for ids in (read_id_list(layout.joined), read_id_list(layout.removed)):
         digest.update("\n".join(ids).encode())

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.dag import stage_names
 from pipeline.config.resolved import write_resolved
+from pipeline.config.stage_code import CODE_FILE
 from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc, run_dvc
 from pipeline.operations.locks import HeldLock
@@ -148,7 +149,9 @@ def _reason(changes: list[Any]) -> str:
             continue
         for kind, entries in change.items():
             for path, state in entries.items():
-                if isinstance(state, dict):
+                if path == CODE_FILE:
+                    parts.append("code of the library modified")
+                elif isinstance(state, dict):
                     parts.extend(f"parameter {name} {what}" for name, what in state.items())
                 else:
                     parts.append(f"{'output' if kind == 'changed outs' else 'input'} {path} {state}")

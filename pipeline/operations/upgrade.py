@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.stage_code import is_project
 from pipeline.config.upgrade import upgraded
 from pipeline.core.errors import BusyError, ConfigError, ResourceError
 from pipeline.core.storage import atomic_file
 from pipeline.operations.locks import params_lock
+from pipeline.operations.project import release_files
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def plan_upgrade(root: Path) -> list[FileChange]:
     text = _text(root / "params.yaml")
     if text is None:
         raise ConfigError(f"{root / 'params.yaml'} is missing; run this in the repository's root")
-    return changed_files(root, [("params.yaml", upgraded(text))])
+    wanted = {"params.yaml": upgraded(text), **(release_files() if is_project(root) else {})}
+    return changed_files(root, wanted.items())
 
 
 def changed_files(root: Path, wanted: Iterable[tuple[str, str]]) -> list[FileChange]:

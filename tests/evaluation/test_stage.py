@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from stages.score import run
+from pipeline.stages.score import run
 from tests.evaluation.trained import SCORE, experiment
 
 

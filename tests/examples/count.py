@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.core.layout import Layout
 from pipeline.core.storage import write_json
 from pipeline.datasets.store.images import ImageStore
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 SECTIONS = ("seeds",)
 

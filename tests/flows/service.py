@@ -249,7 +249,9 @@ class Service:
 
     def training(self) -> psutil.Process:
         """Return the process that trains, once there is one; the shell that DVC starts it with is another."""
-        return wait_until(lambda: [p for p in self.processes("-m", "stages.train") if "python" in p.cmdline()[0]])[0]
+        return wait_until(
+            lambda: [p for p in self.processes("-m", "pipeline.stages.train") if "python" in p.cmdline()[0]]
+        )[0]
 
     def deliver(self, name: str, images: np.ndarray) -> Path:
         """Put a folder of PNG files into the inbox, complete at once."""

@@ -48,7 +48,7 @@ def one_round(service: Service, generator: np.random.Generator, images: np.ndarr
     service.deliver(f"kills-{batch_size}", images)
     service.repository.edit_params(lambda sections: sections["assign"].update(batch_size=batch_size))
     service.start_run("rebuild")
-    killed = ["stage"] * kill(service, generator, 1.0, "-m", "stages.")
+    killed = ["stage"] * kill(service, generator, 1.0, "-m", "pipeline.stages.")
     killed += ["run"] * kill(service, generator, 4.0, "prefect.engine")
     service.start_run("rebuild")
     killed += ["server"] * kill(service, generator, 4.0, "flows.guard")

@@ -123,7 +123,7 @@ def test_a_training_is_joined_by_a_batch_then_cancelled_then_resumed_then_refuse
 
     service.cancel(run_id)
     cancelled = time.monotonic()
-    wait_until(lambda: not service.processes("stages.train") and not service.processes("dvc", "repro"))
+    wait_until(lambda: not service.processes("pipeline.stages.train") and not service.processes("dvc", "repro"))
     assert time.monotonic() - cancelled < 10
     wait_until(lambda: service.run(run_id)["state_type"] == "CANCELLED")
 

@@ -39,7 +39,7 @@ def test_a_thousand_files_are_rows_in_twenty_seconds(service: Service) -> None:
     training_cpu = training.cpu_times().user - training_cpu
     service.cancel(run_id)
     cancelled = time.monotonic()
-    wait_until(lambda: not service.processes("stages.train"))
+    wait_until(lambda: not service.processes("pipeline.stages.train"))
     result = {
         "command": "make soak",
         "what": f"{N_FILES} PNG files of 8×8 appear in the inbox as a whole: seconds until they are rows",

@@ -166,7 +166,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(repository: Rep
     output = repository.root / outputs[stage]
     repository.run("rm", "-rf", str(output), ".work")
     # Measuring coverage writes files too.
-    command = f"unset COVERAGE_PROCESS_CONFIG; ulimit -f 1; exec .venv/bin/python -m stages.{stage} {EXPERIMENT}"
+    command = (
+        f"unset COVERAGE_PROCESS_CONFIG; ulimit -f 1; exec .venv/bin/python -m pipeline.stages.{stage} {EXPERIMENT}"
+    )
     done = repository.run("sh", "-c", command, check=False)
     assert done.returncode == ResourceError.exit_code, done.stderr
     assert "Traceback" not in done.stderr
@@ -179,7 +181,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(repository: Rep
 def test_an_output_folder_that_cannot_be_written_is_one_line(repository: Repository) -> None:
     repository.run("rm", "-rf", "artifacts")
     (repository.root / "artifacts").write_text("a file in the way\n")
-    done = repository.run(".venv/bin/python", "-m", "stages.resolve", EXPERIMENT, check=False)
+    done = repository.run(".venv/bin/python", "-m", "pipeline.stages.resolve", EXPERIMENT, check=False)
     assert done.returncode == ResourceError.exit_code
     assert done.stderr.splitlines()[-1].startswith("resolve: ")
     assert "must be writable, but: Not a directory" in done.stderr
@@ -187,9 +189,9 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(repository: Reposit
 
 @pytest.mark.parametrize("arguments", [(), ("a", "b"), ("--help",)])
 def test_a_stage_wants_one_experiment(repository: Repository, arguments: tuple[str, ...]) -> None:
-    done = repository.run(".venv/bin/python", "-m", "stages.preprocess", *arguments, check=False)
+    done = repository.run(".venv/bin/python", "-m", "pipeline.stages.preprocess", *arguments, check=False)
     assert done.returncode == ConfigError.exit_code
-    assert "run python -m stages.preprocess EXPERIMENT" in done.stderr
+    assert "run python -m pipeline.stages.preprocess EXPERIMENT" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -152,7 +152,7 @@ def test_a_wrong_key_or_preset_is_one_line(tmp_path: Path, change: str, message:
     path.write_text(SHORT)
     apply_overrides(str(path), [change])
     (tmp_path / "stages").symlink_to(PROJECT / "stages")
-    command = (sys.executable, "-m", "stages.resolve", EXPERIMENT)
+    command = (sys.executable, "-m", "pipeline.stages.resolve", EXPERIMENT)
     done = Repository(tmp_path).run(*command, check=False, PYTHONPATH=str(PROJECT))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"resolve: {message}")
@@ -253,7 +253,7 @@ def test_shared_sections_are_refused_under_dvc_exp_run(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(shared))
     (tmp_path / "stages").symlink_to(PROJECT / "stages")
     environment = {"DVC_EXP_BASELINE_REV": "0123456", "PYTHONPATH": str(PROJECT)}
-    command = (sys.executable, "-m", "stages.resolve", EXPERIMENT)
+    command = (sys.executable, "-m", "pipeline.stages.resolve", EXPERIMENT)
     done = Repository(tmp_path).run(*command, check=False, **environment)
     assert done.returncode == 2
     assert done.stderr.startswith("resolve: params.yaml must be spelled out for dvc exp run")

@@ -135,7 +135,7 @@ def test_a_rebuild_in_the_background_ends_with_all_its_processes_when_it_is_told
 _BUSY = """
 import sys, torch
 from pipeline.core.side_by_side import run_in_rounds
-from stages._entry import stage_main
+from pipeline.stages._entry import stage_main
 
 def work(seed):
     print("busy\\n", end="", flush=True)  # at once, or the other thread's word gets in between

@@ -87,7 +87,7 @@ def test_a_killed_process_is_named_and_the_training_goes_on_exactly(template: Re
         repository.edit_params(lambda params: params["train"]["phases"][1].update(epochs=400))
         shutil.rmtree(repository.root / "artifacts" / "tiny" / "model")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += ["-m", "stages.train", "tiny"]
+    command += ["-m", "pipeline.stages.train", "tiny"]
     environment = {**os.environ, "PYTHONPATH": str(killed.root)}
     with subprocess.Popen(
         command, cwd=killed.root, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
