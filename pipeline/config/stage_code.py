@@ -1,7 +1,7 @@
 """What a project takes from the installed release: the DAG, and one hash a stage of the code that the stage runs.
 
 In the repository ``dvc.yaml`` names the parts of the library that a stage uses as dependencies. In a project the
-library lies elsewhere, so ``stages/code.json`` holds a hash of the same parts, which DVC compares like a parameter. Both
+library lies elsewhere, so ``stages/code.json`` has a hash of the same parts, which DVC compares like a parameter. Both
 files are made of the repository's own ``dvc.yaml``, which the package contains.
 """
 

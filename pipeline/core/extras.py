@@ -4,7 +4,19 @@ from pipeline.core.errors import ResourceError
 
 EXTRAS = {
     "train": (
-        *("dvc", "h5py", "matplotlib", "PIL", "plotly", "pooch", "psutil", "safetensors", "scipy", "simplejpeg"),
+        *(
+            "dvc",
+            "h5py",
+            "httpx",
+            "matplotlib",
+            "PIL",
+            "plotly",
+            "pooch",
+            "psutil",
+            "safetensors",
+            "scipy",
+            "simplejpeg",
+        ),
         *("sklearn", "threadpoolctl", "torch", "torchvision", "tqdm"),
     ),
     "flows": ("prefect", "fastapi", "sqlalchemy"),

@@ -95,10 +95,13 @@ def check_repository(root: Path) -> None:
     """
     if _program("dvc") is None:
         raise ResourceError(f"the program dvc is needed, but is not on the path; {how_to_install('train')}")
+    if not _does_without_git(root):
+        _check_git(root)
     if not (root / ".dvc").is_dir():
         raise ResourceError(f"{root} must be a DVC repository, but has no folder .dvc; restore it or run `dvc init`")
-    if _does_without_git(root):
-        return
+
+
+def _check_git(root: Path) -> None:
     if _program("git") is None:
         raise ResourceError(
             "the program git is needed, but is not on the path; install git, or have DVC do without: no_scm = true in "

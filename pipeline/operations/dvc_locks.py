@@ -6,13 +6,13 @@ Call these only under the repository lock. DVC's own locks are respected: a pers
 import fcntl
 import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import DataError
+from pipeline.core.git import ask_git
 from pipeline.core.storage import atomic_file, read_json, write_json
 
 
@@ -81,8 +81,7 @@ def restore_lock_file(root: Path) -> bool:
     with suppress(FileNotFoundError):
         text = _kept(root).read_bytes()
     if text is None:
-        shown = subprocess.run(["git", "show", "HEAD:./dvc.lock"], cwd=root, capture_output=True, check=False)
-        text = shown.stdout if shown.returncode == 0 else None
+        text = ask_git(root, "show", "HEAD:./dvc.lock")
     if text is None or text == (root / "dvc.lock").read_bytes():
         return False
     with atomic_file(root / "dvc.lock") as temporary:

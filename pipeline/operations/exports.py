@@ -1,11 +1,11 @@
 """Where the result of a query may be written: anywhere but among what the project or the installation consists of."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from pipeline.core.errors import ConfigError
+from pipeline.core.git import ask_git
 
 _LIBRARY = Path(__file__).parents[1]
 _PROJECT = "params.yaml"  # in the root of every project
@@ -38,12 +38,7 @@ def require_free_place(output: Path) -> None:
 
 
 def _require_untracked(root: Path, place: Path, output: Path) -> None:
-    try:
-        command = ["git", "--literal-pathspecs", "ls-files", "--error-unmatch", "--", str(place)]
-        found = subprocess.run(command, cwd=root, capture_output=True, check=False)
-    except FileNotFoundError:
-        return  # without git nothing here is committed
-    if found.returncode == 0:
+    if ask_git(root, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", str(place)) is not None:
         raise ConfigError(f"an export must not replace a file that git tracks, got {output}; take another name")
 
 

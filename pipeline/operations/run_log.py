@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.git import ask_git
 from pipeline.core.text import to_json
 
 
@@ -41,5 +41,5 @@ def read_runs(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def _commit(root: Path) -> str | None:
-    shown = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return shown.stdout.strip() or None
+    shown = ask_git(root, "rev-parse", "HEAD")
+    return None if shown is None else shown.decode().strip()

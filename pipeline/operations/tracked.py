@@ -5,11 +5,11 @@ if it is as it was committed, or as a command wrote it last; hints, which people
 read.
 """
 
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.errors import DataError
+from pipeline.core.git import ask_git
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import is_sealed, read_sealed, write_sealed
 from pipeline.core.storage import atomic_file, read_json
@@ -121,8 +121,7 @@ def _kept(layout: Layout, path: Path) -> str | None:
 def _committed(layout: Layout, path: Path) -> str | None:
     if not (layout.root / ".git").exists():
         return None
-    name = f"HEAD:./{path.relative_to(layout.root)}"
-    shown = subprocess.run(["git", "show", name], cwd=layout.root, capture_output=True, check=False)
+    shown = ask_git(layout.root, "show", f"HEAD:./{path.relative_to(layout.root)}")
     with suppress(UnicodeDecodeError):
-        return shown.stdout.decode() if shown.returncode == 0 else None
+        return None if shown is None else shown.decode()
     return None

@@ -64,9 +64,9 @@ def test_outside_a_repository_one_line_says_where_to_go(
     monkeypatch.chdir(tmp_path)
     shown = facets("status")
     assert shown.code == 2
-    assert (
-        shown.err
-        == f"facets: facets must run inside a repository with a params.yaml, got {tmp_path}; change into one\n"
+    assert shown.err == (
+        f"facets: facets must run inside a project with a params.yaml, got {tmp_path}; change into one, or make one by "
+        "facets init\n"
     )
 
 
