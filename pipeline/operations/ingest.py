@@ -23,11 +23,12 @@ from pipeline.core.sealed import read_sealed
 from pipeline.core.text import reason_of
 from pipeline.core.upgrades import BATCH, read_model_file, read_record
 from pipeline.datasets.delivery.delivery import open_delivery
+from pipeline.datasets.delivery.preparation import model_section, model_transform
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
 from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.monitoring.drift import measure_drift, read_samples
-from pipeline.operations.assign_batch import assigner, model_section, model_transform
+from pipeline.operations.assign_batch import assigner
 from pipeline.operations.locks import batches_lock, publish_lock
 from pipeline.operations.publish import PageError, add_batches, add_refused
 from pipeline.operations.run_log import log_run

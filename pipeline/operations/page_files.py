@@ -10,8 +10,8 @@ from pipeline.config.sources import SOURCES
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.layout import Layout
 from pipeline.core.upgrades import PICTURES, read_record
+from pipeline.datasets.delivery.preparation import model_section
 from pipeline.datasets.files.location import is_url, settled
-from pipeline.operations.assign_batch import model_section
 from pipeline.page import rows
 from pipeline.tables import query
 

@@ -17,9 +17,9 @@ from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import sync
 from pipeline.core.upgrades import BATCH
+from pipeline.datasets.delivery.preparation import model_section, model_transform
 from pipeline.datasets.delivery.shard import copy_shard
 from pipeline.datasets.store.images import ImageStore
-from pipeline.operations.assign_batch import model_section, model_transform
 from pipeline.report import write_thumbnails
 from pipeline.tables import History
 from pipeline.tables.batches import kept_batches, read_batch

@@ -56,6 +56,17 @@ class Place:
         except (OSError, ValueError) as error:
             raise DataError(f"{self.file(relative)} must be readable JSON, but {error}; check the address") from error
 
+    def fetch(self, relative: str, target: Path) -> None:
+        """Copy a file to this machine.
+
+        Raises:
+            DataError: it is missing or cannot be reached.
+        """
+        try:
+            self.filesystem.get_file(self.local(relative), str(target))
+        except Exception as error:  # every driver of fsspec has classes of its own
+            raise DataError(f"{self.file(relative)} must be readable, but {error!r}; check the address") from error
+
     def exists(self, relative: str) -> bool:
         """Tell whether a file is there."""
         if self.filesystem is None:

@@ -169,7 +169,16 @@ def with_snapshot(
         DataError: nothing is published, or a file is missing or damaged.
     """
     check_experiment_name(experiment)
-    place = Place(f"{base_of(experiment, root)}/published/{experiment}")
+    return with_version(Place(f"{base_of(experiment, root)}/published/{experiment}"), version, use)
+
+
+def with_version(place: Place, version: int | None, use: Callable[[Snapshot], Result]) -> Result:
+    """Return what ``use`` makes of a version at a place (see :func:`with_snapshot`).
+
+    Raises:
+        ConfigError: there is no such version.
+        DataError: nothing is published, or a file is missing or damaged.
+    """
     while True:
         resolved = load_version(place, version)
         try:

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.core.errors import DataError
 from pipeline.core.storage import write_json
+from pipeline.datasets.delivery.preparation import model_transform
 from pipeline.datasets.prepare.quarantine import write_quarantine_table
 from pipeline.datasets.prepare.tables import write_images_table
 from pipeline.datasets.store.identity import format_ids
@@ -16,7 +17,6 @@ from pipeline.datasets.store.labels import write_labels
 from pipeline.datasets.store.spec import InputSpec, Split
 from pipeline.datasets.store.writer import write_store
 from pipeline.model import load_model
-from pipeline.operations.assign_batch import model_transform
 from pipeline.operations.publish import publish_staged
 from pipeline.operations.stage_model import stage_model
 from pipeline.tables import read

@@ -12,6 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
+import pipeline
 from pipeline.core.errors import ResourceError
 from pipeline.core.image_ids import format_ids, short_ids
 from pipeline.core.sealed import write_sealed
@@ -109,6 +110,22 @@ def test_its_tables_are_read(released: Tiny) -> None:
     assert {row["model_version"] for row in rows(released, "FROM clusters")} != {
         row["model_version"] for row in rows(released, "FROM clusters", version=3)
     }
+
+
+def test_its_model_is_taken_along(released: Tiny) -> None:
+    """The first one: the second assigned by samples, for which the most probable components stand in now."""
+    model = pipeline.load(EXPERIMENT, version=3, root=released.root)
+    found = model.predict(np.stack([*source_ids(released).values()]))
+    published = {row["image_id"]: row for row in rows(released, "FROM facet_0", version=3)}
+    same = [
+        published[image_id]["cluster_uid"] == uid
+        for image_id, uid in zip(short_ids(found["image_id"]), found["facet_0_cluster_uid"], strict=True)
+        if image_id in published
+    ]
+    assert len(same) == 119
+    assert same.count(False) <= 1  # products in bfloat16 may decide a close case otherwise
+    assert set(found["facet_0_cluster_name"].dropna()) == {"bars"}
+    assert found[["facet_1_group_uid", "facet_1_group_confidence"]].isna().all().all()
 
 
 def test_new_images_join_it_and_an_older_model_comes_back(released: Tiny) -> None:

@@ -1,13 +1,10 @@
-import functools
-import http.server
-import threading
-
 import fsspec
 import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.tables import paths, query, read
 from tests.tables.builders import published_bench
+from tests.web import served
 
 
 @pytest.fixture(scope="module")
@@ -17,19 +14,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def address(root):
-    """Serve the published tables over HTTP on the loopback."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(root) as address:
+        yield address
 
 
 def test_tables_are_read_from_a_web_server(root, address):

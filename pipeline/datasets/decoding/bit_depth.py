@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import ImageFile
+from PIL import Image
 
 _MOST = 2**16 - 1
 
@@ -24,7 +24,13 @@ def eight_bits(values: Shaped[np.ndarray, "..."], brightest: int | None) -> UInt
     return ((np.minimum(values, most).astype(np.uint32) * 255 + most // 2) // most).astype(np.uint8)
 
 
-def states_range(image: ImageFile.ImageFile) -> bool:
-    """Tell whether a PGM of more than 8 bits states another largest value than 65535, by which Pillow will scale it."""
-    how: Any = image.tile[0].args  # for values that fill 16 bits and need no scaling, a text
+def states_range(image: Image.Image) -> bool:
+    """Tell whether a PGM of more than 8 bits states another largest value than 65535, by which Pillow will scale it.
+
+    Pillow forgets it when it loads: of a picture that somebody has loaded it is not known.
+    """
+    tiles: Any = getattr(image, "tile", None)
+    if not tiles:
+        return False
+    how = tiles[0].args  # for values that fill 16 bits and need no scaling, a text
     return not isinstance(how, str) and how[1] != _MOST

@@ -94,9 +94,18 @@ def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndar
         if data.startswith(JPEG_START):
             _check_scans(data)
     pixels = _plain_jpeg(data, max_pixels) if data.startswith(JPEG_START) else None
-    if pixels is None:
-        pixels = _decode_with_pillow(data, max_pixels)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return _channel_first(_decode_with_pillow(data, max_pixels) if pixels is None else pixels)
+
+
+def picture_samples(picture: Image.Image, max_pixels: int) -> Shaped[np.ndarray, "channel height width"]:
+    """Return the samples of a picture that Pillow has opened or made, as :func:`decode_samples` does of a file.
+
+    Raises:
+        DataError: the reason.
+    """
+    _check_picture(picture, max_pixels)
+    with _plain_reasons():
+        return _channel_first(_samples(picture))
 
 
 def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
@@ -125,16 +134,12 @@ def open_header(file: ByteFile, max_pixels: int | None) -> ImageFile.ImageFile:
     else:
         kind = kind_of(start)
     image = _opener(kind)(stream)
-    if getattr(image, "is_animated", False):
-        raise DataError("is animated or has several pages; save each picture in a file of its own")
-    _check_size(*image.size, max_pixels)
+    _check_picture(image, max_pixels)
     if kind == "Tiff":
         tags: Any = getattr(image, "tag_v2", {})
         _check_size(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_HEIGHT, 1), max_pixels)
     if kind == "Ppm" and start[1:2] in b"123" and image.width * image.height > _MOST_TEXT_PIXELS:
         raise DataError(f"is a PNM of more than {_MOST_TEXT_PIXELS} pixels written as text; save it in binary")
-    if image.mode in _REFUSED_MODES and not (kind == "Ppm" and image.mode == "I"):  # Pillow's 16 bits of a PGM
-        raise DataError(_REFUSED_MODES[image.mode])
     return image
 
 
@@ -167,6 +172,14 @@ def _webp_size(start: bytes) -> tuple[int, int]:
         bits = int.from_bytes(start[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
+
+
+def _check_picture(image: Image.Image, max_pixels: int | None) -> None:
+    if getattr(image, "is_animated", False):
+        raise DataError("is animated or has several pages; save each picture in a file of its own")
+    _check_size(*image.size, max_pixels)
+    if image.mode in _REFUSED_MODES and (image.format, image.mode) != ("PPM", "I"):  # Pillow's 16 bits of a PGM
+        raise DataError(_REFUSED_MODES[image.mode])
 
 
 def _check_size(width: int, height: int, max_pixels: int | None) -> None:
@@ -205,23 +218,36 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
 
 
 def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
+    with _plain_reasons(), open_header(io.BytesIO(data), max_pixels) as image:
+        try:
+            return _samples(image)
+        except OSError:
+            if (ended := _with_end(data)) is None:
+                raise
+            return _decode_with_pillow(ended, max_pixels)
+
+
+def _samples(image: Image.Image) -> Shaped[np.ndarray, "height width *channel"]:
+    is_scaled = image.mode == "I" and states_range(image)  # forgotten by Pillow when it loads
+    image.load()
+    if image.mode == "I":  # a PGM of more than 8 bits, scaled to 16
+        values = np.asarray(image).astype(np.uint16)
+        return eight_bits(values, None) if is_scaled else values
+    return np.asarray(_plain(_turned(image)))
+
+
+@contextmanager
+def _plain_reasons() -> Iterator[None]:
     try:
-        with open_header(io.BytesIO(data), max_pixels) as image:
-            is_scaled = image.mode == "I" and states_range(image)  # forgotten by Pillow when it loads
-            try:
-                image.load()
-            except OSError:
-                if (ended := _with_end(data)) is None:
-                    raise
-                return _decode_with_pillow(ended, max_pixels)
-            if image.mode == "I":  # a PGM of more than 8 bits, scaled to 16
-                values = np.asarray(image).astype(np.uint16)
-                return eight_bits(values, None) if is_scaled else values
-            return np.asarray(_plain(_turned(image)))
+        yield
     except (DataError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
         raise DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again") from None
+
+
+def _channel_first(pixels: Shaped[np.ndarray, "height width *channel"]) -> Shaped[np.ndarray, "channel height width"]:
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _with_end(data: bytes) -> bytes | None:

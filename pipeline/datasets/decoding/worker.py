@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Shaped
+
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.memory import has_room, keep_freed_memory, out_of_memory
 from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
@@ -130,28 +133,29 @@ def _decode_some(
     return outcomes
 
 
-def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes | DataError | None) -> DecodedFile:
-    try:
-        if isinstance(data, DataError):
-            raise data
-        if data is None:
-            assert folder is not None
-            data = read_regular(folder, name, job.max_pixels)
-        pixels, peak = decode_samples(data, job.max_pixels), -1
-        if has_16_bits(pixels):
-            peak = int(pixels.max())
-            pixels = eight_bits(pixels, job.brightest)
-            if job.brightest is not None and job.with_encoded:
-                data = encode_png(pixels)
-        content = bytes(hash_images([pixels])[0])
-        n_channels, height, width = pixels.shape
-        wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
-    except DataError as error:
-        return DecodedFile(name, str(error))
-    except MemoryError:
-        if not has_room(_ROOM_PER_PIXEL * job.max_pixels):
-            raise out_of_memory(f"decoding {name!r}") from None
-        return DecodedFile(name, "asks for far more memory than its pixels need; save it anew with another program")
+def prepare_samples(
+    job: DecodeJob, name: str, samples: Shaped[np.ndarray, "channel height width"], data: bytes | None = None
+) -> DecodedFile:
+    """Return the outcome of an image whose samples are known: the same as of a file that holds them.
+
+    Args:
+        job: what is wanted.
+        name: of the image.
+        samples: of 8 or 16 bits.
+        data: bytes of its file, where they are wanted.
+
+    Raises:
+        DataError: the reason why the job's transform does not take it.
+    """
+    pixels, peak = samples, -1
+    if has_16_bits(pixels):
+        peak = int(pixels.max())
+        pixels = eight_bits(pixels, job.brightest)
+        if job.brightest is not None and job.with_encoded:
+            data = encode_png(pixels)
+    content = bytes(hash_images([pixels])[0])
+    n_channels, height, width = pixels.shape
+    wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
     too_large = job.pixel_bytes is not None and wanted.nbytes > job.pixel_bytes
     return DecodedFile(
         name,
@@ -162,6 +166,22 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
         data if job.with_encoded else None,
         peak,
     )
+
+
+def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes | DataError | None) -> DecodedFile:
+    try:
+        if isinstance(data, DataError):
+            raise data
+        if data is None:
+            assert folder is not None
+            data = read_regular(folder, name, job.max_pixels)
+        return prepare_samples(job, name, decode_samples(data, job.max_pixels), data)
+    except DataError as error:
+        return DecodedFile(name, str(error))
+    except MemoryError:
+        if not has_room(_ROOM_PER_PIXEL * job.max_pixels):
+            raise out_of_memory(f"decoding {name!r}") from None
+        return DecodedFile(name, "asks for far more memory than its pixels need; save it anew with another program")
 
 
 def serve() -> None:

@@ -135,7 +135,7 @@ class ArrayFile:
         """Return the next rows, of which the first is ``start``."""
         name = self._location.rpartition("/")[2]
         name = storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
-        channel_axis = image_layout(part.images, self._params.max_pixels)
+        channel_axis = image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
         values = part.images.read(n_rows)
         pixels = to_uint8(values, part.images.name, brightest)
         return Block(
@@ -151,7 +151,7 @@ class ArrayFile:
             parts = find_parts(arrays, self._location)
             for part in parts:
                 part.images.require_bounded()
-                image_layout(part.images, self._params.max_pixels)
+                image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
             yield parts
 
     def _read_labels(self, parts: Sequence[ArrayPart]) -> Labels:
@@ -180,37 +180,42 @@ class ArrayFile:
         return None if name in (None, INSIDE) else beside(self._location, name)
 
 
-def image_layout(images: ArrayRows, max_pixels: int) -> int | None:
+def image_layout(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], max_pixels: int) -> int | None:
     """Return the axis of the channels, None for grey images without one.
+
+    Args:
+        name: of the array.
+        shape: of the array, images first.
+        dtype: of its numbers.
+        max_pixels: that an image may have.
 
     Raises:
         DataError: the shape or the numbers' type is not one of images.
     """
-    shape = images.shape
     axis = None
     if len(shape) == 4:
         axis = next((axis for counts in _CHANNELS for axis in (3, 1) if shape[axis] in counts), 0)
     if len(shape) not in (3, 4) or axis == 0:
         raise DataError(
-            f"{images.name} must have shape (n, height, width), (n, height, width, channels) or "
+            f"{name} must have shape (n, height, width), (n, height, width, channels) or "
             f"(n, channels, height, width) with 1 to 4 channels, got {shape}; reshape the array"
         )
     if 0 in shape:
-        raise DataError(f"{images.name} must hold at least one image of at least one pixel, got shape {shape}")
+        raise DataError(f"{name} must hold at least one image of at least one pixel, got shape {shape}")
     n_pixels = math.prod(shape[1:]) // (1 if axis is None else shape[axis])
     if n_pixels > max_pixels:
         raise DataError(
-            f"{images.name} must have images of at most max_pixels = {max_pixels} pixels, got {n_pixels}; "
+            f"{name} must have images of at most max_pixels = {max_pixels} pixels, got {n_pixels}; "
             "make them smaller or raise preprocess.max_pixels"
         )
-    n_bytes = math.prod(shape[1:]) * images.dtype.itemsize
+    n_bytes = math.prod(shape[1:]) * dtype.itemsize
     if n_bytes > IMAGE_BYTES:
         raise DataError(
-            f"{images.name} must have images of at most {IMAGE_BYTES} bytes, got {n_bytes} of {images.dtype}; "
+            f"{name} must have images of at most {IMAGE_BYTES} bytes, got {n_bytes} of {dtype}; "
             "make them smaller or convert the array to uint8"
         )
-    if images.dtype.kind not in "uifb":
-        raise DataError(f"{images.name} must hold numbers as images, got {images.dtype}; convert the array to uint8")
+    if dtype.kind not in "uifb":
+        raise DataError(f"{name} must hold numbers as images, got {dtype}; convert the array to uint8")
     return axis
 
 
