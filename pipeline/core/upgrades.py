@@ -244,6 +244,9 @@ PARAMETERS = Form(
 MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty, _without_hints))
 """``model.json``; see :func:`upgrade_model`."""
 
+ESTIMATOR = Form()
+"""What the estimator saves beside its weights; its model section has the schema of parameters."""
+
 GROUPS = Form()
 """``groups.json`` beside ``model.json``; models of earlier releases have none."""
 

@@ -11,20 +11,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from pipeline.config.sections import ModelParams
 from pipeline.core.shapes import Inputs
 from pipeline.estimator.hints import read_hints
 from pipeline.estimator.pixels import PixelScale
+from pipeline.estimator.saved import SaveMixin
 from pipeline.estimator.selected import choose, freeze
-from pipeline.estimator.settings import check_views, init_section, model_section, train_section
+from pipeline.estimator.settings import check_sizes, check_views, init_section, model_section, train_section
 from pipeline.model import DiagonalNormal
 from pipeline.training import train_in_memory
+from pipeline.training.health import mean_bound
 
 _BLOCK = 4096  # rows encoded at once
 _IMAGE_AXES = (3, 4)  # of an array of images; everything else is rows of features
 
 
-class MultiFacetClustering(TransformerMixin, BaseEstimator):
+class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
     """Several clusterings of the same images at once: the Multi-Facet Clustering VAE.
 
     Facet 0 is the shallowest. Arrays of uint8 and of floats in [0, 1] are taken as they are, other numbers are scaled
@@ -148,7 +149,7 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         array, sample_shape = self._validated(X, is_new=True)
         parameters = self.get_params()
         model, init, train = model_section(parameters), init_section(parameters), train_section(parameters)
-        self._check_sizes(model, len(array), sample_shape)
+        check_sizes(model, len(array), self.validation_fraction, sample_shape)
         known = read_hints(
             {} if hints is None else hints, {} if pairs is None else pairs, len(array), model.n_components
         )
@@ -158,11 +159,37 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         check_views(train, model.n_facets, spec)
         trained = train_in_memory(images, spec, self._seeds(), model, init, train, self.verbose, known)
         chosen = choose(trained)
-        self.model_ = freeze(chosen, model, spec)
+        self.model_ = freeze(chosen.state, model, spec, f"seed-{chosen.outcome.seed}")
         self.elbo_, self.history_ = chosen.outcome.validation_elbo, chosen.history
         self.outcomes_ = tuple(one.outcome for one in trained)
         self.labels_ = self._labels(images)
         return self
+
+    def fit_predict(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        hints: Mapping[Any, Any] | None = None,
+        pairs: Mapping[Any, Any] | None = None,
+    ) -> Int64[np.ndarray, "image facet"]:
+        """Train as :meth:`fit` does and return :attr:`labels_`."""
+        return self.fit(X, y, hints=hints, pairs=pairs).labels_
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean evidence lower bound of images (paper, eq. 58-60), nats an image; higher is better.
+
+        One draw of the latents an image, the same ones in every call, as for :attr:`elbo_`. Searches over parameters
+        maximise it on images held out. It compares what describes the same numbers: neither other values of ``sigma``
+        nor other likelihoods, nor images with rows of features.
+
+        Args:
+            X: the images.
+            y: ignored.
+        """
+        images = self._images(X)
+        (terms,) = mean_bound(self.model_.vae, images, 0, [1.0] * self.model_.n_facets, torch.float64)
+        return float(terms[0] - terms[1:].sum())
 
     def predict(self, X: Any) -> Int64[np.ndarray, "image facet"]:
         """Return the most probable component of every facet."""
@@ -229,19 +256,6 @@ class MultiFacetClustering(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-    def _check_sizes(self, model: ModelParams, n_images: int, sample_shape: tuple[int, ...]) -> None:
-        most, n_trained_on = max(model.n_components), n_images - int(n_images * self.validation_fraction)
-        if n_trained_on < most:
-            raise ValueError(
-                f"n_components must be at most the number of images trained on, got {most} for {n_trained_on} "
-                f"(n_samples={n_images}, validation_fraction={self.validation_fraction}); lower it or add images"
-            )
-        if model.family == "convolutional" and len(sample_shape) == 1:
-            raise ValueError(
-                f"family convolutional needs images (n, height, width[, channel]), got {sample_shape[0]} features; "
-                "reshape X or use family='dense'"
-            )
 
     def _validated(self, X: Any, is_new: bool) -> tuple[Shaped[np.ndarray, "image number"], tuple[int, ...]]:
         shape: tuple[int, ...] = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape

@@ -2,10 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ModelError
@@ -34,9 +35,16 @@ def choose(trained: Sequence[TrainedSeed]) -> TrainedSeed:
     return next(one for one in trained if one.outcome is selected)
 
 
-def freeze(chosen: TrainedSeed, params: ModelParams, spec: InputSpec) -> FrozenModel:
-    """Return the model of a seed, for use."""
+def freeze(state: Mapping[str, Tensor], params: ModelParams, spec: InputSpec, version: str) -> FrozenModel:
+    """Return a model for use.
+
+    Args:
+        state: of one seed, without the seed axis.
+        params: what it was trained with.
+        spec: what it takes.
+        version: its name.
+    """
     model = MultiFacetVae(params, spec)
-    model.load_state_dict({name: value[None] for name, value in chosen.state.items()})
+    model.load_state_dict({name: value[None] for name, value in state.items()})
     # In double precision a row's result does not depend on the rows beside it.
-    return FrozenModel(model.double(), f"seed-{chosen.outcome.seed}", torch.float64)
+    return FrozenModel(model.double(), version, torch.float64)

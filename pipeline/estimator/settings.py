@@ -85,6 +85,25 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
     )
 
 
+def check_sizes(model: ModelParams, n_images: int, validation_fraction: float, sample_shape: tuple[int, ...]) -> None:
+    """Refuse a model that the training array is too small for, or of another kind.
+
+    Raises:
+        ValueError: more components than images to train on, or rows of features for convolutions.
+    """
+    most, n_trained_on = max(model.n_components), n_images - int(n_images * validation_fraction)
+    if n_trained_on < most:
+        raise ValueError(
+            f"n_components must be at most the number of images trained on, got {most} for {n_trained_on} "
+            f"(n_samples={n_images}, validation_fraction={validation_fraction}); lower it or add images"
+        )
+    if model.family == "convolutional" and len(sample_shape) == 1:
+        raise ValueError(
+            f"family convolutional needs images (n, height, width[, channel]), got {sample_shape[0]} features; "
+            "reshape X or use family='dense'"
+        )
+
+
 def check_views(train: TrainParams, n_facets: int, spec: InputSpec) -> None:
     """Refuse what facets cannot ignore.
 
@@ -121,15 +140,15 @@ def _usual(section: str) -> dict[str, Any]:
 
 def _section(kind: type[Section], values: dict[str, Any]) -> Section:
     try:
-        return parse(kind, _plain(values), "MultiFacetClustering")
+        return parse(kind, plain(values), "MultiFacetClustering")
     except ConfigError as error:
         raise ValueError(_OWN_NAMES.sub(lambda found: f".{_RENAMED.get(found[0], found[1])}", str(error))) from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn numpy's numbers and arrays, which searches over parameters pass, into Python's own."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

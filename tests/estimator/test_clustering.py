@@ -109,6 +109,13 @@ def test_the_kept_seed_leaves_least_doubt_of_equals(model):
     assert model.history_[-1]["elbo"] == model.elbo_
 
 
+def test_the_score_is_the_bound_of_held_out_images(images):
+    everything = make(validation_fraction=0.0)
+    np.testing.assert_array_equal(everything.fit_predict(images), everything.labels_)
+    assert everything.score(images) == pytest.approx(everything.elbo_, rel=0.02)  # other draws for each image
+    assert everything.score(images[:1]) == everything.score(images[:1], np.zeros(1))
+
+
 def test_it_survives_pickling(model, images):
     again = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
     np.testing.assert_array_equal(again.predict(images), model.predict(images))
