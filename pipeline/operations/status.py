@@ -1,5 +1,6 @@
 """Where an experiment stands: its stages, what readers see, what it occupies."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from pipeline.operations.repro import stale_stages
 from pipeline.tables import History
 
 _MIB = 2**20
+_WRITTEN = (".work/locks", ".dvc/tmp")
+"""Folders that asking DVC writes in: our lock lies in one, its own in the other."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,20 @@ def read_help(model_dir: Path) -> list[str | None]:
 
 
 def _stages(layout: Layout) -> tuple[dict[str, str], str]:
+    if not all(_is_writable(layout.root / folder) for folder in _WRITTEN):
+        return {}, "not known, as DVC must be able to write in the repository to tell what is stale"
     try:
         with repository_lock(layout.root, f"status {layout.experiment}") as held:
             stale = stale_stages(layout, held)
     except BusyError as busy:
         return {}, str(busy)
     return {stage: stale.get(stage, "fresh") for stage in stage_names(layout.root)}, ""
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder can be written, or made."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return os.access(there, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _mebibytes(layout: Layout) -> dict[str, float]:

@@ -1,12 +1,15 @@
 """Tables of labels as people write them: none of them vanishes without a word."""
 
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.datasets.readers.own_labels import labels_of_files, labels_of_rows
+from pipeline.datasets.readers.own_labels import FoundLabels, find_tables, labels_of_files, labels_of_rows
+from pipeline.datasets.readers.tar import Archive
 from pipeline.onboarding.propose import propose_experiment
 from tests.datasets.pictures import encode, picture
 
@@ -118,3 +121,35 @@ def test_a_table_is_found_beside_the_images_or_it_is_said_why_not(tmp_path: Path
     proposal = propose_experiment(Layout(tmp_path, "x"), "mine")
     assert "labels: " not in proposal.text
     assert f"{table} is not used as labels: {folder / table} must name a file once" in "\n".join(proposal.notes)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """Return the reader of a ZIP of ten pictures with a table of labels in it."""
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as packed:
+        for number in range(10):
+            packed.writestr(f"in/{number}.png", encode(picture(number)))
+        packed.writestr("in/labels.csv", "file,kind\n")
+    params = replace(load_params(PROJECT).experiment("digits").preprocess, source="zip", path="photos.zip", labels=None)
+    return Archive(params, Layout(tmp_path, "x"))
+
+
+def test_a_table_beside_an_archive_is_found_and_one_inside_is_named(archive: Archive, tmp_path: Path) -> None:
+    inside = "in/labels.csv lies in the archive; a table of labels is read from beside it, put it there"
+    assert archive.possible_labels() == FoundLabels(None, (inside,))
+    (tmp_path / "metadata.csv").write_text("".join(["file,kind\n", *(f"{n}.png,{n % 2}\n" for n in range(10))]))
+    assert archive.possible_labels() == FoundLabels("metadata.csv", (inside,))
+
+
+def test_tables_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(10)]
+    lines = {name: [name, "cat" if name < "5" else "dog", "3"] for name in names}
+    for table, changed in {"labels.csv": {}, "metadata.csv": {"1.png": "dog", "2.png": "cow", "3.png": ""}}.items():
+        rows = [[name, changed.get(name, kind), place] for name, kind, place in lines.values()]
+        (tmp_path / table).write_text("\n".join(map(",".join, [["file", "kind", "place"], *rows])))
+    found = find_tables(str(tmp_path), names)
+    assert found.value == "labels.csv"
+    assert found.remarks == (
+        "metadata.csv says otherwise than labels.csv of 2 images, in column kind; labels.csv is used, or name the "
+        "other one in preprocess.labels",
+    )

@@ -1,7 +1,6 @@
 """Source ``folder``: image files below a folder or URL, decoded in several processes."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +19,6 @@ from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.location import beside, is_in_inbox, is_url, locate, storable
 from pipeline.datasets.readers.base import FileList
 from pipeline.datasets.readers.block import Block, drawn_places
-from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import Listing, list_folder
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
@@ -28,6 +26,7 @@ from pipeline.datasets.readers.own_labels import (
     FoundLabels,
     Labels,
     could_be_classes,
+    find_tables,
     labels_of_files,
     labels_of_folders,
 )
@@ -106,19 +105,9 @@ class Folder:
 
     def possible_labels(self) -> FoundLabels:
         """Return the table that is there, or that folders could be classes."""
-        listing = self._listing
-        names = self.names()
-        remarks: list[str] = []
-        for table in TABLES if listing.root is not None else ():
-            path = f"{listing.location}/{table}"
-            if os.path.lexists(path):
-                try:
-                    labels_of_files(path, names, within=listing.location)
-                except DataError as error:
-                    remarks.append(f"{table} is not used as labels: {error}")
-                else:
-                    return FoundLabels(table, tuple(remarks))
-        return FoundLabels(FOLDER if could_be_classes(names) else None, tuple(remarks))
+        listing, names = self._listing, self.names()
+        found = FoundLabels(None) if listing.root is None else find_tables(listing.location, names)
+        return replace(found, value=found.value or (FOLDER if could_be_classes(names) else None))
 
     @cached_property
     def _listing(self) -> Listing:

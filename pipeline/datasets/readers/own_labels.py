@@ -1,5 +1,6 @@
 """Label factors of one's own data: names of folders, a CSV, or columns beside the images."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.readers.label_table import read_label_table
+from pipeline.core.text import counted
+from pipeline.datasets.readers.label_table import TABLES, read_label_table
 
 INSIDE = "inside"
 """Value of ``preprocess.labels``: take columns beside the images, in files that have any."""
@@ -35,6 +37,11 @@ class Labels:
     def rows(self, rows: Sequence[int] | slice) -> dict[str, Int32[np.ndarray, " _"]]:
         """Return the values of some images."""
         return {name: values[rows] for name, values in self.values.items()}
+
+    def texts(self, factor: str) -> list[str]:
+        """Return what every image is called in a factor; an empty text where that is unknown."""
+        names, values = self.class_names.get(factor), self.values[factor].tolist()
+        return ["" if value < 0 else str(value) if names is None else names[value] for value in values]
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,43 @@ def labels_of_files(location: str, names: Sequence[str], within: str | None = No
         DataError: the table is missing or damaged, says two things of one file, or names none of the files.
     """
     return encode_labels(read_label_table(location, within).of_files(names), location)
+
+
+def find_tables(folder: str, names: Sequence[str]) -> FoundLabels:
+    """Look for tables of labels in a local folder: the best one that names files, and why others are not used.
+
+    Args:
+        folder: where people put one; no link may lead out of it.
+        names: files, as for :func:`labels_of_files`.
+    """
+    usable: dict[str, Labels] = {}
+    remarks: list[str] = []
+    for table in TABLES:
+        path = f"{folder.rstrip('/')}/{table}"
+        if os.path.lexists(path):
+            try:
+                usable[table] = labels_of_files(path, names, within=folder)
+            except DataError as error:
+                remarks.append(f"{table} is not used as labels: {error}")
+    if not usable:
+        return FoundLabels(None, tuple(remarks))
+    used, *others = usable
+    for other in others:
+        remarks += [
+            f"{other} says otherwise than {used} of {counted(n, 'image')}, in column {factor}; {used} is used, or name "
+            "the other one in preprocess.labels"
+            for factor, n in _differences(usable[used], usable[other]).items()
+        ]
+    return FoundLabels(used, tuple(remarks))
+
+
+def _differences(one: Labels, other: Labels) -> dict[str, int]:
+    """Return of how many images two tables say different things, by factor; a factor without any is left out."""
+    counts = {
+        factor: sum(a != b for a, b in zip(one.texts(factor), other.texts(factor), strict=True) if a and b)
+        for factor in one.values.keys() & other.values.keys()
+    }
+    return {factor: n for factor, n in sorted(counts.items()) if n}
 
 
 def labels_of_rows(location: str, n_images: int) -> Labels:

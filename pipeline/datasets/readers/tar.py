@@ -1,9 +1,11 @@
 """Sources ``tar`` and ``zip``: image files in archives, as WebDataset writes them or as any folder is packed."""
 
 import json
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import PreprocessParams
@@ -11,11 +13,12 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.datasets.decoding.worker import DecodeJob, Item
 from pipeline.datasets.files.bounds import require_file_size
-from pipeline.datasets.files.location import beside, boundary, locate, storable
+from pipeline.datasets.files.location import beside, boundary, is_url, locate, storable
 from pipeline.datasets.readers.archive_members import Member, archive_members
 from pipeline.datasets.readers.base import FileList
 from pipeline.datasets.readers.block import Block, drawn_places
 from pipeline.datasets.readers.folder import prepared_size, read_files
+from pipeline.datasets.readers.label_table import TABLES
 from pipeline.datasets.readers.listing import is_meant
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
@@ -26,6 +29,7 @@ from pipeline.datasets.readers.own_labels import (
     Labels,
     could_be_classes,
     encode_labels,
+    find_tables,
     labels_of_files,
     labels_of_folders,
     labels_too_long,
@@ -34,6 +38,7 @@ from pipeline.datasets.readers.patterns import Patterns
 from pipeline.datasets.readers.shards import Shards, list_shards
 
 _CLASS = "class"
+_PUT_BESIDE = "a table of labels is read from beside it, put it there"
 _SIDECAR_BYTES = 2**20
 
 
@@ -45,12 +50,14 @@ class _Contents:
         names: of all images, below the root of their archive.
         shown: names that say the archive, too, where there are several.
         factors: what stands beside each image, if that was asked for.
+        tables: names of tables that could hold labels.
         rejected: (name, reason) of what stands beside images and cannot be used, and of images that are left out.
     """
 
     names: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     factors: list[dict[str, str]] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -115,14 +122,22 @@ class Archive:
         return self._contents.shown
 
     def possible_labels(self) -> FoundLabels:
-        """Return that there are labels beside the images that can be used, or that folders could be classes."""
-        remarks: tuple[str, ...] = ()
-        try:
-            if encode_labels(_columns(self._read(with_factors=True).factors), self._location).values:
-                return FoundLabels(INSIDE)
-        except DataError as error:
-            remarks = (f"what lies beside the images is not used as labels: {error}",)
-        return FoundLabels(FOLDER if could_be_classes(self._contents.names) else None, remarks)
+        """Return the table beside the archive, else that labels lie beside images, or that folders could be classes.
+
+        A table in the archive is not read, and said to be there.
+        """
+        contents = self._read(with_factors=True)
+        found = FoundLabels(None)
+        if not is_url(self._location):
+            found = find_tables(str(Path(self._location).parent), contents.shown)
+        remarks = [*found.remarks, *(f"{name} lies in the archive; {_PUT_BESIDE}" for name in contents.tables)]
+        value = found.value
+        if value is None:
+            try:
+                value = INSIDE if encode_labels(_columns(contents.factors), self._location).values else None
+            except DataError as error:
+                remarks.append(f"what lies beside the images is not used as labels: {error}")
+        return FoundLabels(value or (FOLDER if could_be_classes(contents.names) else None), tuple(remarks))
 
     @cached_property
     def _shards(self) -> Shards:
@@ -181,6 +196,8 @@ class Archive:
             elif is_meant(member.name):
                 contents.names.append(storable(member.name))
                 contents.shown.append(storable(shown))
+            elif posixpath.basename(member.name) in TABLES:
+                contents.tables.append(storable(shown))
             elif with_factors:
                 try:
                     factors = _read_factors(member)
