@@ -1,6 +1,7 @@
 """The estimator: parameters, scikit-learn's methods, and what only this model can do: sample and swap."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal, no_type_check
 
 import numpy as np
@@ -285,7 +286,7 @@ class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"facet must lie in 0 … {self.model_.n_facets - 1}, got {facet}")
 
     def _seeds(self) -> list[int]:
-        if self.n_seeds < 1:
-            raise ValueError(f"n_seeds must be at least 1, got {self.n_seeds}")
+        if not isinstance(self.n_seeds, Integral) or self.n_seeds < 1:
+            raise ValueError(f"n_seeds must be a whole number from 1 on, got {self.n_seeds!r}")
         generator = check_random_state(self.random_state)
         return [int(generator.randint(2**31)) for _ in range(self.n_seeds)]

@@ -69,7 +69,7 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
     Raises:
         ValueError: a parameter breaks a rule.
     """
-    n_phases = len(parameters["latent_dims"])
+    n_phases = _n_facets(parameters)
     phase = {"epochs": parameters["epochs"], "fade_in": parameters["fade_in"]}
     refits = [*([1.0] * (n_phases - 1)), _LAST_REFIT] if parameters["refit"] else [0.0] * n_phases
     usual = _usual("train")
@@ -124,13 +124,20 @@ def _widths(parameters: Mapping[str, Any]) -> Any:
     if kind is None or kind.is_shared:  # of an unknown family, what follows says so
         return _SHARED
     narrowest, widest = kind.widths
-    return [[min(narrowest * 2**j, widest)] for j in range(len(parameters["latent_dims"]))]
+    return [[min(narrowest * 2**j, widest)] for j in range(_n_facets(parameters))]
+
+
+def _n_facets(parameters: Mapping[str, Any]) -> int:
+    dims = plain(parameters["latent_dims"])
+    if not isinstance(dims, list):
+        raise ValueError(f"latent_dims must be a list with one number a facet, got {dims!r}")
+    return len(dims)
 
 
 def _of_each_facet(name: str, one: type, parameters: Mapping[str, Any]) -> Any:
     """Return a parameter's value for each facet, where one may stand for all."""
     given = parameters[name]
-    return [given] * len(parameters["latent_dims"]) if isinstance(given, one) else given
+    return [given] * _n_facets(parameters) if isinstance(given, one) else given
 
 
 def _usual(section: str) -> dict[str, Any]:
@@ -142,7 +149,8 @@ def _section(kind: type[Section], values: dict[str, Any]) -> Section:
     try:
         return parse(kind, plain(values), "MultiFacetClustering")
     except ConfigError as error:
-        raise ValueError(_OWN_NAMES.sub(lambda found: f".{_RENAMED.get(found[0], found[1])}", str(error))) from None
+        text = str(error).partition(" (YAML")[0]  # a hint for those who write params.yaml
+        raise ValueError(_OWN_NAMES.sub(lambda found: f".{_RENAMED.get(found[0], found[1])}", text)) from None
 
 
 def plain(value: Any) -> Any:

@@ -58,6 +58,8 @@ def test_numpys_numbers_are_welcome():
         ({"component_std": 1e-3}, "MultiFacetClustering.component_std must lie in"),
         ({"learning_rate": -1.0}, "learning_rate must lie in"),
         ({"hidden": ((8,),)}, "hidden needs 2 block"),
+        ({"latent_dims": 5}, "latent_dims must be a list with one number a facet, got 5"),
+        ({"sigma": "0.1"}, "MultiFacetClustering.sigma must be of type float, got '0.1'$"),
     ],
 )
 def test_a_broken_rule_is_a_value_error_that_names_it(parameters, message):
