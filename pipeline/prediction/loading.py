@@ -44,7 +44,7 @@ def load(source: Path | str, *, version: int | None = None, root: Path | str | N
     """
     if "://" in str(source):
         location = str(source)
-    elif isinstance(source, Path) or "/" in source:
+    elif isinstance(source, Path) or "/" in str(source):
         location = str(Path(source).absolute())
     else:
         check_experiment_name(source, "load takes a name, or a folder with a slash in it such as ./folder")

@@ -16,6 +16,9 @@ class Place:
 
     Args:
         location: folder ``published/<experiment>``, or its URL for any protocol that fsspec knows.
+
+    Raises:
+        DataError: the protocol is unknown, or its driver is not installed.
     """
 
     def __init__(self, location: Path | str) -> None:
@@ -25,7 +28,13 @@ class Place:
             # Only here: a local reader need not pay for the import.
             import fsspec
 
-            self.filesystem, self._inner = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)
+            try:
+                self.filesystem, self._inner = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)
+            except (ImportError, ValueError) as error:
+                raise DataError(
+                    f"{self.location} must have a protocol that fsspec can read, but {error}; correct the address, or "
+                    "install what is missing"
+                ) from None
             # DuckDB asks for dates, which not every protocol has; published files never change, so any date is right.
             self.filesystem.modified = lambda _path: _SOME_DAY
 

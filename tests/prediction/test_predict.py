@@ -234,6 +234,10 @@ def test_what_names_no_model_is_refused(tiny_template: Tiny, tmp_path: Path) -> 
         pipeline.load("birds-2")
     with pytest.raises(DataError, match="must hold a published version, got none"):
         pipeline.load(tmp_path)
+    with pytest.raises(
+        DataError, match="foo://x/y must have a protocol that fsspec can read, but Protocol not known: foo"
+    ):
+        pipeline.load("foo://x/y")
     with pytest.raises(ConfigError, match=r"version must be one of those kept in .*, got 7"):
         pipeline.load(EXPERIMENT, version=7, root=tiny_template.root)
 
