@@ -41,6 +41,11 @@ class Layout:
         return self.root / "data" / "history" / f"{self.experiment}.json"
 
     @property
+    def shared(self) -> Path:
+        """Tracked JSON: the address at which the experiment is shared."""
+        return self.root / "data" / "shared" / f"{self.experiment}.json"
+
+    @property
     def raw(self) -> Path:
         """Downloads, shared by all experiments: one folder a dataset."""
         return self.root / "data" / "raw"

@@ -282,3 +282,15 @@ IDENTITY = Form((_without_groups,))
 
 PLAN = Form(unnumbered=True)
 """``plan.json`` of a decided step, which a later release may have to complete."""
+
+CURRENT = Form()
+"""``current.json`` beside ``current/``: what the file there holds."""
+
+SHARE_HEAD = Form()
+"""``head.json`` of a share, and ``shared.json`` beside published tables: the head that they were last equal to."""
+
+SHARE_LISTING = Form()
+"""The blob that lists the files of a share."""
+
+SHARE_ADDRESS = Form()
+"""``data/shared/<experiment>.json``: where an experiment is shared."""

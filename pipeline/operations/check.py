@@ -15,6 +15,7 @@ from pipeline.operations.repair import repair
 from pipeline.operations.shard_faults import shard_faults
 from pipeline.operations.tracked import tracked_faults
 from pipeline.tables import History
+from pipeline.tables.current import current_fault
 from pipeline.tables.inventory import part_faults, record_faults
 
 
@@ -115,7 +116,7 @@ def _content_faults(layout: Layout) -> list[str]:
 
 
 def _page_faults(layout: Layout) -> list[str]:
-    return list(filter(None, [page_fault(layout)]))
+    return list(filter(None, [current_fault(layout.published), page_fault(layout)]))
 
 
 def _output_faults(layout: Layout) -> list[str]:

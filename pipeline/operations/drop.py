@@ -150,6 +150,7 @@ def _files(layout: Layout) -> list[tuple[Path, str]]:
         layout.joined: "which batches joined the training",
         layout.removed: "which images were removed",
         layout.history: "that it was published",
+        layout.shared: "where it is shared; what lies there stays",
         layout.names: "names of clusters",
         layout.hints: "hints about images",
         layout.hint_pairs: "hints about pairs of images",

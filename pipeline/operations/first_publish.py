@@ -1,8 +1,8 @@
 """Ids of clusters are minted once in the life of an experiment: at the first publish, in one place.
 
 ``published/`` is in no git repository, so a clone of the project has none and would mint other ids for the same
-clusters. What git does carry tells it: a record written at the first publish, batches that joined the training, images
-that were removed, names of clusters.
+clusters. What git does carry tells it: where the experiment is shared, a record written at the first publish, batches
+that joined the training, images that were removed, names of clusters.
 """
 
 from pipeline.core.errors import PublishError
@@ -25,10 +25,11 @@ def require_own_history(layout: Layout) -> None:
     signs = signs_of_a_history(layout)
     if signs:
         name = layout.experiment
+        address = "" if layout.shared.exists() else " ADDRESS (after facets push there)"
         raise PublishError(
             f"{name} was published elsewhere, as {signs[0]} tells, and its cluster ids are made only once; nothing is "
-            f"published here: copy published/{name}/ and data/batches/{name}/ from there, or begin a history of your "
-            f"own, with other ids, by facets rebuild {name} --new-history"
+            f"published here: facets pull {name}{address} is due first, or begin a history of your own, with other "
+            f"ids, by facets rebuild {name} --new-history"
         )
 
 
@@ -41,6 +42,7 @@ def record_history(layout: Layout, served: Version) -> None:
 def signs_of_a_history(layout: Layout) -> list[str]:
     """Return the tracked files that only a published history leaves, as paths in the repository."""
     signs = [
+        layout.shared.exists() and layout.shared,
         layout.history.exists() and layout.history,
         layout.joined.exists() and read_id_list(layout.joined) and layout.joined,
         layout.removed.exists() and read_id_list(layout.removed) and layout.removed,

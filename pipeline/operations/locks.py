@@ -135,7 +135,7 @@ def _lock(path: Path, subject: str, purpose: str, wait_seconds: float) -> Iterat
     try:
         holder = {
             "pid": os.getpid(),
-            "user": _user(os.geteuid()),
+            "user": user_name(os.geteuid()),
             "purpose": purpose,
             "since": datetime.now().astimezone().isoformat("T", "seconds"),
         }
@@ -174,7 +174,7 @@ def _try(path: Path, subject: str) -> int | None:
             return None
         raise ResourceError(
             f"whoever changes {subject} must be able to write {path}, but it belongs to {_owner(path)} and "
-            f"{_user(os.geteuid())} may not; work as that user, or let a common group write in {path.parent}"
+            f"{user_name(os.geteuid())} may not; work as that user, or let a common group write in {path.parent}"
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -203,17 +203,18 @@ def _is_held(path: Path) -> bool:
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())
-        who = "" if holder["user"] == _user(os.geteuid()) else f" of {holder['user']}"
+        who = "" if holder["user"] == user_name(os.geteuid()) else f" of {holder['user']}"
         return f"pid {holder['pid']}{who} ({holder['purpose']}) has held its lock since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return f"a process that has not yet named itself holds {path.name}"
 
 
 def _owner(path: Path) -> str:
-    return _user((path if path.exists() else path.parent).stat().st_uid)
+    return user_name((path if path.exists() else path.parent).stat().st_uid)
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """Return the name of the user of a number, as far as the system knows one."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

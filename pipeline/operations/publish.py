@@ -96,7 +96,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
             if before.model_version == model_version:
                 history.add_batches(folders, layout.batches, frozenset(read_id_list(layout.removed)))
                 forget_assignments(layout, model_version, list(folders))
-                _refresh_page(layout)
+                show_served(layout)
                 return history.served().version, history.served().version != before.version
 
 
@@ -121,7 +121,7 @@ def add_refused(layout: Layout, source: str, refused: Sequence[tuple[str, str]],
         history.recover()
         before = history.served()
         history.add_refused(row, refused)
-        _refresh_page(layout)
+        show_served(layout)
         return history.served().version, history.served().version != before.version
 
 
@@ -142,11 +142,17 @@ def withdraw(layout: Layout) -> Published:
         history.withdraw(removed)
         folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
         n_erased = erase_pictures(folders, removed)
-        _refresh_page(layout, force=n_erased > 0)
+        show_served(layout, force=n_erased > 0)
         return history.served().version, history.served().version != before.version
 
 
-def _refresh_page(layout: Layout, *, force: bool = False) -> None:
+def show_served(layout: Layout, *, force: bool = False) -> None:
+    """Bring ``current/`` and the page in line with the current version. Callers hold the publish lock.
+
+    Raises:
+        PageError: the page could not be composed; readers of the tables see the version all the same.
+    """
+    History(layout.published).write_current()
     try:
         refresh_page(layout, force=force)
     except Exception as error:
@@ -224,5 +230,5 @@ def _serve(
                 served = history.served()
                 if before is None or not layout.history.exists():
                     record_history(layout, served)
-                _refresh_page(layout)
+                show_served(layout)
                 return served.version, before is None or served.version != before.version

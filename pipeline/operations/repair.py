@@ -32,6 +32,7 @@ from pipeline.operations.shards import draw_thumbnails, recover_shards, seal_sha
 from pipeline.operations.stage_model import seal_model, stage_model
 from pipeline.operations.tracked import mend_tracked
 from pipeline.tables import History
+from pipeline.tables.current import STAMP, current_fault
 from pipeline.tables.inventory import mend_records
 from pipeline.tables.restore import restore_batch_file, restore_model_file, restore_parts
 
@@ -67,6 +68,10 @@ def repair(layout: Layout, experiment: Experiment, wait_seconds: float = 0.0) ->
                     _mend_parts(layout)
             with suppress(PipelineError):
                 history.mend_content()
+            with suppress(PipelineError):
+                if current_fault(layout.published):
+                    (layout.published / STAMP).unlink(missing_ok=True)
+                    history.write_current()
             with suppress(PipelineError):
                 if page_fault(layout):
                     refresh_page(layout, force=True)

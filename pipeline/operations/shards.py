@@ -1,11 +1,13 @@
 """Folders of ingested batches: what killed runs left, and batches that lose images. Callers hold the batches lock.
 
 A batch is exchanged for a smaller one in two renames. A complete replacement named ``.replacing-<batch_id>`` commits
-the exchange: any later process rolls it forward.
+the exchange: any later process rolls it forward. One that was pulled, ``.pulled-<version>-<batch_id>``, is as good as
+in place once the tables of that version are.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from jaxtyping import Bool, Shaped
 from pipeline.core.folder_seal import add_to_seal, is_folder_sealed, rewriting, seal_folder
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed, write_sealed
-from pipeline.core.storage import sync
+from pipeline.core.storage import atomic_dir, sync
 from pipeline.core.upgrades import BATCH
 from pipeline.datasets.delivery.preparation import model_section, model_transform
 from pipeline.datasets.delivery.shard import copy_shard
@@ -23,13 +25,14 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.report import write_thumbnails
 from pipeline.tables import History
 from pipeline.tables.batches import kept_batches, read_batch
+from pipeline.tables.transaction import is_decided
 
 Chooser = Callable[[Shaped[np.ndarray, " image"]], Bool[np.ndarray, " image"]]
 """From image ids as text to which of them to drop."""
 
 N_THUMBNAILS = 48
 
-_REPLACING, _REPLACED, _SHRINKING = ".replacing-", ".replaced-", ".shrinking-"
+_REPLACING, _REPLACED, _SHRINKING, _PULLED = ".replacing-", ".replaced-", ".shrinking-", ".pulled-"
 
 
 def recover_shards(layout: Layout) -> None:
@@ -38,9 +41,30 @@ def recover_shards(layout: Layout) -> None:
         return
     for new in layout.batches.glob(f"{_REPLACING}*"):
         _exchange(new, layout.batches / new.name.removeprefix(_REPLACING))
+    exchange_pulled(layout)
     for pattern in (f"{_REPLACED}*", f"{_SHRINKING}*", ".*.tmp"):
         for leftover in layout.batches.glob(pattern):
             shutil.rmtree(leftover)
+
+
+@contextmanager
+def pulled_folder(layout: Layout, version: int, batch_id: str) -> Iterator[Path]:
+    """Yield a folder for a pulled batch, which is put in place with the tables of a version."""
+    with atomic_dir(layout.batches / f"{_PULLED}{version}-{batch_id}") as folder:
+        yield folder
+
+
+def exchange_pulled(layout: Layout) -> None:
+    """Put pulled batches in place if the tables that list them are, and delete the others."""
+    if is_decided(layout.published):  # who completes that step calls this again
+        return
+    version = History(layout.published).current()
+    for new in layout.batches.glob(f"{_PULLED}*"):
+        number, _, batch_id = new.name.removeprefix(_PULLED).partition("-")
+        if version is not None and version.version >= int(number):
+            _exchange(new, layout.batches / batch_id)
+        else:
+            shutil.rmtree(new)
 
 
 def shard_folders(layout: Layout) -> Iterator[Path]:

@@ -64,6 +64,7 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
     if history.current() is not None:
         with publish_lock(layout, "tidy"):
             versions = history.prune(keep, _trained(layout))
+            history.purge_current()
     with repository_lock(root, f"tidy {experiment}", wait_seconds) as held:
         resume_folders = _forget_old_work(layout)
         leftovers = _forget_leftovers(layout)

@@ -49,7 +49,7 @@ def load(source: Path | str, *, version: int | None = None, root: Path | str | N
     else:
         check_experiment_name(source, "load takes a name, or a folder with a slash in it such as ./folder")
         location = f"{base_of(source, root)}/published/{source}"
-    return with_version(Place(location), version, _load)
+    return with_version(location, version, _load)
 
 
 def _load(snapshot: Snapshot) -> PublishedModel:

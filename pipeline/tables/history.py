@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.core.image_ids import ContentLookup, ContentSet
-from pipeline.tables import additions, check, content, publishing, removal, retention
+from pipeline.tables import additions, check, content, current, publishing, removal, retention
 from pipeline.tables.batches import Row
 from pipeline.tables.content import PublishedContent
 from pipeline.tables.crosses import Counts, cross_counts
@@ -170,6 +170,14 @@ class History:
     def purge_models(self, removed: frozenset[str]) -> None:
         """Take images out of the assignments kept with models (see :func:`pipeline.tables.removal.purge_models`)."""
         removal.purge_models(self.published, removed)
+
+    def write_current(self) -> None:
+        """Bring ``current/`` in line with the current version (see :func:`pipeline.tables.current.write_current`)."""
+        current.write_current(self.published)
+
+    def purge_current(self) -> None:
+        """Take rows of earlier versions out of ``current/`` (see :func:`pipeline.tables.current.purge_current`)."""
+        current.purge_current(self.published)
 
     def prune(self, keep: int, trained: str | None) -> dict[int, str | None]:
         """Delete all but the newest versions (see :func:`pipeline.tables.retention.prune`)."""

@@ -1,12 +1,15 @@
-"""Where published tables are read from: a folder or a URL."""
+"""Where published tables are read from: a repository or a share, a folder or a URL."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import DataError
 from pipeline.core.storage import read_json
+from pipeline.sharing.records import HEAD, Listing
+from pipeline.sharing.store import Store
 
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -14,17 +17,28 @@ _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 class Place:
     """The published tables of one experiment, for reading.
 
+    Of a share it sees what was pushed last when it is made, and nothing later.
+
     Args:
         location: folder ``published/<experiment>``, or its URL for any protocol that fsspec knows.
+        listing: of a share that lies there, where the caller has it.
 
     Raises:
-        DataError: the protocol is unknown, or its driver is not installed.
+        DataError: the protocol is unknown, or its driver is not installed; or a share lies there that is damaged, or
+            changed in this moment.
+        ResourceError: a share cannot be reached.
     """
 
-    def __init__(self, location: Path | str) -> None:
+    def __init__(self, location: Path | str, listing: Listing | None = None) -> None:
         self.location = str(location).rstrip("/")
         self.filesystem: Any = None
-        if "://" in self.location:
+        self._blobs = None if listing is None else _published(listing)
+        if "://" not in self.location:
+            if listing is None and Path(self.location, HEAD).exists():
+                from pipeline.sharing.folder import FolderStore
+
+                self._blobs = _pushed(FolderStore(Path(self.location)))
+        else:
             # Only here: a local reader need not pay for the import.
             import fsspec
 
@@ -37,14 +51,18 @@ class Place:
                 ) from None
             # DuckDB asks for dates, which not every protocol has; published files never change, so any date is right.
             self.filesystem.modified = lambda _path: _SOME_DAY
+            if listing is None:
+                from pipeline.sharing.remote import RemoteStore
+
+                self._blobs = _pushed(RemoteStore(self.location, self.filesystem, self._inner))
 
     def file(self, relative: str) -> str:
         """Return the full name of a file that a version lists."""
-        return f"{self.location}/{relative}"
+        return f"{self.location}/{self._name(relative)}"
 
     def local(self, relative: str) -> str:
         """Return the name under which :attr:`filesystem` knows a file; the full name where there is none."""
-        return self.file(relative) if self.filesystem is None else f"{self._inner}/{relative}"
+        return self.file(relative) if self.filesystem is None else f"{self._inner}/{self._name(relative)}"
 
     def spellings(self, relative: str) -> list[str]:
         """Return all names by which DuckDB may speak of a file: fsspec spells some addresses in a way of its own."""
@@ -59,7 +77,7 @@ class Place:
             DataError: it is missing, cannot be reached or is no JSON.
         """
         if self.filesystem is None:
-            return read_json(Path(self.location) / relative)
+            return read_json(Path(self.file(relative)))
         try:
             return json.loads(self.filesystem.cat_file(self.local(relative)))
         except (OSError, ValueError) as error:
@@ -79,5 +97,19 @@ class Place:
     def exists(self, relative: str) -> bool:
         """Tell whether a file is there."""
         if self.filesystem is None:
-            return (Path(self.location) / relative).exists()
+            return Path(self.file(relative)).exists()
         return bool(self.filesystem.exists(self.local(relative)))
+
+    def _name(self, relative: str) -> str:
+        return relative if self._blobs is None else self._blobs.get(relative, relative)
+
+
+def _pushed(store: Store) -> Mapping[str, str] | None:
+    head, listing, _ = store.current()
+    return None if head is None else _published(listing)
+
+
+def _published(listing: Listing) -> Mapping[str, str]:
+    """Return where the published files of a share lie below it."""
+    files, folder = listing.files.items(), "published/"
+    return {name.removeprefix(folder): f"blobs/{blob.name}" for name, blob in files if name.startswith(folder)}

@@ -169,24 +169,25 @@ def with_snapshot(
         DataError: nothing is published, or a file is missing or damaged.
     """
     check_experiment_name(experiment)
-    return with_version(Place(f"{base_of(experiment, root)}/published/{experiment}"), version, use)
+    return with_version(f"{base_of(experiment, root)}/published/{experiment}", version, use)
 
 
-def with_version(place: Place, version: int | None, use: Callable[[Snapshot], Result]) -> Result:
-    """Return what ``use`` makes of a version at a place (see :func:`with_snapshot`).
+def with_version(location: str, version: int | None, use: Callable[[Snapshot], Result]) -> Result:
+    """Return what ``use`` makes of a version of the tables at a place (see :func:`with_snapshot`).
 
     Raises:
         ConfigError: there is no such version.
         DataError: nothing is published, or a file is missing or damaged.
     """
     while True:
+        place = Place(location)
         resolved = load_version(place, version)
         try:
             return use(Snapshot(place, resolved))
         except pa.ArrowMemoryError:
             raise
         except (DataError, OSError, pa.ArrowException) as error:
-            if version is None and current_version(place) != resolved.version:
+            if version is None and current_version(Place(location)) != resolved.version:
                 continue
             if isinstance(error, DataError):
                 raise

@@ -65,6 +65,11 @@ def recover(published: Path) -> None:
     shutil.rmtree(folder)
 
 
+def is_decided(published: Path) -> bool:
+    """Tell whether a step was decided, but not completed yet."""
+    return (published / _NEXT / _PLAN).exists()
+
+
 def write_manifest(published: Path, version: int) -> None:
     """Make a version the current one."""
     write_sealed(published / MANIFEST, MANIFEST_FORM.stamp({"version": version, "file": version_file(version)}))

@@ -36,9 +36,9 @@ def require_sound(place: Place, parts: Iterable[PartFile]) -> None:
     try:
         for part in parts:
             if part.digest:
-                mark = _mark(folder, part)
+                mark = _mark(place, part)
                 if known.get(part.file) != mark:
-                    _require_digest(folder, part)
+                    _require_digest(place, part)
                     found[part.file] = mark
     finally:
         if found:
@@ -71,16 +71,18 @@ def fault_of(published: Path, part: PartFile, observers: Sequence[Observer] = ()
     return ""
 
 
-def _require_digest(folder: Path, part: PartFile) -> None:
-    if file_digest(folder / part.file) != part.digest:
-        raise DataError(f"{folder / part.file} must be as it was published, but was changed or damaged; {REPAIR}")
+def _require_digest(place: Place, part: PartFile) -> None:
+    path = Path(place.file(part.file))
+    if file_digest(path) != part.digest:
+        raise DataError(f"{path} must be as it was published, but was changed or damaged; {REPAIR}")
 
 
-def _mark(folder: Path, part: PartFile) -> str:
+def _mark(place: Place, part: PartFile) -> str:
+    path = Path(place.file(part.file))
     try:
-        stat = (folder / part.file).stat()
+        stat = path.stat()
     except FileNotFoundError:
-        raise DataError(f"{folder / part.file} is missing; {REPAIR}") from None
+        raise DataError(f"{path} is missing; {REPAIR}") from None
     return f"{part.digest}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}:{stat.st_ino}"
 
 

@@ -129,6 +129,11 @@ class Version:
         tables = [self.tables[name].hash for name in sorted(self.tables)]
         return combined_hash(self.model_version, *(ref.file for ref in self.lists), *tables)
 
+    @property
+    def state(self) -> str:
+        """What tells a version from all others of its number, in any repository; withdrawing does not change it."""
+        return combined_hash(self.created, self.content)
+
 
 def version_file(version: int) -> str:
     """Return where the record of a version lies."""

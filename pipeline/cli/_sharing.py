@@ -1,0 +1,31 @@
+"""What ``facets push`` and ``facets pull`` have in common."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli._shared import absolute
+from pipeline.core.text import counted
+
+Address = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ADDRESS",
+        help="Folder or URL (s3://…); by default the one that data/shared/EXP.json notes, where the first push put it.",
+        show_default=False,
+    ),
+]
+
+
+def located(address: str | None) -> str | None:
+    """Return an address as it is from everywhere; None where none is given.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    return None if address is None else absolute(address).rstrip("/")
+
+
+def megabytes(n_files: int, n_bytes: int) -> str:
+    """Return how much was moved, in words."""
+    return f"{counted(n_files, 'file')}, {n_bytes / 1e6:.1f} MB"
