@@ -35,7 +35,7 @@ def test_the_first_publish_leaves_a_record_for_git(tiny: Tiny, tmp_path: Path) -
     assert json.loads(tiny.layout.history.read_text()) == record
 
 
-@pytest.mark.parametrize("sign", ["history", "joined", "removed", "names"])
+@pytest.mark.parametrize("sign", ["shared", "history", "joined", "removed", "names"])
 def test_a_clone_is_refused_before_anything_runs(tiny: Tiny, tmp_path: Path, sign: str) -> None:
     copy = clone(tiny, tmp_path / "clone")
     copy.layout.history.unlink()
@@ -44,7 +44,8 @@ def test_a_clone_is_refused_before_anything_runs(tiny: Tiny, tmp_path: Path, sig
     path.parent.mkdir(exist_ok=True)
     text = {"names": "uid,name,note,minted_by\nf0-c000,zero,,m-0123456789ab\n", "history": "{}"}
     path.write_text(text.get(sign, '["b-0123456789ab"]'))
-    expected = rf"tiny was published elsewhere, as {path.relative_to(copy.root)} tells.*published/tiny/.*--new-history"
+    pulled = "facets pull tiny is due" if sign == "shared" else "facets pull tiny ADDRESS"
+    expected = rf"tiny was published elsewhere, as {path.relative_to(copy.root)} tells.*{pulled}.*--new-history"
     with pytest.raises(PublishError, match=expected):
         require_own_history(copy.layout)
     with pytest.raises(PublishError, match="was published elsewhere"):
