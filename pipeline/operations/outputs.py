@@ -19,6 +19,8 @@ from pipeline.core.storage import read_json
 def locked_files(layout: Layout) -> dict[Path, str]:
     """Return every file that the stages of an experiment left, and the MD5 that it should have.
 
+    What stage resolve writes is not among them: whoever asks what is stale writes it anew.
+
     Raises:
         DataError: ``dvc.lock`` is damaged.
     """
@@ -29,6 +31,7 @@ def locked_files(layout: Layout) -> dict[Path, str]:
             continue
         for entry in _listing(layout.root, md5):
             found[layout.root / name / entry["relpath"]] = entry["md5"]
+    found.pop(layout.resolved, None)
     return found
 
 

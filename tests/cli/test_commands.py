@@ -57,6 +57,7 @@ def test_status_shows_stages_version_and_disk(facets: Facets, inside: Repository
     inside.edit_params(lambda sections: sections["train"].update(learning_rate=1.0e-4))
     (state,) = json.loads(facets("status", EXPERIMENT, "--json").out)
     assert state["stages"]["train"] == "parameter train modified"
+    assert facets("check", EXPERIMENT, "--deep").code == 0  # what status wrote to ask for it is no damage
     assert state["stages"]["score"] == "fresh"  # it follows only if the model differs
     assert state["published"]["version"] == 1
     assert state["mebibytes"]["artifacts/tiny"] > 0
