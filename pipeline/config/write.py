@@ -252,5 +252,5 @@ def _flow_place(text: str, active: Any, place: int) -> tuple[int, int]:
 def with_one_experiment(text: str, name: str) -> str:
     """Return ``params.yaml`` with one of its experiments alone, which is active; of comments, those in it stay."""
     experiments = _below(compose(text), "experiments")
-    start, stop = _lines_of(text, *_item(experiments, name))
+    start, stop = lines_of(text, *_item(experiments, name))
     return f"active: [{name}]\n\nexperiments:\n{text[start:stop]}"
