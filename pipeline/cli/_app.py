@@ -16,7 +16,7 @@ import typer
 
 from pipeline.cli._streams import discard, prepare_streams
 from pipeline.core.errors import PipelineError, ResourceError
-from pipeline.core.extras import missing_extra
+from pipeline.core.extras import name_extra
 from pipeline.core.memory import as_out_of_memory
 from pipeline.core.storage import as_resource_error
 
@@ -130,7 +130,8 @@ def _as_missing_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise missing_extra(error) or error from error
+        name_extra(error)
+        raise
 
 
 def _say(error: PipelineError) -> int:

@@ -31,10 +31,15 @@ def how_to_install(extra: str) -> str:
     return f"run pip install 'facet-pipeline[{extra}]', or make repro in the repository"
 
 
-def missing_extra(error: ModuleNotFoundError) -> ResourceError | None:
-    """Return the error for a module that an extra would have brought; None where it is any other module."""
+def name_extra(error: ModuleNotFoundError) -> None:
+    """Say which extra would have brought a module that is missing; nothing of one that none brings.
+
+    Raises:
+        ResourceError: an extra brings it.
+    """
     module = str(error.name or "").partition(".")[0]
     for extra, modules in EXTRAS.items():
         if module in modules:
-            return ResourceError(f"this needs the package {module}, which is not installed; {how_to_install(extra)}")
-    return None
+            raise ResourceError(
+                f"this needs the package {module}, which is not installed; {how_to_install(extra)}"
+            ) from None

@@ -1,0 +1,83 @@
+"""Reading tables without what trains: nothing of it is imported, and a missing extra is named in one line."""
+
+import importlib.metadata
+import json
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from pipeline.core.errors import ResourceError
+from pipeline.core.extras import EXTRAS, name_extra
+from tests.repository import EXPERIMENT, PROJECT, Repository
+
+LIGHT = f"""
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {[module for modules in EXTRAS.values() for module in modules]}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+FACETS = f"{LIGHT}\nfrom pipeline.cli import main\nmain()"
+READ = f"""{LIGHT}
+from pipeline.tables import History, paths, query, read
+assert len(read({EXPERIMENT!r}, "facet_0")) == len(query({EXPERIMENT!r}, "from facet_0")) == 120
+assert paths({EXPERIMENT!r}, "images") and History
+"""
+_MOST_SECONDS = 0.6
+
+
+def run(repository: Repository, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return repository.run(sys.executable, "-c", script, *arguments, check=False)
+
+
+def test_every_package_of_an_extra_is_known_by_its_module() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    packages = importlib.metadata.packages_distributions()
+    for extra, lines in project["optional-dependencies"].items():
+        named = {re.split(r"[\[<>=]", line)[0] for line in lines} - {project["name"]}
+        assert {packages[module][0].lower() for module in EXTRAS[extra]} == named, extra
+
+
+def test_tables_are_read_and_asked_without_what_trains(template: Repository) -> None:
+    done = run(template, READ)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = run(template, FACETS, "query", EXPERIMENT, "select count(*) as n from facet_1", "--json")
+    assert json.loads(shown.stdout) == [{"n": 120}]
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"), [("rebuild", "train"), ("status", "train"), ("check", "train"), ("serve", "flows")]
+)
+def test_a_command_that_needs_more_names_the_extra(template: Repository, command: str, extra: str) -> None:
+    done = run(template, FACETS, command)
+    assert done.returncode == ResourceError.exit_code
+    assert done.stderr.count("\n") == 1
+    assert f"run pip install 'facet-pipeline[{extra}]', or make repro in the repository" in done.stderr
+
+
+def test_the_estimator_without_torch_names_the_extra(template: Repository) -> None:
+    done = run(template, f"{LIGHT}\nfrom pipeline import MultiFacetClustering")
+    assert "facet-pipeline[train]" in done.stderr.splitlines()[-1]
+
+
+def test_another_missing_module_is_no_extra() -> None:
+    name_extra(ModuleNotFoundError("no", name="pipeline.nothing"))
+
+
+def test_the_reader_is_imported_in_a_moment() -> None:
+    """In seconds of the processor, as tests share theirs: the least of three."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", "from pipeline.tables import read"], cwd=PROJECT, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < _MOST_SECONDS
