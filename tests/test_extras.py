@@ -26,8 +26,8 @@ sys.meta_path.insert(0, Absent())
 """
 FACETS = f"{LIGHT}\nfrom pipeline.cli import main\nmain()"
 READ = f"""{LIGHT}
-from pipeline.tables import History, paths, query, read
-assert len(read({EXPERIMENT!r}, "facet_0")) == len(query({EXPERIMENT!r}, "from facet_0")) == 120
+from pipeline.tables import History, paths, read
+assert len(read({EXPERIMENT!r}, "facet_0")) == 120
 assert paths({EXPERIMENT!r}, "images") and History
 """
 _MOST_SECONDS = 0.6
@@ -45,18 +45,24 @@ def test_every_package_of_an_extra_is_known_by_its_module() -> None:
         assert {packages[module][0].lower() for module in EXTRAS[extra]} == named, extra
 
 
-def test_tables_are_read_and_asked_without_what_trains(template: Repository) -> None:
+def test_tables_are_read_without_any_extra(template: Repository) -> None:
     done = run(template, READ)
     assert (done.returncode, done.stderr) == (0, "")
-    shown = run(template, FACETS, "query", EXPERIMENT, "select count(*) as n from facet_1", "--json")
+
+
+def test_tables_are_asked_with_sql_alone(template: Repository) -> None:
+    facets = FACETS.replace("'duckdb', ", "")
+    shown = run(template, facets, "query", EXPERIMENT, "select count(*) as n from facet_1", "--json")
     assert json.loads(shown.stdout) == [{"n": 120}]
+    assert facets != FACETS
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("rebuild", "train"), ("status", "train"), ("check", "train"), ("serve", "flows")]
+    ("command", "extra"),
+    [("rebuild", "train"), ("status", "train"), ("check", "train"), ("serve", "flows"), ("query tiny FROM", "sql")],
 )
 def test_a_command_that_needs_more_names_the_extra(template: Repository, command: str, extra: str) -> None:
-    done = run(template, FACETS, command)
+    done = run(template, FACETS, *command.split())
     assert done.returncode == ResourceError.exit_code
     assert done.stderr.count("\n") == 1
     assert f"run pip install 'facet-pipeline[{extra}]', or make repro in the repository" in done.stderr

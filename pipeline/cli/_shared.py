@@ -1,5 +1,6 @@
 """Arguments and output that commands have in common."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,14 @@ def open_experiment(name: str) -> tuple[Layout, "ExperimentParams"]:
 
     root = find_root()
     return Layout(root, name), load_params(root).experiment(name)
+
+
+def own_name() -> str:
+    """Return how a person calls this program here: by its name alone, where that finds it."""
+    own = Path(sys.executable).with_name("facets")
+    if shutil.which("facets") == str(own):
+        return "facets"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 def absolute(location: str) -> str:

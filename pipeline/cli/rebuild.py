@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli._shared import AsJson, WaitSeconds, find_root, show, to_stderr
+from pipeline.cli._shared import AsJson, WaitSeconds, find_root, own_name, show, to_stderr
 
 if TYPE_CHECKING:
     from pipeline.operations.rebuild import RebuildResult
@@ -75,7 +75,7 @@ def _describe(result: "RebuildResult") -> str:
             *([] if result.account is None else [f"images  {result.account.text}"]),
             f"tables  published/{name}/ (in Python: pipeline.tables.read({name!r}, 'facet_0'))",
             f"page    published/{name}/report.html",
-            f"query   .venv/bin/facets query {name} "
+            f"query   {own_name()} query {name} "
             '"select cluster_uid, count(*) as images, avg(confidence) as confidence '
             'from facet_0 group by 1 order by 2 desc limit 5"',
         ]

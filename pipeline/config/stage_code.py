@@ -20,12 +20,14 @@ from pipeline.core.storage import atomic_file, read_json
 CODE_FILE = "stages/code.json"
 DAG_FILE = "dvc.yaml"
 
-RELEASE_FILES = Path(__file__).parent / "project"
+RELEASE_FILES = Path(__file__).parents[1] / "project"
 """Files of a project as the release ships them."""
 
 _DIGITS = 16
+_KINDS = (".py", ".yaml")  # presets are of the second kind
 _LIBRARY = Path(__file__).parents[1]
 _PART = re.compile(r"^ +- (?:pipeline|stages)/.*\n", re.MULTILINE)
+_DEPS = re.compile(r"^(?=    deps:\n {6})|^    deps:\n", re.MULTILINE)  # with the word itself where nothing is left
 _STAGE = re.compile(r"^  (\w+):$", re.MULTILINE)
 _HEAD = f"""\
 # The DAG: one pipeline an experiment, over the experiments that params.yaml calls active. Written by facets init and
@@ -38,7 +40,7 @@ def project_dag() -> str:
     """Return ``dvc.yaml`` of a project: the repository's, with hashes instead of the files of the library."""
     before, *parts = _STAGE.split(_PART.sub("", _shipped_dag().partition("stages:\n")[2]))
     stages = [
-        f"  {name}:{text.replace('    deps:', f'      - {CODE_FILE}: [{name}]{chr(10)}    deps:', 1)}"
+        f"  {name}:{_DEPS.sub(f'      - {CODE_FILE}: [{name}]{chr(10)}', text, 1)}"
         for name, text in zip(parts[::2], parts[1::2], strict=True)
     ]
     return f"{_HEAD}stages:\n{before}{''.join(stages)}"
@@ -99,7 +101,8 @@ def _kept(root: Path) -> dict[str, Any] | None:
 
 
 def _shipped_dag() -> str:
-    return (RELEASE_FILES / DAG_FILE).read_text(encoding="utf-8")
+    # Under another name: DVC takes every dvc.yaml of a repository for one of its own.
+    return (RELEASE_FILES / "dag.yaml").read_text(encoding="utf-8")
 
 
 def _hash_of(deps: list[str]) -> str:
@@ -115,4 +118,4 @@ def _code(deps: list[str]) -> Iterator[Path]:
     for dep in deps:
         if dep.startswith(("pipeline/", "stages/")):
             path = _LIBRARY / dep.removeprefix("pipeline/")
-            yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+            yield from [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.suffix in _KINDS)

@@ -3,6 +3,7 @@
 from pipeline.core.errors import ResourceError
 
 EXTRAS = {
+    "sql": ("duckdb",),
     "train": (
         *(
             "dvc",

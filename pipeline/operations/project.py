@@ -68,7 +68,7 @@ def init_project(folder: Path) -> NewProject:
 def release_files() -> dict[str, str]:
     """Return what a release replaces: the DAG, how its stages start, what they run, how DVC draws their plots."""
     plots = {f".dvc/plots/{path.name}": path for path in sorted((RELEASE_FILES / "plots").glob("*.json"))}
-    run = {"stages/run": RELEASE_FILES.parents[1] / "stages" / "run"}
+    run = {"stages/run": RELEASE_FILES.parent / "stages" / "run"}
     texts = {name: path.read_text(encoding="utf-8") for name, path in {**run, **plots}.items()}
     return {DAG_FILE: project_dag(), CODE_FILE: code_text(), **texts}
 

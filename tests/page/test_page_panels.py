@@ -262,7 +262,7 @@ def test_about_names_version_model_and_machine(browser: Browser, page: Path) -> 
         "8 × 8 pixels, grey",
         "device cpu",
         "the page says where 216 of its 240 pictures come from",
-        '.venv/bin/facets query toy "SELECT',
+        'facets query toy "SELECT',
         "f0-c901",
     ):
         assert expected in text

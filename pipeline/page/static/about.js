@@ -15,7 +15,7 @@ function aboutPanel() {
   ];
   const list = (rows, kind = "") => h("dl", { class: `facts ${kind}` }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   const params = Object.entries(model.model).map(([key, value]) => [key, h("span", { class: "mono" }, Array.isArray(value) ? value.join(", ") : String(value))]);
-  const query = `.venv/bin/facets query ${published.experiment} "SELECT cluster_uid, count(*) AS images\n  FROM facet_0 GROUP BY cluster_uid ORDER BY images DESC"`;
+  const query = `facets query ${published.experiment} "SELECT cluster_uid, count(*) AS images\n  FROM facet_0 GROUP BY cluster_uid ORDER BY images DESC"`;
   return [
     heading("About this page", "Everything here can be made again from the published files of this version; nothing is loaded from anywhere else."),
     h("div", { class: "columns" },

@@ -51,7 +51,7 @@ function clusterDetails(j, id) {
     cluster.size ? facets.filter((other) => other !== facet).map((other) => otherFacet(facet, cluster, other)) : null,
     facet.neighbours[id].length ? section("Nearest clusters", h("div", { class: "row" }, facet.neighbours[id].map((n) => chip(facet.clusters[n], plural(facet.clusters[n].size, "image"))))) : null,
     lineageOf(cluster),
-    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `.venv/bin/facets name ${D.published.experiment} ${cluster.uid} "…"${cluster.group ? `\n.venv/bin/facets name ${D.published.experiment} ${cluster.group.uid} "…"  # its group` : ""}`))) : null,
+    cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `facets name ${D.published.experiment} ${cluster.uid} "…"${cluster.group ? `\nfacets name ${D.published.experiment} ${cluster.group.uid} "…"  # its group` : ""}`))) : null,
   ];
 }
 
