@@ -14,10 +14,7 @@ def __getattr__(name: str) -> Any:
     # Loaded when it is first asked for: the command line must not wait for torch.
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"pipeline.{_ROOMS[name]}"), name)
-    except ModuleNotFoundError as error:
-        from pipeline.core.extras import name_extra
+    from pipeline.core.extras import as_missing_extra
 
-        name_extra(error)
-        raise
+    with as_missing_extra():
+        return getattr(import_module(f"pipeline.{_ROOMS[name]}"), name)

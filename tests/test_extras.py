@@ -11,7 +11,7 @@ import tomllib
 import pytest
 
 from pipeline.core.errors import ResourceError
-from pipeline.core.extras import EXTRAS, name_extra
+from pipeline.core.extras import EXTRAS, as_missing_extra
 from tests.repository import EXPERIMENT, PROJECT, Repository
 
 LIGHT = f"""
@@ -74,7 +74,8 @@ def test_the_estimator_without_torch_names_the_extra(template: Repository) -> No
 
 
 def test_another_missing_module_is_no_extra() -> None:
-    name_extra(ModuleNotFoundError("no", name="pipeline.nothing"))
+    with pytest.raises(ModuleNotFoundError), as_missing_extra():
+        raise ModuleNotFoundError("no", name="pipeline.nothing")
 
 
 def test_the_reader_is_imported_in_a_moment() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from benchmarks.machine import describe_machine
 from pipeline.config.safe_yaml import safe_load
+from pipeline.core.storage import disk_usage
 from tests.installed import Installed
-from tests.repository import tiny_experiment, write_images
+from tests.repository import PROJECT, tiny_experiment, write_images
 
 pytestmark = pytest.mark.xdist_group("installed")
 
@@ -24,8 +28,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 @pytest.fixture(scope="module")
 def project(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is typed on the first screen of the README, on a machine without git and make."""
-    folder = tmp_path_factory.mktemp("empty")
+    return build_project(installed, tmp_path_factory.mktemp("empty"))
+
+
+def build_project(installed: Installed, folder: Path) -> Path:
+    """Do what the first screen of the README says, on a machine without git and make; return the project."""
+    folder.mkdir(exist_ok=True)
     write_pictures(folder / "pictures")
     facets(installed, folder, "init", "shop")
     root = folder / "shop"
@@ -149,6 +157,41 @@ def test_with_git_the_project_is_a_repository(installed: Installed, tmp_path: Pa
     assert "the program git is needed" in facets(installed, root, "rebuild", "digits", code=7)
     again = facets(installed, root, "init", code=2)
     assert f"a new project needs a folder without params.yaml, got {root}; give another one" in again
+
+
+CUDA = re.compile("nvidia|cuda|triton")
+"""Folders of packages that a torch for the processor alone does without; no index that is reached here has that one."""
+
+
+@pytest.mark.soak
+def test_environments_from_the_index_are_small_and_work(installed: Installed, tmp_path: Path) -> None:
+    """With every Python that is found, and all that pip fetches."""
+    (wheel,) = (installed.prefix.parent / "wheels").iterdir()
+    found = {}
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        python = shutil.which(f"python{version}")
+        if python is None or subprocess.run([python, "-V"], capture_output=True, check=False).returncode:
+            continue
+        reading, training = (Installed(tmp_path / f"{kind}-{version}", installed.path) for kind in ("read", "train"))
+        for each, extra in ((reading, ""), (training, "[train]")):
+            subprocess.run([python, "-m", "venv", each.prefix], check=True)
+            pip = [each.prefix / "bin" / "pip", "install", "--quiet", f"{wheel}{extra}"]
+            subprocess.run(pip, check=True, capture_output=True)
+        timed = "import time; t = time.perf_counter(); from pipeline.tables import read; print(time.perf_counter() - t)"
+        seconds = min(float(reading.run(tmp_path, "python", "-c", timed).stdout) for _ in range(5))
+        (packages,) = training.prefix.glob("lib/python*/site-packages")
+        cuda = sum(disk_usage(path) for path in packages.iterdir() if CUDA.match(path.name))
+        megabytes = {"reading": disk_usage(reading.prefix) / 1e6, "training": disk_usage(training.prefix) / 1e6}
+        found[version] = {name: round(size) for name, size in megabytes.items()} | {
+            "training, without CUDA's packages": round(megabytes["training"] - cuda / 1e6),
+            "seconds to import the reader": round(seconds, 2),
+        }
+        assert megabytes["reading"] <= 400
+        assert megabytes["training"] - cuda / 1e6 <= 2500
+        assert build_project(training, tmp_path / version).is_dir()
+        shutil.rmtree(training.prefix)
+    result = {"command": "make soak", "megabytes": found, "machine": describe_machine()}
+    (PROJECT / "benchmarks" / "results" / "environments.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def test_an_own_gitignore_gets_the_lines_that_it_lacks(installed: Installed, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from pipeline.cli._streams import discard, prepare_streams
 from pipeline.core.errors import PipelineError, ResourceError
-from pipeline.core.extras import name_extra
+from pipeline.core.extras import as_missing_extra
 from pipeline.core.memory import as_out_of_memory
 from pipeline.core.storage import as_resource_error
 
@@ -97,7 +97,7 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         # A disk may run full wherever something is written, and memory anywhere.
-        with as_out_of_memory("this command"), as_resource_error(Path.cwd()), _as_unreadable(), _as_missing_extra():
+        with as_out_of_memory("this command"), as_resource_error(Path.cwd()), _as_unreadable(), as_missing_extra():
             app(prog_name="facets")
     except PipelineError as error:
         return _say(error)
@@ -122,16 +122,6 @@ def _as_unreadable() -> Iterator[None]:
         raise ResourceError(
             f"{name} must be readable, but: {error.strerror}; mend access to it and run again"
         ) from error
-
-
-@contextmanager
-def _as_missing_extra() -> Iterator[None]:
-    """Name the extra that brings a module which is not installed; others missing are faults of the installation."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        name_extra(error)
-        raise
 
 
 def _say(error: PipelineError) -> int:

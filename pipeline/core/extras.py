@@ -1,5 +1,8 @@
 """What reading tables does without: which extra of the package brings a missing module, and how it is installed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pipeline.core.errors import ResourceError
 
 EXTRAS = {
@@ -32,15 +35,20 @@ def how_to_install(extra: str) -> str:
     return f"run pip install 'facet-pipeline[{extra}]', or make repro in the repository"
 
 
-def name_extra(error: ModuleNotFoundError) -> None:
-    """Say which extra would have brought a module that is missing; nothing of one that none brings.
+@contextmanager
+def as_missing_extra() -> Iterator[None]:
+    """Name the extra that would have brought a module which is missing; others missing are faults of an installation.
 
     Raises:
         ResourceError: an extra brings it.
     """
-    module = str(error.name or "").partition(".")[0]
-    for extra, modules in EXTRAS.items():
-        if module in modules:
-            raise ResourceError(
-                f"this needs the package {module}, which is not installed; {how_to_install(extra)}"
-            ) from None
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = str(error.name or "").partition(".")[0]
+        extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+        if extra is None:
+            raise
+        raise ResourceError(
+            f"this needs the package {module}, which is not installed; {how_to_install(extra)}"
+        ) from None

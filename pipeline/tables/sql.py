@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.core.errors import ConfigError, DataError, ResourceError
+from pipeline.core.extras import as_missing_extra
 from pipeline.core.memory import available_bytes
 from pipeline.core.naming import check_experiment_name
 from pipeline.table_format.logical import schema_layout
@@ -37,6 +38,7 @@ _LOST = re.compile(r'"([^"]+)/\*\*/\*\.parquet"')
 _WRITING = re.compile(r"\b(copy|export)\b", re.IGNORECASE)
 
 
+@as_missing_extra()
 def query(
     experiment: str,
     sql: str,
@@ -63,7 +65,7 @@ def query(
         ConfigError: the statement is no valid SQL over these views, the experiment's name is no name, or there is no
             such version or repository.
         DataError: nothing is published, or a file is missing or damaged.
-        ResourceError: the statement needs more memory or disk than there is.
+        ResourceError: the statement needs more memory or disk than there is, or DuckDB is not installed.
     """
     check_experiment_name(experiment)
     base = base_of(experiment, root)
