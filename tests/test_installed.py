@@ -125,7 +125,7 @@ def test_a_release_with_another_dag_is_brought_in_by_upgrade(
     assert (root / "dvc.yaml").read_text() != whole
     facets(installed, root, "upgrade", "--yes")
     assert (root / "dvc.yaml").read_text() == whole
-    assert "every file is that of the installed release" in facets(installed, root, "upgrade")
+    assert "all files are as this release writes them" in facets(installed, root, "upgrade")
     assert stages(facets(installed, root, "rebuild", "birds", "--json")) == []
 
 

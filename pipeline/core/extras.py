@@ -8,24 +8,13 @@ from pipeline.core.errors import ResourceError
 EXTRAS = {
     "sql": ("duckdb",),
     "train": (
-        *(
-            "dvc",
-            "h5py",
-            "httpx",
-            "matplotlib",
-            "PIL",
-            "plotly",
-            "pooch",
-            "psutil",
-            "safetensors",
-            "scipy",
-            "simplejpeg",
-        ),
-        *("sklearn", "threadpoolctl", "torch", "torchvision", "tqdm"),
+        *("dvc", "h5py", "httpx", "matplotlib", "PIL", "plotly", "pooch", "psutil", "safetensors", "scipy"),
+        *("simplejpeg", "sklearn", "threadpoolctl", "torch", "torchvision", "tqdm"),
     ),
     "flows": ("prefect", "fastapi", "sqlalchemy"),
     "dask": ("distributed", "prefect_dask"),
     "perceptual": ("torchmetrics",),
+    "s3": ("s3fs", "dvc_s3"),
 }
 """Modules by the extra of ``pyproject.toml`` that brings them."""
 

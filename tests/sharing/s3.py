@@ -1,5 +1,6 @@
 """A real S3 server on the loopback."""
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ def s3_server() -> Iterator[str]:
             patch.setenv("AWS_ACCESS_KEY_ID", "tests")
             patch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # servers share one state
             fsspec.filesystem("s3", skip_instance_cache=True).mkdir("team")
             yield "s3://team/shop"
     finally:
