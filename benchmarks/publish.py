@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 
 from benchmarks import toy
 from benchmarks.lines import Line, line_of, report, time_of
-from pipeline.tables import paths
+from pipeline.core.layout import Layout
+from pipeline.tables import History, paths
+from pipeline.tables.current import STAMP, current_file
 
 _BATCH = 10_000
 
@@ -23,8 +25,20 @@ def measure(full: bool) -> list[Line]:
             ours.append(toy.add_rows(layout, version, [(n_rows + number * _BATCH, _BATCH)])[0])
             tables = [pq.read_table(paths("toy", name, root=layout.root)[-1]) for name in _TABLES]
             floor.append(time_of(lambda tables=tables: _write(tables, Path(scratch) / "plain.parquet")))
+        currents = [_write_current(layout) for _ in range(rounds)]
+        plain = pq.read_table(current_file(layout.published))
+        plains = [time_of(lambda: _write([plain], Path(scratch) / "plain.parquet")) for _ in range(rounds)]
     name = f"{_BATCH:,} images onto {n_rows:,}"
-    return [line_of(name, ours[1:], floor[1:], "plain Parquet files, synced", items=_BATCH)]
+    return [
+        line_of(name, ours[1:], floor[1:], "plain Parquet files, synced", items=_BATCH),
+        line_of(f"current/ of {plain.num_rows:,}", currents, plains, "the same rows, synced", items=plain.num_rows),
+    ]
+
+
+def _write_current(layout: Layout) -> float:
+    """Write the plain file anew and return how long it took."""
+    (layout.published / STAMP).unlink(missing_ok=True)
+    return time_of(History(layout.published).write_current)
 
 
 _TABLES = ("facet_0", "facet_1", "images")

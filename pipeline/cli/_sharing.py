@@ -1,5 +1,6 @@
 """What ``facets push`` and ``facets pull`` have in common."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -23,7 +24,10 @@ def located(address: str | None) -> str | None:
     Raises:
         ConfigError: it is empty.
     """
-    return None if address is None else absolute(address).rstrip("/")
+    if address is None:
+        return None
+    place = absolute(address)
+    return place.rstrip("/") if "://" in place else os.path.normpath(place)
 
 
 def megabytes(n_files: int, n_bytes: int) -> str:

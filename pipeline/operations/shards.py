@@ -56,10 +56,11 @@ def pulled_folder(layout: Layout, version: int, batch_id: str) -> Iterator[Path]
 
 def exchange_pulled(layout: Layout) -> None:
     """Put pulled batches in place if the tables that list them are, and delete the others."""
-    if is_decided(layout.published):  # who completes that step calls this again
+    pulled = list(layout.batches.glob(f"{_PULLED}*"))
+    if not pulled or is_decided(layout.published):  # who completes that step calls this again
         return
     version = History(layout.published).current()
-    for new in layout.batches.glob(f"{_PULLED}*"):
+    for new in pulled:
         number, _, batch_id = new.name.removeprefix(_PULLED).partition("-")
         if version is not None and version.version >= int(number):
             _exchange(new, layout.batches / batch_id)

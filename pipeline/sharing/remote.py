@@ -79,14 +79,26 @@ class RemoteStore(Store):
                     raise self._overtaken()
                 self._filesystem.pipe_file(path, data)
                 return
-            bucket, key, _ = self._filesystem.split_path(path)
-            condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
             try:
-                self._filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+                self._put_if(HEAD, data, {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})
             except Exception:  # its class depends on which condition was not met
                 if self._read_head()[1] != tag:
                     raise self._overtaken() from None
                 raise
+            self.refuses_second = self._knows_conditions()
+
+    def _put_if(self, name: str, data: bytes, condition: dict[str, str]) -> None:
+        bucket, key, _ = self._filesystem.split_path(f"{self._path}/{name}")
+        self._filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+
+    def _knows_conditions(self) -> bool:
+        """Tell whether the store refuses to write what is there: not every one that speaks S3 looks at conditions."""
+        try:
+            for _ in range(2):  # the first time it may not be there
+                self._put_if("once", b"", {"IfNoneMatch": "*"})
+        except Exception:  # noqa: BLE001 - that is what it should do
+            return True
+        return False
 
     def _read_head(self) -> tuple[bytes | None, Tag]:
         path = f"{self._path}/{HEAD}"

@@ -29,7 +29,7 @@ from tests.operations.killing import kill_after, moments, seconds_of
 from tests.operations.test_ingest import save
 from tests.operations.test_kills import keep_one_seed, rebuild_without_dvc
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
-from tests.sharing.s3 import s3_server
+from tests.sharing.servers import http_server, s3_server
 
 pytestmark = pytest.mark.no_shapes  # the operations' own tests check shapes
 
@@ -244,6 +244,14 @@ def test_a_pull_keeps_what_is_on_its_way_here(anna: Tiny, share: str) -> None:
     pull(ben.layout, ben.params)
     assert waiting.exists()
     assert (ben.layout.batches / "b-0123456789ab").exists()
+
+
+def test_by_http_a_clone_pulls_and_programs_read(anna: Tiny, share: str) -> None:
+    push(anna.layout, share)
+    with http_server(Path(share)) as url:
+        require_equal(anna, pulled(anna, "ben", url))
+        rows = query(EXPERIMENT, "SELECT count(*) AS n FROM facet_1 JOIN images USING (image_id)", root=url)
+        assert rows["n"].tolist() == [150]
 
 
 def test_a_damaged_file_is_named(anna: Tiny, share: str) -> None:

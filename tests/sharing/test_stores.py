@@ -1,8 +1,5 @@
 """What every store must do, tried on a folder, on a real S3 server, and by HTTP."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +10,7 @@ from pipeline.core.errors import ConfigError, DataError, PublishError, ResourceE
 from pipeline.core.storage import file_sha256
 from pipeline.sharing import Blob, Head, Listing, Overtaken, Store, open_store
 from pipeline.sharing.store import Missing
-from tests.sharing.s3 import s3_server
+from tests.sharing.servers import http_server, s3_server
 
 HEAD = Head(1, "0" * 64 + "-0", 7, "state", "2026-11-30T12:00:00+00:00", "anna@box")
 
@@ -67,6 +64,21 @@ def test_the_head_is_written_on_top_of_the_one_that_was_seen(address: str) -> No
         store.swap(replace(HEAD, number=2, by="eve@box"), tag)
     assert store.head()[0] == replace(HEAD, number=2)
     assert store.refuses_second == (not address.startswith("memory"))
+
+
+def test_a_store_that_speaks_s3_without_conditions_is_found_out(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import S3FileSystem
+
+    call = S3FileSystem.call_s3
+
+    def ignoring(self: S3FileSystem, method: str, *arguments: object, **options: object) -> object:
+        return call(self, method, *arguments, **{key: options[key] for key in options if not key.startswith("If")})
+
+    monkeypatch.setattr(S3FileSystem, "call_s3", ignoring)
+    store = open_store(f"{bucket}/old", "toy", write=True)
+    for number in (1, 2):
+        store.swap(replace(HEAD, number=number), store.head()[1])
+        assert not store.refuses_second
 
 
 def test_a_damaged_blob_is_fetched_again_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,21 +140,15 @@ def test_a_share_lies_in_a_folder_of_its_own(tmp_path: Path) -> None:
 def test_by_http_a_share_is_read(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "share"), "toy", write=True)
     blob = send(store, tmp_path / "one", Listing({}).dump())
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "share"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}"
-            assert open_store(url, "toy").head() == (None, None)
-            store.swap(replace(HEAD, listing=blob.name), None)
-            assert open_store(url, "toy").current()[:2] == (replace(HEAD, listing=blob.name), Listing({}))
-            open_store(url, "toy").fetch(blob, tmp_path / "back", "one")
-            with pytest.raises(Missing):
-                open_store(url, "toy").fetch(replace(blob, base=4), tmp_path / "other", "one")
-            with pytest.raises(ConfigError, match="nothing can be sent to http://"):
-                open_store(url, "toy", write=True)
-        finally:
-            server.shutdown()
+    with http_server(tmp_path / "share") as url:
+        assert open_store(url, "toy").head() == (None, None)
+        store.swap(replace(HEAD, listing=blob.name), None)
+        assert open_store(url, "toy").current()[:2] == (replace(HEAD, listing=blob.name), Listing({}))
+        open_store(url, "toy").fetch(blob, tmp_path / "back", "one")
+        with pytest.raises(Missing):
+            open_store(url, "toy").fetch(replace(blob, base=4), tmp_path / "other", "one")
+        with pytest.raises(ConfigError, match="nothing can be sent to http://"):
+            open_store(url, "toy", write=True)
     with pytest.raises(ResourceError, match="must be within reach"):
         open_store(url, "toy").head()
     assert (tmp_path / "back").read_bytes() == Listing({}).dump()
@@ -155,8 +161,3 @@ def test_what_cannot_be_reached_is_one_line(bucket: str) -> None:
     assert missing.head() == (None, None)
     with pytest.raises((ResourceError, PublishError), match="must be within reach"):
         missing.swap(HEAD, None)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
