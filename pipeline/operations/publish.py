@@ -143,6 +143,7 @@ def withdraw(layout: Layout) -> Published:
         folders = [*layout.published.glob("models/*/report"), *layout.batches.glob("*/thumbnails")]
         n_erased = erase_pictures(folders, removed)
         show_served(layout, force=n_erased > 0)
+        history.purge_current()
         return history.served().version, history.served().version != before.version
 
 

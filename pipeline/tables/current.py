@@ -23,7 +23,7 @@ from pipeline.core.upgrades import CURRENT
 from pipeline.table_format.schema import ROW_GROUP, facet_table
 from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
-from pipeline.tables.plain_file import SECONDS_KEPT, Span, write_beside, write_without
+from pipeline.tables.plain_file import SECONDS_KEPT, SECONDS_TO_OPEN, Span, write_beside, write_without
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import Entry, Version, load_version
 
@@ -78,7 +78,13 @@ def write_current(published: Path) -> None:
 
 
 def purge_current(published: Path) -> None:
-    """Take the rows of earlier versions out of the file for good, for which no reader looks any more."""
+    """Take the rows of earlier versions out of the file for good; who has planned to read them gets a moment for it.
+
+    Callers hold the publish lock.
+
+    Raises:
+        ResourceError: the disk is full; the file stays as it is.
+    """
     *old, today = _spans(published) or [None]
 
     def write(new: Path) -> list[Span]:
@@ -87,6 +93,8 @@ def purge_current(published: Path) -> None:
         return [today]
 
     if old:
+        since = time.time() - max(span.replaced or 0.0 for span in old)
+        time.sleep(min(max(SECONDS_TO_OPEN - since, 0.0), SECONDS_TO_OPEN))
         _replace(published, _stated(published)["state"], write)
 
 

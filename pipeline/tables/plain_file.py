@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 SECONDS_KEPT = 900.0
 """How long after it planned a query a reader still finds the pages."""
 
+SECONDS_TO_OPEN = 1.0
+"""How long it does so where they hold rows that must go."""
+
 _MAGIC = b"PAR1"
 _BLOCK = 1 << 20
 
