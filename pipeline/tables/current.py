@@ -85,22 +85,24 @@ def purge_current(published: Path) -> None:
     Raises:
         ResourceError: the disk is full; the file stays as it is.
     """
-    *old, today = _spans(published) or [None]
-
-    def write(new: Path) -> list[Span]:
-        assert today is not None
-        write_without(new, current_file(published), today)
-        return [today]
-
-    if old:
-        since = time.time() - max(span.replaced or 0.0 for span in old)
+    spans = _spans(published)
+    replaced = [span.replaced for span in spans if span.replaced is not None]
+    if replaced:
+        since = time.time() - max(replaced)
         time.sleep(min(max(SECONDS_TO_OPEN - since, 0.0), SECONDS_TO_OPEN))
+
+        def write(new: Path) -> list[Span]:
+            write_without(new, current_file(published), spans[-1])
+            return spans[-1:]
+
         _replace(published, _stated(published)["state"], write)
 
 
 def current_fault(published: Path) -> str:
-    """Return what is wrong with the file; nothing if it holds the rows of the current version."""
+    """Return what is wrong with the file; nothing if it holds the rows of the current version, or was never written."""
     stated, target = _stated(published), current_file(published)
+    if not target.exists() and not (published / STAMP).exists():  # an earlier release published
+        return ""
     is_right = stated.get("state") == load_version(Place(published)).state
     if is_right and target.exists() and file_digest(target) == stated.get("digest"):
         return ""
