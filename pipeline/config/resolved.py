@@ -27,8 +27,8 @@ def write_resolved(layout: Layout) -> None:
         ConfigError: ``params.yaml`` breaks a rule, or does not have the experiment.
     """
     values = json.loads(to_json(asdict(load_params(layout.root).experiment(layout.experiment))))  # lists, no tuples
-    with suppress(DataError):  # none yet, or a damaged one
-        if read_json(layout.resolved) == values:
+    with suppress(DataError):  # a damaged one
+        if layout.resolved.is_file() and read_json(layout.resolved) == values:
             return
     write_json(layout.resolved, values)
 

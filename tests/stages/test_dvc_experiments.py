@@ -66,7 +66,7 @@ OVERRIDES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "preprocess.size": ("[8, 8]", (8, 8), ("preprocess",)),
     "model.n_components": ("[3, 3]", (3, 3), ("init_mog", "train")),
     "init_mog.max_iter": ("7", 7, ("init_mog",)),
-    "train.batch_size": ("16", 16, ("train",)),
+    "train.batch_size": ("11", 11, ("train",)),
     "train.device": ("cpu", "cpu", ("init_mog", "train")),
     "score.bootstrap": ("7", 7, ("score",)),
     "assign.batch_size": ("64", 64, ("assign",)),
@@ -76,6 +76,9 @@ OVERRIDES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "schedule.rebuild": ("'every 6 hours'", "every 6 hours", ()),
 }
 """One or more of every section: how it is written, what it then is, and which stages read it."""
+
+
+COPY = f"experiments.{EXPERIMENT}.report.generated=3"
 
 
 def override(key: str) -> str:
@@ -185,7 +188,7 @@ def stages_that_ran(output: str) -> list[str]:
 
 
 def test_an_override_runs_the_stages_that_read_it_and_the_others_see_it(short: Repository) -> None:
-    """Two values are run, of the rest it is asked who would run: a real run of each is among the long tests."""
+    """Of all it is asked who would run, and two are run: a real run of each is among the long tests."""
     path = short.root / "params.yaml"
     for key in OVERRIDES:
         apply_overrides(str(path), [override(key)])
@@ -196,30 +199,33 @@ def test_an_override_runs_the_stages_that_read_it_and_the_others_see_it(short: R
         found = stale[f"{stage}@{EXPERIMENT}"][0]["changed deps"][f"artifacts/{EXPERIMENT}/params.json"]
         assert {name.partition(".")[0] for name in found} == read
     path.write_text(SHORT)
-    arguments = [part for key in ("score.bootstrap", "report.examples") for part in ("-S", override(key))]
-    assert sorted(stages_that_ran(dvc(short, "exp", "run", *arguments))) == ["report", "resolve", "score"]
-    assert (value_of(short.root, "score.bootstrap"), value_of(short.root, "report.examples")) == (7, 7)
+    keys = ("score.bootstrap", "preprocess.size")  # the images are of that size as they are, so that nothing follows
+    arguments = [part for key in keys for part in ("-S", override(key))]
+    assert stages_that_ran(dvc(short, "exp", "run", *arguments)) == ["resolve", "preprocess", "score"]
+    assert [value_of(short.root, key) for key in keys] == [7, (8, 8)]
     assert remarks(path.read_text()) == remarks(SHORT)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("key", OVERRIDES)
-def test_each_override_runs_what_reads_it_here_in_a_copy_and_from_the_queue(
-    short: Repository, tmp_path: Path, key: str
-) -> None:
+def test_overrides_of_all_sections_run_from_the_queue_and_in_a_copy(short: Repository, tmp_path: Path) -> None:
     repository = short.copy(tmp_path / "repository")
+    repository.run("git", "checkout", "--quiet", ".")
     before = (repository.root / "params.yaml").read_bytes()
-    read_by = {"resolve", *OVERRIDES[key][2]}
-    ran = stages_that_ran(dvc(repository, "exp", "run", "--temp", "--name", "more", "-S", override(key)))
-    follow = {"init_mog", "train", "score", "assign", "report"}
-    assert read_by <= set(ran) <= read_by | (follow if read_by & {"preprocess", "init_mog", "train"} else set())
-    dvc(repository, "exp", "run", "--queue", "--name", "queued", "-S", override(key))
-    assert (repository.root / "params.yaml").read_bytes() == before
+    names = {key: key.replace(".", "-").replace("_", "-") for key in OVERRIDES}
+    for key, name in names.items():
+        dvc(repository, "exp", "run", "--queue", "--name", name, "-S", override(key))
     dvc(repository, "exp", "run", "--run-all")
+    output = {key: dvc(repository, "queue", "logs", name) for key, name in names.items()}
+    names["copy"], output["copy"] = "copy", dvc(repository, "exp", "run", "--temp", "--name", "copy", "-S", COPY)
     assert (repository.root / "params.yaml").read_bytes() == before
-    for name in ("more", "queued"):
+    for key, name in names.items():
+        read_by = {"resolve", *(OVERRIDES[key][2] if key in OVERRIDES else ("report",))}
+        trains = read_by & {"init_mog", "train"}
+        follow = {"train", "score", "assign", "report"} if trains else {"report"} if "assign" in read_by else set[str]()
+        assert read_by <= set(stages_that_ran(output[key])) <= read_by | follow, key
         dvc(repository, "exp", "apply", name)
-        assert value_of(repository.root, key) == OVERRIDES[key][1]
+        if key in OVERRIDES:
+            assert value_of(repository.root, key) == OVERRIDES[key][1]
         assert remarks((repository.root / "params.yaml").read_text()) == remarks(SHORT)
         assert "Data and pipelines are up to date" in dvc(repository, "status")
         repository.run("git", "checkout", "--quiet", "params.yaml", "dvc.lock")
