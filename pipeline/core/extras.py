@@ -7,6 +7,7 @@ from pipeline.core.errors import ResourceError
 
 EXTRAS = {
     "sql": ("duckdb",),
+    "http": ("aiohttp",),
     "train": (
         *("dvc", "h5py", "httpx", "matplotlib", "PIL", "plotly", "pooch", "psutil", "safetensors", "scipy"),
         *("simplejpeg", "sklearn", "threadpoolctl", "torch", "torchvision", "tqdm"),
