@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import Facets
-from tests.repository import EXPERIMENT, Repository
+from tests.operations.test_ingest import save
+from tests.operations.tiny import new_images
+from tests.repository import EXPERIMENT, REBUILD, Repository
+from tests.sharing.servers import s3_server
 
 
 def test_a_clone_gets_what_git_does_not_carry(
@@ -40,3 +43,32 @@ def test_a_clone_gets_what_git_does_not_carry(
     os.chdir(inside.root)
     assert facets(*query).out == ours
     assert facets("check", EXPERIMENT, "--deep").code == 0
+
+
+@pytest.mark.soak
+def test_a_colleague_goes_on_by_git_dvc_and_a_bucket(repository: Repository, tmp_path: Path) -> None:
+    with s3_server() as address:
+        repository.run(".venv/bin/dvc", "remote", "add", "--default", "team", address)
+        repository.run(".venv/bin/dvc", "push")
+        repository.facets("push", EXPERIMENT, address)
+        repository.commit("shared")
+        subprocess.run(["git", "clone", "--quiet", repository.root, tmp_path / "clone"], check=True)
+        clone = Repository(tmp_path / "clone")
+        (clone.root / ".venv").symlink_to(sys.prefix)
+        clone.run(".venv/bin/dvc", "pull")
+        assert (clone.root / "artifacts" / EXPERIMENT / "model" / "model.json").exists()
+        clone.facets("pull", EXPERIMENT)
+        (rebuilt,) = json.loads(clone.facets(*REBUILD, "--json").stdout)
+        assert (rebuilt["version"], rebuilt["is_new"]) == (1, False)
+        assert {stage["action"] for stage in rebuilt["stages"]} == {"unchanged"}
+        images = save(tmp_path / "new.npy", new_images(30))
+        for each in (repository, clone):
+            each.facets("ingest", EXPERIMENT, images)
+            each.facets("retrain", EXPERIMENT, "--force")
+        uids = ("query", EXPERIMENT, "select image_id, cluster_uid, group_uid from facet_1 order by 1", "--json")
+        assert clone.facets(*uids).stdout == repository.facets(*uids).stdout
+        clone.facets("push", EXPERIMENT)
+        refused = repository.facets("push", EXPERIMENT, check=False)
+        assert (refused.returncode, refused.stderr.count("\n")) == (5, 1)
+        repository.facets("pull", EXPERIMENT, "--replace")
+        assert repository.facets(*uids).stdout == clone.facets(*uids).stdout

@@ -317,8 +317,18 @@ def killed_at(step: int, work: Callable[[], object]) -> int:
     return int(found or 0)
 
 
+def recording(send: Callable[..., None], sent: list[str]) -> Callable[..., None]:
+    def recorded(store: FolderStore, source: Path, name: str) -> None:
+        sent.append(name)
+        send(store, source, name)
+
+    return recorded
+
+
 @pytest.mark.parametrize("n_kills", [3, pytest.param(40, marks=pytest.mark.soak)])
-def test_a_push_that_is_killed_at_any_step_is_completed(anna: Tiny, share: str, tmp_path: Path, n_kills: int) -> None:
+def test_a_push_that_is_killed_at_any_step_is_completed(
+    anna: Tiny, share: str, tmp_path: Path, n_kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     push(anna.layout, share)
     before = anna.image_ids()
     add(anna, 12, seed=2)
@@ -333,7 +343,11 @@ def test_a_push_that_is_killed_at_any_step_is_completed(anna: Tiny, share: str, 
         killed_at(step, lambda tiny=tiny, place=place: push(tiny.layout, place))
         seen = sorted(read(EXPERIMENT, "images", root=place)["image_id"])
         assert seen in (before, after)
-        push(tiny.layout, place)
+        there, sent = open_store(place, EXPERIMENT).sizes().keys(), []
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderStore, "send", recording(FolderStore.send, sent))
+            push(tiny.layout, place)
+        assert len(there & {*sent}) <= 1  # the listing, which is made anew
         require_equal(tiny, pulled(tiny, "ben", place))
         store = open_store(place, EXPERIMENT)
         head, listing, _ = store.current()

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import logging
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ def s3_server() -> Iterator[str]:
     import fsspec
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a failure drowns in requests
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
