@@ -122,7 +122,9 @@ class Listing:
             raise DataError(f"{name} must list the files of a share, but {error!r}; correct the address") from None
         for file, blob in files.items():
             parts = PurePosixPath(file).parts
-            is_plain = "/".join(parts) == file and not {"..", "/"} & {*parts} and len(parts) > 1
+            is_plain = (
+                "/".join(parts) == file and len(parts) > 1 and not any(part.startswith((".", "/")) for part in parts)
+            )
             if not is_plain or _BLOB.fullmatch(blob.name) is None:
                 raise DataError(f"{name} must list files of an experiment, got {file!r}; pull from nobody else's share")
         return cls(files)

@@ -111,7 +111,15 @@ def test_records_are_checked(tmp_path: Path) -> None:
     assert Listing.parse(Listing({"published/manifest.json": blob}).dump(), "x").files == {
         "published/manifest.json": blob
     }
-    for name in ("published/../../evil", "/etc/passwd", "published//x", "x", "published/./x", ".."):
+    for name in (
+        "published/../../evil",
+        "/etc/passwd",
+        "published//x",
+        "x",
+        "published/./x",
+        "..",
+        "published/.next/plan.json",
+    ):
         with pytest.raises(DataError, match="must list files of an experiment"):
             Listing.parse(Listing({name: blob}).dump(), "x")
     with pytest.raises(DataError, match="must list files of an experiment"):
