@@ -16,6 +16,13 @@ def measure(full: bool) -> list[Line]:
     return [
         compare("facets --help", _call(facets, "--help"), _python("import typer"), "importing typer", rounds=rounds),
         compare(
+            "pipeline.tables, imported",
+            _python("from pipeline.tables import read"),
+            _python("import pyarrow.parquet"),
+            "importing pyarrow.parquet",
+            rounds=rounds,
+        ),
+        compare(
             "stage assign, before its work",
             _python("import pipeline.stages.assign, pipeline.assignment.assign"),
             _python("import torch, h5py, pyarrow.parquet"),
