@@ -1,25 +1,27 @@
-"""What hints add to the loss: pairs of hinted images share a cluster, or do not.
+"""What hints add to the loss: posteriors of hinted images overlap, or do not.
 
-With r the responsibilities of a facet at the posterior mean, s_ik = Σ_c r_ic r_kc is the probability that images i and
-k have the same component. The term is the mean of -log s over pairs that are to be the same plus the mean of
--log(1 - s) over pairs that are to be different: the cross-entropy of the meta-classification likelihood (Hsu et al.,
-"Multi-class classification without multi-class labels", ICLR 2019), its two kinds of pairs averaged apart, so that a
-kind of which there are few counts as much. It names no cluster and needs no number of them.
+With Δ the difference of two images' posterior means and v the posterior variances of a facet, averaged over the hinted
+images of the step, s = exp(-Σ_d Δ_d² / 8 v_d) is how far two normals of these variances overlap (Bhattacharyya's
+coefficient): 1 where they are alike, next to 0 a few deviations apart. The term is the mean of -log s over pairs that
+are to be the same plus the mean of -log(1 - s) over pairs that are to be different: the cross-entropy of the
+meta-classification likelihood (Hsu et al., "Multi-class classification without multi-class labels", ICLR 2019), its
+two kinds of pairs averaged apart, so that a kind of which there are few counts as much.
 
-Hints move latents, not the mixture, which goes on to describe them all. Before clusters have formed, the term would be
-lowest with all weight on two components, and a component without weight is lost: of six trainings on drawings of two
-properties three went astray where hints moved the mixture, too, and none where they did not.
+The mixture has no part in it, neither its gradients nor its values: hints move latents, and the mixture goes on to
+describe them all. With s the probability of one component for both, clusters died. Before they have formed, every pair
+that is to be the same pulls with a force, hardly any that is to be different does, as two images rarely share one of
+many components: the nearest way down is one component for all. The others lose their images, with these their weight,
+and with it the probability that anything ever comes back.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64
 from torch import Tensor
 
-from pipeline.model import DiagonalNormal, MultiFacetVae
-from pipeline.model.mixture_prior import MixturePrior
+from pipeline.model import DiagonalNormal
 from pipeline.training.hints import DIFFERENT, SAME, Hints
 
-_LEAST_LOG_RESP = -40.0  # of a product of two: far from the least number of single precision, and so are its gradients
+_NEAREST = 1e-6  # added to distances of images that are to differ: -log(1 - s) stays finite, as do its gradients
 
 
 class HintTerm:
@@ -27,19 +29,17 @@ class HintTerm:
 
     Args:
         hints: what is known.
-        model: all seeds' models.
         first_facet: shallowest facet that takes part.
         weight: of the term.
+        device: of the model.
 
     Attributes:
         rows: of the hinted images.
     """
 
-    def __init__(self, hints: Hints, model: MultiFacetVae, first_facet: int, weight: float) -> None:
-        device = model.prior(0).means.device
+    def __init__(self, hints: Hints, first_facet: int, weight: float, device: torch.device) -> None:
         self.rows = torch.from_numpy(hints.rows).to(device)
         self._first_facet, self._weight = first_facet, weight
-        self._priors = {facet: fixed_prior(model, facet) for facet in hints.facets(first_facet)}
         self._known = {
             facet: (
                 torch.from_numpy(hints.chunklets[facet]).to(device),
@@ -66,36 +66,32 @@ class HintTerm:
         for facet, (chunklets, relations) in self._known.items():
             chunklet, place = chunklets[drawn], facet - self._first_facet
             relation = relations[chunklet[:, :, None], chunklet[:, None, :]] * distinct
-            log_resp = self._priors[facet].log_resp(posteriors[place].mean)
-            total = total + fade_in[place] * pair_loss(log_resp, relation).sum()
+            total = total + fade_in[place] * pair_loss(distances(posteriors[place]), relation).sum()
         return self._weight * total
 
 
-def fixed_prior(model: MultiFacetVae, facet: int) -> MixturePrior:
-    """Return a facet's prior without gradients; its values are the model's own memory, so they move with it."""
-    prior = MixturePrior(model.n_seeds, model.params, facet, component_std=1.0)
-    for own, master in zip(prior.parameters(), model.prior(facet).parameters(), strict=True):
-        own.data = master.data
-    return prior.requires_grad_(False)
+def distances(qz: DiagonalNormal) -> Float[Tensor, "seed drawn drawn"]:
+    """Return -log s of all pairs of images: Bhattacharyya's distance, had all posteriors their mean variance.
+
+    The variances are a scale that does not move: hints act on the means, how sure of its latents a model can be is the
+    bound's affair.
+    """
+    variance = qz.variance.detach().mean(1)[:, None, None]
+    difference = qz.mean[:, :, None] - qz.mean[:, None]
+    return (difference.square() / (8.0 * variance)).sum(-1)
 
 
 def pair_loss(
-    log_resp: Float[Tensor, "seed drawn component"], relation: Int8[Tensor, "seed drawn drawn"]
+    distance: Float[Tensor, "seed drawn drawn"], relation: Int8[Tensor, "seed drawn drawn"]
 ) -> Float[Tensor, " seed"]:
     """Return the mean of -log s over same pairs plus that of -log(1 - s) over different ones; 0 where there are none.
 
-    Responsibilities below e⁻⁴⁰ count as that, so that the value is finite with finite gradients. 1 - s is summed over
-    pairs of different components: subtracted from 1, nothing would be left of it, and of its gradient, where two images
-    that are to differ lie in the middle of one cluster.
-
     Args:
-        log_resp: logarithms of the responsibilities.
+        distance: -log s.
         relation: symmetric; that of an image with itself must be unknown.
     """
-    resp = log_resp.clamp_min(_LEAST_LOG_RESP).exp()
-    others = 1.0 - torch.eye(resp.shape[-1], dtype=resp.dtype, device=resp.device)
-    same = _mean((resp @ resp.mT).log(), relation == SAME)
-    return -same - _mean((resp @ (resp @ others).mT).log(), relation == DIFFERENT)
+    apart = -torch.expm1(-(distance + _NEAREST))
+    return _mean(distance, relation == SAME) - _mean(apart.log(), relation == DIFFERENT)
 
 
 def _mean(values: Float[Tensor, "seed drawn drawn"], which: Bool[Tensor, "seed drawn drawn"]) -> Float[Tensor, " seed"]:

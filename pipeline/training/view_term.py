@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.model import DiagonalNormal, MultiFacetVae
-from pipeline.training.hint_term import fixed_prior
+from pipeline.model.mixture_prior import MixturePrior
 from pipeline.training.schedule import Chunk
 
 
@@ -30,7 +30,7 @@ class ViewTerm:
     """
 
     def __init__(self, model: MultiFacetVae, facets: Sequence[int], first_facet: int, weight: float) -> None:
-        self._priors = {facet - first_facet: fixed_prior(model, facet) for facet in facets}
+        self._priors = {facet - first_facet: _fixed_prior(model, facet) for facet in facets}
         self._weight = weight
 
     def __call__(self, images: list[DiagonalNormal], views: list[DiagonalNormal]) -> Float[Tensor, ""]:
@@ -45,6 +45,14 @@ class ViewTerm:
             for place, prior in self._priors.items()
         ]
         return self._weight * torch.stack(terms).mean(-1).sum()
+
+
+def _fixed_prior(model: MultiFacetVae, facet: int) -> MixturePrior:
+    """Return a facet's prior without gradients; its values are the model's own memory, so they move with it."""
+    prior = MixturePrior(model.n_seeds, model.params, facet, component_std=1.0)
+    for own, master in zip(prior.parameters(), model.prior(facet).parameters(), strict=True):
+        own.data = master.data
+    return prior.requires_grad_(False)
 
 
 def settled_facets(facets: Sequence[int], chunk: Chunk) -> list[int]:
