@@ -167,7 +167,7 @@ class TrainingEngine:
         hints = self._images.hints
         if hints is None or not hints.facets(first_facet):
             return None
-        return HintTerm(hints, first_facet, self._params.hints.weight, self.model.prior(0).means.device)
+        return HintTerm(hints, self.model, first_facet, self._params.hints.weight)
 
     def _can_capture(self) -> bool:
         if self._buffers.position.device.type != "cuda" or self._processes.size > 1:

@@ -1,24 +1,25 @@
-"""What hints add to the loss: posteriors of hinted images overlap, or do not.
+"""What hints add to the loss: hinted images lie within a cluster's width of each other, or do not.
 
-With Δ the difference of two images' posterior means and v the posterior variances of a facet, averaged over the hinted
-images of the step, s = exp(-Σ_d Δ_d² / 8 v_d) is how far two normals of these variances overlap (Bhattacharyya's
-coefficient): 1 where they are alike, next to 0 a few deviations apart. The term is the mean of -log s over pairs that
-are to be the same plus the mean of -log(1 - s) over pairs that are to be different: the cross-entropy of the
-meta-classification likelihood (Hsu et al., "Multi-class classification without multi-class labels", ICLR 2019), its
-two kinds of pairs averaged apart, so that a kind of which there are few counts as much.
+With Δ the difference of two images' posterior means and v the components' variances, averaged by their weights,
+s = exp(-Σ_d Δ_d² / 8 v_d) is how far two clusters around these means would overlap (Bhattacharyya's coefficient): 1
+where they are one, next to 0 a few deviations apart. The term is the mean of -log s over pairs that are to be the same
+plus the mean of -log(1 - s) over pairs that are to be different: the cross-entropy of the meta-classification
+likelihood (Hsu et al., "Multi-class classification without multi-class labels", ICLR 2019), its two kinds of pairs
+averaged apart, so that a kind of which there are few counts as much.
 
-The mixture has no part in it, neither its gradients nor its values: hints move latents, and the mixture goes on to
-describe them all. With s the probability of one component for both, clusters died. Before they have formed, every pair
-that is to be the same pulls with a force, hardly any that is to be different does, as two images rarely share one of
-many components: the nearest way down is one component for all. The others lose their images, with these their weight,
-and with it the probability that anything ever comes back.
+Hints move latents, and the mixture goes on to describe them all; of it they know a scale and nothing else. With s the
+probability of one component for both images, clusters died. Before they have formed, every pair that is to be the same
+pulls, and hardly any that is to be different does, as two images rarely share one of many components: the nearest way
+down is one component for all. The others lose their images, with these their weight, and with it the probability that
+anything ever comes back.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64
 from torch import Tensor
 
-from pipeline.model import DiagonalNormal
+from pipeline.model import DiagonalNormal, MultiFacetVae
+from pipeline.model.mixture_prior import MixturePrior
 from pipeline.training.hints import DIFFERENT, SAME, Hints
 
 _NEAREST = 1e-6  # added to distances of images that are to differ: -log(1 - s) stays finite, as do its gradients
@@ -29,17 +30,18 @@ class HintTerm:
 
     Args:
         hints: what is known.
+        model: all seeds' models.
         first_facet: shallowest facet that takes part.
         weight: of the term.
-        device: of the model.
 
     Attributes:
         rows: of the hinted images.
     """
 
-    def __init__(self, hints: Hints, first_facet: int, weight: float, device: torch.device) -> None:
+    def __init__(self, hints: Hints, model: MultiFacetVae, first_facet: int, weight: float) -> None:
+        device = model.prior(0).means.device
         self.rows = torch.from_numpy(hints.rows).to(device)
-        self._first_facet, self._weight = first_facet, weight
+        self._model, self._first_facet, self._weight = model, first_facet, weight
         self._known = {
             facet: (
                 torch.from_numpy(hints.chunklets[facet]).to(device),
@@ -66,19 +68,24 @@ class HintTerm:
         for facet, (chunklets, relations) in self._known.items():
             chunklet, place = chunklets[drawn], facet - self._first_facet
             relation = relations[chunklet[:, :, None], chunklet[:, None, :]] * distinct
-            total = total + fade_in[place] * pair_loss(distances(posteriors[place]), relation).sum()
+            distance = distances(posteriors[place].mean, cluster_variance(self._model.prior(facet)))
+            total = total + fade_in[place] * pair_loss(distance, relation).sum()
         return self._weight * total
 
 
-def distances(qz: DiagonalNormal) -> Float[Tensor, "seed drawn drawn"]:
-    """Return -log s of all pairs of images: Bhattacharyya's distance, had all posteriors their mean variance.
+@torch.no_grad()
+def cluster_variance(prior: MixturePrior) -> Float[Tensor, "seed latent"]:
+    """Return the variances of a component, averaged by the mixing weights: of what has died nothing counts."""
+    variances = prior.covariance.matrices().diagonal(dim1=-2, dim2=-1)
+    return (prior.log_mixing_weights.exp()[..., None] * variances).sum(1)
 
-    The variances are a scale that does not move: hints act on the means, how sure of its latents a model can be is the
-    bound's affair.
-    """
-    variance = qz.variance.detach().mean(1)[:, None, None]
-    difference = qz.mean[:, :, None] - qz.mean[:, None]
-    return (difference.square() / (8.0 * variance)).sum(-1)
+
+def distances(
+    means: Float[Tensor, "seed drawn latent"], variance: Float[Tensor, "seed latent"]
+) -> Float[Tensor, "seed drawn drawn"]:
+    """Return -log s of all pairs of images: Bhattacharyya's distance between two normals of one variance."""
+    difference = means[:, :, None] - means[:, None]
+    return (difference.square() / (8.0 * variance[:, None, None])).sum(-1)
 
 
 def pair_loss(

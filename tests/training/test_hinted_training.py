@@ -65,7 +65,7 @@ def test_a_step_follows_the_gradient_of_bound_and_term():
     pixels = uint8_images().double() / 255
     batch, noise = pixels[buffers.index[0, 0]][None], buffers.noise[0].split(TINY.latent_dims, -1)
     bound = objective.bound_of_model(model, batch, noise, ones)
-    term = HintTerm(hinted_images().hints, 0, TRAIN.hints.weight, torch.device("cpu"))
+    term = HintTerm(hinted_images().hints, model, 0, TRAIN.hints.weight)
     added = term(model.encode(pixels[4:12][None]), torch.arange(8)[None], ones)
     (objective.loss(*bound, ones) + added).backward()
     for (name, own), expected in zip(engine.model.named_parameters(), model.parameters(), strict=True):
