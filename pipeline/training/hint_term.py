@@ -2,10 +2,11 @@
 
 With Δ the difference of two images' posterior means and v the components' variances, averaged by their weights,
 s = exp(-Σ_d Δ_d² / 8 v_d) is how far two clusters around these means would overlap (Bhattacharyya's coefficient): 1
-where they are one, next to 0 a few deviations apart. The term is the mean of -log s over pairs that are to be the same
-plus the mean of -log(1 - s) over pairs that are to be different: the cross-entropy of the meta-classification
-likelihood (Hsu et al., "Multi-class classification without multi-class labels", ICLR 2019), its two kinds of pairs
-averaged apart, so that a kind of which there are few counts as much.
+where they are one, next to 0 a few deviations apart. The term is four times the mean of -log s over pairs that are to
+be the same plus the mean of -log(1 - s) over pairs that are to be different: the cross-entropy of the
+meta-classification likelihood (Hsu et al., "Multi-class classification without multi-class labels", ICLR 2019), its two
+kinds of pairs averaged apart. Pairs that are to be the same count more, as they alone keep a facet of more clusters
+than classes from dividing these further by what other facets are about.
 
 Hints move latents, and the mixture goes on to describe them all; of it they know a scale and nothing else. With s the
 probability of one component for both images, clusters died. Before they have formed, every pair that is to be the same
@@ -22,6 +23,7 @@ from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.model.mixture_prior import MixturePrior
 from pipeline.training.hints import DIFFERENT, SAME, Hints
 
+_SAME_WEIGHT = 4.0  # over that of pairs that are to be different
 _NEAREST = 1e-6  # added to distances of images that are to differ: -log(1 - s) stays finite, as do its gradients
 
 
@@ -91,14 +93,14 @@ def distances(
 def pair_loss(
     distance: Float[Tensor, "seed drawn drawn"], relation: Int8[Tensor, "seed drawn drawn"]
 ) -> Float[Tensor, " seed"]:
-    """Return the mean of -log s over same pairs plus that of -log(1 - s) over different ones; 0 where there are none.
+    """Return four times the mean of -log s over same pairs plus that of -log(1 - s) over different ones; 0 of none.
 
     Args:
         distance: -log s.
         relation: symmetric; that of an image with itself must be unknown.
     """
     apart = -torch.expm1(-(distance + _NEAREST))
-    return _mean(distance, relation == SAME) - _mean(apart.log(), relation == DIFFERENT)
+    return _SAME_WEIGHT * _mean(distance, relation == SAME) - _mean(apart.log(), relation == DIFFERENT)
 
 
 def _mean(values: Float[Tensor, "seed drawn drawn"], which: Bool[Tensor, "seed drawn drawn"]) -> Float[Tensor, " seed"]:

@@ -47,7 +47,7 @@ def pair_by_pair(means, variance, relation):
                 same.append(-math.log(s))
             if relation[i, k] == DIFFERENT:
                 different.append(-math.log(1 - s))
-    return (np.mean(same) if same else 0.0) + (np.mean(different) if different else 0.0)
+    return 4 * (np.mean(same) if same else 0.0) + (np.mean(different) if different else 0.0)
 
 
 @pytest.mark.parametrize("kept", [None, SAME, DIFFERENT, 0])
@@ -93,7 +93,7 @@ def test_it_is_finite_with_finite_gradients_however_close_or_far_images_are(kind
     assert means.grad.isfinite().all()
     if gap in {1e-3, 1e4}:
         is_met = (gap < 1) == (kind == SAME)
-        assert (means.grad.abs().max() < 1e-3) if is_met else (means.grad.abs().max() > 1)
+        assert (means.grad.abs().max() < 1e-2) if is_met else (means.grad.abs().max() > 1)
 
 
 def expected_term(model, hints, means, drawn, fade_in, weight, first_facet):
