@@ -23,9 +23,9 @@ def coloured_halves():
 IMAGES, IS_LOW, IS_RED = coloured_halves()
 
 
-def make(**parameters):
+def make(n_components=2, **parameters):
     quick = {"hidden": ((16,), (16,)), "epochs": 15, "batch_size": 16, "sigma": 0.2, "n_seeds": 1, "device": "cpu"}
-    return MultiFacetClustering((2, 2), (2, 2), learning_rate=5e-3, random_state=0, **{**quick, **parameters})
+    return MultiFacetClustering(n_components, (2, 2), learning_rate=5e-3, random_state=0, **{**quick, **parameters})
 
 
 def some(labels, n=6):
@@ -51,6 +51,14 @@ def test_a_few_labels_decide_which_facet_is_about_what(low_facet):
     found = agreement(make().fit(IMAGES, hints=hints), np.maximum(low, red))
     np.testing.assert_allclose(found[low_facet], [1, 0], atol=0.1)
     np.testing.assert_allclose(found[1 - low_facet], [0, 1], atol=0.1)
+
+
+@pytest.mark.no_shapes
+def test_clusters_do_not_die_of_hints():
+    """There are many more than classes; no fit brings back those that are lost before the latents have formed."""
+    hints = {0: some(IS_LOW), 1: some(IS_RED)}
+    found = agreement(make(n_components=8, refit=False).fit(IMAGES, hints=hints), np.maximum(*hints.values()))
+    np.testing.assert_allclose(found, [[1, 0], [0, 1]], atol=0.1)
 
 
 @pytest.mark.no_shapes
