@@ -47,7 +47,7 @@ def pair_by_pair(means, variance, relation):
                 same.append(-math.log(s))
             if relation[i, k] == DIFFERENT:
                 different.append(-math.log(1 - s))
-    return 4 * (np.mean(same) if same else 0.0) + (np.mean(different) if different else 0.0)
+    return 4 * float(np.mean(same or 0.0)) + float(np.mean(different or 0.0))
 
 
 @pytest.mark.parametrize("kept", [None, SAME, DIFFERENT, 0])
@@ -135,6 +135,7 @@ def test_every_seed_has_its_own_gradient():
         own = [mean[index : index + 1].detach().requires_grad_() for mean in means]
         HintTerm(hints, alone, 0, 1.0)([DiagonalNormal(m, m) for m in own], drawn[:1], torch.ones(2)).backward()
         for one, mean in zip(own, means, strict=True):
+            assert mean.grad is not None
             torch.testing.assert_close(mean.grad[index : index + 1], one.grad)
     assert all(parameter.grad is None for parameter in model.parameters())
 
