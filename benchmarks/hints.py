@@ -147,8 +147,9 @@ def _summarise(given: argparse.Namespace) -> None:
     lines = [json.loads(line) for line in (RESULTS / "hints.jsonl").read_text(encoding="utf-8").splitlines()]
     wanted = _setting(given).items()
     lines = [line for line in lines if all(line.get(key) == value for key, value in wanted)]
-    for n_labels in given.labels:
-        runs = [line for line in lines if line["n_labels"] == n_labels and line["seed"] in given.seeds]
+    lines = [line for line in lines if line["seed"] in given.seeds]
+    for n_labels in sorted({line["n_labels"] for line in lines}):
+        runs = [line for line in lines if line["n_labels"] == n_labels]
         print(f"{n_labels} hints a class, seeds {sorted(run['seed'] for run in runs)}")
         for facet in range(2):
             nmi = {name: [run["nmi"][facet][name] for run in runs] for name in given.facets}
