@@ -32,7 +32,7 @@ def find_root() -> Path:
         if (folder / "params.yaml").is_file():
             return folder
     raise ConfigError(
-        f"facets must run inside a project with a params.yaml, got {here}; change into one, or make one by facets init"
+        f"this must run inside a project with a params.yaml, got {here}; change into one, or make one by facets init"
     )
 
 

@@ -15,7 +15,8 @@ def init(folder: _Folder = Path(), as_json: AsJson = False) -> None:
     """Make a folder a project of your own.
 
     Writes params.yaml with an example experiment, dvc.yaml, what DVC and git need, a README and an example for CI. What
-    is in the folder stays as it is. Where git is missing, the project does without.
+    is in the folder stays as it is. Where no git repository holds it yet, git init begins one; where git is missing, the
+    project does without.
 
     \b
     Example:
@@ -28,13 +29,14 @@ def init(folder: _Folder = Path(), as_json: AsJson = False) -> None:
         f"project {made.root}",
         f"wrote   {', '.join(made.written)}",
         *([f"kept    {', '.join(made.kept)}: yours, as they were"] if made.kept else []),
-        "git     commit what is written here" if made.has_git else _NO_GIT,
+        _GIT if made.has_git else _NO_GIT,
         f"next    {'' if folder == Path() else f'cd {folder} && '}facets new birds ~/pictures/birds",
         f"        (or the example, handwritten digits: facets rebuild {EXAMPLE})",
     ]
     show("\n".join(lines), {**asdict(made), "root": str(made.root)}, as_json)
 
 
+_GIT = "git     keeps the project (git init was run if it did not yet): commit what is written; dvc exp run asks for a commit"
 _NO_GIT = (
     "git     is not here, so nothing keeps earlier states of the project; once it is: git init, and take no_scm out of "
     ".dvc/config"

@@ -156,6 +156,14 @@ def current_version(place: Place) -> int | None:
         return int(record["version"])
 
 
+def _published_beside(place: Place) -> str:
+    """Return in words which experiments are published beside one that is not, if any: a name may be mistyped."""
+    if place.filesystem is not None:
+        return ""
+    names = sorted(path.parent.name for path in Path(place.location).parent.glob(f"*/{MANIFEST}"))
+    return f" (published are {', '.join(names)})" if names else ""
+
+
 def load_version(place: Place, version: int | None = None) -> Version:
     """Return one version, by default the current one.
 
@@ -168,6 +176,7 @@ def load_version(place: Place, version: int | None = None) -> Version:
         experiment = place.location.rstrip("/").rpartition("/")[2]
         raise DataError(
             f"{place.location} must hold a published version, got none; run facets rebuild {experiment} first"
+            f"{_published_beside(place)}"
         )
     number = newest if version is None else version
     exists = place.exists(version_file(number))

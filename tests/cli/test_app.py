@@ -65,7 +65,7 @@ def test_outside_a_repository_one_line_says_where_to_go(
     shown = facets("status")
     assert shown.code == 2
     assert shown.err == (
-        f"facets: facets must run inside a project with a params.yaml, got {tmp_path}; change into one, or make one by "
+        f"facets: this must run inside a project with a params.yaml, got {tmp_path}; change into one, or make one by "
         "facets init\n"
     )
 
