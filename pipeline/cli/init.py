@@ -15,8 +15,8 @@ def init(folder: _Folder = Path(), as_json: AsJson = False) -> None:
     """Make a folder a project of your own.
 
     Writes params.yaml with an example experiment, dvc.yaml, what DVC and git need, a README and an example for CI. What
-    is in the folder stays as it is. Where no git repository holds it yet, git init begins one; where git is missing, the
-    project does without.
+    is in the folder stays as it is. git init begins a repository where none holds the folder yet; where git is missing,
+    the project does without.
 
     \b
     Example:
@@ -36,7 +36,7 @@ def init(folder: _Folder = Path(), as_json: AsJson = False) -> None:
     show("\n".join(lines), {**asdict(made), "root": str(made.root)}, as_json)
 
 
-_GIT = "git     keeps the project (git init was run if it did not yet): commit what is written; dvc exp run asks for a commit"
+_GIT = "git     keeps the project, by git init if it did not: commit what is written, as dvc exp run asks for a commit"
 _NO_GIT = (
     "git     is not here, so nothing keeps earlier states of the project; once it is: git init, and take no_scm out of "
     ".dvc/config"
