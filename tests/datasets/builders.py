@@ -4,6 +4,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from pipeline.config.resolve import preset_values
 from pipeline.config.sections import PreprocessParams
 from pipeline.datasets.decoding.decoded_file import DecodedFile
 from pipeline.datasets.decoding.worker import DecodeJob, Item, decode_chunk
@@ -24,6 +25,10 @@ _DIGITS = PreprocessParams(
     split_seed=0,
     max_pixels=50_000_000,
 )
+
+
+USUAL = preset_values("standard")["preprocess"]
+"""What `facets new` takes from a preset."""
 
 
 def preprocess(**changes: Any) -> PreprocessParams:

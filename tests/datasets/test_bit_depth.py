@@ -20,7 +20,7 @@ from pipeline.datasets.prepare.manifest import scan
 from pipeline.datasets.store.identity import hash_images
 from pipeline.datasets.store.images import ImageStore
 from pipeline.onboarding.sample import take_sample
-from tests.datasets.builders import preprocess
+from tests.datasets.builders import USUAL, preprocess
 from tests.datasets.pictures import encode
 
 BRIGHTEST = 4095
@@ -100,7 +100,7 @@ def delivered(root: Path, params: PreprocessParams, location: str) -> Path:
 def test_proposal_preparation_and_delivery_see_the_same_bright_pixels(tmp_path: Path, name: str) -> None:
     first, second = twelve_bits(0), twelve_bits(1)
     source = WRITERS[name](first, tmp_path / name)
-    sample = take_sample(Layout(tmp_path, "mine"), preprocess(), name)
+    sample = take_sample(Layout(tmp_path, "mine"), USUAL, name)
     assert (sample.brightest, sample.peak, sample.copies) == (BRIGHTEST, 4012, 0)
     bright = np.floor(first[:, None] * (255 / BRIGHTEST) + 0.5).astype(np.uint8)
     assert bright.max() == 250
@@ -120,7 +120,7 @@ def test_null_scales_by_the_full_range_as_it_always_did(tmp_path: Path, name: st
     images = np.random.default_rng(0).integers(0, 2**16, (20, 8, 8), dtype=np.uint16)
     source = WRITERS[name](images, tmp_path / name)
     expected = by_id(np.rint(images[:, None] / 257).astype(np.uint8))
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), name).brightest is None
+    assert take_sample(Layout(tmp_path, "mine"), USUAL, name).brightest is None
     assert prepared(tmp_path, preprocess(source=source, path=name)) == expected
 
 
@@ -142,7 +142,7 @@ def test_masks_that_are_left_out_say_nothing_about_the_images(tmp_path: Path) ->
     folder.mkdir()
     write_png(np.kron(twelve_bits(0), np.ones((2, 2), np.uint16)), folder / "images")
     write_png((twelve_bits(1) % 2 * 65535).astype(np.uint16), folder / "masks")
-    sample = take_sample(Layout(tmp_path, "mine"), preprocess(), "mine")
+    sample = take_sample(Layout(tmp_path, "mine"), USUAL, "mine")
     assert (sample.exclude, sample.brightest, sample.peak) == (("masks/*",), BRIGHTEST, 4012)
 
 

@@ -1,7 +1,6 @@
 """Tables of labels as people write them: none of them vanishes without a word."""
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from pipeline.core.layout import Layout
 from pipeline.datasets.readers.own_labels import FoundLabels, find_tables, labels_of_files, labels_of_rows
 from pipeline.datasets.readers.tar import Archive
 from pipeline.onboarding.propose import propose_experiment
+from tests.datasets.builders import preprocess
 from tests.datasets.pictures import encode, picture
 
 NAMES = ["a/1.png", "a/2.jpg", "b/1.png", "3.png"]
@@ -130,7 +130,7 @@ def archive(tmp_path: Path) -> Archive:
         for number in range(10):
             packed.writestr(f"in/{number}.png", encode(picture(number)))
         packed.writestr("in/labels.csv", "file,kind\n")
-    params = replace(load_params(PROJECT).experiment("digits").preprocess, source="zip", path="photos.zip", labels=None)
+    params = preprocess(source="zip", path="photos.zip")
     return Archive(params, Layout(tmp_path, "x"))
 
 

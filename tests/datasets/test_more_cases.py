@@ -21,7 +21,7 @@ from pipeline.core.text import set_aside
 from pipeline.datasets.readers.base import OwnSource, open_source
 from pipeline.onboarding.sample import take_sample
 from tests.datasets.archives import archive_bytes
-from tests.datasets.builders import preprocess
+from tests.datasets.builders import USUAL, preprocess
 from tests.datasets.pictures import BAD_FILES, animation, encode, noise, picture
 
 Files = dict[str, bytes]
@@ -273,11 +273,11 @@ def test_a_first_look_and_reading_agree(name: str, tmp_path: Path) -> None:
     layout = Layout(tmp_path, "mine")
     if case.refused:
         with pytest.raises(DataError) as refused:
-            take_sample(layout, preprocess(), str(location))
+            take_sample(layout, USUAL, str(location))
         assert case.refused in str(refused.value)
         assert "\n" not in str(refused.value)
         return
-    sample = take_sample(layout, preprocess(), str(location))
+    sample = take_sample(layout, USUAL, str(location))
     n_aside = sum(sample.reasons.values())
     assert (len(sample.seen), n_aside, sample.n_usable) == (case.good, case.aside, case.good)
     assert case.says in set_aside(sample.n_seen, sample.reasons)

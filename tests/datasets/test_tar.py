@@ -31,7 +31,7 @@ from pipeline.datasets.readers import archive_members
 from pipeline.datasets.readers.base import Source, open_source, recognise
 from pipeline.onboarding.sample import take_sample
 from tests.datasets.archives import archive_bytes, entry, raw_header, tar_bytes, write_archive, zip_bytes
-from tests.datasets.builders import DecodeHere, preprocess
+from tests.datasets.builders import USUAL, DecodeHere, preprocess
 from tests.datasets.pictures import BAD_FILES, encode, picture
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -127,7 +127,7 @@ def test_shards_are_read_as_one_source(tmp_path: Path) -> None:
     assert sorted(folder.fingerprint(hashes)["files"]) == ["s-00.tar", "s-01.tar", "s-02.tar"]
     assert ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "shards").n_images == 18
     assert ingest(Layout(tmp_path / "repo", "mine"), tmp_path / "shards" / "s-{01..02}.tar").n_images == 12
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), f"{tmp_path}/shards/s-{{00..01}}.tar").n_images == 12
+    assert take_sample(Layout(tmp_path, "mine"), USUAL, f"{tmp_path}/shards/s-{{00..01}}.tar").n_images == 12
 
 
 def test_what_lies_beside_archives_is_counted_and_changes_no_image(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_labels_stand_beside_the_images(tmp_path: Path) -> None:
         "n": [4, 7, 7, -1, -1, -1],
     }
     assert source.class_names() == {"colour": ["blue", "red"]}
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels.value == "inside"
+    assert take_sample(Layout(tmp_path, "mine"), USUAL, "x.tar").labels.value == "inside"
 
 
 def test_labels_of_each_shard_are_its_own(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_csv_names_the_files_in_the_archive(tmp_path: Path) -> None:
 def test_folders_are_proposed_as_classes_where_nothing_else_is(tmp_path: Path, files: Any, expected: Any) -> None:
     # What programs note of every image may have names that no factor can have.
     write_archive(tmp_path / "x.tar", files | {"a/00.json": b'{"image_id": "7"}'})
-    assert take_sample(Layout(tmp_path, "mine"), preprocess(), "x.tar").labels.value == expected
+    assert take_sample(Layout(tmp_path, "mine"), USUAL, "x.tar").labels.value == expected
 
 
 # --- one by one -------------------------------------------------------------------------------------------------------

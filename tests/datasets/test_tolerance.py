@@ -23,7 +23,7 @@ from pipeline.datasets.files.bounds import FILE_BYTES
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
 from pipeline.onboarding.sample import take_sample
-from tests.datasets.builders import preprocess
+from tests.datasets.builders import USUAL, preprocess
 from tests.datasets.pictures import encode, picture
 
 N_GOOD = 30
@@ -119,7 +119,7 @@ def test_bad_files_are_set_aside_one_by_one_wherever_a_folder_is_read(
     check(unreadable, set(expected) - {"scan.nii.gz", "empty.png", "cut.png"})
     account = prepare_images(layout, params)
     assert (account.n_total, sum(account.reasons.values())) == (N_GOOD + len(expected), len(expected))
-    sample = take_sample(layout, params, "mine")
+    sample = take_sample(layout, USUAL, "mine")
     assert (sample.n_usable, sample.reasons) == (N_GOOD, account.reasons)
     nothing = ContentSet.of_ids([])
     delivery = open_delivery(layout, params, "mine", 1)
