@@ -26,6 +26,7 @@ from pipeline.operations.repro import StageRun, reproduce_stage, stale_stages
 from pipeline.operations.scan import scan_source
 
 _WAIT_SECONDS = 24 * 3600.0
+_KNOWN = "resolve"  # what it writes was there when the others were asked whether they are stale
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -111,9 +112,11 @@ def _take_turn(layout: Layout, stack: ExitStack) -> HeldLock | None:
 def _run_stages(layout: Layout, stale: dict[str, str], held: HeldLock) -> list[StageRun]:
     """Run from the first stale stage on; a stage whose inputs turn out the same is a matter of seconds."""
     runs: list[StageRun] = []
+    follows = False
     for stage in stage_names(layout.root):
-        if stage in stale or any(run.action != "unchanged" for run in runs):
-            runs.append(run_stage(layout.experiment, stage, stale.get(stage, ""), held))
-        else:
+        if not follows and stage not in stale:
             runs.append(StageRun(stage, "unchanged", "", 0.0))
+            continue
+        runs.append(run_stage(layout.experiment, stage, stale.get(stage, ""), held))
+        follows = follows or (runs[-1].action != "unchanged" and stage != _KNOWN)
     return runs

@@ -40,7 +40,7 @@ def test_everything_at_once(service: Service) -> None:
     _, said = publish.communicate()
     assert (publish.returncode, {kind for kind, _ in ends}) == (0, {"COMPLETED"}), (said, ends)
     (did_it,) = [run_id for run_id in late if stages_of(service, run_id)]
-    assert stages_of(service, did_it) == ["resolve", "assign"]
+    assert stages_of(service, did_it) == ["assign"]
 
     wait_until(lambda: service.n_rows() == before + 40)
     names = {f"ingest {EXPERIMENT} first": "40 new images", f"ingest {EXPERIMENT} bad.npy": "rejected"}
