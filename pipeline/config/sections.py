@@ -1,7 +1,7 @@
 """The sections of an experiment as frozen records; ``params.yaml`` and presets are their only sources of values.
 
-Each stage reads some of them (see ``dvc.yaml``); what a key means stands beside the field. Those that no stage reads
-are in :mod:`pipeline.config.service`.
+Each stage reads some of them (see ``dvc.yaml``). What a key means is the comment beside its field, which ``facets
+params`` shows (:mod:`pipeline.config.reference`). Those that no stage reads are in :mod:`pipeline.config.service`.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,20 @@ from pipeline.config.sources import SOURCES
 class PreprocessParams:
     """Where images come from and how they become one array."""
 
-    source: Annotated[str, OneOf(SOURCES)]
+    source: Annotated[str, OneOf(SOURCES)]  # a named dataset, or what one's own data are
     path: str | None  # folder, file or URL of one's own data; null for the named datasets
     factors: str | None  # shapes3d and scenes: "configuration_1", "configuration_2" or "floor_hue=0,wall_hue=5"
     labels: str | None  # one's own data: "folder" (their names), "inside" (beside the images), a CSV, or null
-    # Patterns on the paths of files below the folder, where * stands for anything, / too; null: all, and none.
-    include: tuple[str, ...] | None
-    exclude: tuple[str, ...] | None
+    include: tuple[str, ...] | None  # patterns on paths of files, where * stands for anything, / too; null: all
+    exclude: tuple[str, ...] | None  # such patterns of files that are left out; null: none
     follow_links: bool  # of a folder: links to folders, and to files outside it
     size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
-    channels: Literal["source", "grey", "rgb"]
+    channels: Literal["source", "grey", "rgb"]  # of the prepared images; source keeps theirs
     # What becomes white in 16-bit grey files and uint16 arrays, whose larger values are clipped; null: 65535.
     brightest: Annotated[int, Range(1, 65535)] | None
-    test_fraction: OpenFraction  # of sources that have no test split of their own
-    split_seed: Whole
+    test_fraction: OpenFraction  # test images of sources that have no test split of their own
+    split_seed: Whole  # of the draw of that test split
     max_pixels: Count  # larger images are quarantined before they are decoded
 
     def __post_init__(self) -> None:
@@ -66,15 +65,15 @@ class ModelParams:
 
     family: Annotated[str, OneOf(LADDERS)]  # ladder of dense or convolutional blocks, or one shared trunk
     hidden: tuple[tuple[Count, ...], ...]  # widths (or channels) of the layers of each backbone block, shallowest first
-    latent_dims: tuple[Count, ...]
-    n_components: tuple[Count, ...]
+    latent_dims: tuple[Count, ...]  # of each facet, shallowest first
+    n_components: tuple[Count, ...]  # clusters of each facet at most, shallowest first
     covariance: tuple[Literal["diagonal", "full"], ...]  # of each facet's components
-    mixing_weights: Literal["learned", "fixed"]
-    likelihood: Annotated[str, OneOf(LIKELIHOODS)]
+    mixing_weights: Literal["learned", "fixed"]  # shares of the components; fixed: all alike
+    likelihood: Annotated[str, OneOf(LIKELIHOODS)]  # of a pixel; bernoulli for nearly black and white ones
     sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]
-    output: Literal["sigmoid", "linear"]  # Gaussian mean; a Bernoulli always uses logits
-    activation: Literal["relu", "elu"]
-    network_init: Literal["default", "data_dependent"]
+    output: Literal["sigmoid", "linear"]  # what gives the Gaussian mean; a Bernoulli always uses logits
+    activation: Literal["relu", "elu"]  # of the hidden layers
+    network_init: Literal["default", "data_dependent"]  # PyTorch's own start, or Kaiming's scaled by a first batch
     rung_gate: Positive  # weight of a rung beside the backbone in the dense decoder
 
     def __post_init__(self) -> None:
@@ -106,8 +105,8 @@ class PretrainParams:
 
     layer_epochs: Count  # of every pair of layers
     epochs: Count  # of all layers together
-    batch_size: Count
-    learning_rate: Positive
+    batch_size: Count  # images a step
+    learning_rate: Positive  # of Adam
     corruption: Annotated[float, Range(0, 1, open_maximum=True)]  # part of a pair's inputs set to 0
 
 
@@ -117,9 +116,9 @@ class InitMogParams:
 
     subsample: Count  # images used for the fit at most, drawn with a fixed seed
     reg_covar: Positive  # added to every variance, raised tenfold up to max_escalations times
-    max_escalations: Whole
-    max_iter: Count
-    n_init: Count
+    max_escalations: Whole  # how often reg_covar is raised before the fit is given up
+    max_iter: Count  # iterations of a fit at most
+    n_init: Count  # fits from other starts, of which the best is kept
     component_std: Annotated[float, Range(0.0032)]  # first standard deviation of components; variances stay above 1e-5
     # Before the fit; the fit's weights and covariances are then taken too. null: none.
     pretrain: PretrainParams | None
@@ -129,7 +128,7 @@ class InitMogParams:
 class PhaseParams:
     """One progressive phase: the deepest facet alone first, then one shallower facet more a phase."""
 
-    epochs: Count
+    epochs: Count  # passes over the training images
     fade_in: Fraction  # part of the phase over which the newcomer's coefficient rises from 0 to 1
     refit_at: Fraction  # part of the phase after which the mixtures are fitted anew, 1 its end; 0 leaves them
 
@@ -138,7 +137,7 @@ class PhaseParams:
 class HintParams:
     """What hints, where there are any, count in training (see ``pipeline.training.hint_term``)."""
 
-    weight: Positive  # of their term beside the bound
+    weight: Positive  # of the hints' term beside the bound
     images: Annotated[int, Range(2)]  # hinted images a step at most
 
 
@@ -147,24 +146,24 @@ class TrainParams:
     """Optimisation and schedule (paper, table 3 and appendix D.3)."""
 
     phases: tuple[PhaseParams, ...]  # one a facet; a single phase trains all facets at once
-    batch_size: Count
-    learning_rate: Positive
+    batch_size: Count  # images a step
+    learning_rate: Positive  # of Adam, at its highest
     mixture_rate: Positive  # learning rate of the mixture's parameters, as a multiple of learning_rate
     betas: tuple[OpenFraction, ...]  # Adam's two decay rates
-    warmup_steps: Whole
-    decay: Literal["constant", "cosine", "restarts"]  # one cosine to 0 over the run, or one a phase
+    warmup_steps: Whole  # steps over which the learning rate rises to its highest
+    decay: Literal["constant", "cosine", "restarts"]  # of learning_rate: a cosine to 0 over the run, or one a phase
     kl_weight: Fraction  # weight of the KL terms during the first kl_epochs epochs
-    kl_epochs: Whole
+    kl_epochs: Whole  # first epochs with kl_weight; 1 afterwards
     n_samples: Count  # Monte-Carlo samples of the latents a step (L, eq. 58-60)
     validation_fraction: Annotated[float, Range(0, 0.5)]  # of the training split; never trained on
     hints: HintParams
     ignores: tuple[Ignored | None, ...] | None  # what each facet is trained not to see; null: nothing
     view_weight: Annotated[float, Range(0)]  # of the clusters of image and view being alike (training/view_term.py)
     min_entropy: Fraction  # a seed is collapsed if a facet's cluster sizes have less entropy than this part of log K
-    precision: Literal["auto", "float32", "bfloat16"]
-    device: Literal["auto", "cpu", "cuda"]
-    checkpoint_seconds: Positive
-    min_healthy_seeds: Count
+    precision: Literal["auto", "float32", "bfloat16"]  # of products; auto: bfloat16 where the device multiplies it
+    device: Literal["auto", "cpu", "cuda"]  # auto: a GPU where there is one
+    checkpoint_seconds: Positive  # between checkpoints, from which a killed run goes on
+    min_healthy_seeds: Count  # seeds that must train without a fault, or there is no model
 
     def __post_init__(self) -> None:
         if len(self.betas) != 2:
@@ -186,8 +185,8 @@ class ScoreParams:
 class AssignParams:
     """Which component every image belongs to."""
 
-    assigner: Literal["exact", "mean"]
-    batch_size: Count
+    assigner: Literal["exact", "mean"]  # exact: in expectation over q(z | x) (eq. 12); mean: at its mean
+    batch_size: Count  # images at a time
     responsibilities: bool  # also store all responsibilities
 
 
@@ -206,7 +205,7 @@ class ReportParams:
 class Experiment:
     """A source, a model and a schedule under one name."""
 
-    seeds: tuple[Whole, ...]
+    seeds: tuple[Whole, ...]  # one training each, of which the best is published; all different
     preprocess: PreprocessParams
     model: ModelParams
     init_mog: InitMogParams

@@ -22,7 +22,7 @@ class PublishParams:
     """Versions and identities of published tables."""
 
     min_jaccard: Fraction  # overlap that lets a new cluster keep an old uid
-    keep_versions: Count
+    keep_versions: Count  # newest versions that tidying leaves
     cluster: str | None  # address of a Dask scheduler that assigns batches to a new model; null works on this machine
     gate: GateParams
 
@@ -31,8 +31,8 @@ class PublishParams:
 class DriftParams:
     """When a batch counts as drifted (see docs)."""
 
-    false_alarm_rate: Fraction
-    min_images: Count
+    false_alarm_rate: Fraction  # of batches that count as drifted though nothing has changed
+    min_images: Count  # of a batch; with fewer nothing is said of drift
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class IngestParams:
 class ScheduleParams:
     """When flows run, and when the policy asks for a retraining."""
 
-    rebuild: str  # and retrain; a cron expression, or "every 6 hours"
-    tidy: str
-    timezone: str
-    poll_seconds: Positive
-    retrain_new_images: Count
-    retrain_drifted_batches: Count
-    retrain_days: Count
+    rebuild: str  # when to rebuild and retrain; a cron expression, or "every 6 hours"
+    tidy: str  # when to tidy, likewise
+    timezone: str  # of both, e.g. Europe/Vienna
+    poll_seconds: Positive  # between looks at the inbox
+    retrain_new_images: Count  # new images that ask for a retraining
+    retrain_drifted_batches: Count  # likewise, drifted batches
+    retrain_days: Count  # likewise, days since the model was trained
     ask_minutes: Positive  # a code-only change that would train for longer asks first
 
     def __post_init__(self) -> None:

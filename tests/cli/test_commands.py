@@ -39,6 +39,17 @@ def test_scan_says_whether_the_source_has_changed(facets: Facets, inside: Reposi
     assert (scanned["source"], scanned["set_aside"], scanned["account"]) == ("npy", {}, None)
 
 
+def test_params_explains_a_key_or_a_section(facets: Facets, inside: Repository) -> None:
+    shown = facets("params", EXPERIMENT, "train.decay").out.splitlines()
+    assert shown[0].startswith("train.decay: of learning_rate")
+    assert shown[1:] == ["    legal: one of constant, cosine, restarts", "    value: restarts (params.yaml)"]
+    section = json.loads(facets("params", EXPERIMENT, "publish.gate", "--json").out)
+    assert [one["parameter"] for one in section][:2] == ["publish.gate", "publish.gate.min_occupied"]
+    assert (section[1]["value"], section[1]["from"], section[1]["legal"]) == (0.0, "params.yaml", "number in [0, 1]")
+    unknown = facets("params", EXPERIMENT, "train.batchsize")
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+
+
 def test_scan_starts_the_lists_that_dvc_expects(facets: Facets, inside: Repository) -> None:
     lists = [inside.root / "data" / name / f"{EXPERIMENT}.json" for name in ("joined", "removed")]
     for path in lists:
