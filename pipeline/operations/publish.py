@@ -14,6 +14,7 @@ from pipeline.core.upgrades import read_model_file
 from pipeline.datasets.prepare.id_list import read_id_list
 from pipeline.datasets.store.identity import batch_id as name_batch
 from pipeline.monitoring.gate import unhealthy
+from pipeline.operations.aside import listed_before
 from pipeline.operations.assign_batch import AssignBatches, assigner, forget_assignments
 from pipeline.operations.first_publish import record_history, require_own_history
 from pipeline.operations.locks import publish_lock, repository_lock
@@ -103,6 +104,8 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
 def add_refused(layout: Layout, source: str, refused: Sequence[tuple[str, str]], duplicates: int) -> Published:
     """List a delivery that held no new image for the files that were refused of it.
 
+    A file that is listed already, of the same source and for the same reason, is no news; without news nothing changes.
+
     Args:
         layout: of the experiment.
         source: where the delivery lay.
@@ -112,15 +115,16 @@ def add_refused(layout: Layout, source: str, refused: Sequence[tuple[str, str]],
     Raises:
         PageError: it is listed, but not on the page.
     """
-    # The same delivery once more is no news.
-    identity = name_batch([source, *map("\0".join, refused)])
-    now = datetime.now(UTC)
-    row = empty_row(identity, source, now, quarantined=len(refused), duplicates=duplicates)
     history = History(layout.published)
-    with publish_lock(layout, f"ingest {identity}"):
+    with publish_lock(layout, f"ingest {source}"):
         history.recover()
         before = history.served()
-        history.add_refused(row, refused)
+        listed = listed_before(layout, source)
+        news = [one for one in refused if tuple(one) not in listed]
+        if news:
+            identity = name_batch([source, *map("\0".join, news)])
+            row = empty_row(identity, source, datetime.now(UTC), quarantined=len(news), duplicates=duplicates)
+            history.add_refused(row, news)
         show_served(layout)
         return history.served().version, history.served().version != before.version
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from pipeline.core.errors import BusyError, ConfigError, DataError, PublishError
@@ -23,6 +24,7 @@ from pipeline.operations.shards import unpublished
 from pipeline.tables import read
 from tests.cli.calling import Facets
 from tests.operations.tiny import EXPERIMENT, Tiny, new_images
+from tests.repository import tiny_experiment, write_images
 
 pytestmark = pytest.mark.no_shapes  # the tests of deliveries and assignments check them
 
@@ -115,14 +117,17 @@ def test_bad_files_are_set_aside_with_a_reason_and_the_rest_goes_on(tiny: Tiny, 
     kept = table[table["batch_id"] == result.batch_id]
     assert dict(zip(kept["file"], kept["reason"], strict=True)) == dict(result.quarantined)
     tiny.image_ids()
-    for _ in range(2):  # the same folder with nothing new is listed, and once
+    again = ingest(tiny.layout, tiny.params, str(folder))  # the same folder with nothing new is no news
+    assert (again.batch_id, again.duplicates, again.quarantined, again.version) == (None, 5, result.quarantined, 2)
+    assert len(read(EXPERIMENT, "quarantine", root=tiny.root)) == 2
+    (folder / "late.png").touch()
+    for _ in range(2):  # a file that is refused only now is listed, and once
         again = ingest(tiny.layout, tiny.params, str(folder))
-        assert (again.batch_id, again.duplicates, again.version) == (None, 5, 3)
+        assert (again.batch_id, again.duplicates, len(again.quarantined), again.version) == (None, 5, 3, 3)
         (row,) = [row for row in tiny.history.rows("batches") if row["status"] == "empty"]
-        assert (row["source"], row["n_images"], row["duplicates"], row["quarantined"]) == (str(folder), 0, 5, 2)
+        assert (row["source"], row["n_images"], row["duplicates"], row["quarantined"]) == (str(folder), 0, 5, 1)
         table = read(EXPERIMENT, "quarantine", root=tiny.root)
-        kept = table[table["batch_id"] == row["batch_id"]]
-        assert dict(zip(kept["file"], kept["reason"], strict=True)) == dict(result.quarantined)
+        assert table[table["batch_id"] == row["batch_id"]]["file"].tolist() == ["late.png"]
         assert row["batch_id"] in (tiny.layout.published / "report.html").read_text()
     tiny.image_ids()
     (listed,) = [row["batch_id"] for row in tiny.history.rows("batches") if row["status"] == "empty"]
@@ -356,3 +361,20 @@ def test_names_of_files_never_command_the_terminal(
     assert json.loads(calls[4].out) == [{"path": f"good{stored}.png"}]
     log = (tiny.root / ".work" / "logs" / "runs.jsonl").read_text().splitlines()
     assert all(line.isprintable() and json.loads(line) for line in log)
+
+
+def test_a_bad_file_of_the_training_folder_is_listed_once(tmp_path: Path) -> None:
+    folder, root = tmp_path / "images", tmp_path / "project"
+    folder.mkdir()
+    write_images(root)
+    for i, image in enumerate(np.load(root / "images.npz")["images"]):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    (folder / "empty.png").touch()
+    sections = tiny_experiment()
+    sections["preprocess"] |= {"source": "folder", "path": str(folder), "labels": None}
+    (root / "params.yaml").write_text(yaml.safe_dump({"active": [EXPERIMENT], "experiments": {EXPERIMENT: sections}}))
+    tiny = Tiny(root)
+    tiny.rebuild()
+    again = ingest(tiny.layout, tiny.params, str(folder))
+    assert (again.duplicates, len(again.quarantined), again.version) == (120, 1, 1)
+    assert read(EXPERIMENT, "quarantine", root=root)["file"].tolist() == ["empty.png"]
