@@ -27,7 +27,8 @@ def check(
     """Check parameters and published tables, and repair damage.
 
     Reads params.yaml and every file of the current version, and lists what is wrong. Ends with exit code 5 where
-    something is (or, with --repair, still is). --repair looks as deep as --deep.
+    something is (or, with --repair, still is); a stage that a rebuild has yet to finish is named, but is no damage.
+    --repair looks as deep as --deep.
 
     \b
     Example:
@@ -40,8 +41,9 @@ def check(
     results = check_experiments(find_root(), experiments, deep=deep, mend=repair, wait_seconds=wait)
     lines = ["params.yaml: all is well"]
     for name, found in results.items():
-        lines += [f"{name}: mended: {problem}" for problem in found.mended]
-        lines += [f"{name}: {problem}" for problem in found.problems or ["all is well"]]
+        lines += [f"{name}: mended; found before: {problem}" for problem in found.mended]
+        said = [*found.problems, *filter(None, [found.unfinished])]
+        lines += [f"{name}: {line}" for line in said or ["all is well"]]
     value = {name: asdict(found) if repair else found.problems for name, found in results.items()}
     show("\n".join(lines), value, as_json)
     if any(found.problems for found in results.values()):

@@ -11,8 +11,10 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
 
 
-def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
-    """Return path below the root to MD5 of each output of an experiment, ``….dir`` for a folder; none without a file.
+def locked_outputs(root: Path, experiment: str) -> dict[str, dict[str, str]]:
+    """Return by stage of an experiment path below the root to MD5 of each output, ``….dir`` for a folder.
+
+    None without a file.
 
     Raises:
         DataError: the file is damaged.
@@ -23,7 +25,10 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, str]:
     try:
         raw: Any = safe_load(path.read_text(encoding="utf-8"))
         stages = {name: stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")}
-        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        return {
+            name.removesuffix(f"@{experiment}"): {out["path"]: out["md5"] for out in stage.get("outs", [])}
+            for name, stage in stages.items()
+        }
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
 

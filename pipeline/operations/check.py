@@ -9,7 +9,7 @@ from pipeline.core.errors import BusyError, DataError, PipelineError, PublishErr
 from pipeline.core.folder_seal import folder_faults, is_folder_sealed
 from pipeline.core.layout import Layout
 from pipeline.operations.locks import repository_lock
-from pipeline.operations.outputs import locked_files, output_faults
+from pipeline.operations.outputs import absent_stages, locked_files, output_faults
 from pipeline.operations.page import page_fault
 from pipeline.operations.repair import repair
 from pipeline.operations.shard_faults import shard_faults
@@ -26,10 +26,12 @@ class CheckResult:
     Attributes:
         problems: one line each; those that are left where it was repaired.
         mended: problems that were repaired.
+        unfinished: outputs of stages that are not here yet, in one line, which is no damage; else empty.
     """
 
     problems: tuple[str, ...]
     mended: tuple[str, ...] = ()
+    unfinished: str = ""
 
 
 def check_experiments(
@@ -71,7 +73,7 @@ def check_experiments(
             repair(layout, sections, wait_seconds)
             left = _problems(layout, deep=True)
             mended, problems = [problem for problem in problems if problem not in left], left
-        found[name] = CheckResult(tuple(problems), tuple(mended))
+        found[name] = CheckResult(tuple(problems), tuple(mended), _unfinished(layout) if deep or mend else "")
     return found
 
 
@@ -123,9 +125,23 @@ def _output_faults(layout: Layout) -> list[str]:
     try:
         # While stages run, their outputs come and go.
         with repository_lock(layout.root, f"check {layout.experiment}"):
-            return [f"{path} {reason}" for path, reason in output_faults(locked_files(layout)).items()]
+            known = locked_files(layout, without=absent_stages(layout)[0])
+            return [f"{path} {reason}" for path, reason in output_faults(known).items()]
     except BusyError:
         return []
+
+
+def _unfinished(layout: Layout) -> str:
+    """Say which stages a rebuild has yet to finish, or that none has run here; nothing while one may be running."""
+    try:
+        with repository_lock(layout.root, f"check {layout.experiment}"):
+            stages, are_all = absent_stages(layout)
+    except (BusyError, DataError):  # damage stands among the problems
+        return ""
+    if stages and are_all:
+        return f"what stages make is not here; dvc pull, or facets rebuild {layout.experiment}, brings it"
+    left = f"stage {stages[0]} has" if len(stages) == 1 else f"stages {', '.join(stages)} have"
+    return f"{left} not finished; facets rebuild {layout.experiment} goes on" if stages else ""
 
 
 def _tracked_faults(layout: Layout) -> list[str]:

@@ -16,23 +16,37 @@ from pipeline.core.sealed import copy_bytes
 from pipeline.core.storage import read_json
 
 
-def locked_files(layout: Layout) -> dict[Path, str]:
+def locked_files(layout: Layout, without: Collection[str] = ()) -> dict[Path, str]:
     """Return every file that the stages of an experiment left, and the MD5 that it should have.
 
-    What stage resolve writes is not among them: whoever asks what is stale writes it anew.
+    Args:
+        layout: of the experiment.
+        without: stages that do not count.
 
     Raises:
         DataError: ``dvc.lock`` is damaged.
     """
     found: dict[Path, str] = {}
-    for name, md5 in locked_outputs(layout.root, layout.experiment).items():
-        if not md5.endswith(".dir"):
-            found[layout.root / name] = md5
-            continue
-        for entry in _listing(layout.root, md5):
-            found[layout.root / name / entry["relpath"]] = entry["md5"]
-    found.pop(layout.resolved, None)
+    for stage, outputs in _outputs(layout).items():
+        for path, md5 in outputs.items() if stage not in without else ():
+            if md5.endswith(".dir"):
+                found |= {path / entry["relpath"]: entry["md5"] for entry in _listing(layout.root, md5)}
+            else:
+                found[path] = md5
     return found
+
+
+def absent_stages(layout: Layout) -> tuple[tuple[str, ...], bool]:
+    """Return the stages of which no output is here, and whether these are all.
+
+    DVC deletes all outputs of a stage before it runs, and a clone that nobody has run ``dvc pull`` in has none.
+
+    Raises:
+        DataError: ``dvc.lock`` is damaged.
+    """
+    outputs = _outputs(layout)
+    absent = tuple(stage for stage, paths in outputs.items() if not any(path.exists() for path in paths))
+    return absent, len(absent) == len(outputs)
 
 
 def require_locked(layout: Layout, files: Collection[Path]) -> None:
@@ -68,6 +82,15 @@ def restore_output(root: Path, path: Path, md5: str) -> bool:
         return False
     copy_bytes(cached, path)
     return True
+
+
+def _outputs(layout: Layout) -> dict[str, dict[Path, str]]:
+    """Return the outputs by stage, without what stage resolve writes: whoever asks what is stale writes it anew."""
+    found = {
+        stage: {path: md5 for name, md5 in outputs.items() if (path := layout.root / name) != layout.resolved}
+        for stage, outputs in locked_outputs(layout.root, layout.experiment).items()
+    }
+    return {stage: outputs for stage, outputs in found.items() if outputs}
 
 
 def _listing(root: Path, md5: str) -> list[dict[str, Any]]:

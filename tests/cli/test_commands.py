@@ -381,6 +381,24 @@ def test_outputs_of_stages_are_compared_byte_by_byte_and_come_back_from_dvc(face
     assert facets("check", EXPERIMENT, "--deep").code == 0
 
 
+def test_a_stage_that_has_not_finished_is_no_damage(facets: Facets, inside: Repository) -> None:
+    shutil.rmtree(inside.root / "artifacts" / EXPERIMENT / "model")  # as DVC does before it runs the stage
+    well = ["params.yaml: all is well"]
+    line = "tiny: stage train has not finished; facets rebuild tiny goes on"
+    for option in ("--deep", "--repair"):
+        found = facets("check", EXPERIMENT, option)
+        assert (found.code, found.out.splitlines()) == (0, [*well, line])
+    damaged = inside.root / "data" / "prepared" / EXPERIMENT / "labels.parquet"
+    damaged.unlink()
+    found = facets("check", EXPERIMENT, "--deep")
+    assert (found.code, found.out.splitlines()) == (5, [*well, f"tiny: {damaged} is missing", line])
+    for folder in (inside.root / "artifacts" / EXPERIMENT, damaged.parent):
+        shutil.rmtree(folder)
+    found = facets("check", EXPERIMENT, "--deep")
+    line = "tiny: what stages make is not here; dvc pull, or facets rebuild tiny, brings it"
+    assert (found.code, found.out.splitlines()) == (0, [*well, line])
+
+
 def flipped(path: Path) -> Path:
     """Flip a bit as a failing disk does: in place, and without a new time of change."""
     times, content = path.stat(), bytearray(path.read_bytes())

@@ -38,6 +38,9 @@ def test_a_clone_gets_what_git_does_not_carry(
     assert pulled.code == 0
     assert pulled.out.startswith("tiny: version 1 pulled from ")
     assert json.loads(facets("pull", EXPERIMENT, "--json").out)["is_new"] is False
+    checked = facets("check", EXPERIMENT, "--deep")
+    line = "tiny: what stages make is not here; dvc pull, or facets rebuild tiny, brings it"
+    assert (checked.code, checked.out.splitlines()[1:]) == (0, [line])
     query = ("query", EXPERIMENT, "select cluster_uid, count(*) from facet_1 group by 1 order by 1", "--json")
     ours = facets(*query).out
     os.chdir(inside.root)
