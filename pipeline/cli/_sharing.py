@@ -1,6 +1,7 @@
 """What ``facets push`` and ``facets pull`` have in common."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -33,3 +34,8 @@ def located(address: str | None) -> str | None:
 def megabytes(n_files: int, n_bytes: int) -> str:
     """Return how much was moved, in words."""
     return f"{counted(n_files, 'file')}, {n_bytes / 1e6:.1f} MB"
+
+
+def joined(batch_ids: Sequence[str]) -> str:
+    """Return which batches of this clone were added to the version; nothing where none was."""
+    return f"; {counted(len(batch_ids), 'batch')} of yours added to it: {', '.join(batch_ids)}" if batch_ids else ""

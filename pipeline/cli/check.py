@@ -42,8 +42,7 @@ def check(
     lines = ["params.yaml: all is well"]
     for name, found in results.items():
         lines += [f"{name}: mended; found before: {problem}" for problem in found.mended]
-        said = [*found.problems, *filter(None, [found.unfinished])]
-        lines += [f"{name}: {line}" for line in said or ["all is well"]]
+        lines += [f"{name}: {line}" for line in (*found.problems, *found.waiting) or ["all is well"]]
     value = {name: asdict(found) if repair else found.problems for name, found in results.items()}
     show("\n".join(lines), value, as_json)
     if any(found.problems for found in results.values()):

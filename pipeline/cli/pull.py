@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show
-from pipeline.cli._sharing import Address, located, megabytes
-from pipeline.core.text import counted
+from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show, to_stderr
+from pipeline.cli._sharing import Address, joined, located, megabytes
 
 _Replace = Annotated[
     bool,
@@ -41,6 +40,6 @@ def pull(
     state = "pulled" if result.is_new else "here already"
     fetched = megabytes(result.fetched, result.n_bytes)
     text = f"{experiment}: version {result.version} {state} from {result.address}; {fetched} fetched"
-    if result.added:
-        text += f"; {counted(len(result.added), 'batch')} of yours added to it: {', '.join(result.added)}"
-    show(text, asdict(result), as_json)
+    show(text + joined(result.added), asdict(result), as_json)
+    for fault in result.faults:
+        to_stderr(fault)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli._shared import AsJson, ExperimentName, WaitSeconds, open_experiment, show, to_stderr
-from pipeline.cli._sharing import Address, located, megabytes
+from pipeline.cli._sharing import Address, joined, located, megabytes
 
 _Replace = Annotated[
     bool,
@@ -34,13 +34,15 @@ def push(
     """
     from pipeline.operations.push import push
 
-    layout, _ = open_experiment(experiment)
-    result = push(layout, located(address), replace=replace, wait_seconds=wait)
+    layout, params = open_experiment(experiment)
+    result = push(layout, params, located(address), replace=replace, wait_seconds=wait)
     state = "shared" if result.is_new else "shared already"
     sent = megabytes(result.sent, result.n_bytes)
     text = f"{experiment}: version {result.version} {state} at {result.address}; {sent} sent"
     if result.deleted:
         text += f", {result.deleted} deleted there"
-    show(text, asdict(result), as_json)
+    show(text + joined(result.added), asdict(result), as_json)
+    for fault in result.faults:
+        to_stderr(fault)
     if not result.refuses_second:
         to_stderr(f"{result.address} cannot refuse somebody who pushes at the very same moment: let one at a time push")

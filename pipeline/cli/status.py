@@ -79,6 +79,8 @@ def _describe(state: "ExperimentStatus") -> str:
         reasons = state.quarantine.get(batch["batch_id"], {})
         aside = f"; {set_aside(n_delivered, reasons)}" if reasons and batch["status"] != "source" else ""
         lines.append(f"  batch      {batch['batch_id']}: {facts}{aside}")
+    if state.left:
+        lines.append(f"  waiting    {state.left}")
     lines += [f"  rejected   {one.name}: {one.reason}" for one in state.rejected[:_MOST_REJECTED]]
     if len(state.rejected) > _MOST_REJECTED:
         lines.append(f"  rejected   {len(state.rejected):,} deliveries in all; --json lists them")

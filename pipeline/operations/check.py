@@ -1,6 +1,7 @@
 """Whether parameters, published tables and everything else that is kept are right."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.operations.outputs import absent_stages, locked_files, output_faul
 from pipeline.operations.page import page_fault
 from pipeline.operations.repair import repair
 from pipeline.operations.shard_faults import shard_faults
+from pipeline.operations.shards import describe_left
 from pipeline.operations.tracked import tracked_faults
 from pipeline.tables import History
 from pipeline.tables.current import current_fault
@@ -26,12 +28,13 @@ class CheckResult:
     Attributes:
         problems: one line each; those that are left where it was repaired.
         mended: problems that were repaired.
-        unfinished: outputs of stages that are not here yet, in one line, which is no damage; else empty.
+        waiting: what is not finished and no damage, a line each: outputs that stages have yet to make, batches that are
+            yet to be published.
     """
 
     problems: tuple[str, ...]
     mended: tuple[str, ...] = ()
-    unfinished: str = ""
+    waiting: tuple[str, ...] = ()
 
 
 def check_experiments(
@@ -73,7 +76,8 @@ def check_experiments(
             repair(layout, sections, wait_seconds)
             left = _problems(layout, deep=True)
             mended, problems = [problem for problem in problems if problem not in left], left
-        found[name] = CheckResult(tuple(problems), tuple(mended), _unfinished(layout) if deep or mend else "")
+        waiting = (_unfinished(layout) if deep or mend else "", _left(layout))
+        found[name] = CheckResult(tuple(problems), tuple(mended), tuple(filter(None, waiting)))
     return found
 
 
@@ -82,6 +86,12 @@ def _has_published(layout: Layout) -> bool:
         return History(layout.published).current() is not None
     except DataError:
         return True
+
+
+def _left(layout: Layout) -> str:
+    with suppress(DataError):  # damage stands among the problems, or is what --deep looks for
+        return describe_left(layout)
+    return ""
 
 
 def _problems(layout: Layout, deep: bool) -> list[str]:

@@ -107,7 +107,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
             require_lists(layout)
             recover_shards(layout)
             _require_content(layout)
-            completed = _complete(layout, experiment, faults)
+            completed = publish_left(layout, experiment, faults)
         shard = _write_shard(layout, experiment, location)
         if shard.batch_id is not None:
             with _own_files():
@@ -180,9 +180,14 @@ def _require_content(layout: Layout) -> None:
             history.write_content()
 
 
-def _complete(layout: Layout, experiment: Experiment, faults: list[str]) -> list[str]:
-    """Publish what killed runs left; one that cannot be published holds up no other, nor what comes in now."""
+def publish_left(layout: Layout, experiment: Experiment, faults: list[str]) -> list[str]:
+    """Publish what killed runs left, and return it; one that cannot be published holds up no other.
+
+    Holds the batches lock. What fails is noted in ``faults``.
+    """
     left = unpublished(layout)
+    if not left:
+        return []
     try:
         return publish_batches(layout, experiment, left, faults)
     except (BusyError, ResourceError):

@@ -2,7 +2,8 @@
 
 Everything is fetched first, into ``.work``. Then the removed images come on their list, the shards into hidden folders,
 and the tables into a step (:mod:`pipeline.tables.transaction`), which commits: what was cut off before it is begun
-again, what was cut off after it any later operation completes.
+again, what was cut off after it any later operation completes. Batches ingested here that the tables then lack are
+added to them last; where that was cut off, the next pull, push or ingestion does it.
 """
 
 import os
@@ -19,12 +20,12 @@ from pipeline.core.progress import progress
 from pipeline.core.sealed import copy_bytes, read_sealed
 from pipeline.core.storage import require_free_space, write_json
 from pipeline.datasets.prepare.id_list import read_id_list
-from pipeline.operations.ingest import publish_batches
+from pipeline.operations.ingest import publish_left
 from pipeline.operations.locks import batches_lock
 from pipeline.operations.publish import show_served
 from pipeline.operations.push import THREADS, still
 from pipeline.operations.remove import carry_out_removals
-from pipeline.operations.shards import exchange_pulled, pulled_folder, unpublished
+from pipeline.operations.shards import exchange_pulled, pulled_folder
 from pipeline.operations.shared import (
     MANIFESTS,
     find_address,
@@ -57,6 +58,7 @@ class PullResult:
         n_bytes: of these.
         is_new: whether anything here is another one than before.
         added: batches ingested here that joined the versions of others.
+        faults: why others of them could not.
     """
 
     experiment: str
@@ -66,6 +68,7 @@ class PullResult:
     n_bytes: int
     is_new: bool
     added: tuple[str, ...]
+    faults: tuple[str, ...]
 
 
 def pull(
@@ -117,12 +120,12 @@ def pull(
         note_address(layout, address)
     if read_id_list(layout.removed):
         carry_out_removals(layout, wait_seconds)
-    added: list[str] = []
-    if replace:
-        with batches_lock(layout, "add batches", wait_seconds):
-            added = publish_batches(layout, experiment, unpublished(layout))
+    faults: list[str] = []
+    with batches_lock(layout, "add batches", wait_seconds):
+        added = publish_left(layout, experiment, faults)
     version = History(layout.published).served().version
-    return PullResult(layout.experiment, address, version, len(fetched), sum(fetched.values()), is_new, tuple(added))
+    n_bytes = sum(fetched.values())
+    return PullResult(layout.experiment, address, version, len(fetched), n_bytes, is_new, tuple(added), tuple(faults))
 
 
 def _wanted(layout: Layout, store: Store, head: Head, listing: Listing, *, replace: bool) -> dict[str, Blob]:

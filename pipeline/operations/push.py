@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config.sections import Experiment
 from pipeline.core.errors import BusyError, PipelineError, PublishError
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.storage import file_sha256
 from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.operations.ingest import publish_left
 from pipeline.operations.locks import batches_lock, publish_lock, user_name
 from pipeline.operations.shards import recover_shards
 from pipeline.operations.shared import (
@@ -48,6 +50,8 @@ class PushResult:
         deleted: files there that nothing needs any more.
         is_new: whether others see something new.
         refuses_second: whether the store itself refuses a second publisher at any moment.
+        added: batches that killed runs had left.
+        faults: why others of them could not be published.
     """
 
     experiment: str
@@ -58,15 +62,25 @@ class PushResult:
     deleted: int
     is_new: bool
     refuses_second: bool
+    added: tuple[str, ...]
+    faults: tuple[str, ...]
 
 
 def push(
-    layout: Layout, address: str | None = None, *, replace: bool = False, wait_seconds: float = 60.0
+    layout: Layout,
+    experiment: Experiment,
+    address: str | None = None,
+    *,
+    replace: bool = False,
+    wait_seconds: float = 60.0,
 ) -> PushResult:
     """Send what others lack, then let the head name it. What was sent before is not sent again.
 
+    Batches of killed runs are published first.
+
     Args:
         layout: of the experiment.
+        experiment: its parameters.
         address: where to; by default where it was pushed last.
         replace: also where what is shared is not what the versions here come from.
         wait_seconds: how long to wait for an ingestion or a removal.
@@ -80,6 +94,8 @@ def push(
     address = find_address(layout, address)
     store = open_store(address, layout.experiment, write=True)
     sent: dict[str, int] = {}
+    added: list[str] = []
+    faults: list[str] = []
     for _ in range(_ROUNDS):
         with still(layout, "push", wait_seconds) as history:
             history.served()
@@ -87,6 +103,8 @@ def push(
         head, before, tag = store.current()
         if head is not None and not replace:
             _require_successor(layout, store, head, before)
+        with batches_lock(layout, "add batches", wait_seconds):  # not before: they may have to join what others pushed
+            added += publish_left(layout, experiment, faults)
         files = shared_files(layout)
         listing = _listing(files, before, head)
         sent |= _send(layout, store, files, listing)
@@ -100,10 +118,17 @@ def push(
             note_head(layout, pushed)
         note_address(layout, address)
         deleted = _delete_unused(store, pushed, listing)
-        n_bytes, is_new = sum(sent.values()), pushed != head
-        version = pushed.version
         return PushResult(
-            layout.experiment, address, version, len(sent), n_bytes, deleted, is_new, store.refuses_second
+            layout.experiment,
+            address,
+            pushed.version,
+            sent=len(sent),
+            n_bytes=sum(sent.values()),
+            deleted=deleted,
+            is_new=pushed != head,
+            refuses_second=store.refuses_second,
+            added=tuple(added),
+            faults=tuple(dict.fromkeys(faults)),
         )
     raise BusyError(
         f"what {layout.experiment} publishes must stay as it is for a moment, but changes; push again later"

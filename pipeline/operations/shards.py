@@ -18,6 +18,7 @@ from pipeline.core.folder_seal import add_to_seal, is_folder_sealed, rewriting, 
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import atomic_dir, sync
+from pipeline.core.text import counted
 from pipeline.core.upgrades import BATCH
 from pipeline.datasets.delivery.preparation import model_section, model_transform
 from pipeline.datasets.delivery.shard import copy_shard
@@ -82,6 +83,22 @@ def unpublished(layout: Layout) -> list[str]:
     """Return the batches on disk that readers do not see yet, because a run was killed before it could publish."""
     known = set(kept_batches(History(layout.published).rows("batches"), layout.batches))
     return [folder.name for folder in shard_folders(layout) if folder.name not in known]
+
+
+def describe_left(layout: Layout) -> str:
+    """Say how many batches readers do not see yet, and what publishes them; nothing where there is none.
+
+    One that is being ingested in this moment counts, too.
+
+    Raises:
+        DataError: a record is damaged.
+    """
+    left = unpublished(layout) if History(layout.published).current() is not None else []
+    if not left:
+        return ""
+    command = f"facets pull {layout.experiment}" if layout.shared.exists() else "the next facets ingest"
+    waits, them = ("waits", "it") if len(left) == 1 else ("wait", "them")
+    return f"{counted(len(left), 'batch')} of yours {waits} ({', '.join(left)}): {command} adds {them}"
 
 
 def update_record(folder: Path, **changes: Any) -> None:

@@ -18,6 +18,7 @@ from pipeline.operations.locks import repository_lock
 from pipeline.operations.publish import refused_model
 from pipeline.operations.rejected import Rejected, rejected_deliveries
 from pipeline.operations.repro import stale_stages
+from pipeline.operations.shards import describe_left
 from pipeline.tables import History
 
 _MIB = 2**20
@@ -41,6 +42,7 @@ class ExperimentStatus:
         account: what became of the images of the source when they were prepared last; None where they were not yet, or
             by an earlier release.
         batches: rows of the table ``batches``.
+        left: which batches wait to be published, in words; empty where none does.
         quarantine: by batch, why files of it were set aside, and how many.
         rejected: deliveries of which no image was taken, the newest first.
         mebibytes: size of its folders, by path below the root.
@@ -55,6 +57,7 @@ class ExperimentStatus:
     refused: dict[str, Any] | None
     account: Account | None
     batches: list[dict[str, Any]]
+    left: str
     quarantine: dict[str, dict[str, int]]
     rejected: list[Rejected]
     mebibytes: dict[str, float]
@@ -84,6 +87,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         refused=refused_model(layout, sections),
         account=read_account(layout.prepared),
         batches=batches,
+        left=describe_left(layout),
         quarantine=reasons_by_batch(layout, batches),
         rejected=rejected_deliveries(layout),
         mebibytes=_mebibytes(layout),

@@ -14,7 +14,9 @@ import pytest
 
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.datasets.prepare.id_list import read_id_list
+from pipeline.operations import pull as pull_module
 from pipeline.operations import retrain as retrain_module
+from pipeline.operations.check import check_experiments
 from pipeline.operations.first_publish import require_own_history
 from pipeline.operations.ingest import ingest
 from pipeline.operations.pull import pull
@@ -100,9 +102,9 @@ def test_a_second_clone_goes_on_as_the_first_one_would(
     anna: Tiny, share: str, place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = share if place == "folder" else request.getfixturevalue("bucket")
-    first = push(anna.layout, address)
+    first = push(anna.layout, anna.params, address)
     assert (first.version, first.is_new) == (2, True)
-    assert push(anna.layout) == changed(first, sent=0, n_bytes=0, is_new=False)
+    assert push(anna.layout, anna.params) == changed(first, sent=0, n_bytes=0, is_new=False)
     ben = clone(anna, "ben")
     assert json.loads(ben.layout.shared.read_text())["address"] == address
     with pytest.raises(PublishError, match="facets pull tiny is due first"):
@@ -131,10 +133,10 @@ def test_a_second_clone_goes_on_as_the_first_one_would(
 
 
 def test_what_comes_later_goes_both_ways(anna: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
     batch_id = add(ben, 12, seed=2)
-    sent = push(ben.layout)
+    sent = push(ben.layout, ben.params)
     assert 0 < sent.sent < 30
     assert pull(anna.layout, anna.params).version == 3
     require_equal(ben, anna)
@@ -142,7 +144,7 @@ def test_what_comes_later_goes_both_ways(anna: Tiny, share: str) -> None:
     remove(anna.layout, [], gone)
     remove(anna.layout, [batch_id])
     pull(anna.layout, anna.params)  # of a share that is behind
-    assert push(anna.layout).deleted > 10
+    assert push(anna.layout, anna.params).deleted > 10
     assert pull(ben.layout, ben.params).is_new
     require_equal(anna, ben)
     assert not {*gone} & {*ben.image_ids()}
@@ -152,11 +154,11 @@ def test_what_comes_later_goes_both_ways(anna: Tiny, share: str) -> None:
     assert head is not None
     assert names == {*listing.blobs, head.listing}
     assert not (ben.layout.batches / batch_id).exists()
-    assert push(ben.layout).is_new is False
+    assert push(ben.layout, ben.params).is_new is False
 
 
 def test_of_two_who_publish_at_once_the_second_is_told(anna: Tiny, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
     ours, theirs = add(anna, 12, seed=2), add(ben, 14, seed=3)
     swap = FolderStore.swap
@@ -164,58 +166,89 @@ def test_of_two_who_publish_at_once_the_second_is_told(anna: Tiny, share: str, m
     def after_anna(store: FolderStore, *arguments: object) -> None:
         monkeypatch.setattr(FolderStore, "swap", swap)
         with ThreadPoolExecutor(1) as elsewhere:
-            elsewhere.submit(push, anna.layout).result()
+            elsewhere.submit(push, anna.layout, anna.params).result()
         store.swap(*arguments)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(FolderStore, "swap", after_anna)
     with pytest.raises(
         PublishError, match=r"version 3, which .*@.* pushed at .*does not come from it; facets pull tiny"
     ):
-        push(ben.layout)
+        push(ben.layout, ben.params)
     with pytest.raises(PublishError, match="and others are published here; facets pull tiny --replace"):
         pull(ben.layout, ben.params)
     assert sorted(path.name for path in ben.layout.batches.glob("b-*"))  # nothing of it is gone
     result = pull(ben.layout, ben.params, replace=True)
     assert (result.version, result.added) == (4, (theirs,))
-    push(ben.layout)
+    push(ben.layout, ben.params)
     assert pull(anna.layout, anna.params).version == 4
     require_equal(anna, ben)
     assert {ours, theirs} <= {path.name for path in anna.layout.batches.iterdir()}
 
 
+@pytest.mark.parametrize("then", ["push", "pull"])
+def test_batches_that_a_killed_pull_was_to_add_are_added_next(anna: Tiny, share: str, then: str) -> None:
+    push(anna.layout, anna.params, share)
+    ben = pulled(anna, "ben", share)
+    add(anna, 12, seed=2)
+    push(anna.layout, anna.params)
+    batch_id = add(ben, 14, seed=3)
+
+    def cut_off() -> None:
+        pull_module.publish_left = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        pull(ben.layout, ben.params, replace=True)
+
+    killed_at(-1, cut_off)
+    assert batch_id not in {row["batch_id"] for row in ben.history.rows("batches")}
+    waits = f"1 batch of yours waits ({batch_id}): facets pull tiny adds it"
+    found = check_experiments(ben.root, [EXPERIMENT])[EXPERIMENT]
+    assert (found.problems, found.left) == ((), waits)
+    if then == "pull":
+        add(anna, 9, seed=4)
+        push(anna.layout, anna.params)
+        with pytest.raises(PublishError, match="must not lose what others pushed"):
+            push(ben.layout, ben.params)
+    result = (push if then == "push" else pull)(ben.layout, ben.params)
+    assert (result.added, result.faults) == ((batch_id,), ())
+    assert check_experiments(ben.root, [EXPERIMENT])[EXPERIMENT].left == ""
+    push(ben.layout, ben.params)
+    pull(anna.layout, anna.params)
+    require_equal(anna, ben)
+    assert batch_id in {row["batch_id"] for row in anna.history.rows("batches")}
+
+
 def test_a_clone_with_a_history_of_its_own_overwrites_only_if_told(anna: Tiny, tiny_template: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     own = tiny_template.copy(anna.root.with_name("own"))
     add(own, 5, seed=7)
     with pytest.raises(PublishError, match="--replace overwrites it"):
-        push(own.layout, share)
+        push(own.layout, own.params, share)
     assert noted_head(own.layout) is None
-    assert push(own.layout, share, replace=True).is_new
+    assert push(own.layout, own.params, share, replace=True).is_new
     with pytest.raises(PublishError, match="--replace"):
         pull(anna.layout, anna.params)
 
 
 def test_nothing_that_others_pushed_is_lost(anna: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
     add(anna, 12, seed=2)
-    push(anna.layout)
+    push(anna.layout, anna.params)
     with pytest.raises(PublishError, match="must not lose what others pushed"):
-        push(ben.layout)
+        push(ben.layout, ben.params)
     pull(ben.layout, ben.params)
     # An image that is on no table any more: the list alone tells.
     anna.layout.removed.write_text(json.dumps(["i-" + "0" * 32]))
-    push(anna.layout)
+    push(anna.layout, anna.params)
     add(ben, 9, seed=4)
     with pytest.raises(PublishError, match="must not lose what others pushed"):
-        push(ben.layout)
+        push(ben.layout, ben.params)
     assert not pull(ben.layout, ben.params).is_new
     assert read_id_list(ben.layout.removed) == ["i-" + "0" * 32]
-    push(ben.layout)
+    push(ben.layout, ben.params)
 
 
 def test_a_pull_goes_on_when_somebody_pushes_meanwhile(anna: Tiny, share: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = clone(anna, "ben")
     fetch = FolderStore._get
 
@@ -223,7 +256,7 @@ def test_a_pull_goes_on_when_somebody_pushes_meanwhile(anna: Tiny, share: str, m
         if FolderStore._get is not fetch:
             monkeypatch.setattr(FolderStore, "_get", fetch)
             remove(anna.layout, [], anna.image_ids("train")[:2])
-            push(anna.layout)
+            push(anna.layout, anna.params)
         fetch(store, name, target)
 
     monkeypatch.setattr("pipeline.operations.pull.THREADS", 1)
@@ -233,21 +266,19 @@ def test_a_pull_goes_on_when_somebody_pushes_meanwhile(anna: Tiny, share: str, m
 
 
 def test_a_pull_keeps_what_is_on_its_way_here(anna: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
     waiting = ben.layout.published / "models" / "m-0123456789ab" / "model.json"
     waiting.parent.mkdir()
     waiting.write_text("{}")
-    shutil.copytree(next(ben.layout.batches.glob("b-*")), ben.layout.batches / "b-0123456789ab")
     add(anna, 12, seed=2)
-    push(anna.layout)
+    push(anna.layout, anna.params)
     pull(ben.layout, ben.params)
     assert waiting.exists()
-    assert (ben.layout.batches / "b-0123456789ab").exists()
 
 
 def test_by_http_a_clone_pulls_and_programs_read(anna: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     with http_server(Path(share)) as url:
         require_equal(anna, pulled(anna, "ben", url))
         rows = query(EXPERIMENT, "SELECT count(*) AS n FROM facet_1 JOIN images USING (image_id)", root=url)
@@ -255,7 +286,7 @@ def test_by_http_a_clone_pulls_and_programs_read(anna: Tiny, share: str) -> None
 
 
 def test_a_damaged_file_is_named(anna: Tiny, share: str) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     store = open_store(share, EXPERIMENT)
     listing = store.current()[1]
     name = next(name for name in listing.files if name.endswith("shard.h5"))
@@ -266,19 +297,19 @@ def test_a_damaged_file_is_named(anna: Tiny, share: str) -> None:
         pull(ben.layout, ben.params)
     assert not ben.layout.published.exists()
     damaged.unlink()  # as the message says
-    push(anna.layout)
+    push(anna.layout, anna.params)
     pull(ben.layout, ben.params)
     require_equal(anna, ben)
 
 
 def test_addresses(anna: Tiny, share: str) -> None:
     with pytest.raises(ConfigError, match="got no ADDRESS; facets push tiny ADDRESS notes it"):
-        push(anna.layout)
+        push(anna.layout, anna.params)
     with pytest.raises(DataError, match="must hold what was pushed there, got nothing"):
         pull(anna.layout, anna.params, share)
     ben = clone(anna, "ben")
     with pytest.raises(PublishError, match="must hold a published version"):
-        push(ben.layout, share)
+        push(ben.layout, ben.params, share)
     with pytest.raises(PublishError, match=r"facets pull tiny ADDRESS \(after facets push there\) is due first"):
         require_own_history(ben.layout)
 
@@ -329,24 +360,24 @@ def recording(send: Callable[..., None], sent: list[str]) -> Callable[..., None]
 def test_a_push_that_is_killed_at_any_step_is_completed(
     anna: Tiny, share: str, tmp_path: Path, n_kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     before = anna.image_ids()
     add(anna, 12, seed=2)
     remove(anna.layout, [], before[:1])
     after = anna.image_ids()
     trial = anna.copy(tmp_path / "trial" / "anna")
     copied = shutil.copytree(share, tmp_path / "trial" / "share")
-    n_steps = killed_at(0, lambda: push(trial.layout, str(copied)))
+    n_steps = killed_at(0, lambda: push(trial.layout, trial.params, str(copied)))
     for number, step in enumerate(np.linspace(2, n_steps, n_kills).astype(int).tolist()):
         folder = tmp_path / str(number)
         tiny, place = anna.copy(folder / "anna"), str(shutil.copytree(share, folder / "share"))
-        killed_at(step, lambda tiny=tiny, place=place: push(tiny.layout, place))
+        killed_at(step, lambda tiny=tiny, place=place: push(tiny.layout, tiny.params, place))
         seen = sorted(read(EXPERIMENT, "images", root=place)["image_id"])
         assert seen in (before, after)
         there, sent = open_store(place, EXPERIMENT).sizes().keys(), []
         with monkeypatch.context() as patch:
             patch.setattr(FolderStore, "send", recording(FolderStore.send, sent))
-            push(tiny.layout, place)
+            push(tiny.layout, tiny.params, place)
         assert len(there & {*sent}) <= 1  # the listing, which is made anew
         require_equal(tiny, pulled(tiny, "ben", place))
         store = open_store(place, EXPERIMENT)
@@ -357,12 +388,12 @@ def test_a_push_that_is_killed_at_any_step_is_completed(
 
 @pytest.mark.parametrize("n_kills", [4, pytest.param(40, marks=pytest.mark.soak)])
 def test_a_pull_that_is_killed_at_any_step_is_completed(anna: Tiny, share: str, tmp_path: Path, n_kills: int) -> None:
-    push(anna.layout, share)
+    push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
     before = ben.image_ids()
     batch_id = add(anna, 12, seed=2)
     remove(anna.layout, [], [before[0], anna.image_ids(batch_id)[0]])
-    push(anna.layout)
+    push(anna.layout, anna.params)
     after = anna.image_ids()
     n_steps = killed_at(0, lambda: pull((trial := ben.copy(tmp_path / "trial")).layout, trial.params))
     for number, step in enumerate(np.linspace(2, n_steps, n_kills).astype(int).tolist()):
@@ -373,7 +404,7 @@ def test_a_pull_that_is_killed_at_any_step_is_completed(anna: Tiny, share: str, 
         pull(tiny.layout, tiny.params)
         require_equal(anna, tiny)
         assert not [path.name for path in tiny.layout.batches.iterdir() if path.name.startswith(".")]
-        assert push(tiny.layout).is_new is False
+        assert push(tiny.layout, tiny.params).is_new is False
 
 
 @pytest.mark.soak
@@ -382,16 +413,16 @@ def test_kills_at_ten_random_moments(
     anna: Tiny, share: str, tmp_path: Path, place: str, request: pytest.FixtureRequest
 ) -> None:
     address = share if place == "folder" else f"{request.getfixturevalue('bucket')}/kills"
-    push(anna.layout, address)
+    push(anna.layout, anna.params, address)
     add(anna, 12, seed=2)
     before = read(EXPERIMENT, "images", root=address)["image_id"].tolist()
     after = read(EXPERIMENT, "images", root=anna.root)["image_id"].tolist()
     ben = pulled(anna, "ben", address)
     trial = anna.copy(tmp_path / "trial")
-    longest = seconds_of(lambda: push(trial.layout, f"{address}-trial"))
-    killed = [kill_after(moment, lambda: push(anna.layout)) for moment in moments(10, longest, seed=1)]
+    longest = seconds_of(lambda: push(trial.layout, trial.params, f"{address}-trial"))
+    killed = [kill_after(moment, lambda: push(anna.layout, anna.params)) for moment in moments(10, longest, seed=1)]
     assert read(EXPERIMENT, "images", root=address)["image_id"].tolist() in (before, after)
-    push(anna.layout)
+    push(anna.layout, anna.params)
     assert read(EXPERIMENT, "images", root=address)["image_id"].tolist() == after
     trial = ben.copy(tmp_path / "trial-ben")
     longest = seconds_of(lambda: pull(trial.layout, trial.params))
