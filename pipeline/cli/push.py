@@ -10,7 +10,10 @@ from pipeline.cli._sharing import Address, joined, located, megabytes
 
 _Replace = Annotated[
     bool,
-    typer.Option("--replace", help="Overwrite what is shared, though what is published here does not come from it."),
+    typer.Option(
+        "--replace",
+        help="Overwrite what is shared: it is damaged or gone, or what is published here does not come from it.",
+    ),
 ]
 
 

@@ -112,7 +112,7 @@ def pull(
                 raise
             continue  # somebody has pushed meanwhile: what was fetched serves the new head, too
         with still(layout, "pull", wait_seconds):
-            is_new = _Pull(layout, head, _wanted(layout, store, head, listing, replace=replace)).apply()
+            is_new = _Pull(layout, address, head, _wanted(layout, store, head, listing, replace=replace)).apply()
         if is_new is not None:
             break
     shutil.rmtree(_fetched_folder(layout), ignore_errors=True)
@@ -175,8 +175,8 @@ def _fetch(layout: Layout, store: Store, files: Mapping[str, Blob]) -> dict[str,
 class _Pull:
     """Puts what was fetched in place; everybody else is kept from changing anything."""
 
-    def __init__(self, layout: Layout, head: Head, files: Mapping[str, Blob]) -> None:
-        self._layout, self._head, self._files = layout, head, files
+    def __init__(self, layout: Layout, address: str, head: Head, files: Mapping[str, Blob]) -> None:
+        self._layout, self._address, self._head, self._files = layout, address, head, files
         self._folder = _fetched_folder(layout)
         self._here = shared_files(layout)
         self._by_hash = {seen.sha256: seen for seen in self._here.values()}
@@ -196,7 +196,7 @@ class _Pull:
         self._take_lists(changed)
         remember(layout, {name: blob.sha256 for name, blob in changed.items() if not name.startswith("lists/")})
         show_served(layout)
-        note_head(layout, self._head)
+        note_head(layout, self._head, self._address)
         return is_new or any(name.startswith("batches/") for name in changed)
 
     def _differs(self, name: str, blob: Blob) -> bool:

@@ -22,6 +22,7 @@ from pipeline.operations.shards import recover_shards
 from pipeline.operations.shared import (
     Seen,
     find_address,
+    held_version,
     is_unchanged,
     note_address,
     note_head,
@@ -82,7 +83,7 @@ def push(
         layout: of the experiment.
         experiment: its parameters.
         address: where to; by default where it was pushed last.
-        replace: also where what is shared is not what the versions here come from.
+        replace: also where what is shared is damaged, gone, or not what the versions here come from.
         wait_seconds: how long to wait for an ingestion or a removal.
 
     Raises:
@@ -100,9 +101,12 @@ def push(
         with still(layout, "push", wait_seconds) as history:
             history.served()
             history.require_sound()
-        head, before, tag = store.current()
-        if head is not None and not replace:
-            _require_successor(layout, store, head, before)
+        head, before, tag = store.salvaged() if replace else store.current()
+        if not replace:
+            if head is None:
+                _require_new(layout, store, address)
+            else:
+                _require_successor(layout, store, head, before)
         with batches_lock(layout, "add batches", wait_seconds):  # not before: they may have to join what others pushed
             added += publish_left(layout, experiment, faults)
         files = shared_files(layout)
@@ -115,7 +119,7 @@ def push(
                 pushed = head if listing == before and head is not None else _swap(layout, store, head, listing, tag)
             except Overtaken:
                 continue
-            note_head(layout, pushed)
+            note_head(layout, pushed, address)
         note_address(layout, address)
         deleted = _delete_unused(store, pushed, listing)
         return PushResult(
@@ -147,6 +151,16 @@ def still(layout: Layout, purpose: str, wait_seconds: float) -> Iterator[History
         history.recover()
         recover_shards(layout)
         yield history
+
+
+def _require_new(layout: Layout, store: Store, address: str) -> None:
+    """Refuse a share that is gone, such as one on a disk that is not mounted: it may come back."""
+    version = held_version(layout, address)
+    if version is not None:
+        raise PublishError(
+            f"{store.place} held version {version} when it was last used from here, but holds nothing now; see that it "
+            f"is mounted, or facets push {layout.experiment} --replace begins it anew"
+        )
 
 
 def _require_successor(layout: Layout, store: Store, head: Head, listing: Listing) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.layout import Layout
+from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import file_sha256, read_json, write_json
 from pipeline.core.upgrades import SHARE_ADDRESS
 from pipeline.sharing import Head, Listing
@@ -18,7 +19,7 @@ from pipeline.tables.place import Place
 from pipeline.tables.versions import load_history, read_version, version_file
 
 NOTE = "shared.json"
-"""Beside the published tables: the head of the share that they were last equal to."""
+"""Beside the published tables: the head of the share that they were last equal to, and the version at each address."""
 
 MANIFESTS = ("published/manifest.json", "published/copies/manifest.json")
 
@@ -72,9 +73,21 @@ def note_address(layout: Layout, address: str) -> None:
         write_json(layout.shared, record)
 
 
-def note_head(layout: Layout, head: Head) -> None:
-    """Note that what is published here is what is shared."""
-    write_json(layout.published / NOTE, json.loads(head.dump()))
+def note_head(layout: Layout, head: Head, address: str) -> None:
+    """Note that what is published here is what is shared at an address."""
+    held = {**_held(layout), address: head.version}
+    write_sealed(layout.published / NOTE, {**json.loads(head.dump()), "held": held})
+
+
+def held_version(layout: Layout, address: str) -> int | None:
+    """Return the version at an address when this clone last pushed to or pulled from it; None if it never did."""
+    return _held(layout).get(address)
+
+
+def _held(layout: Layout) -> dict[str, int]:
+    with suppress(DataError):
+        return read_sealed(layout.published / NOTE).get("held", {})
+    return {}
 
 
 def noted_head(layout: Layout) -> Head | None:

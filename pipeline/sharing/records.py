@@ -83,8 +83,12 @@ class Head:
                 raise KeyError("checksum")
             record = SHARE_HEAD.upgrade(stored, name)
             return cls(**{key.name: record[key.name] for key in fields(cls)})
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{name} must be the head of a share, but {error!r}; correct the address") from None
+        except (DataError, ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{name} must be the head of a share, but is damaged or something else; facets push "
+                f"{PurePosixPath(name).parent.name} --replace where the tables are writes it anew, or correct the "
+                "address"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,26 @@ class Store(ABC):
                 if self.head()[1] == tag:  # no other head came meanwhile
                     raise
 
+    def salvaged(self) -> tuple[Head | None, Listing, Tag]:
+        """Return what :meth:`current` does, for one who writes it anew: what is damaged or missing counts as nothing.
+
+        Raises:
+            ResourceError: the store cannot be reached, or a newer release wrote it.
+        """
+        try:
+            return self.current()
+        except DataError:
+            with suppress(DataError):
+                head, tag = self.head()
+                return head, Listing({}), tag
+            return None, Listing({}), self._read_head()[1]
+
     def _listing(self, head: Head) -> Listing:
         name = f"{self.place}/blobs/{head.listing}"
-        data = self._read(head.listing)
+        try:
+            data = self._read(head.listing)
+        except Missing:
+            raise Missing(f"{name} lists what is shared, but is missing; push again with --replace") from None
         if hashlib.sha256(data).hexdigest() != head.listing.partition("-")[0]:
             raise DataError(f"{name} must be as it was sent, but was changed or damaged; push again with --replace")
         return Listing.parse(data, name)

@@ -228,6 +228,18 @@ def test_a_clone_with_a_history_of_its_own_overwrites_only_if_told(anna: Tiny, t
         pull(anna.layout, anna.params)
 
 
+def test_a_share_that_is_gone_is_no_new_one(anna: Tiny, share: str) -> None:
+    push(anna.layout, anna.params, share)
+    ben = pulled(anna, "ben", share)
+    push(anna.layout, anna.params, f"{share}-2")
+    (Path(share) / "published" / EXPERIMENT / "head.json").unlink()
+    for tiny in (anna, ben):
+        with pytest.raises(PublishError, match="held version 2 when it was last used from here, but holds nothing now"):
+            push(tiny.layout, tiny.params, share)
+    assert push(ben.layout, ben.params, share, replace=True).is_new
+    assert pull(anna.layout, anna.params, share).version == 2
+
+
 def test_nothing_that_others_pushed_is_lost(anna: Tiny, share: str) -> None:
     push(anna.layout, anna.params, share)
     ben = pulled(anna, "ben", share)
@@ -300,6 +312,32 @@ def test_a_damaged_file_is_named(anna: Tiny, share: str) -> None:
     push(anna.layout, anna.params)
     pull(ben.layout, ben.params)
     require_equal(anna, ben)
+
+
+def test_a_damaged_record_is_written_anew_if_told(anna: Tiny, share: str) -> None:
+    push(anna.layout, anna.params, share)
+    ben = pulled(anna, "ben", share)
+    place = Path(share) / "published" / EXPERIMENT
+    for data in (b"", (place / "head.json").read_bytes().replace(b"version", b"versiom")):
+        (place / "head.json").write_bytes(data)
+        told = "head.json must be the head of a share, but is damaged .*facets push tiny --replace"
+        for call in (
+            lambda: push(anna.layout, anna.params),
+            lambda: pull(ben.layout, ben.params),
+            lambda: read(EXPERIMENT, "images", root=share),
+        ):
+            with pytest.raises(DataError, match=told) as error:
+                call()
+            assert "--repair" not in str(error.value)
+        assert push(anna.layout, anna.params, replace=True).is_new
+        assert not pull(ben.layout, ben.params).is_new
+    head = open_store(share, EXPERIMENT).head()[0]
+    assert head is not None
+    (place / "blobs" / head.listing).unlink()
+    with pytest.raises(DataError, match="lists what is shared, but is missing; push again with --replace"):
+        push(anna.layout, anna.params)
+    assert push(anna.layout, anna.params, replace=True).is_new
+    assert not pull(ben.layout, ben.params).is_new
 
 
 def test_addresses(anna: Tiny, share: str) -> None:
