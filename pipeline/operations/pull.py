@@ -28,6 +28,7 @@ from pipeline.operations.remove import carry_out_removals
 from pipeline.operations.shards import exchange_pulled, pulled_folder
 from pipeline.operations.shared import (
     MANIFESTS,
+    describe_nothing,
     find_address,
     note_address,
     note_head,
@@ -102,8 +103,8 @@ def pull(
         head, listing, tag = store.current()
         if head is None:
             raise DataError(
-                f"{store.place} must hold what was pushed there, got nothing; push from where it is published: facets "
-                f"push {layout.experiment} {address}"
+                f"{describe_nothing(layout, store, address)}; see that the address is right and within reach, or push "
+                f"from where it is published: facets push {layout.experiment} {address}"
             )
         try:
             fetched |= _fetch(layout, store, _wanted(layout, store, head, listing, replace=replace))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config.sections import Experiment
-from pipeline.core.errors import BusyError, PipelineError, PublishError
+from pipeline.core.errors import BusyError, ConfigError, PipelineError, PublishError
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.storage import file_sha256
@@ -21,6 +21,7 @@ from pipeline.operations.locks import batches_lock, publish_lock, user_name
 from pipeline.operations.shards import recover_shards
 from pipeline.operations.shared import (
     Seen,
+    describe_nothing,
     find_address,
     held_version,
     is_unchanged,
@@ -87,12 +88,13 @@ def push(
         wait_seconds: how long to wait for an ingestion or a removal.
 
     Raises:
-        ConfigError: no address is known, or nothing can be sent to it.
+        ConfigError: no address is known, nothing can be sent to it, or it is a folder in the project or in none.
         PublishError: nothing is published here, or others have pushed what is not known here.
         BusyError: what is published changes all the while.
         ResourceError: the store cannot be reached.
     """
     address = find_address(layout, address)
+    _require_place(layout, address)
     store = open_store(address, layout.experiment, write=True)
     sent: dict[str, int] = {}
     added: list[str] = []
@@ -153,13 +155,27 @@ def still(layout: Layout, purpose: str, wait_seconds: float) -> Iterator[History
         yield history
 
 
+def _require_place(layout: Layout, address: str) -> None:
+    """Refuse a folder that a slip of the pen or an unmounted disk would make."""
+    folder, name = Path(address), layout.experiment
+    if "://" in address:
+        return
+    if folder.resolve().is_relative_to(layout.root.resolve()):
+        raise ConfigError(
+            f"a share must lie outside of the project, got {folder}; give another address: facets push {name} ADDRESS"
+        )
+    if not folder.parent.is_dir():
+        raise ConfigError(
+            f"a share must lie in a folder that exists, got {folder}; make {folder.parent} first, or mount its disk"
+        )
+
+
 def _require_new(layout: Layout, store: Store, address: str) -> None:
     """Refuse a share that is gone, such as one on a disk that is not mounted: it may come back."""
-    version = held_version(layout, address)
-    if version is not None:
+    if held_version(layout, address) is not None:
         raise PublishError(
-            f"{store.place} held version {version} when it was last used from here, but holds nothing now; see that it "
-            f"is mounted, or facets push {layout.experiment} --replace begins it anew"
+            f"{describe_nothing(layout, store, address)}; see that it is mounted, or facets push {layout.experiment} "
+            "--replace begins it anew"
         )
 
 

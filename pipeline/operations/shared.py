@@ -12,7 +12,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import file_sha256, read_json, write_json
 from pipeline.core.upgrades import SHARE_ADDRESS
-from pipeline.sharing import Head, Listing
+from pipeline.sharing import Head, Listing, Store
 from pipeline.tables import History
 from pipeline.tables.current import STAMP as CURRENT_STAMP
 from pipeline.tables.place import Place
@@ -82,6 +82,15 @@ def note_head(layout: Layout, head: Head, address: str) -> None:
 def held_version(layout: Layout, address: str) -> int | None:
     """Return the version at an address when this clone last pushed to or pulled from it; None if it never did."""
     return _held(layout).get(address)
+
+
+def describe_nothing(layout: Layout, store: Store, address: str) -> str:
+    """Say what is known of a share without a head: where it should be and why nothing is there, without what to do."""
+    version = held_version(layout, address)
+    if version is not None:
+        return f"{store.place} held version {version} when it was last used from here, but holds nothing now"
+    root = store.missing_root()
+    return f"{store.place} must hold what was pushed there, " + (f"but there is no {root}" if root else "got nothing")
 
 
 def _held(layout: Layout) -> dict[str, int]:

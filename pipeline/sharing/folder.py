@@ -23,6 +23,11 @@ class FolderStore(Store):
         self.place = str(folder)
         self._folder, self._blobs = folder, folder / "blobs"
 
+    def missing_root(self) -> str:
+        """Return the folder of the address, in words, if it is missing."""
+        root = self._folder.parents[1]
+        return "" if root.is_dir() else f"folder {root}"
+
     def sizes(self) -> Mapping[str, int]:
         """Return all blobs that are there, by name, and their bytes."""
         if not self._blobs.is_dir():

@@ -44,6 +44,12 @@ class RemoteStore(Store):
         self._is_http = "http" in filesystem.protocol
         self.refuses_second = self._is_s3
 
+    def missing_root(self) -> str:
+        """Return the bucket of S3, in words, if it is missing; others cannot be asked."""
+        bucket = self._path.partition("/")[0]
+        with self._reaching():
+            return f"bucket {bucket}" if self._is_s3 and not self._filesystem.exists(bucket) else ""
+
     def sizes(self) -> Mapping[str, int]:
         """Return all blobs that are there, by name, and their bytes."""
         with self._reaching():

@@ -108,6 +108,10 @@ class Store(ABC):
         )
 
     @abstractmethod
+    def missing_root(self) -> str:
+        """Return the folder or bucket that all lies in, in words, if it is surely missing; else nothing."""
+
+    @abstractmethod
     def sizes(self) -> Mapping[str, int]:
         """Return all blobs that are there, by name, and their bytes."""
 

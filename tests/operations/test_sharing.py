@@ -343,8 +343,16 @@ def test_a_damaged_record_is_written_anew_if_told(anna: Tiny, share: str) -> Non
 def test_addresses(anna: Tiny, share: str) -> None:
     with pytest.raises(ConfigError, match="got no ADDRESS; facets push tiny ADDRESS notes it"):
         push(anna.layout, anna.params)
-    with pytest.raises(DataError, match="must hold what was pushed there, got nothing"):
+    with pytest.raises(DataError, match=f"must hold what was pushed there, but there is no folder {share}; see that"):
         pull(anna.layout, anna.params, share)
+    Path(share).mkdir()
+    with pytest.raises(DataError, match="must hold what was pushed there, got nothing; see that"):
+        pull(anna.layout, anna.params, share)
+    with pytest.raises(ConfigError, match=f"in a folder that exists, got {share}/a/b; make {share}/a first"):
+        push(anna.layout, anna.params, f"{share}/a/b")
+    with pytest.raises(ConfigError, match=f"must lie outside of the project, got {anna.root}/share; give another"):
+        push(anna.layout, anna.params, str(anna.root / "share"))
+    assert not list(Path(share).iterdir())
     ben = clone(anna, "ben")
     with pytest.raises(PublishError, match="must hold a published version"):
         push(ben.layout, ben.params, share)

@@ -165,7 +165,9 @@ def test_by_http_a_share_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_reached_is_one_line(bucket: str) -> None:
     with pytest.raises(ResourceError, match="nonsense://x/published/toy must be within reach"):
         open_store("nonsense://x", "toy")
+    assert open_store(f"{bucket}/none", "toy").missing_root() == ""
     missing = open_store("s3://nobody-has-this/x", "toy", write=True)
+    assert missing.missing_root() == "bucket nobody-has-this"
     assert missing.head() == (None, None)
     with pytest.raises((ResourceError, PublishError), match="must be within reach"):
         missing.swap(HEAD, None)
