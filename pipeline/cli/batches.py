@@ -18,10 +18,11 @@ def batches(experiment: ExperimentName, as_json: AsJson = False) -> None:
         facets batches digits
     """
     from pipeline.tables import History
+    from pipeline.tables.place import due
 
     layout, _ = open_experiment(experiment)
     rows = History(layout.published).rows("batches")
-    lines = [_line(row) for row in rows] or [f"nothing is published yet; run facets rebuild {experiment}"]
+    lines = [_line(row) for row in rows] or [f"nothing is published yet; {due(layout.published)}"]
     show("\n".join(lines), rows, as_json)
 
 

@@ -19,6 +19,7 @@ from pipeline.operations.tracked import tracked_faults
 from pipeline.tables import History
 from pipeline.tables.current import current_fault
 from pipeline.tables.inventory import part_faults, record_faults
+from pipeline.tables.place import due
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def check_experiments(
         if not _has_published(layout):
             if experiments:
                 raise PublishError(
-                    f"{name} must have a published version to be checked, got none; run facets rebuild {name}"
+                    f"{name} must have a published version to be checked, got none; {due(layout.published)}"
                 )
             continue
         problems = _problems(layout, deep or mend)

@@ -23,10 +23,10 @@ from pipeline.core.storage import as_resource_error, sync, temporary_dir
 from pipeline.core.upgrades import CONTENT
 from pipeline.table_format.ids import content_hashes
 from pipeline.tables.parts import part_rows
-from pipeline.tables.place import Place
+from pipeline.tables.place import REPAIR, Place
 from pipeline.tables.sorted_hashes import SortedHashes, merged, sorted_blocks, write_hashes
 from pipeline.tables.verified import require_sound
-from pipeline.tables.versions import REPAIR, PartFile
+from pipeline.tables.versions import PartFile
 
 FOLDER = "parts/content"
 

@@ -21,12 +21,11 @@ from pipeline.tables.content import update_content
 from pipeline.tables.identity import Identity
 from pipeline.tables.lists import load_list
 from pipeline.tables.parts import PartWriter
-from pipeline.tables.place import Place
+from pipeline.tables.place import REPAIR, Place
 from pipeline.tables.summary import sizes_of
 from pipeline.tables.transaction import plan
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import (
-    REPAIR,
     ListRef,
     PartFile,
     Totals,

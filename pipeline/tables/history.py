@@ -16,7 +16,7 @@ from pipeline.tables.draft import load_identity
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.names import set_name
-from pipeline.tables.place import Place
+from pipeline.tables.place import Place, due
 from pipeline.tables.transaction import recover
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import PartFile, Version, current_version, load_history, load_version
@@ -49,10 +49,7 @@ class History:
         """
         version = self.current()
         if version is None:
-            name = self.published.name
-            raise PublishError(
-                f"{self.published} must hold a published version, got none; run facets rebuild {name} first"
-            )
+            raise PublishError(f"{self.published} must hold a published version, got none; {due(self.published)}")
         return version
 
     def model_of(self, number: int) -> str:

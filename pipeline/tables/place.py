@@ -1,6 +1,7 @@
 """Where published tables are read from: a repository or a share, a folder or a URL."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,33 @@ from pipeline.core.storage import read_json
 from pipeline.sharing.records import HEAD, Listing
 from pipeline.sharing.store import Store
 
+REPAIR = "run facets check --repair"
+
+_ADVICE = re.compile(r"run (the stage that writes it, or )?facets check --repair")
+
 _SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def due(location: Path | str) -> str:
+    """Return what to do where no tables are published.
+
+    Args:
+        location: folder ``published/<experiment>``, or its URL.
+    """
+    base, experiment = _split(location)
+    if "://" in base or (not Path(base, "params.yaml").exists() and any(Path(base).glob("published/*/blobs"))):
+        return f"see that the address is right, or push from where it is published: facets push {experiment} {base}"
+    is_shared = Path(base, "data", "shared", f"{experiment}.json").exists()
+    return f"run facets {'pull' if is_shared else 'rebuild'} {experiment} first"
+
+
+def _split(location: Path | str) -> tuple[str, str]:
+    """Return the repository, or the address of the share, and the experiment."""
+    if "://" in str(location):
+        base, _, experiment = str(location).rstrip("/").rpartition("/")
+        return base.removesuffix("/published"), experiment
+    folder = Path(location).absolute()
+    return str(folder.parent.parent), folder.name
 
 
 class Place:
@@ -95,10 +122,20 @@ class Place:
             raise DataError(f"{self.file(relative)} must be readable, but {error!r}; check the address") from error
 
     def exists(self, relative: str) -> bool:
-        """Tell whether a file is there."""
+        """Tell whether a file is there; of a share, whether it should be."""
+        if self._blobs is not None:
+            return relative in self._blobs
         if self.filesystem is None:
             return Path(self.file(relative)).exists()
         return bool(self.filesystem.exists(self.local(relative)))
+
+    def explained(self, error: DataError) -> DataError:
+        """Return an error for damage, with the way to mend it that is open where the tables lie."""
+        if self._blobs is None:
+            return error
+        base, experiment = _split(self.location)
+        mend = f"facets push {experiment} {base} where it is whole sends it again once it is deleted there"
+        return DataError(_ADVICE.sub(lambda _: mend, str(error)))
 
     def _name(self, relative: str) -> str:
         return relative if self._blobs is None else self._blobs.get(relative, relative)

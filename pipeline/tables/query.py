@@ -18,7 +18,7 @@ from pipeline.core.naming import check_experiment_name
 from pipeline.core.text import reason_of
 from pipeline.table_format.schema import facet_table, table_schema
 from pipeline.tables.lists import load_entries
-from pipeline.tables.place import Place
+from pipeline.tables.place import REPAIR, Place
 from pipeline.tables.verified import require_sound
 from pipeline.tables.versions import PartFile, Version, current_version, load_version
 
@@ -181,7 +181,10 @@ def with_version(location: str, version: int | None, use: Callable[[Snapshot], R
     """
     while True:
         place = Place(location)
-        resolved = load_version(place, version)
+        try:
+            resolved = load_version(place, version)
+        except DataError as error:
+            raise place.explained(error) from None
         try:
             return use(Snapshot(place, resolved))
         except pa.ArrowMemoryError:
@@ -190,11 +193,9 @@ def with_version(location: str, version: int | None, use: Callable[[Snapshot], R
             if version is None and current_version(Place(location)) != resolved.version:
                 continue
             if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"version {resolved.version} of {place.location} must be whole, but {reason_of(error)}; "
-                "run facets check --repair"
-            ) from error
+                raise place.explained(error) from error.__cause__
+            whole = f"version {resolved.version} of {place.location} must be whole, but {reason_of(error)}; {REPAIR}"
+            raise place.explained(DataError(whole)) from error
 
 
 def base_of(experiment: str, root: Path | str | None) -> Path | str:

@@ -14,8 +14,8 @@ from pipeline.core.errors import DataError
 from pipeline.core.sealed import file_digest
 from pipeline.table_format.writer import measure
 from pipeline.tables.parts import Observer, observed, part_rows, part_schema
-from pipeline.tables.place import Place
-from pipeline.tables.versions import REPAIR, PartFile
+from pipeline.tables.place import REPAIR, Place
+from pipeline.tables.versions import PartFile
 
 _MEMORY = "verified.txt"
 _MAX_LINES = 4

@@ -17,11 +17,9 @@ from pipeline.core.sealed import require_intact, write_sealed
 from pipeline.core.upgrades import MANIFEST as MANIFEST_FORM
 from pipeline.core.upgrades import VERSION, Form
 from pipeline.table_format.logical import combined_hash
-from pipeline.tables.place import Place
+from pipeline.tables.place import REPAIR, Place, due
 
 MANIFEST = "manifest.json"
-
-REPAIR = "run facets check --repair"
 
 
 @dataclass(frozen=True)
@@ -173,10 +171,8 @@ def load_version(place: Place, version: int | None = None) -> Version:
     """
     newest = current_version(place)
     if newest is None:
-        experiment = place.location.rstrip("/").rpartition("/")[2]
         raise DataError(
-            f"{place.location} must hold a published version, got none; run facets rebuild {experiment} first"
-            f"{_published_beside(place)}"
+            f"{place.location} must hold a published version, got none; {due(place.location)}{_published_beside(place)}"
         )
     number = newest if version is None else version
     exists = place.exists(version_file(number))

@@ -24,9 +24,10 @@ from pipeline.operations.push import push
 from pipeline.operations.remove import remove
 from pipeline.operations.retrain import retrain
 from pipeline.operations.shared import noted_head
+from pipeline.prediction.loading import load
 from pipeline.sharing import open_store
 from pipeline.sharing.folder import FolderStore
-from pipeline.tables import query, read
+from pipeline.tables import paths, query, read
 from tests.operations.killing import kill_after, moments, seconds_of
 from tests.operations.test_ingest import save
 from tests.operations.test_kills import keep_one_seed, rebuild_without_dvc
@@ -308,10 +309,29 @@ def test_a_damaged_file_is_named(anna: Tiny, share: str) -> None:
     with pytest.raises(DataError, match=r"which is data/batches/tiny/b-.*shard\.h5, must have the bytes"):
         pull(ben.layout, ben.params)
     assert not ben.layout.published.exists()
+    with pytest.raises(PublishError, match="must hold a published version, got none; run facets pull tiny first"):
+        push(ben.layout, ben.params)
+    with pytest.raises(DataError, match="must hold a published version, got none; run facets pull tiny first"):
+        read(EXPERIMENT, "images", root=ben.root)
+    with pytest.raises(DataError, match="got none; run facets pull tiny first"):
+        load(EXPERIMENT, root=ben.root)
+    with pytest.raises(PublishError, match="to be checked, got none; run facets pull tiny first"):
+        check_experiments(ben.root, [EXPERIMENT])
+    with pytest.raises(DataError, match=f"got none; see that the address .*: facets push other {share}"):
+        read("other", "images", root=share)
     damaged.unlink()  # as the message says
     push(anna.layout, anna.params)
     pull(ben.layout, ben.params)
     require_equal(anna, ben)
+    manifest = Path(store.place) / "blobs" / listing.files["published/manifest.json"].name
+    for blob in (manifest, Path(paths(EXPERIMENT, "images", root=share)[0])):
+        whole = blob.read_bytes()
+        for data in (whole[:99] + bytes([whole[99] ^ 1]) + whole[100:], None):
+            blob.write_bytes(data) if data else blob.unlink()
+            with pytest.raises(DataError, match=f"{blob.name} .*facets push tiny {share} where it is whole") as error:
+                read(EXPERIMENT, "images", root=share)
+            assert "--repair" not in str(error.value)
+        assert push(anna.layout, anna.params).sent == 1
 
 
 def test_a_damaged_record_is_written_anew_if_told(anna: Tiny, share: str) -> None:
