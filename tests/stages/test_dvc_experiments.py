@@ -168,11 +168,11 @@ def short(template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Rep
     return made
 
 
-def dvc(repository: Repository, *arguments: str) -> str:
+def dvc(repository: Repository, *arguments: str, path: str = PLAIN_PATH) -> str:
     done = repository.run(
         str(repository.root / ".venv/bin/dvc"),
         *arguments,
-        PATH=PLAIN_PATH,
+        PATH=path,
         DVC_SITE_CACHE_DIR=str(repository.root / ".dvc/site-cache"),
         DVC_NO_ANALYTICS="1",
     )
@@ -226,7 +226,8 @@ def test_overrides_run_from_the_queue(short: Repository, tmp_path: Path) -> None
     keys = ("score.bootstrap", "publish.gate.max_share")
     for key in keys:
         dvc(repository, "exp", "run", "--queue", "--name", key.replace(".", "-").replace("_", "-"), "-S", override(key))
-    dvc(repository, "exp", "run", "--run-all")
+    # DVC's worker looks for the program dvc on the path: without it, it waits for ever.
+    dvc(repository, "exp", "run", "--run-all", path=f"{repository.root}/.venv/bin:{PLAIN_PATH}")
     assert (repository.root / "params.yaml").read_text() == SHORT
     for key in keys:
         check_applied(repository, key.replace(".", "-").replace("_", "-"), key)
