@@ -202,7 +202,7 @@ def test_batches_that_a_killed_pull_was_to_add_are_added_next(anna: Tiny, share:
     assert batch_id not in {row["batch_id"] for row in ben.history.rows("batches")}
     waits = f"1 batch of yours waits ({batch_id}): facets pull tiny adds it"
     found = check_experiments(ben.root, [EXPERIMENT])[EXPERIMENT]
-    assert (found.problems, found.left) == ((), waits)
+    assert (found.problems, found.waiting) == ((), (waits,))
     if then == "pull":
         add(anna, 9, seed=4)
         push(anna.layout, anna.params)
@@ -210,7 +210,7 @@ def test_batches_that_a_killed_pull_was_to_add_are_added_next(anna: Tiny, share:
             push(ben.layout, ben.params)
     result = (push if then == "push" else pull)(ben.layout, ben.params)
     assert (result.added, result.faults) == ((batch_id,), ())
-    assert check_experiments(ben.root, [EXPERIMENT])[EXPERIMENT].left == ""
+    assert check_experiments(ben.root, [EXPERIMENT])[EXPERIMENT].waiting == ()
     push(ben.layout, ben.params)
     pull(anna.layout, anna.params)
     require_equal(anna, ben)
