@@ -97,7 +97,7 @@ def add_batches(layout: Layout, batch_ids: Sequence[str], assign: AssignBatches 
             if before.model_version == model_version:
                 history.add_batches(folders, layout.batches, frozenset(read_id_list(layout.removed)))
                 forget_assignments(layout, model_version, list(folders))
-                show_served(layout)
+                show_served(layout, is_addition=True)
                 return history.served().version, history.served().version != before.version
 
 
@@ -125,7 +125,7 @@ def add_refused(layout: Layout, source: str, refused: Sequence[tuple[str, str]],
             identity = name_batch([source, *map("\0".join, news)])
             row = empty_row(identity, source, datetime.now(UTC), quarantined=len(news), duplicates=duplicates)
             history.add_refused(row, news)
-        show_served(layout)
+        show_served(layout, is_addition=True)
         return history.served().version, history.served().version != before.version
 
 
@@ -151,13 +151,18 @@ def withdraw(layout: Layout) -> Published:
         return history.served().version, history.served().version != before.version
 
 
-def show_served(layout: Layout, *, force: bool = False) -> None:
+def show_served(layout: Layout, *, force: bool = False, is_addition: bool = False) -> None:
     """Bring ``current/`` and the page in line with the current version. Callers hold the publish lock.
+
+    Args:
+        layout: of the experiment.
+        force: compose the page in any case.
+        is_addition: whether batches were added and all else is as before.
 
     Raises:
         PageError: the page could not be composed; readers of the tables see the version all the same.
     """
-    History(layout.published).write_current()
+    History(layout.published).write_current(is_addition=is_addition)
     try:
         refresh_page(layout, force=force)
     except Exception as error:

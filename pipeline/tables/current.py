@@ -30,6 +30,9 @@ from pipeline.tables.versions import Entry, Version, load_version
 STAMP = "current.json"
 """Records which version the file holds, where, and the digest of all its bytes."""
 
+_MOST_AT_ONCE = 2_000_000
+"""Rows with which every added batch is there at once. All of them are written anew, which takes a second a million."""
+
 _OF_IMAGE = {"image_id": pa.string(), "batch_id": pa.string(), "path": pa.string()}
 _OF_FACET = {
     "cluster_uid": pa.string(),
@@ -46,8 +49,12 @@ def current_file(published: Path) -> Path:
     return published / "current" / f"{published.name}.parquet"
 
 
-def write_current(published: Path) -> None:
+def write_current(published: Path, *, is_addition: bool = False) -> None:
     """Put the rows of the current version in place of those before, if it holds others. Callers hold the publish lock.
+
+    Args:
+        published: folder of the experiment's tables.
+        is_addition: whether batches were added and all else is as before; of very many rows the file may then wait.
 
     Raises:
         DataError: a part is missing or damaged.
@@ -55,7 +62,8 @@ def write_current(published: Path) -> None:
     """
     version = load_version(Place(published))
     target = current_file(published)
-    if _stated(published).get("state") == version.state and target.exists():
+    is_right = _stated(published).get("state") == version.state
+    if target.exists() and (is_right or (is_addition and version.n_images > _MOST_AT_ONCE)):
         return
     entries = load_entries(Place(published), version)
     tables = ["images", *map(facet_table, range(version.n_facets))]
@@ -103,7 +111,8 @@ def current_fault(published: Path) -> str:
     stated, target = _stated(published), current_file(published)
     if not target.exists() and not (published / STAMP).exists():  # an earlier release published
         return ""
-    is_right = stated.get("state") == load_version(Place(published)).state
+    version = load_version(Place(published))
+    is_right = stated.get("state") == version.state or version.n_images > _MOST_AT_ONCE
     if is_right and target.exists() and file_digest(target) == stated.get("digest"):
         return ""
     return f"{target} must hold the images of the current version, as {STAMP} beside its folder states, but does not"

@@ -168,9 +168,9 @@ class History:
         """Take images out of the assignments kept with models (see :func:`pipeline.tables.removal.purge_models`)."""
         removal.purge_models(self.published, removed)
 
-    def write_current(self) -> None:
+    def write_current(self, *, is_addition: bool = False) -> None:
         """Bring ``current/`` in line with the current version (see :func:`pipeline.tables.current.write_current`)."""
-        current.write_current(self.published)
+        current.write_current(self.published, is_addition=is_addition)
 
     def purge_current(self) -> None:
         """Take rows of earlier versions out of ``current/`` (see :func:`pipeline.tables.current.purge_current`)."""

@@ -109,6 +109,22 @@ def test_it_is_written_once_a_version(tmp_path: Path) -> None:
     assert current_fault(bench.published) == ""
 
 
+def test_of_very_many_rows_an_added_batch_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current, "_MOST_AT_ONCE", 60)
+    bench, ids = published_bench(tmp_path)
+    bench.history.write_current()
+    before = current_file(bench.published).read_bytes()
+    bench.write_model(
+        "m-bbbbbbbbbbbb", {batch: [cycle(len(of), 4, 1), cycle(len(of), 3)] for batch, of in ids.items()}, ids
+    )
+    bench.publish("m-bbbbbbbbbbbb")
+    bench.history.write_current(is_addition=True)
+    assert current_file(bench.published).read_bytes() == before
+    assert current_fault(bench.published) == ""
+    bench.history.write_current()
+    assert current_file(bench.published).read_bytes() != before
+
+
 def test_a_reader_that_has_planned_its_query_finds_the_pages(tmp_path: Path) -> None:
     bench, ids = published_bench(tmp_path)
     bench.history.write_current()
