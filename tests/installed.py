@@ -56,7 +56,7 @@ class Installed:
         dvc.write_text(f"#!{prefix}/bin/python\nfrom dvc.cli import main\nraise SystemExit(main())\n")
         dvc.chmod(0o755)
         (root / "bin").mkdir()
-        for name in _PROGRAMS:
+        for name in filter(shutil.which, _PROGRAMS):
             (root / "bin" / name).symlink_to(str(shutil.which(name)))
         return cls(prefix, root / "bin")
 

@@ -130,6 +130,7 @@ def test_a_release_with_another_dag_is_brought_in_by_upgrade(
     assert stages(facets(installed, root, "rebuild", "birds", "--json")) == []
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no ps: apt-get install procps")
 def test_stages_run_by_the_python_that_runs_dvc_whatever_is_on_the_path(
     installed: Installed, project: Path, tmp_path: Path
 ) -> None:
