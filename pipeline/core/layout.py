@@ -99,6 +99,11 @@ class Layout:
         """Forms and contact sheets of what people are asked about."""
         return self.root / "ask" / self.experiment
 
+    @property
+    def workspace(self) -> Path:
+        """Resume files and memories: what may be lost."""
+        return self.root / ".work" / self.experiment
+
     def work(self, stage: str, key: str) -> Path:
         """Resume files of one stage under a key of its params, inputs and code."""
-        return self.root / ".work" / self.experiment / f"{stage}-{key}"
+        return self.workspace / f"{stage}-{key}"

@@ -169,7 +169,7 @@ def _folders(layout: Layout) -> list[tuple[Path, Callable[[], str]]]:
         layout.ask: lambda: "questions about its images",
     }
     if name not in _SHARED_WORK:
-        folders[layout.work("", "").parent] = lambda: "resume files and memories"
+        folders[layout.workspace] = lambda: "resume files and memories"
     found = [(path, holds) for path, holds in folders.items() if os.path.lexists(path)]
     for path in folders:
         found += [(rest, lambda: "left of a run that was cut off") for rest in path.parent.glob(f".{name}.*.tmp")]

@@ -148,7 +148,7 @@ def _wanted(layout: Layout, store: Store, head: Head, listing: Listing, *, repla
 
 
 def _fetched_folder(layout: Layout) -> Path:
-    return layout.work("", "").parent / "pull"
+    return layout.workspace / "pull"
 
 
 def _fetch(layout: Layout, store: Store, files: Mapping[str, Blob]) -> dict[str, int]:

@@ -140,7 +140,7 @@ def shared_files(layout: Layout) -> dict[str, Seen]:
 
     Hashes are remembered in ``.work``, so that a file is read once, until something changes it.
     """
-    memory = layout.work("", "").parent / "hashes.json"
+    memory = layout.workspace / "hashes.json"
     known = _recall(memory)
     found: dict[str, Seen] = {}
     for name, path in _paths(layout).items():
@@ -163,7 +163,7 @@ def is_unchanged(seen: Seen) -> bool:
 
 def remember(layout: Layout, hashes: Mapping[str, str]) -> None:
     """Note the hashes of files whose bytes were just compared, by their names at the share."""
-    memory = layout.work("", "").parent / "hashes.json"
+    memory = layout.workspace / "hashes.json"
     known = dict(_recall(memory))
     for name, sha256 in hashes.items():
         with suppress(FileNotFoundError):

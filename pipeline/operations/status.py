@@ -128,7 +128,7 @@ def _mebibytes(layout: Layout) -> dict[str, float]:
         layout.batches,
         layout.artifact("model").parent,
         layout.published,
-        layout.work("", "").parent,
+        layout.workspace,
         layout.raw,
         layout.root / ".dvc" / "cache",
     )

@@ -56,7 +56,7 @@ def tidy(root: Path, experiment: str, wait_seconds: float = 0.0) -> TidyResult:
     """
     keep = load_params(root).experiment(experiment).publish.keep_versions
     layout = Layout(root, experiment)
-    folders = (layout.published, layout.work("", "").parent, root / ".dvc" / "cache")
+    folders = (layout.published, layout.workspace, root / ".dvc" / "cache")
     before = sum(map(disk_usage, folders))
     carry_out_removals(layout, wait_seconds)
     versions: dict[int, str | None] = {}
@@ -111,7 +111,7 @@ def _forget_leftovers(layout: Layout) -> tuple[str, ...]:
     beside |= {
         path.parent for path in (layout.names, layout.hints, layout.joined, layout.removed, layout.source_manifest)
     }
-    found = [path for folder in (*own, layout.work("", "").parent) for path in remove_leftovers(folder)]
+    found = [path for folder in (*own, layout.workspace) for path in remove_leftovers(folder)]
     found += [path for folder in sorted(beside) for path in remove_leftovers(folder, below=False)]
     return tuple(str(path.relative_to(root)) for path in found)
 
@@ -120,7 +120,7 @@ def _forget_old_work(layout: Layout) -> list[str]:
     """Delete folders of resume files that have not changed for long; a run that still works renews its own."""
     oldest = time.time() - _RESUME_DAYS * _SECONDS_A_DAY
     deleted: list[str] = []
-    for folder in layout.work("", "").parent.glob("*-*"):
+    for folder in layout.workspace.glob("*-*"):
         times = [folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))]
         if folder.is_dir() and max(times) < oldest:
             shutil.rmtree(folder)

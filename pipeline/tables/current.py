@@ -25,7 +25,7 @@ from pipeline.tables.lists import load_entries
 from pipeline.tables.place import Place
 from pipeline.tables.plain_file import SECONDS_KEPT, SECONDS_TO_OPEN, Span, write_beside, write_without
 from pipeline.tables.verified import require_sound
-from pipeline.tables.versions import Entry, Version, load_version
+from pipeline.tables.versions import Entry, Version, load_history, load_version
 
 STAMP = "current.json"
 """Records which version the file holds, where, and the digest of all its bytes."""
@@ -62,8 +62,8 @@ def write_current(published: Path, *, is_addition: bool = False) -> None:
     """
     version = load_version(Place(published))
     target = current_file(published)
-    is_right = _stated(published).get("state") == version.state
-    if target.exists() and (is_right or (is_addition and version.n_images > _MOST_AT_ONCE)):
+    state = _stated(published).get("state")
+    if target.exists() and (state == version.state or (is_addition and _may_wait(published, state, version))):
         return
     entries = load_entries(Place(published), version)
     tables = ["images", *map(facet_table, range(version.n_facets))]
@@ -112,10 +112,18 @@ def current_fault(published: Path) -> str:
     if not target.exists() and not (published / STAMP).exists():  # an earlier release published
         return ""
     version = load_version(Place(published))
-    is_right = stated.get("state") == version.state or version.n_images > _MOST_AT_ONCE
+    is_right = stated.get("state") == version.state or _may_wait(published, stated.get("state"), version)
     if is_right and target.exists() and file_digest(target) == stated.get("digest"):
         return ""
     return f"{target} must hold the images of the current version, as {STAMP} beside its folder states, but does not"
+
+
+def _may_wait(published: Path, state: str | None, version: Version) -> bool:
+    """Tell whether the rows of a state may stay: they are many, all are still valid, and only batches are missing."""
+    if version.n_images <= _MOST_AT_ONCE:
+        return False
+    known = (one for one in load_history(published) if one.withdrawn is None)
+    return any(one.state == state and one.model_version == version.model_version for one in known)
 
 
 def _replace(published: Path, state: str, write: Callable[[Path], list[Span]]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pipeline.core.errors import ResourceError
 from pipeline.tables import current, read
 from pipeline.tables.current import STAMP, current_fault, current_file, write_current
-from tests.tables.builders import cycle, published_bench
+from tests.tables.builders import cycle, make_ids, published_bench
 
 _READER = """
 import json, sys, time
@@ -109,20 +109,32 @@ def test_it_is_written_once_a_version(tmp_path: Path) -> None:
     assert current_fault(bench.published) == ""
 
 
-def test_of_very_many_rows_an_added_batch_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_rows_an_added_batch_may_wait_but_neither_a_model_nor_a_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(current, "_MOST_AT_ONCE", 60)
     bench, ids = published_bench(tmp_path)
     bench.history.write_current()
     before = current_file(bench.published).read_bytes()
-    bench.write_model(
-        "m-bbbbbbbbbbbb", {batch: [cycle(len(of), 4, 1), cycle(len(of), 3)] for batch, of in ids.items()}, ids
-    )
-    bench.publish("m-bbbbbbbbbbbb")
+    new = make_ids(9, 100)
+    bench.write_batch("b-1", new)
+    assigned = bench.assign("b-1", "m-aaaaaaaaaaaa", new, [cycle(9, 4), cycle(9, 3)])
+    bench.history.add_batches({"b-1": assigned}, bench.batches)
     bench.history.write_current(is_addition=True)
     assert current_file(bench.published).read_bytes() == before
     assert current_fault(bench.published) == ""
-    bench.history.write_current()
-    assert current_file(bench.published).read_bytes() != before
+    bench.history.withdraw(frozenset(ids["train"][:1]))
+    assert "must hold the images of the current version" in current_fault(bench.published)
+    bench.history.write_current(is_addition=True)
+    assert len(pq.read_table(current_file(bench.published))) == 80 + 9 - 1
+    bench.write_model(
+        "m-bbbbbbbbbbbb", {batch: [cycle(len(of), 4, 1), cycle(len(of), 3)] for batch, of in ids.items()}, ids
+    )
+    assigned = bench.assign("b-1", "m-bbbbbbbbbbbb", new, [cycle(9, 4), cycle(9, 3)])
+    bench.publish("m-bbbbbbbbbbbb", {"b-1": assigned}, removed=frozenset(ids["train"][:1]))
+    assert "must hold the images of the current version" in current_fault(bench.published)
+    bench.history.write_current(is_addition=True)
+    assert current_fault(bench.published) == ""
 
 
 def test_a_reader_that_has_planned_its_query_finds_the_pages(tmp_path: Path) -> None:
