@@ -8,7 +8,10 @@ import subprocess
 import sys
 import time
 
-SUITE = ("startup", "training", "convolution", "stages", "ingest", "assign", "publish", "known", "query", "repository")
+SUITE = (
+    *("startup", "training", "convolution", "stages", "ingest", "embedding", "assign", "publish", "known", "query"),
+    "repository",
+)
 
 
 def main() -> None:

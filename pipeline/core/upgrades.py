@@ -145,6 +145,11 @@ def _with_links_not_followed(params: Record) -> Record:
     return _with_changed(params, "preprocess", lambda section: {"follow_links": False, **section})
 
 
+def _without_features(params: Record) -> Record:
+    """Say that images were taken as pixels."""
+    return _with_changed(params, "preprocess", lambda section: {"features": None, **section})
+
+
 def _with_covariance_of_facets(params: Record) -> Record:
     """Give every facet the covariance that was one for all."""
 
@@ -236,6 +241,7 @@ PARAMETERS = Form(
         _with_links_not_followed,
         _with_covariance_of_facets,
         _with_nothing_ignored,
+        _without_features,
     ),
     unnumbered=True,
 )

@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
-from pipeline.datasets.delivery.preparation import model_section, model_transform
+from pipeline.datasets.delivery.preparation import model_section, model_spec, stored_transform
 from pipeline.operations.executors import open_executor
 
 AssignBatches = Callable[[Sequence[str], Path], dict[str, Path]]
@@ -56,12 +57,17 @@ def _assign(layout: Layout, folders: dict[str, Path], model: Path, cluster: str 
     from pipeline.assignment import Shard, assign_shards
     from pipeline.datasets.store.images import ImageStore
 
-    transform = model_transform(model)
+    transform, spec = stored_transform(model), model_spec(model)
     shards = []
     for batch_id, folder in folders.items():
         path = layout.batches / batch_id / "shard.h5"
         require_sealed(path.parent, [path.name])
         with ImageStore(path) as images:
+            if transform is None and images.spec != spec:
+                raise DataError(
+                    f"{path} must hold {spec}, as {model.name} takes, got {images.spec}; remove the batch and deliver "
+                    "it again"
+                )
             shards.append(Shard(path, transform, batch_id, ((0, images.n_images),), folder))
     n_images = sum(shard.n_images for shard in shards)
     what = next(iter(folders)) if len(folders) == 1 else f"{len(folders)} batches"

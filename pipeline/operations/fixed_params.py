@@ -18,10 +18,10 @@ _MAY_DIFFER = ("score", "report", "assign.batch_size")
 
 
 def require_fixed_params(layout: Layout, params: PreprocessParams) -> None:
-    """Refuse another ``preprocess.brightest`` than that of the model in service.
+    """Refuse another ``preprocess.brightest`` or backbone than that of the model in service.
 
-    The same files would get other ids: removed images would come back, delivered ones be taken twice, and clusters
-    lose theirs. Batches keep 8 bits, so they cannot follow either.
+    Of another brightest, the same files would get other ids: removed images would come back, delivered ones be taken
+    twice, and clusters lose theirs. Batches keep 8 bits, or the features, so they can follow neither.
 
     Args:
         layout: of the experiment.
@@ -36,11 +36,20 @@ def require_fixed_params(layout: Layout, params: PreprocessParams) -> None:
     section: Record | None = None
     with suppress(DataError):  # a damaged file is written anew by what this is asked for
         section = read_record(history.model_folder() / "params.json", PARAMETERS).get("preprocess")
-    if section is not None and section["brightest"] != params.brightest:
+    if section is None:
+        return
+    if section["brightest"] != params.brightest:
         found, kept = ("null" if value is None else value for value in (params.brightest, section["brightest"]))
         raise ConfigError(
             f"preprocess.brightest of {layout.experiment} must stay {kept}, as the ids of what is published depend on "
             f"it, got {found}; put it back, or make another experiment with facets new"
+        )
+    before = (section["features"] or {}).get("backbone")
+    now = None if params.features is None else params.features.backbone
+    if before != now:
+        raise ConfigError(
+            f"preprocess.features of {layout.experiment} must stay {before or 'null'}, as batches of "
+            f"deliveries cannot follow, got {now or 'null'}; put it back, or make another experiment with facets new"
         )
 
 

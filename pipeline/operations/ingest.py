@@ -23,7 +23,7 @@ from pipeline.core.sealed import read_sealed
 from pipeline.core.text import reason_of
 from pipeline.core.upgrades import BATCH, read_model_file, read_record
 from pipeline.datasets.delivery.delivery import open_delivery
-from pipeline.datasets.delivery.preparation import model_section, model_transform
+from pipeline.datasets.delivery.preparation import model_section, model_taker
 from pipeline.datasets.delivery.shard import ShardResult, write_shard
 from pipeline.datasets.files.location import settled, storable
 from pipeline.datasets.prepare.id_list import read_id_list
@@ -209,12 +209,12 @@ def _write_shard(layout: Layout, experiment: Experiment, location: str) -> Shard
         removed = ContentSet.of_ids(read_id_list(layout.removed))
         known = History(layout.published).content()
         model = History(layout.published).model_folder()
-        transform = model_transform(model)
+        taker = model_taker(model, layout.root)
         params = replace(experiment.preprocess, brightest=model_section(model, "preprocess").brightest)
     return write_shard(
         layout,
-        open_delivery(layout, params, location, experiment.ingest.workers),
-        transform,
+        open_delivery(layout, params, location, experiment.ingest.workers, getattr(taker, "transform", None)),
+        taker,
         known=known,
         removed=removed,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),

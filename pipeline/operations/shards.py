@@ -20,7 +20,7 @@ from pipeline.core.sealed import read_sealed, write_sealed
 from pipeline.core.storage import atomic_dir, sync
 from pipeline.core.text import counted
 from pipeline.core.upgrades import BATCH
-from pipeline.datasets.delivery.preparation import model_section, model_transform
+from pipeline.datasets.delivery.preparation import model_section, stored_transform
 from pipeline.datasets.delivery.shard import copy_shard
 from pipeline.datasets.store.images import ImageStore
 from pipeline.report import write_thumbnails
@@ -122,10 +122,10 @@ def draw_thumbnails(folder: Path, model: Path) -> None:
         model: folder of the model.
     """
     if not (folder / "thumbnails").exists():
-        with ImageStore(folder / "shard.h5", model_transform(model)) as store:
+        with ImageStore(folder / "shard.h5", stored_transform(model)) as store:
             n_shown = min(N_THUMBNAILS, store.n_images)
             ids = store.image_ids(0, n_shown).tolist()
-            images = store.read(0, n_shown)
+            images = store.read_pictures(0, n_shown)
         write_thumbnails(folder / "thumbnails", images, ids, model_section(model, "report").sprite_size)
     add_to_seal(folder, [f"thumbnails/{path.name}" for path in (folder / "thumbnails").iterdir()])
 

@@ -17,6 +17,7 @@ _DIGITS = PreprocessParams(
     include=None,
     exclude=None,
     follow_links=False,
+    features=None,
     size=None,
     fit="stretch",
     channels="source",

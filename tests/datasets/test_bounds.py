@@ -174,7 +174,7 @@ def test_a_large_row_group_that_packs_like_nothing_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hostile.repeated_value(tmp_path / "x.parquet", 3 * hostile.MIB, 1)
-    monkeypatch.setattr("pipeline.datasets.readers.parquet._GROUP_BYTES", hostile.MIB)
+    monkeypatch.setattr("pipeline.datasets.readers.parquet_file._GROUP_BYTES", hostile.MIB)
     with pytest.raises(
         DataError, match=r"must have row groups that unpack to at most 1048576 bytes a column, got 31457"
     ):

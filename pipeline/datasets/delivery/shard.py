@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.errors import DataError
 from pipeline.core.image_ids import HASH_BITS, ID_DTYPE, ContentLookup
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
@@ -19,8 +20,10 @@ from pipeline.core.upgrades import BATCH
 from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.delivery.delivery import Delivery
+from pipeline.datasets.delivery.feature_store import FeatureStore
 from pipeline.datasets.delivery.growing_store import GrowingStore, new_ids
 from pipeline.datasets.delivery.sieve import Sieve
+from pipeline.datasets.delivery.taker import Taker
 from pipeline.datasets.files.location import storable
 from pipeline.datasets.prepare.quarantine import write_quarantine_table
 from pipeline.datasets.prepare.tables import write_images_table
@@ -62,7 +65,7 @@ class _Rows:
 def write_shard(
     layout: Layout,
     delivery: Delivery,
-    transform: ImageTransform,
+    transform: Taker,
     *,
     known: ContentLookup,
     removed: ContentLookup,
@@ -76,18 +79,19 @@ def write_shard(
     Args:
         layout: of the experiment.
         delivery: read to its end.
-        transform: to the model's shape; images that it cannot take are refused.
+        transform: to what the model takes; images that it cannot take are refused.
         known: content of all images of the experiment.
         removed: content of images that must not come back.
         created: time of the delivery, ISO 8601.
 
     Raises:
-        DataError: the delivery is damaged as a whole.
+        DataError: the delivery is damaged as a whole, or holds rows where images are due, or other rows.
         ResourceError: the disk is full; nothing is left behind.
     """
     with as_resource_error(layout.batches), temporary_dir(layout.batches / "incoming") as folder:
+        _require_kind(delivery, transform)
         sieve = Sieve(transform, known, removed)
-        rows = _write_images(folder / "shard.h5", delivery, sieve)
+        rows = _write_images(folder / "shard.h5", delivery, transform, sieve)
         if not rows.hashes:
             return ShardResult(None, 0, sieve.duplicates, sieve.quarantined)
         identity = _write_tables(folder, rows, sieve)
@@ -128,7 +132,9 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
             record = BATCH.upgrade(read_sealed(source / "batch.json"), str(source / "batch.json"))
             is_old = record["id_bits"] < HASH_BITS
             write_sealed(folder / "batch.json", {**record, "n_images": len(kept), "id_bits": HASH_BITS})
-            with create_store(folder / "shard.h5", spec, **_attributes(store)) as writer:
+            with create_store(
+                folder / "shard.h5", spec, **_attributes(store), picture_shape=store.picture_shape
+            ) as writer:
                 for start in range(0, store.n_images, _BLOCK):
                     some = kept[(kept >= start) & (kept < start + _BLOCK)]
                     stop = min(start + _BLOCK, store.n_images)
@@ -137,7 +143,8 @@ def copy_shard(source: Path, target: Path, drop: Sequence[str]) -> int:
                     if is_old:
                         pixels = decode_images(left) if store.is_encoded else left
                         ids[some] = renew_ids(ids[some], pixels)
-                    writer.append(left, ids[some], batches[some])
+                    seen = None if store.picture_shape is None else store.read_pictures(start, stop)[some - start]
+                    writer.append(left, ids[some], batches[some], seen)
             table = pq.read_table(source / "images.parquet").take(pa.array(kept))
             place = table.schema.get_field_index("image_id")
             table = table.set_column(place, table.schema.field(place), id_column(ids[kept]))
@@ -149,9 +156,22 @@ def _attributes(store: ImageStore) -> dict[str, str]:
     return {name: str(store.attributes[name]) for name in ("source", "split_rule")}
 
 
-def _write_images(path: Path, delivery: Delivery, sieve: Sieve) -> _Rows:
+def _require_kind(delivery: Delivery, transform: Taker) -> None:
+    location = storable(delivery.location)
+    if not isinstance(transform, ImageTransform):
+        transform.require(location, delivery.row_width)
+    elif delivery.row_width is not None:
+        raise DataError(
+            f"{location} must hold images, as the model in service takes, got rows of {delivery.row_width} numbers; "
+            "deliver images"
+        )
+
+
+def _write_images(path: Path, delivery: Delivery, transform: Taker, sieve: Sieve) -> _Rows:
     rows = _Rows()
-    with progress("read new images", delivery.n_images) as bar, GrowingStore(path, delivery) as shard:
+    is_pixels = isinstance(transform, ImageTransform)
+    store = GrowingStore(path, delivery) if is_pixels else FeatureStore(path, delivery, transform)
+    with progress("read new images", delivery.n_images) as bar, store as shard:
         for block in delivery.blocks:
             new = sieve.new_images(block)
             shard.append(new)

@@ -2,7 +2,7 @@
 
 from pipeline.core.errors import DataError
 from pipeline.core.image_ids import ContentLookup
-from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.delivery.taker import Taker
 from pipeline.datasets.readers.block import Block
 from pipeline.datasets.store.spec import Shape
 
@@ -22,7 +22,7 @@ class Sieve:
         quarantined: (file, reason) of images that were refused.
     """
 
-    def __init__(self, transform: ImageTransform, known: ContentLookup, removed: ContentLookup) -> None:
+    def __init__(self, transform: Taker, known: ContentLookup, removed: ContentLookup) -> None:
         self.duplicates = 0
         self.quarantined: list[tuple[str, str]] = []
         self._transform = transform

@@ -5,6 +5,7 @@ Memory is bounded by one block of images and about a hundred bytes an image; the
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.backbones.base import open_backbone
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.image_ids import ContentSet, parse_ids
@@ -19,7 +21,10 @@ from pipeline.core.layout import Layout
 from pipeline.core.progress import Progress, progress
 from pipeline.core.storage import atomic_dir
 from pipeline.core.text import count_reasons
-from pipeline.datasets.decoding.transform import ImageTransform
+from pipeline.datasets.inputs.embedded import Embedded
+from pipeline.datasets.inputs.feature_ranges import FeatureRanges
+from pipeline.datasets.inputs.plain import Plain
+from pipeline.datasets.inputs.prepared import RowKind
 from pipeline.datasets.prepare.catalogue import TEST, TRAIN, Catalogue, Columns
 from pipeline.datasets.prepare.hint_files import read_hint_files
 from pipeline.datasets.prepare.hints import resolve_hints
@@ -47,17 +52,20 @@ def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str
     Args:
         layout: of the experiment.
         params: its section ``preprocess``.
-        tell: gets what became of hints, in words, where there are any.
+        tell: gets what became of hints, and which features are constant, in words, where there are any.
 
     Returns:
         What became of the images of the source.
 
     Raises:
-        DataError: the source is missing, damaged or not the pinned one, a split would be empty, hints are wrong (see
-            :func:`pipeline.datasets.prepare.hints.resolve_hints`), or a list was changed meanwhile.
+        DataError: the weights of ``preprocess.features`` or the source are missing, the source is damaged or not
+            the pinned one, a split would be empty, hints are wrong (see
+            :func:`pipeline.datasets.prepare.hints.resolve_hints`), a list was changed meanwhile, or rows are all the
+            same or fewer than their features.
         ResourceError: the disk cannot hold the result; nothing is left behind.
     """
-    source = open_source(params, layout)
+    preparer = _open_preparer(layout, params)
+    source = open_source(preparer.reading(params), layout)
     source.fetch()
     require_pinned(layout, params, source)
     lists, hints = _read_lists(layout), read_hint_files(layout)
@@ -66,14 +74,20 @@ def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str
     with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
         catalogue = Catalogue()
         with progress(f"read {layout.experiment}", n_source) as bar:
-            rejected = _read_source(source, ImageTransform.from_params(params), catalogue, spool, bar)
+            found = _read_source(source, preparer, catalogue, spool, bar)
+        rejected = found.rejected
         for batch in joined:
             _read_list(layout.batches / batch, catalogue)
         columns = catalogue.finish(params.test_fraction, params.split_seed)
         rows: Rows = {name: columns.rows(code, removed) for name, code in SPLITS.items()}
         account = _count(columns, rejected, removed)
+        found.features.require_tall()
+        if constant := found.features.require_different():
+            tell(constant)
         _require_images(rows, params, account)
-        write_splits(folder, columns, rows, params, spool, [layout.batches / batch / "shard.h5" for batch in joined])
+        assert found.kind is not None
+        shards = [layout.batches / batch / "shard.h5" for batch in joined]
+        write_splits(folder, columns, rows, params, spool, found.kind, shards)
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
         write_quarantine_table(folder / "quarantine.parquet", rejected, account)
@@ -90,22 +104,47 @@ def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str
     return account
 
 
+def _open_preparer(layout: Layout, params: PreprocessParams) -> Plain | Embedded:
+    if params.features is None:
+        return Plain(params)
+    return Embedded(params, open_backbone(params.features, layout.root))
+
+
 def _read_lists(layout: Layout) -> tuple[list[str], list[str]]:
     return read_id_list(layout.joined), read_id_list(layout.removed)
 
 
+@dataclass
+class _Found:
+    """What a source held.
+
+    Attributes:
+        rejected: (file, reason) of what cannot be used.
+        kind: of all rows that were spooled; None where there are none.
+        features: of rows of numbers.
+    """
+
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    kind: RowKind | None = None
+    features: FeatureRanges = field(default_factory=FeatureRanges)
+
+
 def _read_source(
-    source: Source, transform: ImageTransform, catalogue: Catalogue, spool: Spool, bar: Progress
-) -> list[tuple[str, str]]:
-    rejected: list[tuple[str, str]] = []
+    source: Source, preparer: Plain | Embedded, catalogue: Catalogue, spool: Spool, bar: Progress
+) -> _Found:
+    found = _Found()
     for block in source.blocks():
-        rejected += block.rejected
+        found.rejected += block.rejected
         bar.advance(len(block.rejected))
         if len(block.paths):
             catalogue.add(block.hashes, block.shapes[:, 1:], block.paths, block.labels, block.split)
-            spool.append(transform.apply(block.pixels), block.hashes)
+            prepared = preparer.apply(block)
+            if block.rows is not None:
+                found.features.add(block.rows)
+            spool.append(prepared.pack(), block.hashes)
+            found.kind = prepared.kind
             bar.advance(len(block.paths))
-    return rejected
+    return found
 
 
 def _count_shard(layout: Layout, batch: str) -> int:

@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int64, Shaped
 
 from pipeline.core.errors import DataError
 from pipeline.core.image_ids import leading_bits
 from pipeline.core.storage import require_free_space
-from pipeline.datasets.store.spec import Shape
 
-Take = Callable[[Int64[np.ndarray, " image"]], UInt8[np.ndarray, "image channel height width"]]
-"""Returns the images at some positions of a source or a batch, at model size."""
+Take = Callable[[Int64[np.ndarray, " image"]], Shaped[np.ndarray, "image ..."]]
+"""Returns the rows at some positions of a source or a batch, as stores get them."""
 
 _ROOM = 1.05
 """Ids, labels and chunks beside the pixels, as a factor."""
@@ -26,7 +25,7 @@ _PART_BYTES, _MAX_PARTS = 2**26, 128  # each part is an open file, and some syst
 
 
 class Spool:
-    """Images at model size. Which split and row an image gets is known only when all ids are known.
+    """Rows of stores, as images at model size. Which split and row an image gets is known only when all ids are known.
 
     The stores are in the order of the hashes, so parts by ranges of hashes are needed one after the other, and each can
     go as soon as it is written: half the space, and the reads lie close together where memory cannot hold all. Reading
@@ -39,7 +38,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, n_expected: int, n_more: int) -> None:
-        self.image_shape: Shape | None = None
+        self._row: np.ndarray | None = None
         self._folder = folder
         self._n_expected, self._n_more = n_expected, n_more
         self._files: list[BinaryIO] = []
@@ -60,29 +59,27 @@ class Spool:
         """The number of parts."""
         return len(self._files)
 
-    def append(
-        self, images: UInt8[np.ndarray, "image channel height width"], hashes: Shaped[np.ndarray, " image"]
-    ) -> None:
-        """Append images.
+    def append(self, images: Shaped[np.ndarray, "image ..."], hashes: Shaped[np.ndarray, " image"]) -> None:
+        """Append images, or rows of any other kind of numbers.
 
         Raises:
             DataError: they differ in shape from earlier ones.
             ResourceError: the disk cannot hold the spool and the stores made from it.
         """
-        shape: Shape = (images.shape[1], images.shape[2], images.shape[3])
-        if self.image_shape is None:
-            self._open(shape)
-        if shape != self.image_shape:
+        if self._row is None:
+            self._row = np.empty(images.shape[1:], images.dtype)
+            self._open(self._row.nbytes)
+        if (images.shape[1:], images.dtype) != (self._row.shape, self._row.dtype):
             raise DataError(
-                f"all images must have one shape after preprocessing (channels, height, width), got {self.image_shape} "
-                f"and {shape}; set preprocess.size and preprocess.channels"
+                f"all images must have one shape after preprocessing (channels, height, width), got {self._row.shape} "
+                f"and {images.shape[1:]}; set preprocess.size and preprocess.channels"
             )
         parts = self.part_of(hashes)
         order = np.argsort(parts, kind="stable")
         edges = np.searchsorted(parts[order], np.arange(self.n_parts + 1)).tolist()
         ordered = np.ascontiguousarray(images if self.n_parts == 1 else images[order])
         for file, (start, stop) in zip(self._files, pairwise(edges), strict=True):
-            data = ordered[start:stop].reshape(-1).data
+            data = ordered[start:stop].reshape(-1).view(np.uint8).data
             while data:
                 data = data[file.write(data) :]
 
@@ -109,9 +106,7 @@ class Spool:
             file.close()
             self._path(part).unlink()
 
-    def _open(self, shape: Shape) -> None:
-        self.image_shape = shape
-        image_bytes = int(np.prod(shape))
+    def _open(self, image_bytes: int) -> None:
         n_parts = min(_MAX_PARTS, 1 + self._n_expected * image_bytes // _PART_BYTES)
         # A part and its copy in the stores are there together.
         n_images = self._n_expected + self._n_expected // n_parts + self._n_more
@@ -121,11 +116,11 @@ class Spool:
     def _path(self, part: int) -> Path:
         return self._folder / str(part)
 
-    def _read(self, file: BinaryIO, rows: Int64[np.ndarray, " image"]) -> UInt8[np.ndarray, "image _ _ _"]:
-        assert self.image_shape is not None
-        images = np.empty((len(rows), *self.image_shape), np.uint8)
-        row_bytes = int(np.prod(self.image_shape))
-        buffer = images.reshape(-1).data
+    def _read(self, file: BinaryIO, rows: Int64[np.ndarray, " image"]) -> Shaped[np.ndarray, "image ..."]:
+        assert self._row is not None
+        images = np.empty((len(rows), *self._row.shape), self._row.dtype)
+        row_bytes = self._row.nbytes
+        buffer = images.reshape(-1).view(np.uint8).data
         descriptor = file.fileno()
         for place, row in enumerate(rows.tolist()):
             os.preadv(descriptor, [buffer[place * row_bytes : (place + 1) * row_bytes]], row * row_bytes)

@@ -23,7 +23,7 @@ _IMAGES = "images"
 _MOST_AHEAD = 2**28
 """Chunks of more rows than are asked for are kept, up to so many bytes, as each is unpacked as a whole every time."""
 
-_FEWEST_AXES = 3  # of an array of images
+_IMAGE_AXES = (3, 4)  # of an array of images
 
 _MOST_ARRAYS = 1000
 """Each costs a millisecond and some kilobytes before any image is read."""
@@ -79,6 +79,11 @@ def open_arrays(location: str, within: str | None = None) -> Iterator[Mapping[st
         raise DataError(f"{location} must end in .npy, .npz, .h5 or .hdf5; rename it or correct the path")
     with open_location(location, within) as file, _plain_faults(location), opener(file, location) as arrays:
         yield arrays
+
+
+def could_be_rows(array: ArrayRows) -> bool:
+    """Tell whether an array may hold rows of features."""
+    return len(array.shape) == 2 and array.dtype.kind == "f"
 
 
 # --- NPY and NPZ ------------------------------------------------------------------------------------------------------
@@ -211,7 +216,7 @@ def _open_hdf5(file: ByteFile, location: str) -> Iterator[Mapping[str, ArrayRows
         arrays: dict[str, ArrayRows] = {}
         elsewhere: list[str] = []
         _collect_hard_linked(arrays, elsewhere, opened, location, n_stored, "", set())
-        if elsewhere and all(len(array.shape) < _FEWEST_AXES for array in arrays.values()):
+        if elsewhere and not any(len(array.shape) in _IMAGE_AXES or could_be_rows(array) for array in arrays.values()):
             raise _keeps_elsewhere(f"{location}:/{elsewhere[0]}")
         yield arrays
 

@@ -1,11 +1,12 @@
-"""Which arrays of a file hold images, which of these are its test split, and which arrays beside them label them."""
+"""Which arrays of a file hold images or rows, which of these are its test split, and which beside them label them."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
-from pipeline.datasets.readers.array_files import ArrayRows
+from pipeline.datasets.readers.array_files import ArrayRows, could_be_rows
 from pipeline.datasets.store.spec import Split
 
 _IMAGES = "images"
@@ -15,18 +16,21 @@ _SPLITS: dict[str, Split] = {
 }
 """What parts of data sets are called. Validation images are for those who train: they go to the training split."""
 
-_MEANT = {"images", "imgs", "x", "X", "data"}
-"""What else the arrays of images are called, where there are others of their shape."""
+_FEATURES = ("features", "embeddings")
+"""What arrays of rows are called, where there are others of two axes."""
+
+_MEANT = {"images", "imgs", "x", "X", "data", *_FEATURES}
+"""What else the arrays of images or rows are called, where there are others of their shape."""
 
 _PART = re.compile(r"(.*?)(?:^|[/_.-])(train|training|val|valid|validation|test)(?:[/_.-]|$)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ArrayPart:
-    """One array of images.
+    """One array of images, or of rows of numbers.
 
     Attributes:
-        images: three or four axes.
+        images: three or four axes; of rows, two.
         labels: arrays of as many numbers or texts: name of the factor to array.
         split: what the file calls it, None where it does not say.
     """
@@ -39,15 +43,16 @@ class ArrayPart:
 def find_parts(arrays: Mapping[str, ArrayRows], location: str) -> list[ArrayPart]:
     """Return the array ``images``, or the only one with three or four axes, or one a split, in the file's order.
 
+    Where none has so many, arrays of floats with two axes are rows: one called ``features`` or ``embeddings``, or the
+    only one, or one a split.
+
     Splits are told by names: ``train_images``, ``x_train`` or ``train/x`` beside ``test_images``, ``x_test`` or
     ``test/x``. The labels of such an array have the same word in their names, as ``y_train`` and ``y_test``.
 
     Raises:
         DataError: there is no such array, or several that no name tells apart.
     """
-    candidates = {name: array for name, array in arrays.items() if len(array.shape) in (3, 4)}
-    if _IMAGES in arrays:
-        candidates = {_IMAGES: arrays[_IMAGES]}
+    candidates = _candidates(arrays)
     if len(candidates) == 1:
         (images,) = candidates.values()
         labels = _labels(arrays, images)
@@ -58,9 +63,31 @@ def find_parts(arrays: Mapping[str, ArrayRows], location: str) -> list[ArrayPart
         shapes = {name: array.shape for name, array in arrays.items()}
         raise DataError(
             f"{location} must hold an array {_IMAGES!r}, a single one with 3 or 4 axes, or one a split (train_images, "
-            f"test_images), got {shapes}; name the images {_IMAGES!r}"
+            f"test_images), or rows of floats with 2 axes, got {shapes}; name the images {_IMAGES!r}, rows "
+            f"{_FEATURES[0]!r}"
         )
     return parts
+
+
+def require_one_shape(parts: Sequence[ArrayPart], params: PreprocessParams) -> None:
+    """Check that the arrays of all splits become images of one size, or rows of one width.
+
+    Raises:
+        DataError: they do not.
+    """
+    shapes = {part.images.name: part.images.shape for part in parts}
+    is_rows = all(len(shape) == 2 for shape in shapes.values())
+    if len({shape[1:] for shape in shapes.values()}) > 1 and (is_rows or params.size is None):
+        what, advice = ("rows", "save arrays of as many columns") if is_rows else ("images", "set preprocess.size")
+        raise DataError(f"the {what} of all splits must agree in shape, got {shapes}; {advice}")
+
+
+def _candidates(arrays: Mapping[str, ArrayRows]) -> dict[str, ArrayRows]:
+    if _IMAGES in arrays:
+        return {_IMAGES: arrays[_IMAGES]}
+    pictures = {name: array for name, array in arrays.items() if len(array.shape) in (3, 4)}
+    rows = {name: array for name, array in arrays.items() if could_be_rows(array)}
+    return pictures or next(({name: rows[name]} for name in _FEATURES if name in rows), rows)
 
 
 def _split_parts(arrays: Mapping[str, ArrayRows], candidates: Mapping[str, ArrayRows]) -> list[ArrayPart]:

@@ -1,4 +1,4 @@
-"""Sources ``npy`` and ``hdf5``: one array of images in a file."""
+"""Sources ``npy`` and ``hdf5``: one array of images, or of rows of numbers, in a file."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
@@ -17,7 +17,7 @@ from pipeline.datasets.decoding.worker import DecodeJob
 from pipeline.datasets.files.bounds import IMAGE_BYTES
 from pipeline.datasets.files.location import beside, boundary, locate, storable
 from pipeline.datasets.readers.array_files import ArrayRows, open_arrays
-from pipeline.datasets.readers.array_parts import ArrayPart, find_parts
+from pipeline.datasets.readers.array_parts import ArrayPart, find_parts, require_one_shape
 from pipeline.datasets.readers.base import FileList
 from pipeline.datasets.readers.block import Block, drawn_places, rows_per_block
 from pipeline.datasets.readers.own_labels import (
@@ -31,6 +31,7 @@ from pipeline.datasets.readers.own_labels import (
     labels_of_rows,
     labels_too_long,
 )
+from pipeline.datasets.readers.rows import block_of_rows, require_rows
 
 _CHANNELS = ((1, 3), (2, 4))
 """Likely numbers of channels, and others; the likely ones are looked for first."""
@@ -44,11 +45,13 @@ _LABELS_AT_ONCE = 256  # they may lie in the file once and be as long as it
 
 
 class ArrayFile:
-    """Images in an NPY, NPZ or HDF5 file.
+    """Images or rows in an NPY, NPZ or HDF5 file; the axes of the array decide.
 
-    Shapes: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis, whichever
-    has a length of 1 or 3, else of 2 or 4. Values: uint8 as they are; bool as 0 and 255; uint16 scaled, 65535 or
-    ``preprocess.brightest`` to 255; floats from 0 to 1, times 255; other whole numbers if all lie within 0 and 255.
+    Shapes: (n, d) are rows of d floats, which stay as they are (:mod:`pipeline.datasets.readers.rows`). All else is
+    images: (n, height, width) is grey; with a fourth axis, the channels are the last or else the second axis,
+    whichever has a length of 1 or 3, else of 2 or 4. Values: uint8 as they are; bool as 0 and 255; uint16 scaled,
+    65535 or ``preprocess.brightest`` to 255; floats from 0 to 1, times 255; other whole numbers if all lie within 0
+    and 255.
     Arrays of several splits are read one after the other. Labels come from a CSV with one line an image, or
     (``inside``) from arrays of one whole number or text an image beside the images.
     """
@@ -80,6 +83,12 @@ class ArrayFile:
         with self._open() as parts:
             return sum(part.images.shape[0] for part in parts)
 
+    def row_width(self) -> int | None:
+        """Return how many numbers a row has; None where there are images."""
+        with self._open() as parts:
+            shape = parts[0].images.shape
+            return shape[1] if len(shape) == 2 else None
+
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
         with self._open() as parts:
@@ -92,18 +101,17 @@ class ArrayFile:
             DataError: a value lies outside its range, or splits differ in shape where ``size`` leaves the source's.
         """
         with self._open() as parts:
-            if job is None and self._params.size is None and len({part.images.shape[1:] for part in parts}) > 1:
-                shapes = {part.images.name: part.images.shape for part in parts}
-                raise DataError(f"the images of all splits must agree in shape, got {shapes}; set preprocess.size")
+            if job is None:
+                require_one_shape(parts, self._params)
             brightest = self._params.brightest if job is None else job.brightest
             labels, n_before = self._read_labels(parts), 0
             for part in parts:
                 images = part.images
                 step = rows_per_block(math.prod(images.shape[1:]) * images.dtype.itemsize)
                 for start in range(0, images.shape[0], step):
-                    block = self._block(part, parts, start, min(step, images.shape[0] - start), brightest)
-                    of_all = slice(n_before + start, n_before + start + len(block.paths))
-                    yield replace(block, labels=labels.rows(of_all))
+                    block, is_usable = self._block(part, parts, start, min(step, images.shape[0] - start), brightest)
+                    usable = n_before + start + np.flatnonzero(is_usable)
+                    yield replace(block, labels=labels.rows(usable.tolist()))
                 n_before += images.shape[0]
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
@@ -115,7 +123,7 @@ class ArrayFile:
                 for wanted_place in (each for each in wanted if start <= each < stop):
                     part.images.skip(wanted_place - place)
                     place = wanted_place + 1
-                    yield self._block(part, parts, wanted_place - start, 1, job.brightest)
+                    yield self._block(part, parts, wanted_place - start, 1, job.brightest)[0]
                 start = stop
 
     def possible_labels(self) -> FoundLabels:
@@ -131,19 +139,23 @@ class ArrayFile:
 
     def _block(
         self, part: ArrayPart, parts: Sequence[ArrayPart], start: int, n_rows: int, brightest: int | None
-    ) -> Block:
-        """Return the next rows, of which the first is ``start``."""
+    ) -> tuple[Block, Bool[np.ndarray, " image"]]:
+        """Return the next rows, of which the first is ``start``, and which of them can be used."""
         name = self._location.rpartition("/")[2]
         name = storable(name if len(parts) == 1 else f"{name}:{part.images.name.rpartition(':')[2]}")
-        channel_axis = image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
         values = part.images.read(n_rows)
+        paths = [f"{name}[{row}]" for row in range(start, start + n_rows)]
+        if values.ndim == 2:
+            return block_of_rows(values, paths, part.split)
+        channel_axis = image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
         pixels = to_uint8(values, part.images.name, brightest)
-        return Block(
+        block = Block(
             images=pixels[:, None] if channel_axis is None else np.moveaxis(pixels, channel_axis, 1),
-            paths=[f"{name}[{row}]" for row in range(start, start + n_rows)],
+            paths=paths,
             split=part.split,
             peaks=values.reshape(n_rows, -1).max(axis=1).astype(np.int32) if has_16_bits(values) else None,
         )
+        return block, np.ones(n_rows, bool)
 
     @contextmanager
     def _open(self) -> Iterator[list[ArrayPart]]:
@@ -151,7 +163,10 @@ class ArrayFile:
             parts = find_parts(arrays, self._location)
             for part in parts:
                 part.images.require_bounded()
-                image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
+                if len(part.images.shape) == 2:
+                    require_rows(part.images.name, part.images.shape, part.images.dtype)
+                else:
+                    image_layout(part.images.name, part.images.shape, part.images.dtype, self._params.max_pixels)
             yield parts
 
     def _read_labels(self, parts: Sequence[ArrayPart]) -> Labels:
@@ -197,7 +212,7 @@ def image_layout(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], max_pi
         axis = next((axis for counts in _CHANNELS for axis in (3, 1) if shape[axis] in counts), 0)
     if len(shape) not in (3, 4) or axis == 0:
         raise DataError(
-            f"{name} must have shape (n, height, width), (n, height, width, channels) or "
+            f"{name} must have shape (n, features) of floats, (n, height, width), (n, height, width, channels) or "
             f"(n, channels, height, width) with 1 to 4 channels, got {shape}; reshape the array"
         )
     if 0 in shape:

@@ -112,6 +112,19 @@ class OwnSource(Source, Protocol):
 
 
 @runtime_checkable
+class RowSource(OwnSource, Protocol):
+    """A reader of files that may hold rows of numbers in place of images."""
+
+    def row_width(self) -> int | None:
+        """Return how many numbers a row has; None where there are images.
+
+        Raises:
+            DataError: the file is missing, damaged or holds neither.
+        """
+        ...
+
+
+@runtime_checkable
 class FileSource(OwnSource, Protocol):
     """A reader of images that are files with paths."""
 

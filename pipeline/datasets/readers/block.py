@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Float32, Int32, Shaped, UInt8
 
-from pipeline.datasets.store.identity import hash_images
-from pipeline.datasets.store.spec import Split
+from pipeline.datasets.store.identity import hash_images, hash_rows
+from pipeline.datasets.store.spec import InputBlock, Split
 
 Image = UInt8[np.ndarray, "_ _ _"]
 
@@ -26,7 +26,7 @@ class Block:
 
     Attributes:
         images: one array where all sizes agree, else a sequence of arrays ``channel height width``; None for an image
-            that is larger than was wanted.
+            that is larger than was wanted. Of a source of rows of numbers, an array of float32, ``row 1 1 feature``.
         paths: where each image came from, e.g. ``cats/17.png`` or ``train-images-idx3-ubyte[17]``; for people.
         labels: one array a label factor; -1 where an image has no label. The same factors in every block.
         split: the split that the source itself prescribes, or None.
@@ -38,7 +38,7 @@ class Block:
             has 8 bits alone.
     """
 
-    images: UInt8[np.ndarray, "image channel height width"] | Sequence[Image | None]
+    images: InputBlock | Sequence[Image | None]
     paths: Sequence[str]
     labels: Mapping[str, Int32[np.ndarray, " image"]] = field(default_factory=dict)
     split: Split | None = None
@@ -50,8 +50,10 @@ class Block:
 
     @cached_property
     def hashes(self) -> Shaped[np.ndarray, " image"]:
-        """Content hash of each image at the source (:func:`pipeline.datasets.store.identity.hash_images`)."""
-        return hash_images(self.pixels) if self.known_hashes is None else self.known_hashes
+        """Content hash of each image at the source (:mod:`pipeline.datasets.store.identity`)."""
+        if self.known_hashes is not None:
+            return self.known_hashes
+        return hash_images(self.pixels) if self.rows is None else hash_rows(self.rows)
 
     @cached_property
     def shapes(self) -> Int32[np.ndarray, "image 3"]:
@@ -61,6 +63,11 @@ class Block:
         if isinstance(self.images, np.ndarray):
             return np.tile(np.array(self.images.shape[1:], np.int32), (len(self.images), 1))
         return np.array([image.shape for image in self.pixels], np.int32).reshape(-1, 3)
+
+    @property
+    def rows(self) -> Float32[np.ndarray, "row 1 1 feature"] | None:
+        """The rows of a source of numbers; None where it has images."""
+        return self.images if isinstance(self.images, np.ndarray) and self.images.dtype == np.float32 else None
 
     @property
     def pixels(self) -> UInt8[np.ndarray, "image channel height width"] | Sequence[Image]:

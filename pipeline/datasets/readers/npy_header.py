@@ -58,6 +58,6 @@ def read_npy_header(file: ByteFile, name: str) -> tuple[tuple[int, ...], np.dtyp
     if fortran and len(shape) > 1:
         raise DataError(f"{name} must be in C order, got Fortran order; save numpy.ascontiguousarray of it")
     if not shape:
-        raise DataError(f"{name} must be an array of images, got a single number; save the whole array")
+        raise DataError(f"{name} must be an array of images or rows, got a single number; save the whole array")
     file.seek(head.tell())
     return shape, dtype

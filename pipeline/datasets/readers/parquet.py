@@ -1,24 +1,21 @@
-"""Source ``parquet``: a column of image files' bytes."""
+"""Source ``parquet``: a column of image files' bytes, or of lists of floats."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
-from pipeline.core.memory import require_plenty
-from pipeline.core.text import reason_of
 from pipeline.datasets.decoding.worker import DecodeJob, Item
-from pipeline.datasets.files.bounds import require_count, require_file_size, require_unpacked
-from pipeline.datasets.files.location import beside, boundary, is_url, locate, open_location
+from pipeline.datasets.files.bounds import require_file_size, require_unpacked
+from pipeline.datasets.files.location import beside, boundary, locate, open_location
 from pipeline.datasets.readers.base import FileList
-from pipeline.datasets.readers.block import Block, drawn_places
+from pipeline.datasets.readers.block import Block, drawn_images, drawn_places
 from pipeline.datasets.readers.folder import prepared_size, read_files
 from pipeline.datasets.readers.own_labels import (
     FOLDER,
@@ -30,6 +27,7 @@ from pipeline.datasets.readers.own_labels import (
 )
 from pipeline.datasets.readers.parquet_columns import (
     class_names,
+    holds_images,
     image_column,
     image_columns,
     label_columns,
@@ -37,16 +35,18 @@ from pipeline.datasets.readers.parquet_columns import (
     texts_of,
     values_and_paths,
 )
-from pipeline.datasets.readers.parquet_pages import require_honest_pages
+from pipeline.datasets.readers.parquet_file import filled_groups, leaf_columns, open_parquet, require_honest
+from pipeline.datasets.readers.parquet_rows import first_width, row_blocks, row_column
 from pipeline.datasets.readers.shards import Shards, list_shards
 
 _ROWS = 64
-_GROUP_BYTES, _AT_ONCE_BYTES = 2**28, 2**26
+_AT_ONCE_BYTES = 2**26
 
 
 class Parquet:
-    """Images as bytes of PNG, JPEG and other image files in a column of a Parquet file or of a folder of such files.
+    """Images or rows in a column of a Parquet file, or of a folder of such files.
 
+    Images are bytes of PNG, JPEG and other image files; where no column has bytes, lists of floats are rows.
     The column is called ``image`` or is the only one of bytes; it may also be a structure with fields ``bytes`` and
     ``path``, as Hugging Face's datasets have it. Labels come from a CSV with one line an image, or (``inside``) from
     the columns of whole numbers or texts beside it whose values repeat; those of a ClassLabel have their names.
@@ -81,6 +81,10 @@ class Parquet:
         """Return the number of rows, and of other files in the folder."""
         return self._n_rows() + len(self.shards.rejected)
 
+    def row_width(self) -> int | None:
+        """Return how many numbers a row has; None where there are images."""
+        return first_width(self.shards.files, self._within) if self._holds_rows else None
+
     def class_names(self) -> dict[str, list[str]]:
         """Return the classes' names where labels are texts."""
         return self._labels.class_names
@@ -93,8 +97,8 @@ class Parquet:
                 columns = image_columns(file, part)
                 row = n_unpacked = 0
                 n_bytes = self._n_bytes[part]
-                for group in _filled_groups(file):
-                    _require_honest(raw, file, group, columns, part)
+                for group in filled_groups(file):
+                    require_honest(raw, file, group, columns, part)
                     n_rows = _rows_at_once(file, group, columns)
                     for batch in file.iter_batches(n_rows, row_groups=[group], columns=columns):
                         for value, path in values_and_paths(batch.column(0)):
@@ -111,6 +115,9 @@ class Parquet:
             DataError: a file is damaged, images that repeat grow beyond all measure, or images differ in shape after
                 the job's transform.
         """
+        if self._holds_rows:
+            yield from self._blocks_of_rows()
+            return
         n_unpacked = 0
         job = job or prepared_size(self._params)
         for block in read_files(job, self.items(), workers, self._labels, self.shards.rejected):
@@ -120,6 +127,8 @@ class Parquet:
 
     def sample(self, most: int, job: DecodeJob) -> Iterator[Block]:
         """Yield rows drawn from all files, which are read to their end for it, but not decoded."""
+        if self._holds_rows:
+            return drawn_images(self._blocks_of_rows(), self.n_images(), most)
         wanted = set(drawn_places(self.n_images(), most))
         n_rows = self._n_rows()
         rejected = [pair for place, pair in enumerate(self.shards.rejected, n_rows) if place in wanted]
@@ -148,13 +157,27 @@ class Parquet:
         total = 0
         for _, part in self.shards.files:
             with open_parquet(part, self._within) as file:
-                image_column(file, part)
+                if not self._holds_rows:
+                    image_column(file, part)
                 total += file.metadata.num_rows
         if not total:
             raise DataError(
                 f"{self._location} must hold at least one row, got none; write it again or correct the path"
             )
         return total
+
+    @cached_property
+    def _holds_rows(self) -> bool:
+        first = self.shards.files[0].location
+        with open_parquet(first, self._within) as file:
+            return not holds_images(file) and row_column(file, first) is not None
+
+    def _blocks_of_rows(self) -> Iterator[Block]:
+        start, rejected = 0, self.shards.rejected
+        for block, is_usable in row_blocks(self.shards.files, self._within):
+            labels = self._labels.rows((start + np.flatnonzero(is_usable)).tolist())
+            yield replace(block, labels=labels, rejected=[*rejected, *block.rejected])
+            start, rejected = start + len(is_usable), []
 
     @cached_property
     def _labels(self) -> Labels:
@@ -181,8 +204,8 @@ class Parquet:
             texts = [n for n, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
             # A text that stands in many rows is read once.
             with open_location(part, self._within) as raw, open_parquet(part, self._within, texts) as file:
-                for group in _filled_groups(file):
-                    _require_honest(raw, file, group, columns, part)
+                for group in filled_groups(file):
+                    require_honest(raw, file, group, columns, part)
                 table = file.read(columns)
             first = columns if first is None else first
             if columns != first or not columns:
@@ -201,72 +224,10 @@ class Parquet:
         return None if name in (None, INSIDE) else beside(self._location, name)
 
 
-@contextmanager
-def open_parquet(location: str, within: str | None = None, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file of other people.
-
-    Args:
-        location: path or URL.
-        within: a folder above it that no link may lead out of.
-        dictionaries: columns that are read as dictionaries.
-
-    Raises:
-        DataError: it is missing or damaged, or claims far more than it can hold.
-    """
-    with open_location(location, within) as file, _plain_faults(location):
-        opened = pq.ParquetFile(file, read_dictionary=list(dictionaries), pre_buffer=is_url(location))
-        n_bytes = file.seek(0, 2)
-        _require_bounded(opened.metadata, location, n_bytes)
-        yield opened
-
-
-@contextmanager
-def _plain_faults(location: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise  # of the system or a network; arrow raises plain ones of what it finds damaged
-        require_plenty(f"reading {location}", error)
-        raise DataError(f"{location} must be a complete Parquet file, but {reason_of(error)}; write it again") from None
-
-
-def _require_bounded(metadata: Any, location: str, n_bytes: int) -> None:
-    n_rows = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        n_rows += group.num_rows
-        require_count(location, n_rows, n_bytes)
-        for column in map(group.column, range(group.num_columns)):
-            unpacked, most = column.total_uncompressed_size, max(_GROUP_BYTES, 100 * column.total_compressed_size)
-            if column.physical_type == "BYTE_ARRAY" and unpacked > most:
-                raise DataError(
-                    f"{location} must have row groups that unpack to at most {most} bytes a column, got {unpacked}; "
-                    "write it with smaller row groups"
-                )
-    if n_rows != metadata.num_rows:
-        raise DataError(f"{location} must be a complete Parquet file, but it has {n_rows} of {metadata.num_rows} rows")
-
-
-def _require_honest(raw: Any, file: Any, group: int, names: Sequence[str], location: str) -> None:
-    for column in _columns(file, group, names):
-        require_honest_pages(raw, column, location)
-
-
-def _filled_groups(file: Any) -> list[int]:
-    """Return the row groups that have rows; one without may have no page either."""
-    return [group for group in range(file.num_row_groups) if file.metadata.row_group(group).num_rows]
-
-
 def _rows_at_once(file: Any, group: int, names: Sequence[str]) -> int:
     """Return how many rows may all be as long as the whole columns: a value that repeats is stored once."""
-    sizes = [column.total_uncompressed_size for column in _columns(file, group, names)]
+    sizes = [column.total_uncompressed_size for column in leaf_columns(file, group, names)]
     return max(1, min(_ROWS, _AT_ONCE_BYTES // max([1, *sizes])))
-
-
-def _columns(file: Any, group: int, names: Sequence[str]) -> list[Any]:
-    found = file.metadata.row_group(group)
-    columns = map(found.column, range(found.num_columns))
-    return [column for column in columns if column.path_in_schema in names]
 
 
 def _image_bytes(value: Any, max_pixels: int, path: str) -> bytes | DataError:

@@ -30,7 +30,8 @@ def image_column(file: Any, location: str) -> str:
         columns = ", ".join(f"{field.name}: {field.type}" for field in file.schema_arrow)
         raise DataError(
             f"{location} must have one column of image files' bytes or one called {_IMAGE!r}, got bytes in [] of "
-            f"{reason_of(columns)}; write each image's file into it as binary, or pass the folder that holds the files"
+            f"{reason_of(columns)}; write each image's file into it as binary, or pass the folder that holds them; "
+            "rows are lists of floats"
         )
     if len(found) != 1:
         raise DataError(
@@ -39,6 +40,11 @@ def image_column(file: Any, location: str) -> str:
         )
     ((name, kind),) = found.items()
     return f"{name}.bytes" if pa.types.is_struct(kind) else name
+
+
+def holds_images(file: Any) -> bool:
+    """Tell whether a column could hold images."""
+    return any(_holds_bytes(field.type) for field in file.schema_arrow)
 
 
 def image_columns(file: Any, location: str) -> list[str]:

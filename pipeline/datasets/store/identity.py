@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xxhash
-from jaxtyping import Bool, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from pipeline.core.errors import DataError
 from pipeline.core.image_ids import HASH_DTYPE, are_short, format_ids, leading_bits, parse_ids
@@ -26,6 +26,21 @@ def hash_images(
     if isinstance(images, np.ndarray) and images[:1].nbytes <= _WHOLE_BYTES:
         return _hash_small_images(images)
     return np.array([_hash_image(image) for image in images], HASH_DTYPE)
+
+
+def hash_rows(rows: Float32[np.ndarray, "row 1 1 feature"]) -> Shaped[np.ndarray, " row"]:
+    """Return a 128-bit hash of each row's numbers, the start of a SHA-256, as :func:`hash_images` does for images.
+
+    Rows get one hash exactly when all their numbers are equal, 0 and -0 among them.
+    """
+    start = hashlib.sha256(b"features %d:" % rows.shape[-1])
+    numbers = (rows + np.float32(0)).astype("<f4", copy=False)  # -0 + 0 is 0
+    digests = bytearray()
+    for row in numbers.reshape(len(rows), -1):
+        digest = start.copy()
+        digest.update(row.data)
+        digests += digest.digest()[: HASH_DTYPE.itemsize]
+    return np.frombuffer(digests, HASH_DTYPE)
 
 
 def _hash_small_images(images: UInt8[np.ndarray, "image channel height width"]) -> Shaped[np.ndarray, " image"]:

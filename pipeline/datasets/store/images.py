@@ -3,12 +3,12 @@
 Layout (schema 2). Dataset ``images``: ``image channel height width``, chunked by rows, about 1 MiB a chunk,
 uncompressed so that a row can be read on its own. Batches whose images differ in size hold ``encoded`` instead, the
 undecoded bytes of all images one after the other, and ``encoded_stop``, where those of each end. Beside them
-``image_id`` and ``batch_id`` (fixed-length ASCII). Attributes: ``schema``, ``source``, ``split_rule`` and, of images of
-one shape, ``input``: their :class:`~pipeline.datasets.store.spec.InputSpec` as JSON. Those of schema 1 are pixels.
+``image_id`` and ``batch_id`` (fixed-length ASCII) and, where inputs are features of images, ``pictures`` of these for
+people. Attributes: ``schema``, ``source``, ``split_rule`` and, of images of one shape, ``input``: their
+:class:`~pipeline.datasets.store.spec.InputSpec` as JSON. Those of schema 1 are pixels.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +22,8 @@ from jaxtyping import Int64, Shaped
 
 from pipeline.core.errors import ConfigError, DataError, PipelineError
 from pipeline.core.upgrades import require_known
-from pipeline.datasets.store.spec import ImageBlock, InputBlock, InputSpec, Shape, Transformed, read_spec
+from pipeline.datasets.store.chunked_rows import ChunkedRows
+from pipeline.datasets.store.spec import ImageBlock, InputBlock, InputSpec, Pictures, Shape, Transformed, read_spec
 
 SCHEMA = 2
 
@@ -68,6 +69,7 @@ class ImageStore:
             self._file.close()
             raise
         self._images: Any = self._file["encoded" if self.is_encoded else "images"]
+        self._rows = ChunkedRows(path, self._images)
 
     def __enter__(self) -> "ImageStore":
         return self
@@ -97,19 +99,37 @@ class ImageStore:
 
     def read(self, start: int, stop: int) -> InputBlock:
         """Return the images of rows ``start`` to ``stop`` (exclusive)."""
-        if not 0 <= start <= stop <= self.n_images:
-            raise ValueError(f"rows must lie within 0 and {self.n_images}, got {start} to {stop}")
+        self._require_range(start, stop)
         if self.is_encoded:
             return self._needed_transform().apply_encoded(self.encoded(start, stop))
-        return self._finish(self._images[start:stop])
+        return self._finish(self._rows.read(start, stop))
 
     def take(self, rows: Int64[np.ndarray, " image"]) -> InputBlock:
         """Return the images of strictly increasing rows: a random mini-batch, read row by row from the disk."""
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_images or (np.diff(rows) <= 0).any()):
-            raise ValueError(f"rows must be strictly increasing within 0 and {self.n_images}, got {rows}")
+        self._require_increasing(rows)
         if self.is_encoded:
             return self._needed_transform().apply_encoded([self.encoded(row, row + 1)[0] for row in rows.tolist()])
-        return self._finish(self._read_rows(rows))
+        return self._finish(self._rows.take(rows))
+
+    @property
+    def picture_shape(self) -> Shape | None:
+        """Of the pictures beside inputs that are none themselves; None where there are none."""
+        found = self._file.get("pictures")
+        if not isinstance(found, h5py.Dataset):
+            return None
+        return found.shape[1], found.shape[2], found.shape[3]
+
+    def read_pictures(self, start: int, stop: int) -> Pictures:
+        """Return what people see of rows ``start`` to ``stop`` (exclusive)."""
+        self._require_range(start, stop)
+        if self._pictures is None:
+            return self.spec.as_pictures(self.read(start, stop))
+        return self._pictures.read(start, stop)
+
+    def take_pictures(self, rows: Int64[np.ndarray, " image"]) -> Pictures:
+        """Return what people see of strictly increasing rows."""
+        self._require_increasing(rows)
+        return self.spec.as_pictures(self.take(rows)) if self._pictures is None else self._pictures.take(rows)
 
     def image_ids(self, start: int = 0, stop: int | None = None) -> Shaped[np.ndarray, " image"]:
         """Return the image ids of a range of rows as text."""
@@ -127,6 +147,18 @@ class ImageStore:
         data = self._images[edges[0] : edges[-1]].data
         return [bytes(data[first - edges[0] : last - edges[0]]) for first, last in pairwise(edges.tolist())]
 
+    def _require_range(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.n_images:
+            raise ValueError(f"rows must lie within 0 and {self.n_images}, got {start} to {stop}")
+
+    def _require_increasing(self, rows: Int64[np.ndarray, " image"]) -> None:
+        if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_images or (np.diff(rows) <= 0).any()):
+            raise ValueError(f"rows must be strictly increasing within 0 and {self.n_images}, got {rows}")
+
+    @cached_property
+    def _pictures(self) -> ChunkedRows | None:
+        return None if self.picture_shape is None else ChunkedRows(self.path, self._file["pictures"])
+
     def _needed_transform(self) -> Transform:
         if self._transform is None:
             raise ValueError(f"{self.path} holds images of differing sizes; open it with a transform")
@@ -143,33 +175,6 @@ class ImageStore:
     def _encoded_edges(self) -> np.ndarray:
         column: Any = self._file["encoded_stop"]
         return np.concatenate([np.zeros(1, np.int64), column[:]])
-
-    @cached_property
-    def _chunk_offsets(self) -> np.ndarray:
-        # Not HDF5's own selection of rows, which takes fifty times as long (benchmarks/stages.py): the chunks are
-        # uncompressed, so a row can be read at its place in the file.
-        offsets = np.zeros(-(-self.n_images // self._images.chunks[0]), np.int64)
-
-        def note(chunk: Any) -> None:
-            offsets[chunk.chunk_offset[0] // self._images.chunks[0]] = chunk.byte_offset
-
-        self._images.id.chunk_iter(note)
-        return offsets
-
-    def _read_rows(self, rows: np.ndarray) -> np.ndarray:
-        images = np.empty((len(rows), *self._images.shape[1:]), self._images.dtype)
-        if not len(rows):
-            return images
-        row_bytes = images[0].nbytes
-        buffer = images.reshape(-1).view(np.uint8).data
-        chunks, within = np.divmod(rows, self._images.chunks[0])
-        offsets = (self._chunk_offsets[chunks] + within * row_bytes).tolist()
-        with self.path.open("rb", buffering=0) as file:
-            for place, offset in enumerate(offsets):
-                part = buffer[place * row_bytes : (place + 1) * row_bytes]
-                if os.preadv(file.fileno(), [part], offset) != row_bytes:
-                    raise DataError(f"{self.path} ends within row {rows[place]}; run stage preprocess again")
-        return images
 
 
 def _open(path: Path) -> h5py.File:
@@ -193,12 +198,22 @@ def _checked_rows(file: h5py.File, path: Path) -> int:
     for name, column in columns.items():
         if not isinstance(column, h5py.Dataset):
             raise DataError(f"{path} must hold the dataset {name}, got {sorted(file)}; rebuild it")
+    if "pictures" in file:
+        columns["pictures"] = _checked_pictures(file["pictures"], path)
     if is_encoded:
         _check_encoded(columns.pop("encoded"), columns["encoded_stop"], path)
     if len({len(column) for column in columns.values()}) != 1:
         lengths = {name: len(column) for name, column in columns.items()}
         raise DataError(f"{path} must hold one id an image, got lengths {lengths}; rebuild it")
     return len(columns["image_id"])
+
+
+def _checked_pictures(pictures: Any, path: Path) -> Any:
+    if not isinstance(pictures, h5py.Dataset) or pictures.dtype != np.uint8 or pictures.ndim != 4:
+        raise DataError(f"{path} must hold pictures as bytes of four axes, got {pictures}; rebuild it")
+    if pictures.chunks is None:
+        raise DataError(f"{path} must hold pictures in chunks, got them in one piece; rebuild it")
+    return pictures
 
 
 def _stored_spec(file: h5py.File, path: Path) -> InputSpec:

@@ -1,0 +1,1 @@
+"""From what readers yield to what a model takes."""
