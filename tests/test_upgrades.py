@@ -107,7 +107,14 @@ def test_options_that_were_dropped_are_replaced_in_parameters() -> None:
     chosen = {"preprocess": {"labels": "folder"}}
     assert PARAMETERS.upgrade(chosen, "params.json") == {
         "schema": PARAMETERS.schema,
-        "preprocess": {"labels": "folder", "include": None, "exclude": None, "brightest": None, "follow_links": False},
+        "preprocess": {
+            "labels": "folder",
+            "include": None,
+            "exclude": None,
+            "brightest": None,
+            "follow_links": False,
+            "features": None,
+        },
     }
     kept = {"model": {"network_init": "data_dependent"}, "assign": {"assigner": "mean"}}
     assert PARAMETERS.upgrade(kept, "params.json") == {**kept, "schema": PARAMETERS.schema}
@@ -161,5 +168,10 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
 def test_a_page_of_an_earlier_release_leaves_counts_to_the_tables() -> None:
     cross = {"first": 0, "second": 1, "row_ids": [0]}
     page = {"schema": 1, "crosses": [cross | {"counts": {"dtype": "int32"}}]}
-    assert PICTURES.upgrade(page, "page.json") == {"schema": 2, "crosses": [cross], "redrawn": None}
-    assert PICTURES.upgrade({"schema": 1, "images": {"ids": []}}, "page.json") == {"schema": 2, "images": {"ids": []}}
+    assert PICTURES.upgrade(page, "page.json") == {
+        "schema": 3,
+        "crosses": [cross],
+        "redrawn": None,
+        "nearest": None,
+    }
+    assert PICTURES.upgrade({"schema": 1, "images": {"ids": []}}, "page.json") == {"schema": 3, "images": {"ids": []}}

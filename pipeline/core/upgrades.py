@@ -232,6 +232,11 @@ def _without_counts(page: Record) -> Record:
     return {**page, "crosses": crosses, "redrawn": None}
 
 
+def _with_decoded_pictures(page: Record) -> Record:
+    """Say that what the model made up is shown as it decoded it."""
+    return {**page, "nearest": None} if "crosses" in page else page
+
+
 PARAMETERS = Form(
     (
         _without_unused_options,
@@ -259,7 +264,7 @@ GROUPS = Form()
 SCORES = Form((_with_groups, _without_judged_hints))
 """``score/metrics.json``, kept with a model."""
 
-PICTURES = Form((_without_counts,))
+PICTURES = Form((_without_counts, _with_decoded_pictures))
 """``page.json`` of a report and of the thumbnails of a batch."""
 
 SOURCE = Form(unnumbered=True)

@@ -1,5 +1,6 @@
 """The files of stage report: sprites and ``page.json``."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,17 @@ def _page(showcase: Showcase) -> dict[str, Any]:
         "n_test": showcase.n_test,
         "temperature": showcase.temperature,
         "redrawn": showcase.redrawn,
+        "nearest": None if showcase.nearest is None else _nearest(showcase.nearest),
         "images": _images(showcase.pool),
         "label_values": {name: values.tolist() for name, values in showcase.label_values.items()},
         "facets": _facets(showcase),
         "crosses": _crosses(showcase),
         "swaps": None if showcase.swaps is None else _swaps(showcase.swaps),
     }
+
+
+def _nearest(nearest: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    return {sheet: pack(np.array(places, np.int32)) for sheet, places in nearest.items()}
 
 
 def _images(pool: Pool) -> dict[str, Any]:

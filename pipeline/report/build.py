@@ -1,11 +1,12 @@
 """What the page shows of a trained model: examples, samples, swaps, maps. The slow part of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
 
 from pipeline.config.sections import ReportParams
 from pipeline.core.progress import progress
@@ -15,6 +16,7 @@ from pipeline.model import FrozenModel
 from pipeline.model.inputs import as_pictures, as_stored
 from pipeline.report import selection
 from pipeline.report.corpus import Corpus
+from pipeline.report.nearest import Nearest
 from pipeline.report.projection import map_places, mean_distances, nearest_components, order_by_similarity
 from pipeline.report.showcase import CrossShow, FacetShow, Pictures, Pool, PoolAssignment, Showcase, SwapShow
 
@@ -30,6 +32,9 @@ _BLOCK = 2048
 
 Chosen = Int[np.ndarray, " _"]
 
+Draw = Callable[[str, Float[Tensor, "..."]], UInt8[np.ndarray, "..."]]
+"""From what a model decoded to pictures for people, next in a sheet of the page."""
+
 
 def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, seed: int, experiment: str) -> Showcase:
     """Compute everything on the page that needs the model.
@@ -44,14 +49,19 @@ def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, see
     with progress(f"report {experiment}", _N_STEPS, unit="step") as bar:
         choice = _choose(model, corpus, params, seed)
         images = corpus.take(choice.pool)
-        pool = _pool(corpus, choice, model.spec.as_pictures(images))
+        pool = _pool(corpus, choice, corpus.take_pictures(choice.pool))
+        nearest = Nearest(images, pool.images) if corpus.has_pictures else None
+        draw = _drawer(model, nearest)
         latents = _encode(model, images)
         bar.advance(note="images chosen and read")
-        facets = [_facet(model, corpus, choice, j, latents[j], params, seed) for j in range(model.n_facets)]
+        facets = [
+            _facet(model, corpus, choice, j, latents[j], _generated(model, draw, j, params, seed))
+            for j in range(model.n_facets)
+        ]
         bar.advance(note="samples generated")
-        crosses = [_cross(model, corpus, choice, *pair) for pair in combinations(range(model.n_facets), 2)]
+        crosses = [_cross(model, draw, corpus, choice, *pair) for pair in combinations(range(model.n_facets), 2)]
         bar.advance(note="combinations imagined")
-        swaps = _swaps(model, choice, latents) if model.n_facets > 1 and len(choice.anchors) else None
+        swaps = _swaps(model, draw, choice, latents) if model.n_facets > 1 and len(choice.anchors) else None
         bar.advance(note="facets swapped")
     return Showcase(
         experiment=experiment,
@@ -59,7 +69,8 @@ def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, see
         n_train=corpus.n_train,
         n_test=corpus.n_images - corpus.n_train,
         temperature=params.temperature,
-        redrawn=_redrawn(model, pool, latents),
+        redrawn=_redrawn(model, images, pool, latents),
+        nearest=None if nearest is None else nearest.drawn,
         pool=pool,
         label_values={name: _values(values) for name, values in corpus.labels.items()},
         facets=facets,
@@ -134,14 +145,26 @@ def _encode(model: FrozenModel, images: Shaped[np.ndarray, "n c h w"]) -> list[F
     return [np.concatenate([block[j] for block in blocks]) for j in range(model.n_facets)]
 
 
-def _redrawn(model: FrozenModel, pool: Pool, latents: Sequence[Float[np.ndarray, "pool _"]]) -> float | None:
+def _drawer(model: FrozenModel, nearest: Nearest | None) -> Draw:
+    """Return what makes pictures of what a model decodes: of features of images, those of the nearest ones."""
+    if nearest is None:
+        return lambda _, decoded: as_pictures(model.spec, decoded)
+    return lambda sheet, decoded: nearest.draw(sheet, as_stored(model.spec, decoded).numpy())
+
+
+def _redrawn(
+    model: FrozenModel,
+    images: Shaped[np.ndarray, "n c h w"],
+    pool: Pool,
+    latents: Sequence[Float[np.ndarray, "pool _"]],
+) -> float | None:
     """Return the part of the variance of held-out images, drawn at random, that their reconstructions explain."""
     held_out = np.flatnonzero(pool.is_test & pool.is_sampled)[:_BLOCK]
-    real = pool.images[held_out].astype(np.float64)
+    real = images[held_out].astype(np.float64)
     variance = float(((real - real.mean(axis=0)) ** 2).sum()) if len(real) > 1 else 0.0
     if variance == 0:
         return None
-    drawn = as_pictures(model.spec, model.decode([torch.from_numpy(z[held_out]).float() for z in latents]))
+    drawn = as_stored(model.spec, model.decode([torch.from_numpy(z[held_out]).float() for z in latents])).numpy()
     return round(1 - float(((real - drawn) ** 2).sum()) / variance, 6)
 
 
@@ -151,8 +174,7 @@ def _facet(
     choice: _Choice,
     j: int,
     latents: Float[np.ndarray, "pool latent"],
-    params: ReportParams,
-    seed: int,
+    generated: UInt8[np.ndarray, "component sample channel height width"],
 ) -> FacetShow:
     facet, n_components, mixture = corpus.facets[j], model.params.n_components[j], model.mixture(j)
     sizes = np.bincount(facet.cluster_id, minlength=n_components)
@@ -169,7 +191,7 @@ def _facet(
         borderline=choice.of(f"borderline-{j}"),
         unusual=choice.of(f"unusual-{j}")[0],
         uncertain=choice.of(f"uncertain-{j}")[0],
-        generated=_generated(model, j, params, seed),
+        generated=generated,
         label_counts={name: _label_counts(facet, values, n_components) for name, values in corpus.labels.items()},
     )
 
@@ -189,16 +211,18 @@ def _pool_assignment(
     )
 
 
-def _generated(model: FrozenModel, j: int, params: ReportParams, seed: int) -> UInt8[np.ndarray, "k n c h w"]:
+def _generated(
+    model: FrozenModel, draw: Draw, j: int, params: ReportParams, seed: int
+) -> UInt8[np.ndarray, "k n c h w"]:
     generator = torch_generator(seed, "report", "generated", j)
     samples = [
-        as_pictures(model.spec, model.sample(j, component, params.generated, params.temperature, generator))
+        draw("generated", model.sample(j, component, params.generated, params.temperature, generator))
         for component in range(model.params.n_components[j])
     ]
     return np.stack(samples)
 
 
-def _cross(model: FrozenModel, corpus: Corpus, choice: _Choice, first: int, second: int) -> CrossShow:
+def _cross(model: FrozenModel, draw: Draw, corpus: Corpus, choice: _Choice, first: int, second: int) -> CrossShow:
     rows, columns, examples = _cross_examples(model, corpus, first, second)
     return CrossShow(
         first=first,
@@ -206,12 +230,12 @@ def _cross(model: FrozenModel, corpus: Corpus, choice: _Choice, first: int, seco
         row_ids=rows,
         column_ids=columns,
         examples=choice.to_pool(examples),
-        imagined=_imagined(model, first, second, rows, columns),
+        imagined=_imagined(model, draw, first, second, rows, columns),
     )
 
 
 def _imagined(
-    model: FrozenModel, first: int, second: int, rows: Chosen, columns: Chosen
+    model: FrozenModel, draw: Draw, first: int, second: int, rows: Chosen, columns: Chosen
 ) -> UInt8[np.ndarray, "row column c h w"]:
     """Decode the means of two components; other facets stay at the mean of their heaviest component."""
     n_cells = len(rows) * len(columns)
@@ -221,19 +245,20 @@ def _imagined(
         components = {first: np.repeat(rows, len(columns)), second: np.tile(columns, len(rows))}
         heaviest = np.full(n_cells, int(mixture.weights.argmax()))
         latents.append(torch.from_numpy(mixture.means[components.get(j, heaviest)]).float())
-    pictures = as_pictures(model.spec, model.decode(latents))
+    pictures = draw("imagined", model.decode(latents))
     return pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
 
 
-def _swaps(model: FrozenModel, choice: _Choice, latents: Sequence[Float[np.ndarray, "pool d"]]) -> SwapShow:
+def _swaps(model: FrozenModel, draw: Draw, choice: _Choice, latents: Sequence[Float[np.ndarray, "pool d"]]) -> SwapShow:
     """Decode every pair of anchors with one facet exchanged, and read the results again (paper, Fig. 5)."""
     anchors = choice.to_pool(choice.anchors)
     own = [torch.from_numpy(z[anchors]).float() for z in latents]
     pictures, clusters = [], []
     for swapped in range(model.n_facets):
-        decoded = as_stored(model.spec, model.swap_grid(own, swapped))
+        mixed = model.swap_grid(own, swapped)
+        decoded = as_stored(model.spec, mixed)
         found = model.assign(decoded.flatten(0, 1))
-        pictures.append(model.spec.as_pictures(decoded.numpy()))
+        pictures.append(draw("swaps", mixed))
         ids = np.stack([facet.cluster_id for facet in found], axis=-1)
         clusters.append(ids.reshape(*decoded.shape[:2], model.n_facets))
     return SwapShow(anchors, np.stack(pictures), np.stack(clusters))

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int, Shaped, UInt8
 
 from pipeline.core.errors import DataError
 from pipeline.core.parquet import read_columns
@@ -49,10 +49,24 @@ class Corpus:
         return np.arange(self.n_images) >= self.n_train
 
     def take(self, chosen: Int[np.ndarray, " chosen"]) -> Shaped[np.ndarray, "chosen channel height width"]:
-        """Return the images at strictly increasing places."""
+        """Return the images at strictly increasing places, as a model takes them."""
+        return np.concatenate([store.take(rows) for store, rows in self._by_store(chosen)])
+
+    def take_pictures(
+        self, chosen: Int[np.ndarray, " chosen"]
+    ) -> UInt8[np.ndarray, "chosen picture_channel picture_height picture_width"]:
+        """Return what people see of the images at strictly increasing places."""
+        return np.concatenate([store.take_pictures(rows) for store, rows in self._by_store(chosen)])
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether pictures lie beside what a model takes, which is none itself."""
+        return self.stores[0].picture_shape is not None
+
+    def _by_store(self, chosen: Int[np.ndarray, " chosen"]) -> list[tuple[ImageStore, Int[np.ndarray, " _"]]]:
         in_train = chosen[chosen < self.n_train]
         in_test = chosen[chosen >= self.n_train] - self.n_train
-        return np.concatenate([store.take(rows) for store, rows in zip(self.stores, (in_train, in_test), strict=True)])
+        return list(zip(self.stores, (in_train, in_test), strict=True))
 
 
 @contextmanager

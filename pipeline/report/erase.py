@@ -14,7 +14,7 @@ from pipeline.report.sprites import Sheet, blank_cells
 
 
 def erase_images(folder: Path, image_ids: Collection[str]) -> int:
-    """Blank images in a report folder: their pixels, their ids and every picture decoded from them.
+    """Blank images in a report folder: their pixels wherever they stand, their ids, every picture decoded from them.
 
     Args:
         folder: output of stage report or its published copy, or a thumbnail folder.
@@ -31,6 +31,9 @@ def erase_images(folder: Path, image_ids: Collection[str]) -> int:
         return 0
     blank_cells(folder, Sheet.from_json(page["sheets"]["images"]), indices)
     page["images"]["ids"] = [None if index in indices else image_id for index, image_id in enumerate(ids)]
+    for sheet, places in (page.get("nearest") or {}).items():
+        shown = np.flatnonzero(np.isin(unpack(places), indices))
+        blank_cells(folder, Sheet.from_json(page["sheets"][sheet]), shown.tolist())
     if page.get("swaps"):
         _blank_swaps(folder, page, set(indices))
     write_json(path, page)

@@ -140,6 +140,7 @@ class Showcase:
         temperature: of the generated samples.
         redrawn: the part of the pixels' variance over held-out images that their reconstructions explain; below 0 where
             one and the same mean image would be nearer to them, None where too few images can tell.
+        nearest: where what the model makes up is no picture, the images of the pool shown in its place, by sheet.
         pool: the images.
         label_values: names of the label values in ``label_counts``, by factor.
         facets: one a facet.
@@ -153,6 +154,7 @@ class Showcase:
     n_test: int
     temperature: float
     redrawn: float | None
+    nearest: Mapping[str, Sequence[int]] | None
     pool: Pool
     label_values: Mapping[str, Int[np.ndarray, " _"]]
     facets: Sequence[FacetShow]

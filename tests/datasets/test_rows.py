@@ -154,10 +154,13 @@ REFUSED = {
     "texts": (lambda: np.array([["a", "b"]] * 9), r"must hold floats as rows \(n, features\), got <U1"),
     "one axis": (lambda: np.zeros(9, np.float32), r"must have shape \(n, features\) of floats, .* got \(9,\)"),
     "a single number": (lambda: np.float32(3), "must be an array of images or rows, got a single number"),
-    "no row": (lambda: np.zeros((0, 4)), r"at least one row of at least one number, got shape \(0, 4\)"),
-    "no feature": (lambda: np.zeros((4, 0)), r"at least one row of at least one number, got shape \(4, 0\)"),
+    "no row": (lambda: np.zeros((0, 4)), r"must hold at least one row of at least one number, got shape \(0, 4\)"),
+    "no feature": (lambda: np.zeros((4, 0)), r"must hold at least one row of at least one number, got shape \(4, 0\)"),
     "all rows the same": (lambda: np.ones((9, 4)), "rows must differ, got the same 4 numbers in all 9 of them"),
-    "more features than rows": (lambda: ROWS[:5], "at least as many as their features, got 5 rows of 6; add rows"),
+    "more features than rows": (
+        lambda: ROWS[:5],
+        "must be at least as many as their features, got 5 rows of 6; add rows",
+    ),
     "no finite row": (lambda: np.full((9, 4), np.nan), "at least one usable image, got none .9 of 9 set aside"),
 }
 
@@ -180,7 +183,9 @@ def test_lists_of_whole_numbers_are_no_rows(tmp_path):
 
 def test_of_several_columns_of_lists_one_must_be_named(tmp_path):
     pq.write_table(pa.table({"a": list(ROWS), "b": list(ROWS)}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=r"one column of lists of floats or one called 'features', got \['a', 'b'\]"):
+    with pytest.raises(
+        DataError, match=r"must have one column of lists of floats or one called 'features', got \['a', 'b'\]"
+    ):
         open_source(preprocess(source="parquet", path=str(tmp_path / "x.parquet")), Layout(tmp_path, "x")).fetch()
 
 

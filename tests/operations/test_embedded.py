@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.backbones.onnx_file import OnnxFile
 from pipeline.core.errors import ConfigError, DataError, PipelineError
-from pipeline.core.storage import write_json
+from pipeline.core.storage import read_json, write_json
 from pipeline.datasets.delivery.preparation import model_spec
 from pipeline.datasets.prepare.build import prepare_images
 from pipeline.datasets.prepare.manifest import scan
@@ -21,6 +21,9 @@ from pipeline.datasets.store.spec import Embedder
 from pipeline.operations.fixed_params import require_fixed_params
 from pipeline.operations.ingest import ingest
 from pipeline.operations.shard_faults import content_fault, shard_faults
+from pipeline.report import erase_images
+from pipeline.report.packing import unpack
+from pipeline.report.sprites import Sheet
 from pipeline.tables import read
 from stages import preprocess
 from tests.backbones.onnx_models import pooled
@@ -69,6 +72,18 @@ def experiment(published: Tiny, tmp_path: Path) -> Tiny:
     return published.copy(tmp_path / "copy")
 
 
+def read_cells(folder: Path, sheet: Sheet) -> np.ndarray:
+    """Return the pictures of a sheet."""
+    cells = []
+    for index in range(sheet.count):
+        file, top, left = sheet.cell_corner(index)
+        with Image.open(folder / sheet.files[file]) as image:
+            mosaic = np.asarray(image.convert("RGB"))
+        top, left = top + sheet.gutter, left + sheet.gutter
+        cells.append(mosaic[top : top + sheet.height, left : left + sheet.width])
+    return np.stack(cells)
+
+
 def pictures_by_path(experiment: Tiny, store: ImageStore) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Yield file, features and picture of every row."""
     paths = read(EXPERIMENT, "images", root=experiment.root).set_index("image_id")["path"]
@@ -93,6 +108,30 @@ def test_the_store_holds_what_the_network_makes_of_each_file_and_a_picture_of_it
     assert model_spec(published.history.model_folder()).embedder == Embedder("onnx", backbone.sha256)
     (refused,) = read(EXPERIMENT, "quarantine", root=published.root)["file"]
     assert refused == "broken.png"
+
+
+def test_what_the_model_makes_up_is_shown_as_real_images_which_go_when_they_are_removed(experiment: Tiny) -> None:
+    report = experiment.history.model_folder() / "report"
+    page = read_json(report / "page.json")
+    assert page["image_shape"] == [3, THUMBNAIL, THUMBNAIL]
+    places = {sheet: unpack(values) for sheet, values in page["nearest"].items()}
+    assert {sheet: len(found) for sheet, found in places.items()} == {
+        "generated": 2 * 3 * 2,
+        "imagined": len(page["crosses"][0]["row_ids"]) * len(page["crosses"][0]["column_ids"]),
+        "swaps": 2 * len(page["swaps"]["anchors"]) ** 2,
+    }
+    sheets = {name: Sheet.from_json(sheet) for name, sheet in page["sheets"].items()}
+    before = {name: read_cells(report, sheet) for name, sheet in sheets.items()}
+    for name, found in places.items():
+        assert np.abs(before[name].astype(int) - before["images"][found]).mean() < 8  # sheets are compressed
+
+    gone = int(places["generated"][0])
+    erase_images(report, [page["images"]["ids"][gone]])
+    for name, found in places.items():
+        cells = read_cells(report, sheets[name])
+        assert not cells[found == gone].any()
+    text = (experiment.layout.published / "report.html").read_text()
+    assert "the real image whose features are nearest to the mixture" in text
 
 
 def test_new_images_go_through_the_same_network_once_each(experiment: Tiny) -> None:

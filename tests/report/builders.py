@@ -69,6 +69,7 @@ def make_showcase(
         n_test=int(pool.is_test.sum()),
         temperature=0.5,
         redrawn=0.375,
+        nearest=None,
         pool=pool,
         label_values={"digit": np.unique(ids[:, -1] % 10)} if has_labels else {},
         facets=facets,

@@ -15,7 +15,7 @@ function composePanel() {
   };
   draw();
   return [
-    heading("Compose", "Take an image apart and put it together anew: one facet from image B, everything else from image A. The model decodes the mixture."),
+    heading("Compose", `Take an image apart and put it together anew: one facet from image B, everything else from image A. ${D.nearest ? "Shown is the real image whose features are nearest to the mixture, as a mixture of features is no picture." : "The model decodes the mixture."}`),
     h("div", { class: "row" }, segments("Facet taken from image B", facets.map((f) => [f.index, `${f.label} from B`]), composeState.facet, (j) => { composeState.facet = j; draw(); })),
     body,
   ];
@@ -57,7 +57,7 @@ function readBack() {
       h("span", { class: "small" }, `of image ${f.index === facet ? "B" : "A"}`), chip(f.clusters[found], "", 26));
   });
   return h("section", { class: "card stack" }, h("h2", {}, "Read again"),
-    h("p", { class: "note" }, "The composed picture goes through the encoder once more. If the facets are separate, each one finds the cluster of the image it came from."),
+    h("p", { class: "note" }, `${D.nearest ? "The mixture goes" : "The composed picture goes"} through the encoder once more. If the facets are separate, each one finds the cluster of the image it came from.`),
     h("ul", { class: "checks" }, rows));
 }
 

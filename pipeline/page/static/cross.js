@@ -25,7 +25,7 @@ function crossPanel(first, second) {
     heading(`${view.rows.label} against ${view.columns.label}`,
       "Every image lies in one row and one column at once. Along a row the row's property stays and the other changes; down a column it is the other way round."),
     h("div", { class: "row" },
-      segments("Cells", [["real", "Real images"], ["imagined", "Imagined"], ["counts", "Counts"]], crossState.mode, (mode) => { crossState.mode = mode; draw(); }),
+      segments("Cells", [["real", "Real images"], ["imagined", D.nearest ? "Nearest" : "Imagined"], ["counts", "Counts"]], crossState.mode, (mode) => { crossState.mode = mode; draw(); }),
       choice("Order", [["similarity", "Similar together"], ["size", "Largest first"]], crossState.order, (order) => { Object.assign(crossState, { order, from: 0 }); draw(); }),
       choice("Facets", pairs, `${first}/${second}`, (pair) => { location.hash = `#/cross/${pair}`; })),
     h("p", { class: "note" }, crossNote(cross, view)),
@@ -55,7 +55,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const nCounted = sum(view.rowIds.flatMap((r) => view.columnIds.map((c) => view.count(r, c))));
-  const notes = ["Pale cells have no image to show: the picture there is what the model imagines."];
+  const notes = [`Pale cells have no image to show: the picture there is ${D.nearest ? "the real image nearest to what the model imagines" : "what the model imagines"}.`];
   if (nCounted < nImages) notes.unshift(`The cells hold ${count(nCounted)} of them.`);
   if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}. ${sharedWords(pair)}.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
@@ -117,7 +117,7 @@ function crossCell(view, row, column, size, largest) {
   if (crossState.mode === "real" && isReal) return h("button", { ...props, "data-tip": plural(n, "image") }, imagePicture(example, size));
   const made = picture("imagined", view.imagined(row, column), size);
   const isGhost = crossState.mode === "real";
-  return h("button", { ...props, class: `cell ${isGhost ? "ghost" : ""}`, "data-tip": `${n ? plural(n, "image") : "No image"} here · imagined by the model`,
+  return h("button", { ...props, class: `cell ${isGhost ? "ghost" : ""}`, "data-tip": `${n ? plural(n, "image") : "No image"} here · ${D.nearest ? "nearest to what the model imagines" : "imagined by the model"}`,
     style: { height: `${sheet.height * scale}px` } }, made);
 }
 

@@ -45,7 +45,7 @@ function clusterDetails(j, id) {
     cluster.size ? section("Surest images", imageButtons(examples, size, facet, "Surest images")) : emptyNote("No image lies in this component. The model keeps it, the tables do not list it."),
     random.length ? section("Drawn at random", imageButtons(random, size, facet, "Images drawn at random")) : null,
     cluster.size && facet.n_components > 1 ? section("Least sure", imageButtons(facet.borderline[id], size, facet, "Least sure images")) : null,
-    section(`Made up by the model at temperature ${D.temperature}`, h("div", { class: "pics", role: "img", "aria-label": plural(made.length, "generated image") }, made)),
+    section(`${D.nearest ? "Real images nearest to what the model makes up" : "Made up by the model"} at temperature ${D.temperature}`, h("div", { class: "pics", role: "img", "aria-label": plural(made.length, "generated image") }, made)),
     cluster.size ? section(`Confidence of its ${plural(sum(facet.histogram[id]), "training or test image")}`, confidenceBars(facet, id)) : null,
     labelShares(facet, id),
     cluster.size ? facets.filter((other) => other !== facet).map((other) => otherFacet(facet, cluster, other)) : null,
@@ -146,6 +146,6 @@ function cellDetails(first, second, row, column) {
     h("header", { class: "sheet-head" }, h("div", { class: "stack" }, sheetTitle("One cell"), h("div", { class: "row" }, chip(mine, a.label), h("span", { "aria-hidden": "true" }, "×"), chip(theirs, b.label)))),
     h("dl", { class: "stats" }, stat("Images", count(n)), stat("Expected if the facets ignored each other", fixed(expected, expected < 10 ? 1 : 0))),
     shown.length ? section(n > shown.length ? `${shown.length} of its images` : "Its images", imageButtons(shown.slice(0, 96), size, a, "Images of the cell")) : emptyNote(none),
-    section("As the model imagines it", picture("imagined", view.imagined(row, column), niceSize("images", 120), { role: "img", "aria-label": "Decoded from both cluster means" })),
+    section(D.nearest ? "The real image nearest to what the model imagines" : "As the model imagines it", picture("imagined", view.imagined(row, column), niceSize("images", 120), { role: "img", "aria-label": D.nearest ? "Nearest to both cluster means" : "Decoded from both cluster means" })),
   ];
 }

@@ -161,14 +161,14 @@ function exchangeTable() {
 function redrawnNote() {
   if (D.redrawn === null || D.redrawn >= LEAST_REDRAWN) return null;
   return h("p", { class: "notice" }, h("b", {}, `The model redraws ${percent(Math.max(0, D.redrawn))} of what differs between images`),
-    " (the variance of their pixels, on test images). What it makes up, imagines or composes is blurred and lacks the rest: judge a cluster by its real images.");
+    ` (the variance of their ${D.nearest ? "features" : "pixels"}, on test images). What it makes up, imagines or composes ${D.nearest ? "" : "is blurred and "}lacks the rest: judge a cluster by its real images.`);
 }
 
 function modelCard() {
   const certainties = (seed) => seed.facets.map((facet) => (facet.certainty === null ? "–" : percent(facet.certainty, 1))).join(" · "); // models of earlier releases have none
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
     h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`,
-      D.redrawn === null || D.redrawn < LEAST_REDRAWN ? null : ` Of what differs between test images (the variance of their pixels) the model redraws ${percent(D.redrawn)}.`),
+      D.redrawn === null || D.redrawn < LEAST_REDRAWN ? null : ` Of what differs between test images (the variance of their ${D.nearest ? "features" : "pixels"}) the model redraws ${percent(D.redrawn)}.`),
     sortTable([["Seed"], ["Certainty by facet", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       certainties(seed) || "–",
