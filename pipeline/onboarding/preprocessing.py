@@ -47,13 +47,11 @@ def choose_preprocess(
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
     _require_variety(pixels, location)
-    path = _relative(layout, location)
-    if storable(path) != path:
-        raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
+    path = written_path(layout, location)
     preprocess: dict[str, Choice] = {
         "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {sample.n_seen:,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
-        "labels": (sample.labels.value or "null", _why_labels(sample.labels)),
+        "labels": (sample.labels.value or "null", why_labels(sample.labels)),
         "exclude": _choose_exclude(sample),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
@@ -135,15 +133,24 @@ def _choose_exclude(sample: Sample) -> Choice:
     return to_json(sample.exclude), f"{sample.n_masks:,} two-valued images that are called masks, one to an image"
 
 
-def _why_labels(labels: FoundLabels) -> str:
+def why_labels(labels: FoundLabels) -> str:
+    """Return why labels are proposed, or none."""
     if labels.value:
         return "only scoring sees labels"
     return "what was found cannot be used as labels" if labels.remarks else "none were found"
 
 
-def _relative(layout: Layout, location: str) -> str:
+def written_path(layout: Layout, location: str) -> str:
+    """Return ``preprocess.path``: below the repository where it can be, absolute otherwise, or a URL.
+
+    Raises:
+        DataError: the path cannot be written.
+    """
     if is_url(location):
-        return location
-    path = Path(settled(layout, location))
-    root = layout.root.resolve()
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        path = location
+    else:
+        found, root = Path(settled(layout, location)), layout.root.resolve()
+        path = found.relative_to(root).as_posix() if found.is_relative_to(root) else found.as_posix()
+    if storable(path) != path:
+        raise DataError(f"params.yaml can name only paths that are UTF-8, got {path}; rename the folder")
+    return path

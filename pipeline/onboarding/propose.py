@@ -15,20 +15,22 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pipeline.config.parse import parse
-from pipeline.config.resolve import KEY, preset_values
-from pipeline.config.safe_yaml import safe_load
+from pipeline.config.resolve import preset_values
 from pipeline.config.sections import InitMogParams
 from pipeline.config.service import GateParams
-from pipeline.config.write import flow_text, section_text
+from pipeline.config.write import flow_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
-from pipeline.datasets.store.spec import describe_shape
+from pipeline.datasets.store.spec import InputSpec, describe_shape
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
+from pipeline.onboarding.inputs import as_features, choose_input, write_features, write_photographs
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
 from pipeline.onboarding.preprocessing import Choice, choose_preprocess
+from pipeline.onboarding.rows import take_rows
 from pipeline.onboarding.sample import Sample, take_sample
+from pipeline.onboarding.section import begin_section
 from pipeline.onboarding.settings import SEEDS, Reasoned, Setting, first_setting, usual_preset
 from pipeline.onboarding.trial import Trial, TrialImages
 
@@ -64,15 +66,26 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         location: folder or file of images; a path from the repository's root, or a URL.
         with_trials: whether settings are tried; otherwise the first one is proposed as it is.
 
+    Of images that are clustered by features there are no trials: their preset is one for all collections.
+
     Raises:
         DataError: there is nothing there, no image is usable, or there are too few or all of them are the same; or no
             setting trains.
     """
     usual = preset_values(_BASE)["preprocess"]
+    rows = take_rows(layout, usual, location)
+    if rows is not None:
+        text = write_features(layout.experiment, rows.choose_preprocess(layout, location))
+        return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
     sample = take_sample(layout, usual, location)
     if sample.n_usable < _FEWEST:
         raise DataError(f"{location} must hold at least {_FEWEST} usable images, got {sample.n_usable}; add some")
     preprocess, pixels = choose_preprocess(layout, sample, usual["max_pixels"], location)
+    choice = choose_input(sample.shapes, pixels)
+    notes = [*_notes(sample, pixels), choice.reason]
+    if choice.are_features:
+        text = write_photographs(layout.experiment, as_features(preprocess, sample.shapes, choice.reason))
+        return Proposal(text, _draw(pixels), notes, None)
     n_train = round(sample.n_usable * (1 - usual["test_fraction"]))
     preset, setting, trials = usual_preset(pixels), first_setting(pixels, n_train), None
     if with_trials:
@@ -82,7 +95,6 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         trials = find_setting(setting, n_train, TrialImages.of_pixels(pixels), init, gate)
         setting = _chosen(trials, location).setting
     text = _write(layout.experiment, preset, preprocess, setting, trials)
-    notes = _notes(sample, pixels)
     seconds = None
     if trials is not None and trials.chosen is not None:
         seconds = predict_seconds(trials.chosen, len(SEEDS), n_train)
@@ -102,11 +114,7 @@ def _chosen(trials: Trials, location: str) -> Trial:
 
 def _write(name: str, preset: Reasoned, preprocess: dict[str, Choice], setting: Setting, trials: Trials | None) -> str:
     usual = preset_values(preset[0])
-    lines = [f"  {name}:", *(f"    # {line}" for line in _describe(trials))]
-    lines += [f"    {KEY}: {preset[0]}  # {preset[1]}", section_text("seeds", list(SEEDS)), "    preprocess:"]
-    for key, (value, why) in preprocess.items():
-        if safe_load(value) != usual["preprocess"].get(key):
-            lines.append(f"      {key}: {value}  # {why}")
+    lines = begin_section(name, _describe(trials), preset, preprocess)
     lines.append("    model:")
     model = _own(setting.model, usual["model"])
     lines += [f"      {key}: {flow_text(value)}  # {setting.why[f'model.{key}']}" for key, value in model.items()]

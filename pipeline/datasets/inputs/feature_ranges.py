@@ -31,16 +31,8 @@ class FeatureRanges:
         return np.empty(0, bool) if self._low is None else self._low == self._high
 
     def require_tall(self) -> None:
-        """Check that there are at least as many rows as features, as else any clusters fit.
-
-        Raises:
-            DataError: there are not.
-        """
-        if self._low is not None and self._n_rows < len(self._low):
-            raise DataError(
-                f"rows must be at least as many as their features, got {self._n_rows} rows of {len(self._low)}; add "
-                "rows, or reduce the features (and if the array lies on its side, transpose it)"
-            )
+        """Do as :func:`require_tall` with all rows."""
+        require_tall(self._n_rows, len(self.constant))
 
     def require_different(self) -> str:
         """Say which features are constant, where some are; nothing where none is.
@@ -59,3 +51,16 @@ class FeatureRanges:
             )
         shown = ", ".join(map(str, constant[:_SHOWN])) + (", …" if len(constant) > _SHOWN else "")
         return f"{len(constant)} of {n_features} features are the same in all rows and tell nothing (from 0: {shown})"
+
+
+def require_tall(n_rows: int, n_features: int) -> None:
+    """Check that there are at least as many rows as features, as else any clusters fit.
+
+    Raises:
+        DataError: there are not.
+    """
+    if n_rows < n_features:
+        raise DataError(
+            f"rows must be at least as many as their features, got {n_rows} rows of {n_features}; add rows, or reduce "
+            "the features (and if the array lies on its side, transpose it)"
+        )
