@@ -68,7 +68,7 @@ class _Lines:
     def __init__(self, description: str, total: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
         self._done = 0
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._done += n
@@ -77,4 +77,7 @@ class _Lines:
             return
         self._last = now
         tail = f" · {note}" if note else ""
+        if 0 < self._done < self._total:
+            seconds = (now - self._start) * (self._total - self._done) / self._done
+            tail = f" · {seconds:.0f} s left{tail}" if seconds < 90 else f" · {seconds / 60:.0f} min left{tail}"
         print(f"{self._description}: {self._done}/{self._total} {self._unit}s{tail}", file=sys.stderr, flush=True)
