@@ -75,13 +75,15 @@ def find_candidates(
     is_hinted = _are_named(ids, names, hinted)
     rows = _rows(layout, images, ids, is_hinted)
     rows = rows[is_hinted[rows] | ~_are_named(ids, names, elsewhere)[rows]]
+    with ImageStore(prepared) as store:
+        pictures = store.take_pictures(rows)
     models = [_load(layout, seed, images) for seed in seeds]
     blocks = [images.some(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
     views = [[_look(model, facet, block) for block in blocks] for model in models]
     return Candidates(
         names=[names[row] for row in rows.tolist()],
         is_hinted=is_hinted[rows],
-        pictures=images.source.spec.as_pictures(torch.cat(blocks).numpy()),
+        pictures=pictures,
         seeds=seeds,
         latents=[np.concatenate([latents for latents, _ in of_model]) for of_model in views],
         resp=[np.concatenate([resp for _, resp in of_model]) for of_model in views],
