@@ -15,16 +15,19 @@ class LadderKind:
         is_shared: whether one block serves all facets; else every facet has a block of its own.
         one_width: whether each block has a single width.
         widths: where nobody says ``hidden``: width of the shallowest block, then twice as wide each, up to the second.
+        takes_rows: whether it is for rows of features, by statistics of the training split, rather than for images.
     """
 
     network: str
     is_shared: bool = False
     one_width: bool = False
     widths: tuple[int, int] = (256, 2048)
+    takes_rows: bool = False
 
 
 LADDERS = {
     "dense": LadderKind("dense.DenseLadder"),
     "convolutional": LadderKind("convolutional.ConvLadder", one_width=True, widths=(32, 256)),
+    "residual": LadderKind("residual.ResidualLadder", widths=(256, 256), takes_rows=True),
     "shared": LadderKind("shared.SharedTrunk", is_shared=True),
 }

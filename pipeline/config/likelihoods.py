@@ -6,4 +6,5 @@ A plain table, so that parameters know all likelihoods without importing torch.
 LIKELIHOODS = {
     "bernoulli": "bernoulli.BernoulliLikelihood",
     "gaussian": "gaussian.GaussianLikelihood",
+    "standardised": "standardised.StandardisedLikelihood",
 }

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from pipeline.config.ladders import LADDERS
 from pipeline.core.shapes import Inputs
 from pipeline.estimator.hints import read_hints
 from pipeline.estimator.pixels import PixelScale
@@ -40,10 +41,11 @@ class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
         latent_dims: latent dimensions of each facet.
         hidden: widths (channels) of the layers of each backbone block, e.g. ``((256,), (512,))``; ``None`` derives one
             layer a block. A shared trunk has a single block.
-        family: ``dense`` or ``convolutional`` ladder, or one ``shared`` trunk.
+        family: ``dense`` or ``convolutional`` ladder, one ``shared`` trunk, or for rows of features, as of a
+            pretrained network, ``residual``, with ``likelihood="standardised"``: rows are then taken as they are.
         covariance: ``diagonal`` or ``full`` components, of all facets or of each.
-        likelihood: ``gaussian`` or ``bernoulli`` pixels.
-        sigma: standard deviation of Gaussian pixels, in units of their range.
+        likelihood: ``gaussian`` or ``bernoulli`` pixels, or ``standardised`` features.
+        sigma: standard deviation of Gaussian pixels, in units of their range; of features, where learning it starts.
         epochs: of each phase; phases are one a facet: the deepest alone first, then one shallower facet more a phase.
         fade_in: part of a phase over which the newcomer's coefficient rises from 0 to 1.
         component_std: initial standard deviation of every component; a warning says where the latents start so wide
@@ -154,7 +156,10 @@ class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
         known = read_hints(
             {} if hints is None else hints, {} if pairs is None else pairs, len(array), model.n_components
         )
-        self._pixels = PixelScale.of(array, sample_shape, model.likelihood)
+        takes_rows = LADDERS[model.family].takes_rows
+        self._pixels = (
+            PixelScale.as_they_are(sample_shape) if takes_rows else PixelScale.of(array, sample_shape, model.likelihood)
+        )
         images = self._pixels.inputs(array)
         spec = self._pixels.spec
         check_views(train, model.n_facets, spec)

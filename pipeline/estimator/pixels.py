@@ -19,12 +19,14 @@ class PixelScale:
         is_uint8: whether it held bytes.
         low: number that becomes 0.
         high: number that becomes 1 (of images, which are held in bytes, 255).
+        is_bounded: whether there is a range at all; rows without one are taken as they are.
     """
 
     sample_shape: tuple[int, ...]
     is_uint8: bool
     low: float
     high: float
+    is_bounded: bool = True
 
     @classmethod
     def of(
@@ -47,11 +49,16 @@ class PixelScale:
             )
         return cls(sample_shape, False, low, high)
 
+    @classmethod
+    def as_they_are(cls, sample_shape: tuple[int, ...]) -> "PixelScale":
+        """Return the scale of rows of features that a ladder standardises itself."""
+        return cls(sample_shape, False, 0.0, 1.0, is_bounded=False)
+
     @property
     def spec(self) -> InputSpec:
         """What :meth:`inputs` returns."""
         if len(self.sample_shape) == 1:
-            return InputSpec("features", "float32", (1, 1, self.sample_shape[0]), is_bounded=True)
+            return InputSpec("features", "float32", (1, 1, self.sample_shape[0]), self.is_bounded)
         height, width, n_channels = (*self.sample_shape, 1)[:3]
         return InputSpec.pixels((n_channels, height, width))
 
@@ -85,6 +92,8 @@ class PixelScale:
 
     def _unit(self, rows: Shaped[np.ndarray, "image number"]) -> Float[np.ndarray, "image number"]:
         """Return numbers in units of the scale."""
+        if not self.is_bounded:
+            return rows.astype(np.float32)
         if rows.dtype == np.uint8 and not self._is_own:
             return rows / np.float32(255)
         low, high = (self.low, self.high) if self._is_own else (0.0, 1.0)

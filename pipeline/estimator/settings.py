@@ -44,7 +44,7 @@ def model_section(parameters: Mapping[str, Any]) -> ModelParams:
     """
     return _section(
         ModelParams,
-        _usual("model")
+        _usual("model", parameters)
         | {name: parameters[name] for name in _MODEL_NAMES}
         | {
             "n_components": _of_each_facet("n_components", Integral, parameters),
@@ -60,7 +60,7 @@ def init_section(parameters: Mapping[str, Any]) -> InitMogParams:
     Raises:
         ValueError: a parameter breaks a rule.
     """
-    return _section(InitMogParams, _usual("init_mog") | {"component_std": parameters["component_std"]})
+    return _section(InitMogParams, _usual("init_mog", parameters) | {"component_std": parameters["component_std"]})
 
 
 def train_section(parameters: Mapping[str, Any]) -> TrainParams:
@@ -72,7 +72,7 @@ def train_section(parameters: Mapping[str, Any]) -> TrainParams:
     n_phases = _n_facets(parameters)
     phase = {"epochs": parameters["epochs"], "fade_in": parameters["fade_in"]}
     refits = [*([1.0] * (n_phases - 1)), _LAST_REFIT] if parameters["refit"] else [0.0] * n_phases
-    usual = _usual("train")
+    usual = _usual("train", parameters)
     return _section(
         TrainParams,
         usual
@@ -89,13 +89,19 @@ def check_sizes(model: ModelParams, n_images: int, validation_fraction: float, s
     """Refuse a model that the training array is too small for, or of another kind.
 
     Raises:
-        ValueError: more components than images to train on, or rows of features for convolutions.
+        ValueError: more components than images to train on, rows of features for convolutions, or images for
+            a ladder over rows.
     """
     most, n_trained_on = max(model.n_components), n_images - int(n_images * validation_fraction)
     if n_trained_on < most:
         raise ValueError(
             f"n_components must be at most the number of images trained on, got {most} for {n_trained_on} "
             f"(n_samples={n_images}, validation_fraction={validation_fraction}); lower it or add images"
+        )
+    if LADDERS[model.family].takes_rows and len(sample_shape) > 1:
+        raise ValueError(
+            f"family {model.family} needs rows of features (n, features), got samples of shape {sample_shape}; "
+            "use family='dense' for images"
         )
     if model.family == "convolutional" and len(sample_shape) == 1:
         raise ValueError(
@@ -140,9 +146,10 @@ def _of_each_facet(name: str, one: type, parameters: Mapping[str, Any]) -> Any:
     return [given] * _n_facets(parameters) if isinstance(given, one) else given
 
 
-def _usual(section: str) -> dict[str, Any]:
-    """Return what experiments have in a section where nobody says otherwise."""
-    return preset_values("standard")[section]
+def _usual(section: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what experiments on such inputs have in a section where nobody says otherwise."""
+    kind = LADDERS.get(parameters["family"])
+    return preset_values("features" if kind is not None and kind.takes_rows else "standard")[section]
 
 
 def _section(kind: type[Section], values: dict[str, Any]) -> Section:

@@ -178,8 +178,8 @@ class FrozenModel:
     def decode(self, latents: Sequence[Float[Tensor, "batch _"]]) -> Pixels:
         """Return the mean of p(x | z), within the bounds of the inputs if they have any."""
         stacked = [z[None].to(self.device, self._precision) for z in latents]
-        raw = self._model.decode(stacked)[0]
-        return self._model.likelihood.mean(raw).unflatten(1, self.spec.shape)
+        mean = self._model.likelihood.mean(self._model.decode(stacked))
+        return self._model.network.inputs(mean)[0].unflatten(1, self.spec.shape)
 
     def sample(
         self, facet: int, component: int, n_samples: int, temperature: float, generator: torch.Generator

@@ -99,7 +99,7 @@ class MultiFacetVae(nn.Module):
         precision: torch.dtype,
     ) -> Float[Tensor, "seed batch"]:
         """Return the mean of log p(x | z) over samples of the posteriors, in nats an image (see :meth:`terms`)."""
-        target = x.flatten(2)
+        target = self.network.target(x)
         log_px = []
         for one in zip(*noise, strict=True):
             latents = [qz.sample(e, precision) for qz, e in zip(posteriors, one, strict=True)]

@@ -6,9 +6,11 @@ from dataclasses import asdict
 
 import torch
 
+from pipeline.config.ladders import LADDERS
 from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
+from pipeline.core.seeding import derive_seed
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, write_json
 from pipeline.mixture import fits_at_once, init_mixtures
@@ -80,6 +82,7 @@ def initialise_seed(
     model = MultiFacetVae(params, images.source.spec, component_std=init.component_std)
     first = as_floats(model.spec, images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
+    _learn_inputs(model, seed, images, init.subsample)
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
     model.to(device)
@@ -94,6 +97,13 @@ def initialise_seed(
                 *(seed, facet, ratio, _COMMITTED_SPREAD, _remedy(ratio, params, init)),
             )
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
+
+
+def _learn_inputs(model: MultiFacetVae, seed: int, images: TrainingImages, n_most: int) -> None:
+    """Give a ladder over rows the statistics of the training split that it is built upon."""
+    if LADDERS[model.params.family].takes_rows:
+        rows = torch.cat([as_floats(model.spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
+        model.network.learn_inputs(rows, 0, derive_seed(seed, "init_mog", "inputs") % 2**32)
 
 
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:
