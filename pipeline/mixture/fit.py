@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from pipeline.core.errors import ModelError
 from pipeline.mixture.expectation import ExpectationMaximisation, Optimum
@@ -88,16 +88,19 @@ def fit_mixture(
 def _best_of_starts(latents: np.ndarray, n_components: int, settings: FitSettings, random_state: int) -> Optimum:
     fit = ExpectationMaximisation(torch.from_numpy(latents), settings.covariance, settings.reg_covar)
     generator = np.random.RandomState(random_state)  # one for all starts, as in scikit-learn's GaussianMixture
-    starts = (torch.from_numpy(_k_means(latents, n_components, generator)).long() for _ in range(settings.n_init))
+    starts = (torch.from_numpy(k_means(latents, n_components, generator)).long() for _ in range(settings.n_init))
     return max((fit.run(start, n_components, settings.max_iter) for start in starts), key=lambda found: found.bound)
 
 
-def _k_means(latents: np.ndarray, n_components: int, generator: np.random.RandomState) -> np.ndarray:
+def k_means(
+    latents: np.ndarray, n_components: int, generator: np.random.RandomState, n_starts: int = 1
+) -> Int[np.ndarray, " image"]:
+    """Return the clusters of k-means, the best of some starts."""
     # Imported when it is used: half of the start of a stage that fits nothing.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    k_means: Any = KMeans(n_components, n_init=1, random_state=generator)  # type: ignore[arg-type]
+    k_means: Any = KMeans(n_components, n_init=n_starts, random_state=generator)  # type: ignore[arg-type]
     # Torch's threads are this fit's; scikit-learn would take the whole processor for each of those at once.
     with _QUIET(), threadpool_limits(torch.get_num_threads(), "openmp"):
         return k_means.fit(latents).labels_

@@ -6,18 +6,18 @@ from dataclasses import asdict
 
 import torch
 
-from pipeline.config.ladders import LADDERS
 from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.core.layout import Layout
 from pipeline.core.progress import progress
 from pipeline.core.seeding import derive_seed
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, write_json
-from pipeline.mixture import fits_at_once, init_mixtures
+from pipeline.mixture import fits_at_once, init_mixtures, learn_directions
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.inputs import as_floats
+from pipeline.model.ladders.residual import ResidualLadder
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
@@ -82,7 +82,7 @@ def initialise_seed(
     model = MultiFacetVae(params, images.source.spec, component_std=init.component_std)
     first = as_floats(model.spec, images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
-    _learn_inputs(model, seed, images, init.subsample)
+    _learn_directions(model, seed, images, init.subsample)
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
     model.to(device)
@@ -99,11 +99,12 @@ def initialise_seed(
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
 
 
-def _learn_inputs(model: MultiFacetVae, seed: int, images: TrainingImages, n_most: int) -> None:
-    """Give a ladder over rows the statistics of the training split that it is built upon."""
-    if LADDERS[model.params.family].takes_rows:
+def _learn_directions(model: MultiFacetVae, seed: int, images: TrainingImages, n_most: int) -> None:
+    """Give a ladder over rows the statistics of the training split that it reads by."""
+    if isinstance(model.network, ResidualLadder):
         rows = torch.cat([as_floats(model.spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
-        model.network.learn_inputs(rows, 0, derive_seed(seed, "init_mog", "inputs") % 2**32)
+        random_state = derive_seed(seed, "init_mog", "directions") % 2**32
+        learn_directions(model.network.directions, rows.flatten(1), 0, random_state)
 
 
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:

@@ -46,21 +46,6 @@ class AbstractArchitecture(nn.Module):
             fade_in: coefficient of every facet's rung, all J of them.
         """
 
-    def learn_inputs(self, rows: Float[Tensor, "row channel height width"], index: int, random_state: int) -> None:
-        """Take statistics of training rows for one model of the seed axis, before anything is drawn or fitted.
-
-        Pixels lie in [0, 1] and need none.
-
-        Args:
-            rows: inputs as floats.
-            index: of the seed axis.
-            random_state: of whatever is drawn.
-
-        Raises:
-            ModelError: the rows tell nothing.
-        """
-        del rows, index, random_state
-
     def target(self, x: Float[Tensor, "seed batch channel height width"]) -> Float[Tensor, "seed batch pixel"]:
         """Return what the likelihood scores of an input: fixed functions of it, by default the numbers themselves."""
         return x.flatten(2)

@@ -41,7 +41,9 @@ class ResidualLadder(AbstractArchitecture):
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
         """Run the encoders of the facets that take part, each on what it reads."""
         read = self.directions(x.flatten(2))
-        return [bounded_posterior(encoder(own)) for encoder, own in zip(self.encoders[first:], read[first:], strict=True)]
+        return [
+            bounded_posterior(encoder(own)) for encoder, own in zip(self.encoders[first:], read[first:], strict=True)
+        ]
 
     def decode(
         self, latents: Sequence[Float[Tensor, "seed batch _"]], fade_in: Float[Tensor, " facet"]
@@ -61,7 +63,3 @@ class ResidualLadder(AbstractArchitecture):
     def inputs(self, mean: Float[Tensor, "seed batch pixel"]) -> Float[Tensor, "seed batch number"]:
         """Return rows that have these directions."""
         return self.directions.restore(list(mean.split(self.directions.widths, -1)))
-
-    def learn_inputs(self, rows: Float[Tensor, "row channel height width"], index: int, random_state: int) -> None:
-        """Take the statistics of training rows."""
-        self.directions.learn(rows.flatten(1), index, random_state)

@@ -1,0 +1,142 @@
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pipeline.config.parse import parse
+from pipeline.config.sections import ModelParams
+from pipeline.core.errors import ConfigError, ModelError
+from pipeline.datasets.store.spec import InputSpec
+from pipeline.mixture import learn_directions
+from pipeline.model import FrozenModel, MultiFacetVae
+from pipeline.model.likelihoods.base import make_likelihood
+from pipeline.model.residual_directions import ResidualDirections
+from tests.model.builders import SPEC, TINY
+
+FEATURES = replace(TINY, family="residual", likelihood="standardised", sigma=0.5, n_components=(3, 2))
+N_NUMBERS = 12
+
+
+def spec_of(n_numbers):
+    return InputSpec("features", "float32", (1, 1, n_numbers), is_bounded=False)
+
+
+def rows_of_two_properties(n_rows=400, n_numbers=N_NUMBERS, seed=0):
+    """Two manners far apart; in other numbers three kinds; in the others noise as wide as the kinds."""
+    generator = np.random.default_rng(seed)
+    manner, kind = generator.integers(2, size=n_rows), generator.integers(3, size=n_rows)
+    rows = 0.1 * generator.standard_normal((n_rows, n_numbers))
+    rows[:, 0] += 10.0 * manner
+    rows[:, 1:3] += np.array([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])[kind]
+    rows[:, 3:] += generator.uniform(-1.2, 1.2, (n_rows, n_numbers - 3))
+    return torch.from_numpy(rows.astype(np.float32)), manner, kind
+
+
+def learned(rows, n_components=(3, 2)):
+    directions = ResidualDirections(1, rows.shape[1], n_components).double()
+    learn_directions(directions, rows, 0, random_state=0)
+    return directions
+
+
+def explained(read, labels):
+    """Return the part of the variance of what is read that lies between the classes, the best direction's."""
+    means = np.stack([read[labels == c].mean(0) for c in np.unique(labels)])[labels]
+    return float((means.var(0) / read.var(0).clip(1e-12)).max())
+
+
+def test_the_standardised_density_against_scipy():
+    generator = torch.Generator().manual_seed(0)
+    mean, x = torch.randn(2, 4, 5, dtype=torch.float64, generator=generator), torch.randn(4, 5, dtype=torch.float64)
+    log_variance = torch.randn(5, dtype=torch.float64, generator=generator)
+    likelihood = make_likelihood(FEATURES, spec_of(5))
+    raw = torch.cat([mean, log_variance.expand(2, 4, -1)], -1)
+    expected = stats.norm(mean.numpy(), np.exp(0.5 * log_variance.numpy())).logpdf(x.numpy()).sum(-1)
+    np.testing.assert_allclose(likelihood.log_prob(raw, x.expand(2, -1, -1)), expected, rtol=1e-12)
+    assert torch.equal(likelihood.mean(raw), mean)
+
+
+def test_the_deepest_facet_reads_the_main_property_and_the_next_one_what_it_leaves():
+    rows, manner, kind = rows_of_two_properties()
+    shallow, deep = (read[0].numpy() for read in learned(rows)(rows.double()[None]))
+    assert explained(deep, manner) > 0.99
+    assert explained(shallow, manner) < 0.05
+    assert explained(shallow, kind) > 0.9
+
+
+def test_the_deepest_directions_are_half_whitened():
+    rows, *_ = rows_of_two_properties()
+    deviation = learned(rows)(rows.double()[None])[1][0].std(0)
+    own = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[: len(deviation)]
+    np.testing.assert_allclose(deviation / deviation[0], (own / own[0]) ** 0.5, rtol=1e-6)
+
+
+def test_rows_come_back_from_what_is_read_but_for_directions_that_nobody_reads():
+    rows, *_ = rows_of_two_properties()
+    directions = learned(rows)
+    np.testing.assert_allclose(directions.restore(directions(rows.double()[None]))[0], rows, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_rows", [8, 30])
+def test_more_numbers_than_rows_and_constant_columns_stay_finite(n_rows):
+    rows = torch.randn(n_rows, 60, generator=torch.Generator().manual_seed(0))
+    rows[:, ::3] = 7.0
+    directions = learned(rows)
+    read = directions(rows.double()[None])
+    assert all(bool(own.isfinite().all()) for own in read)
+    np.testing.assert_allclose(directions.restore(read)[0, :, ::3], 7.0, atol=1e-6)
+
+
+def test_rows_that_are_all_the_same_are_refused():
+    with pytest.raises(ModelError, match="rows of features must differ, got 5 rows that are all the same"):
+        learned(torch.ones(5, 4))
+
+
+def test_fewer_rows_than_components_are_refused():
+    with pytest.raises(ModelError, match="as many training rows as components, got 2 rows for 3 components"):
+        learned(torch.randn(2, 4))
+
+
+def test_few_distinct_rows_stay_finite():
+    directions = learned(torch.randn(2, 6).repeat(5, 1), n_components=(2, 4))
+    assert all(bool(buffer.isfinite().all()) for buffer in directions.buffers())
+
+
+def test_a_facet_that_waits_gives_the_mean_of_its_directions():
+    model = MultiFacetVae(FEATURES, spec_of(N_NUMBERS))
+    with torch.no_grad():
+        for value in model.parameters():
+            value.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(1))
+    raw = model.decode([z])
+    widths = model.network.directions.widths
+    assert raw.shape == (1, 6, 2 * sum(widths))
+    assert not raw[..., : widths[0]].any()
+    assert raw[..., widths[0] : sum(widths)].any()
+
+
+def test_decoded_rows_have_the_width_of_inputs():
+    rows, *_ = rows_of_two_properties()
+    model = MultiFacetVae(FEATURES, spec_of(N_NUMBERS))
+    with torch.no_grad():
+        for value in model.parameters():
+            value.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    learn_directions(model.network.directions, rows, 0, 0)
+    frozen = FrozenModel(model, "m-0")
+    decoded = frozen.decode([qz.mean for qz in frozen.encode(rows[:5, None, None])])
+    assert decoded.shape == (5, 1, 1, N_NUMBERS)
+    assert decoded.isfinite().all()
+
+
+def test_images_are_refused():
+    with pytest.raises(ModelError, match="likelihood standardised needs rows of features, got uint8 pixels 1×3×4"):
+        MultiFacetVae(FEATURES, SPEC)
+
+
+@pytest.mark.parametrize("change", [{"family": "dense"}, {"likelihood": "gaussian"}])
+def test_ladder_and_likelihood_go_together(change):
+    with pytest.raises(
+        ConfigError, match="family residual and likelihood standardised, for rows of features, go togeth"
+    ):
+        parse(ModelParams, {**asdict(FEATURES), **change}, "model")
