@@ -91,7 +91,7 @@ class ModelParams:
     likelihood: Annotated[
         str, OneOf(LIKELIHOODS)
     ]  # of a pixel; bernoulli for nearly black and white ones, standardised for features
-    sigma: Positive  # standard deviation of the Gaussian likelihood, pixels in [0, 1]; of standardised, where learning starts
+    sigma: Positive  # deviation of the Gaussian likelihood, pixels in [0, 1]; where standardised starts to learn it
     output: Literal["sigmoid", "linear"]  # what gives the Gaussian mean; a Bernoulli always uses logits
     activation: Literal["relu", "elu"]  # of the hidden layers
     network_init: Literal["default", "data_dependent"]  # PyTorch's own start, or Kaiming's scaled by a first batch
@@ -113,8 +113,8 @@ class ModelParams:
             )
         if kind.takes_rows != (self.likelihood == "standardised"):
             raise ValueError(
-                f"family residual and likelihood standardised, for rows of features, go together, got {self.family} and "
-                f"{self.likelihood}; change one of them"
+                "family residual and likelihood standardised, for rows of features, go together, "
+                f"got {self.family} and {self.likelihood}; change one of them"
             )
         if kind.one_width and any(len(block) != 1 for block in self.hidden):
             raise ValueError(f"a {self.family} block has one width, got {[list(block) for block in self.hidden]}")

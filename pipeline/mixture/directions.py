@@ -1,10 +1,10 @@
 """Statistics of training rows that a ladder over features reads by, in float64; no labels take part.
 
-The deepest facet reads the main directions, half-whitened. A shallower one reads what is left of the row once the centre
-of its cluster among the deeper facet's directions is taken off: those directions that vary in *every* cluster, measured
-by how much neighbours differ in them. The geometric mean of the clusters' covariances (log-Euclidean; Arsigny et al.,
-2006) is small wherever one cluster's is, which tells a property of all rows from one of a few; over the covariance of
-neighbours it is the criterion of a discriminant analysis whose classes are neighbourhoods.
+The deepest facet reads the main directions, half-whitened. A shallower one reads what is left of the row once the
+centre of its cluster among the deeper facet's directions is taken off: those directions that vary in *every* cluster,
+measured by how much neighbours differ in them. The geometric mean of the clusters' covariances (log-Euclidean;
+Arsigny et al., 2006) is small wherever one cluster's is, which tells a property of all rows from one of a few; over the
+covariance of neighbours it is the criterion of a discriminant analysis whose classes are neighbourhoods.
 """
 
 from collections.abc import Callable, Sequence

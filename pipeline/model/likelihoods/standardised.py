@@ -13,8 +13,8 @@ from pipeline.model.posterior import LOG_TWO_PI
 class StandardisedLikelihood(AbstractLikelihood):
     """Independent Gaussians, log N(x; mean, diag(exp(log variance))): one variance a direction, the same for all rows.
 
-    The raw output holds the means, then the log-variances, which a ladder over rows learns from ``model.sigma`` on. With
-    one variance for all, the directions that vary most would say what the latents are about.
+    The raw output holds the means, then the log-variances, which a ladder over rows learns from ``model.sigma`` on.
+    With one variance for all, the directions that vary most would say what the latents are about.
     """
 
     def __init__(self, params: ModelParams, spec: InputSpec) -> None:
