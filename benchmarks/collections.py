@@ -5,8 +5,8 @@
 
 ``FEATURES.npy`` has a row an image, ``LABELS.csv`` a line an image in the same order; its first column names it, every
 other one is a truth, which no method sees. The model is preset ``features``, trained by the estimator; beside it, on 64
-main directions of the same rows, half-whitened, and with as many clusters as each facet: k-means and a Gaussian mixture
-(diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step`` is k-means, and
+main directions of the same rows at length one, half-whitened, and with as many clusters as each facet: k-means and a
+Gaussian mixture (diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step`` is k-means, and
 k-means again on what its clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy with clusters
 mapped to classes by majority. A line a seed is appended to ``results/collections.jsonl``.
 """
@@ -30,6 +30,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import normalize
 
 from benchmarks.lines import RESULTS
 from benchmarks.machine import describe_machine
@@ -82,8 +83,9 @@ def read_truths(path: Path) -> dict[str, Labels]:
 
 def methods(rows: Rows, components: list[int]) -> dict[str, Method]:
     """Return what is compared, by name."""
-    kept = PCA(min(_N_DIRECTIONS, *rows.shape), svd_solver="full").fit(rows)
-    half_white = kept.transform(rows) / np.maximum(kept.explained_variance_, 1e-12) ** 0.25
+    unit = normalize(rows)
+    kept = PCA(min(_N_DIRECTIONS, *rows.shape), svd_solver="full").fit(unit)
+    half_white = kept.transform(unit) / np.maximum(kept.explained_variance_, 1e-12) ** 0.25
     found: dict[str, Method] = {
         "facets": partial(_facets, rows, components),
         "k_means": lambda seed: [_k_means(half_white, k, seed) for k in components],
@@ -123,7 +125,8 @@ def summarise(setting: dict[str, Any]) -> None:
 
 def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
     """Train preset ``features``."""
-    model = preset_values("features")["model"]
+    values = preset_values("features")
+    model, train = values["model"], values["train"]
     estimator = MultiFacetClustering(
         components,
         model["latent_dims"],
@@ -131,8 +134,9 @@ def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
         family=model["family"],
         likelihood=model["likelihood"],
         sigma=model["sigma"],
-        component_std=preset_values("features")["init_mog"]["component_std"],
-        batch_size=preset_values("features")["train"]["batch_size"],
+        component_std=values["init_mog"]["component_std"],
+        epochs=train["phases"][0]["epochs"],
+        batch_size=train["batch_size"],
         n_seeds=1,
         validation_fraction=0.0,  # one seed: there is nothing to choose by a bound
         random_state=seed,

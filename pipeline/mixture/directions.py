@@ -17,13 +17,13 @@ from torch.nn import functional
 
 from pipeline.core.errors import ModelError
 from pipeline.mixture.fit import k_means
-from pipeline.model.residual_directions import ResidualDirections
+from pipeline.model.residual_directions import ResidualDirections, of_one_length
 
 _N_STARTS = 10  # of k-means
 _N_NEIGHBOURS = 10
 _MOST_ROWS = 6000  # whose neighbours are looked for, among themselves
 _LEAST_VARIANCE = 1e-9  # of a direction, over that of the first: beneath is rounding
-_RIDGE_OF_CLUSTERS, _RIDGE_OF_NEIGHBOURS = 0.1, 0.3  # of the mean variance: a small cluster knows few directions
+_RIDGE = 0.3  # of the mean variance, added to covariances: few rows know few directions
 _LEAST_RATIO = 1.001  # of variance to that of neighbours: a direction below it counts for next to nothing
 
 _Rows = Float[Tensor, "row number"]
@@ -46,7 +46,9 @@ def learn_directions(
     """
     rows, deepest = rows.double(), len(directions.widths) - 1
     _require_rows(rows, max(directions.n_components))
-    values = {"offset": rows.mean(0)}
+    length = rows.norm(dim=1).mean()[None]
+    rows = of_one_length(rows, length)
+    values = {"length": length, "offset": rows.mean(0)}
     values["main"] = _main_directions(rows - values["offset"], directions.n_main)
     left = (rows - values["offset"]) @ values["main"]
     project = _half_whitened(left, directions.widths[deepest])
@@ -102,7 +104,7 @@ def _half_whitened(left: _Rows, n_read: int) -> Float[Tensor, "main read"]:
 
 def _common_covariance(parts: Sequence[Float[Tensor, "_ number"]], whole: _Rows) -> _Square:
     """Return exp of the mean logarithm of the parts' covariances, each with a ridge."""
-    ridge = _RIDGE_OF_CLUSTERS * whole.var(0).mean() * torch.eye(whole.shape[1], dtype=whole.dtype)
+    ridge = _RIDGE * whole.var(0).mean() * torch.eye(whole.shape[1], dtype=whole.dtype)
     logarithms = [_of_spectrum(part.T @ part / len(part) + ridge, torch.log) for part in parts]
     return _of_spectrum(torch.stack(logarithms).mean(0), torch.exp)
 
@@ -131,7 +133,7 @@ def _discriminants(common: _Square, neighbours: _Square, n_read: int) -> Float[T
 
     A direction counts by the part of its variance that neighbours do not explain.
     """
-    ridge = _RIDGE_OF_NEIGHBOURS * neighbours.diagonal().mean() * torch.eye(len(neighbours), dtype=neighbours.dtype)
+    ridge = _RIDGE * neighbours.diagonal().mean() * torch.eye(len(neighbours), dtype=neighbours.dtype)
     inverse = torch.linalg.inv(torch.linalg.cholesky(neighbours + ridge))
     ratio, vectors = torch.linalg.eigh(inverse @ common @ inverse.T)
     ratio, vectors = ratio.flip(0)[:n_read], vectors.flip(1)[:, :n_read]

@@ -12,7 +12,7 @@ from pipeline.datasets.store.spec import InputSpec
 from pipeline.mixture import learn_directions
 from pipeline.model import FrozenModel, MultiFacetVae
 from pipeline.model.likelihoods.base import make_likelihood
-from pipeline.model.residual_directions import ResidualDirections
+from pipeline.model.residual_directions import ResidualDirections, of_one_length
 from tests.model.builders import SPEC, TINY
 
 FEATURES = replace(TINY, family="residual", likelihood="standardised", sigma=0.5, n_components=(3, 2))
@@ -31,7 +31,7 @@ def rows_of_two_properties(n_rows=400, n_numbers=N_NUMBERS, seed=0):
     rows[:, 0] += 10.0 * manner
     rows[:, 1:3] += np.array([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])[kind]
     rows[:, 3:] += generator.uniform(-1.2, 1.2, (n_rows, n_numbers - 3))
-    return torch.from_numpy(rows.astype(np.float32)), manner, kind
+    return of_one_length(torch.from_numpy(rows.astype(np.float32)) + 20.0, torch.tensor(80.0)), manner, kind
 
 
 def learned(rows, n_components=(3, 2)):
@@ -69,7 +69,9 @@ def test_the_deepest_directions_are_half_whitened():
     rows, *_ = rows_of_two_properties()
     deviation = learned(rows)(rows.double()[None])[1][0].std(0)
     own = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[: len(deviation)]
-    np.testing.assert_allclose(deviation / deviation[0], (own / own[0]) ** 0.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        (deviation / deviation[0])[:-1], (own / own[0])[:-1] ** 0.5, rtol=1e-4
+    )  # the last is along rows
 
 
 def test_rows_come_back_from_what_is_read_but_for_directions_that_nobody_reads():
@@ -85,7 +87,14 @@ def test_more_numbers_than_rows_and_constant_columns_stay_finite(n_rows):
     directions = learned(rows)
     read = directions(rows.double()[None])
     assert all(bool(own.isfinite().all()) for own in read)
-    np.testing.assert_allclose(directions.restore(read)[0, :, ::3], 7.0, atol=1e-6)
+    assert directions.restore(read).isfinite().all()
+
+
+def test_only_the_direction_of_a_row_counts():
+    rows, *_ = rows_of_two_properties()
+    directions = learned(rows)
+    for read, of_longer in zip(directions(rows.double()[None]), directions(3 * rows.double()[None]), strict=True):
+        np.testing.assert_allclose(read, of_longer, rtol=1e-9, atol=1e-9)
 
 
 def test_rows_that_are_all_the_same_are_refused():
