@@ -4,11 +4,11 @@
     python -m benchmarks.collections FEATURES.npy LABELS.csv --summary
 
 ``FEATURES.npy`` has a row an image, ``LABELS.csv`` a line an image in the same order; its first column names it, every
-other one is a truth, which no method sees. The model is preset ``features``, trained by the estimator; beside it, on 64
-main directions of the same rows at length one, half-whitened, and with as many clusters as each facet: k-means and a
-Gaussian mixture (diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step`` is k-means, and
-k-means again on what its clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy with clusters
-mapped to classes by majority. A line a seed is appended to ``results/collections.jsonl``.
+other one is a truth, which no method sees. The model is preset ``features``, trained by the estimator. Beside it, on 64
+main directions of the same rows at length one, half-whitened, with as many clusters as each facet: k-means and a
+Gaussian mixture (diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step``
+is k-means, and k-means again on what its clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy
+with clusters mapped to classes by majority. A line a seed and method is appended to ``results/collections.jsonl``.
 """
 
 import argparse

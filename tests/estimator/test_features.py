@@ -11,7 +11,7 @@ def rows_of_two_properties(n_rows=300, n_numbers=16, seed=0):
     manner, kind = generator.integers(2, size=n_rows), generator.integers(3, size=n_rows)
     rows = 0.15 * generator.standard_normal((n_rows, n_numbers))
     rows[:, 0] += 10.0 * manner
-    rows[:, 1:3] += np.array([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])[kind]
+    rows[:, 1:3] += 2 * np.array([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])[kind]
     return (20.0 + rows).astype(np.float32), manner, kind
 
 
@@ -38,9 +38,9 @@ def test_rows_are_taken_as_they_are(fitted):
     model, rows, _ = fitted
     assert (model.model_.spec.kind, model.model_.spec.is_bounded) == ("features", False)
     np.testing.assert_array_equal(model.predict(rows), model.labels_)
-    assert not np.allclose(
-        model.transform(rows[:1] + [[100.0] + 15 * [0.0]]), model.transform(rows[:1] + [[50.0] + 15 * [0.0]])
-    )
+    far, farther = rows[:1].copy(), rows[:1].copy()
+    far[:, 0], farther[:, 0] = 50.0, 100.0
+    assert not np.allclose(model.transform(far), model.transform(farther))
 
 
 def test_samples_are_rows_in_the_units_of_the_training_rows(fitted):
