@@ -58,11 +58,11 @@ def test_statistics_come_back_with_the_file(fitted, tmp_path):
     )
 
 
-def test_fit_predict_is_bit_for_bit_the_same_twice():
-    rows, *_ = rows_of_two_properties()
-    one, two = (estimator().fit(rows) for _ in range(2))
-    np.testing.assert_array_equal(one.fit_predict(rows), two.labels_)
-    np.testing.assert_array_equal(one.transform(rows), two.transform(rows))
+def test_fit_predict_is_bit_for_bit_the_same_twice(fitted):
+    model, rows, _ = fitted
+    again = estimator()
+    np.testing.assert_array_equal(again.fit_predict(rows), model.labels_)
+    np.testing.assert_array_equal(again.transform(rows), model.transform(rows))
 
 
 def test_sparse_rows_are_refused():
