@@ -29,6 +29,10 @@ class ResidualDirections(nn.Module):
         widths: directions that each facet reads, shallowest first.
     """
 
+    length: Tensor
+    offset: Tensor
+    main: Tensor
+
     def __init__(self, n_seeds: int, n_numbers: int, n_components: tuple[int, ...]) -> None:
         super().__init__()
         self.n_main, deepest = min(_MAIN, n_numbers), len(n_components) - 1
