@@ -145,7 +145,8 @@ def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
 
 
 def _k_means(rows: Rows, n_clusters: int, seed: int) -> Labels:
-    return KMeans(n_clusters, n_init=_N_STARTS, random_state=seed).fit_predict(rows)
+    k_means = KMeans(n_clusters, n_init=_N_STARTS, random_state=seed)  # pyright: ignore[reportArgumentType]
+    return k_means.fit_predict(rows)
 
 
 def _mixture(rows: Rows, n_clusters: int, seed: int) -> Labels:
@@ -166,7 +167,7 @@ def _two_step(rows: Rows, components: list[int], seed: int) -> list[Labels]:
 
 
 def _nr_k_means(rows: Rows, components: list[int], seed: int) -> list[Labels]:
-    from clustpy.alternative import NrKmeans
+    from clustpy.alternative import NrKmeans  # pyright: ignore[reportMissingImports] - compared with where it is
 
     found = NrKmeans(n_clusters=list(components), random_state=np.random.RandomState(seed)).fit(rows)
     return list(found.labels_.T)

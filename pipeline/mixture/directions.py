@@ -104,9 +104,15 @@ def _half_whitened(left: _Rows, n_read: int) -> Float[Tensor, "main read"]:
 
 def _common_covariance(parts: Sequence[Float[Tensor, "_ number"]], whole: _Rows) -> _Square:
     """Return exp of the mean logarithm of the parts' covariances, each with a ridge."""
-    ridge = _RIDGE * whole.var(0).mean() * torch.eye(whole.shape[1], dtype=whole.dtype)
+    ridge = _ridge(whole.var(0))
     logarithms = [_of_spectrum(part.T @ part / len(part) + ridge, torch.log) for part in parts]
     return _of_spectrum(torch.stack(logarithms).mean(0), torch.exp)
+
+
+def _ridge(variances: Float[Tensor, " number"]) -> _Square:
+    """Return what is added to a covariance; it is positive even where few distinct rows leave no variance."""
+    least = variances.mean().clamp_min(torch.finfo(variances.dtype).eps)
+    return _RIDGE * least * torch.eye(len(variances), dtype=variances.dtype)
 
 
 def _of_spectrum(matrix: _Square, function: Callable[[Tensor], Tensor]) -> _Square:
@@ -133,8 +139,7 @@ def _discriminants(common: _Square, neighbours: _Square, n_read: int) -> Float[T
 
     A direction counts by the part of its variance that neighbours do not explain.
     """
-    ridge = _RIDGE * neighbours.diagonal().mean() * torch.eye(len(neighbours), dtype=neighbours.dtype)
-    inverse = torch.linalg.inv(torch.linalg.cholesky(neighbours + ridge))
+    inverse = torch.linalg.inv(torch.linalg.cholesky(neighbours + _ridge(neighbours.diagonal())))
     ratio, vectors = torch.linalg.eigh(inverse @ common @ inverse.T)
     ratio, vectors = ratio.flip(0)[:n_read], vectors.flip(1)[:, :n_read]
     return inverse.T @ vectors * (1 - 1 / ratio.clamp_min(1 + 1e-3)).sqrt()

@@ -20,6 +20,7 @@ WITH_ROOMS = {"core", "datasets"}
 NO_RESULTS = {
     "pipeline/config",
     "pipeline/core/errors.py",
+    "pipeline/core/extras.py",
     "pipeline/core/folder_seal.py",
     "pipeline/core/layout.py",
     "pipeline/core/memory.py",
