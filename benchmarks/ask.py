@@ -45,7 +45,11 @@ Rows = Int64[np.ndarray, " _"]
 
 def main() -> None:
     """Train, print a line a training and write it down; or print the means of what was written."""
-    given = _parser().parse_args()
+    parser = size_parser("python -m benchmarks.ask")
+    parser.add_argument("--rounds", nargs="*", type=int, default=[20, 40], help="answers a facet, in all")
+    parser.add_argument("--random", nargs="*", type=int, default=[20, 40, 80], help="answers a facet")
+    parser.add_argument("--summary", action="store_true")
+    given = parser.parse_args()
     if given.summary:
         _summarise(given)
         return
@@ -53,30 +57,29 @@ def main() -> None:
     images = smaller(images, given.side)
     for seed in given.seeds:
         for found in _of_seed(images, truths, seed, given):
-            line = {**_setting(given), "seed": seed, **found}
+            line = {**setting_of(given), "seed": seed, **found}
             print(json.dumps(line), flush=True)
             with (RESULTS / "ask.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, "machine": describe_machine()}) + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ask")
+def size_parser(prog: str) -> argparse.ArgumentParser:
+    """Return what reads the folder, its truths, the sizes of a training, and seeds."""
+    parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--facets", nargs=2, required=True, metavar="COLUMN")
     parser.add_argument("--components", nargs=2, type=int, default=[12, 20])
-    parser.add_argument("--rounds", nargs="*", type=int, default=[20, 40], help="answers a facet, in all")
-    parser.add_argument("--random", nargs="*", type=int, default=[20, 40, 80], help="answers a facet")
     parser.add_argument("--side", type=int, default=32, help="of the images, 32 or a whole part of it")
     parser.add_argument("--hidden", nargs=2, type=int, default=[500, 1000])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=30, help="of each phase")
     parser.add_argument("--weight", type=float, default=50.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--summary", action="store_true")
     return parser
 
 
-def _setting(given: argparse.Namespace) -> dict[str, Any]:
+def setting_of(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what a line says of how a training was set up."""
     names = ("facets", "components", "side", "hidden", "batch", "epochs", "weight")
     return {"folder": given.folder.name, **{name: getattr(given, name) for name in names}}
 
@@ -101,14 +104,18 @@ def _of_seed(
             others = np.concatenate([of_facet for j, of_facet in enumerate(hinted) if j != facet])
             chosen = chosen_by(model, images, np.setdiff1d(pool, others), rows, facet, n_hints - before)
             hinted[facet] = np.concatenate([rows, chosen])
-        model, found = trained(images, truths, hinted, scored, seed, given)
+        model, found = trained(images, truths, answered(truths, hinted), scored, seed, given)
         yield {"way": "asked", "n_hints": n_hints, **found}
     for n_hints in given.random:
         drawn = [
             numpy_generator(seed, "benchmark", "ask", n_hints, facet).choice(pool, n_hints, replace=False)
             for facet in range(len(truths))
         ]
-        yield {"way": "random", "n_hints": n_hints, **trained(images, truths, drawn, scored, seed, given)[1]}
+        yield {
+            "way": "random",
+            "n_hints": n_hints,
+            **trained(images, truths, answered(truths, drawn), scored, seed, given)[1],
+        }
 
 
 def divide(images: np.ndarray, seed: int) -> tuple[Rows, Rows]:
@@ -128,15 +135,29 @@ def chosen_by(
     return pool[choose_images(near, weights, np.flatnonzero(np.isin(pool, hinted)), n_chosen)]
 
 
+def answered(truths: Sequence[np.ndarray], asked: Sequence[Rows]) -> list[tuple[Rows, Rows]]:
+    """Return the images of every facet that somebody was asked about, with the right answers."""
+    return [(rows, truth[rows]) for rows, truth in zip(asked, truths, strict=True)]
+
+
 def trained(
     images: np.ndarray,
     truths: Sequence[Shaped[np.ndarray, " image"]],
-    hinted: Sequence[Rows],
+    told: Sequence[tuple[Rows, Rows]],
     scored: Rows,
     seed: int,
     given: argparse.Namespace,
 ) -> tuple[MultiFacetClustering, dict[str, Any]]:
-    """Return a model that was trained with the answers to questions about some images, and how good it is."""
+    """Return a model that was trained with the answers to questions about some images, and how good it is.
+
+    Args:
+        images: all of them.
+        truths: by which facets are scored, one a facet.
+        told: of every facet, the images that were asked about, and the answers.
+        scored: the images by which they are.
+        seed: of the training.
+        given: the sizes.
+    """
     model = MultiFacetClustering(
         given.components,
         _DIMS,
@@ -149,7 +170,7 @@ def trained(
         hint_weight=given.weight,
         random_state=seed,
     )
-    pairs = {facet: as_pairs(rows, truths[facet][rows]) for facet, rows in enumerate(hinted)}
+    pairs = {facet: as_pairs(*of_facet) for facet, of_facet in enumerate(told)}
     start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the outcome says what collapsed
@@ -162,7 +183,7 @@ def trained(
     return model, {
         "score": round(own, 4),
         "nmi": nmi,
-        "classes": [len(np.unique(truths[facet][rows])) for facet, rows in enumerate(hinted)],
+        "classes": [len(np.unique(answers)) for _, answers in told],
         "reason": model.outcomes_[0].reason,
         "seconds": round(time.monotonic() - start, 1),
     }
@@ -178,7 +199,7 @@ def as_pairs(rows: Rows, labels: Int64[np.ndarray, " _"]) -> list[tuple[int, int
 
 def _summarise(given: argparse.Namespace) -> None:
     """Print, by way and number of answers, the mean and deviation over seeds of every facet's NMI with its truth."""
-    wanted = _setting(given)
+    wanted = setting_of(given)
     lines = [json.loads(line) for line in (RESULTS / "ask.jsonl").read_text(encoding="utf-8").splitlines()]
     lines = [
         line
