@@ -45,7 +45,7 @@ def test_numpys_numbers_are_welcome():
     ("parameters", "message"),
     [
         ({"n_components": (4,)}, "one entry a facet"),
-        ({"family": "ladder"}, "family must be one of dense, convolutional, shared, got 'ladder'"),
+        ({"family": "ladder"}, "family must be one of dense, convolutional, residual, shared, got 'ladder'"),
         ({"epochs": 0}, "MultiFacetClustering.epochs must lie in"),
         ({"view_weight": -1.0}, "MultiFacetClustering.view_weight must lie in"),
         (

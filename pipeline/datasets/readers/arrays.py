@@ -212,8 +212,8 @@ def image_layout(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], max_pi
         axis = next((axis for counts in _CHANNELS for axis in (3, 1) if shape[axis] in counts), 0)
     if len(shape) not in (3, 4) or axis == 0:
         raise DataError(
-            f"{name} must have shape (n, features) of floats, (n, height, width), (n, height, width, channels) or "
-            f"(n, channels, height, width) with 1 to 4 channels, got {shape}; reshape the array"
+            f"{name} must have shape (n, height, width), (n, height, width, channels) or (n, channels, height, width) "
+            f"with 1 to 4 channels, or (n, features) of floats, got {shape}; reshape the array"
         )
     if 0 in shape:
         raise DataError(f"{name} must hold at least one image of at least one pixel, got shape {shape}")
