@@ -85,7 +85,7 @@ def test_a_newer_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> Non
     before = compose(tmp_path, given).read_bytes()
     path = tmp_path / "models" / MODEL_VERSION / "report/page.json"
     write_json(path, read_json(path) | {"schema": 99})
-    with pytest.raises(ResourceError, match=r"page\.json must be of schema 2 or an older one, got 99"):
+    with pytest.raises(ResourceError, match=r"page\.json must be of schema 3 or an older one, got 99"):
         compose(tmp_path, given)
     assert (tmp_path / "report.html").read_bytes() == before
 
