@@ -88,7 +88,11 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ),
         ("experiments.digits.model.n_components", [-3, 4], r"model\.n_components\[0\] must .*got -3"),
         ("experiments.digits.model.n_components", [4], r"model: .* one entry a facet .* got 2, 1 and 2"),
-        ("experiments.digits.model.family", "vit", r"model\.family must be one of dense, convolutional, residual, shared"),
+        (
+            "experiments.digits.model.family",
+            "vit",
+            r"model\.family must be one of dense, convolutional, residual, shared",
+        ),
         ("experiments.digits.train.batch_size", 0, r"train\.batch_size must .*got 0"),
         ("experiments.digits.train.learning_rate", "fast", r"train\.learning_rate must be of type float, got 'fast'"),
         ("experiments.digits.train.betas", [0.9], r"train: betas needs two numbers, got 1"),
