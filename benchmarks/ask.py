@@ -28,8 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import normalized_mutual_info_score
 
 from benchmarks.hints import read_folder
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import RESULTS, write_run
 from pipeline import MultiFacetClustering
 from pipeline.asking import choose_images, nearness, weigh_images
 from pipeline.core.seeding import numpy_generator
@@ -58,9 +57,7 @@ def main() -> None:
     for seed in given.seeds:
         for found in _of_seed(images, truths, seed, given):
             line = {**setting_of(given), "seed": seed, **found}
-            print(json.dumps(line), flush=True)
-            with (RESULTS / "ask.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "machine": describe_machine()}) + "\n")
+            write_run("ask", line)
 
 
 def size_parser(prog: str) -> argparse.ArgumentParser:

@@ -32,8 +32,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import normalize
 
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import RESULTS, write_run
 from pipeline import MultiFacetClustering
 from pipeline.config.resolve import preset_values
 from pipeline.evaluation.accuracy import accuracy_same_split
@@ -69,9 +68,7 @@ def main() -> None:
             start = time.monotonic()
             scores = [score(labels, truths) for labels in method(seed)]
             line = {**setting, "method": name, "seed": seed, "seconds": round(time.monotonic() - start, 1)}
-            print(json.dumps({**line, "facets": scores}), flush=True)
-            with (RESULTS / "collections.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "facets": scores, "machine": describe_machine()}) + "\n")
+            write_run("collections", {**line, "facets": scores})
 
 
 def read_truths(path: Path) -> dict[str, Labels]:

@@ -26,8 +26,7 @@ import torch
 from jaxtyping import Float64, Int64, UInt8
 
 from benchmarks.accuracy import prepare_apart, run_stage
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import RESULTS, write_run
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.core.contingency import contingency, normalised_mutual_information
@@ -67,9 +66,7 @@ def main() -> None:
         for seed in given.seeds:
             found = _run(pixels, spec, truths, _section(layout, given), n_labels, seed, given)
             line = {**_setting(given), "n_labels": n_labels, "seed": seed, **found}
-            print(json.dumps(line), flush=True)
-            with (RESULTS / "hinted.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "machine": describe_machine()}) + "\n")
+            write_run("hinted", line)
 
 
 def _parser() -> argparse.ArgumentParser:

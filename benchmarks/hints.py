@@ -26,8 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import RESULTS, write_run
 from pipeline import MultiFacetClustering
 from pipeline.core.seeding import numpy_generator
 
@@ -56,9 +55,7 @@ def main() -> None:
         for seed in given.seeds:
             run = _run(images, dict(zip(given.facets, truths, strict=True)), n_labels, seed, given)
             found = {**_setting(given), "n_labels": n_labels, "seed": seed, **run}
-            print(json.dumps(found), flush=True)
-            with (RESULTS / "hints.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**found, "machine": describe_machine()}) + "\n")
+            write_run("hints", found)
 
 
 def _setting(given: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,6 @@ step, is appended to ``results/ignores.jsonl``.
 """
 
 import argparse
-import json
 import time
 import warnings
 from dataclasses import replace
@@ -30,8 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.hints import read_folder
-from benchmarks.lines import RESULTS, Side
-from benchmarks.machine import describe_machine
+from benchmarks.lines import Side, write_run
 from pipeline import MultiFacetClustering
 from pipeline.core.seeding import numpy_generator
 from pipeline.datasets.store.spec import InputSpec
@@ -78,16 +76,12 @@ def main() -> None:
         "view_weight": given.weight,
     }
     common = {"collection": Path(given.collection).name, **parameters}
-    _write({**common, "step": _step_time(images, parameters)})
+    write_run("ignores", {**common, "step": _step_time(images, parameters)})
     for seed in given.seeds:
         for kind, changed in _KINDS.items():
-            _write({**common, "model": kind, **_run(images, truths, {**parameters, **changed}, ignored, seed)})
-
-
-def _write(found: dict[str, Any]) -> None:
-    print(json.dumps(found), flush=True)
-    with (RESULTS / "ignores.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**found, "machine": describe_machine()}) + "\n")
+            write_run(
+                "ignores", {**common, "model": kind, **_run(images, truths, {**parameters, **changed}, ignored, seed)}
+            )
 
 
 def _read(collection: str, labels: list[str]) -> tuple[Pictures, Truths]:

@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,14 @@ def time_of(side: Side) -> float:
     start = time.perf_counter()
     side()
     return time.perf_counter() - start
+
+
+def write_run(name: str, found: Mapping[str, Any]) -> None:
+    """Print one training or run of a study and append it to its file of results, with the machine that it ran on."""
+    print(json.dumps(found), flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**found, "machine": describe_machine()}) + "\n")
 
 
 def report(measure: Callable[[bool], list[Line]]) -> None:

@@ -15,7 +15,6 @@ and in eight cases at least, images that are as sure may take a label, and the s
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,8 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.ask import answered, divide, setting_of, size_parser, smaller, trained
 from benchmarks.hints import read_folder
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import write_run
 from pipeline.asking import choose_images, nearness
 from pipeline.core.seeding import numpy_generator
 
@@ -59,9 +57,7 @@ def main() -> None:
     for seed in given.seeds:
         for line in _of_seed(images, truths, seed, given):
             line = {**setting_of(given), "seed": seed, **line}
-            print(json.dumps(line), flush=True)
-            with (RESULTS / "spreading.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "machine": describe_machine()}) + "\n")
+            write_run("spreading", line)
 
 
 def _of_seed(

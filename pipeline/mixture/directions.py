@@ -99,7 +99,9 @@ def _half_whitened(left: _Rows, n_read: int) -> Float[Tensor, "main read"]:
     """Return the main directions, each over the root of its deviation, in units of how much neighbours differ."""
     project = torch.diag(left.var(0).clamp_min(torch.finfo(left.dtype).tiny) ** -0.25)[:, :n_read]
     read = left @ project
-    return project / _of_neighbours(read).diagonal().mean().sqrt()
+    unit = _of_neighbours(read).diagonal().mean()
+    # Where all nearest neighbours are copies of a row, they do not differ: the deviation of all rows is the unit.
+    return project / (unit if unit > 0 else read.var(0).mean()).sqrt()
 
 
 def _common_covariance(parts: Sequence[Float[Tensor, "_ number"]], whole: _Rows) -> _Square:
@@ -142,4 +144,4 @@ def _discriminants(common: _Square, neighbours: _Square, n_read: int) -> Float[T
     inverse = torch.linalg.inv(torch.linalg.cholesky(neighbours + _ridge(neighbours.diagonal())))
     ratio, vectors = torch.linalg.eigh(inverse @ common @ inverse.T)
     ratio, vectors = ratio.flip(0)[:n_read], vectors.flip(1)[:, :n_read]
-    return inverse.T @ vectors * (1 - 1 / ratio.clamp_min(1 + 1e-3)).sqrt()
+    return inverse.T @ vectors * (1 - 1 / ratio.clamp_min(_LEAST_RATIO)).sqrt()

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -100,10 +100,10 @@ def k_means(
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    k_means: Any = KMeans(n_components, n_init=n_starts, random_state=generator)  # type: ignore[arg-type]
+    estimator = KMeans(n_components, n_init=n_starts, random_state=generator)  # pyright: ignore[reportArgumentType]
     # Torch's threads are this fit's; scikit-learn would take the whole processor for each of those at once.
     with _QUIET(), threadpool_limits(torch.get_num_threads(), "openmp"):
-        return k_means.fit(latents).labels_
+        return estimator.fit_predict(latents)
 
 
 class _Quiet:

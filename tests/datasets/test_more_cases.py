@@ -226,7 +226,7 @@ CASES: dict[str, Case] = {
     "floats from 0 to 255": Case(
         lambda: {"x.npy": npy(IMAGES.astype(np.float32))}, refused="floating-point pixels must lie within 0 and 1"
     ),
-    "rows of features": Case(lambda: {"x.npy": npy(noise(12, 8))}, refused="must have shape"),
+    "rows of whole numbers": Case(lambda: {"x.npy": npy(noise(12, 8))}, refused="must hold floats as rows"),
     "words": Case(lambda: {"x.npy": npy(np.array(["a", "b"]))}, refused="must have shape"),
     "images and labels": Case(lambda: {"x.npz": npz(x=IMAGES, y=CLASSES)}, source="npy", labels="inside"),
     "arrays in groups": Case(

@@ -152,7 +152,7 @@ def test_some_constant_features_are_named(tmp_path):
 REFUSED = {
     "whole numbers": (lambda: np.arange(80).reshape(40, 2), r"must hold floats as rows \(n, features\), got int64"),
     "texts": (lambda: np.array([["a", "b"]] * 9), r"must hold floats as rows \(n, features\), got <U1"),
-    "one axis": (lambda: np.zeros(9, np.float32), r"must have shape \(n, features\) of floats, .* got \(9,\)"),
+    "one axis": (lambda: np.zeros(9, np.float32), r"or \(n, features\) of floats, got \(9,\)"),
     "a single number": (lambda: np.float32(3), "must be an array of images or rows, got a single number"),
     "no row": (lambda: np.zeros((0, 4)), r"must hold at least one row of at least one number, got shape \(0, 4\)"),
     "no feature": (lambda: np.zeros((4, 0)), r"must hold at least one row of at least one number, got shape \(4, 0\)"),

@@ -108,9 +108,10 @@ def test_fewer_rows_than_components_are_refused():
         learned(torch.randn(2, 4))
 
 
+@pytest.mark.parametrize("n_copies", [5, 20])  # with twenty, all of the ten nearest rows are copies
 @pytest.mark.parametrize("n_distinct", [2, 3])
-def test_few_distinct_rows_stay_finite(n_distinct: int):
-    rows = torch.randn(n_distinct, 6, generator=torch.Generator().manual_seed(0)).repeat(5, 1)
+def test_few_distinct_rows_stay_finite(n_distinct: int, n_copies: int):
+    rows = torch.randn(n_distinct, 6, generator=torch.Generator().manual_seed(0)).repeat(n_copies, 1)
     directions = learned(rows, n_components=(2, 4))
     assert all(bool(buffer.isfinite().all()) for buffer in directions.buffers())
 
