@@ -22,7 +22,6 @@ def work(service: Service, home: Path, secret: str) -> subprocess.CompletedProce
     settings = {
         "PREFECT_API_URL": service.api,
         "PREFECT_API_AUTH_STRING": secret,
-        "PREFECT_CLIENT_MAX_RETRIES": "0",
         "PREFECT_HOME": str(home),
         "FACETS_ROOT": str(service.root),
     }
