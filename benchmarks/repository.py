@@ -1,15 +1,20 @@
-"""A built repository in which nothing has changed, and its page, beside DVC on an empty pipeline of six stages."""
+"""A built repository: all its stages anew, and with nothing changed, beside DVC on an empty pipeline of six stages."""
 
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from benchmarks.lines import Line, Side, compare, report
+from pipeline.config.dag import stage_names
 from pipeline.core.layout import Layout
+from pipeline.operations.dvc import run_dvc
+from pipeline.operations.locks import repository_lock
 from pipeline.operations.page import refresh_page
+from pipeline.operations.stage_server import stage_server
 from tests.repository import EXPERIMENT, Repository
 
 _BIN = Path(sys.executable).parent
@@ -45,6 +50,13 @@ def measure(full: bool) -> list[Line]:
                 rounds=rounds,
             ),
             compare(
+                "all stages",
+                lambda: _run_all(layout, stage_server(root)),
+                lambda: _run_all(layout, nullcontext(sys.executable)),
+                "each in a Python of its own",
+                rounds=rounds,
+            ),
+            compare(
                 "page composed",
                 lambda: refresh_page(layout, force=True),
                 lambda: [path.read_bytes() for path in published.rglob("*") if path.is_file()],
@@ -52,6 +64,12 @@ def measure(full: bool) -> list[Line]:
                 rounds=rounds,
             ),
         ]
+
+
+def _run_all(layout: Layout, python: AbstractContextManager[str]) -> None:
+    targets = [f"{stage}@{layout.experiment}" for stage in stage_names(layout.root)]
+    with repository_lock(layout.root, "benchmark") as held, python as program:
+        run_dvc(layout.root, ["repro", "--force", *targets], held, python=program)
 
 
 def _make_empty(root: Path) -> None:

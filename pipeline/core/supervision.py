@@ -24,9 +24,14 @@ def end_with_supervisor() -> None:
     Without this, a killed ``facets rebuild`` would leave DVC and a training running. The end of file of a pipe cannot
     say the same: DVC and Prefect close unknown descriptors in their children.
     """
-    supervisor = os.environ.get(_SUPERVISOR)
-    if supervisor:
-        threading.Thread(target=_watch, args=(supervisor,), name="supervisor-watch", daemon=True).start()
+    if _SUPERVISOR in os.environ:
+        threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
+
+
+def supervisor_runs() -> bool:
+    """Tell whether this process's supervisor still runs; one without any counts as supervised."""
+    pid, _, start = os.environ.get(_SUPERVISOR, "").partition(" ")
+    return not pid or start_of(int(pid)) == start
 
 
 def start_of(pid: int) -> str | None:
@@ -54,9 +59,8 @@ def start_of(pid: int) -> str | None:
     return start.strip() if state[:1] not in ("", "Z", "X") else None
 
 
-def _watch(supervisor: str) -> None:
-    pid, _, start = supervisor.partition(" ")
-    while start_of(int(pid)) == start:
+def _watch() -> None:
+    while supervisor_runs():
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     group = os.getpgrp()
     os.killpg(group, signal.SIGTERM)

@@ -24,6 +24,7 @@ from pipeline.operations.locks import HeldLock, next_in_line, repository_lock
 from pipeline.operations.rebuild import active_experiment
 from pipeline.operations.repro import StageRun, reproduce_stage, stale_stages
 from pipeline.operations.scan import scan_source
+from pipeline.operations.stage_server import stage_server
 
 _WAIT_SECONDS = 24 * 3600.0
 _KNOWN = "resolve"  # what it writes was there when the others were asked whether they are stale
@@ -54,10 +55,12 @@ def _may_pass(_task: Any, _run: Any, state: State) -> bool:
     retry_delay_seconds=10,
     retry_condition_fn=_may_pass,
 )
-def run_stage(experiment: str, stage: str, reason: str, held: HeldLock) -> StageRun:
+def run_stage(experiment: str, stage: str, reason: str, held: HeldLock, python: str) -> StageRun:
     """Run one DVC stage in a process group of its own; a training goes on where it stopped."""
     root = repository_root()
-    return reproduce_stage(Layout(root, experiment), stage, reason, held, LineLog(root, f"{experiment}-{stage}"))
+    return reproduce_stage(
+        Layout(root, experiment), stage, reason, held, LineLog(root, f"{experiment}-{stage}"), python
+    )
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=20, retry_condition_fn=_may_pass)
@@ -88,7 +91,7 @@ def rebuild(experiment: str, yes: bool = False) -> State:
         stale = stale_stages(layout, held)
         if not yes:
             require_consent(layout, stale, active_experiment(root, experiment).schedule.ask_minutes)
-        runs = _run_stages(layout, stale, held)
+        runs = _run_stages(layout, stale, held, stack.enter_context(stage_server(layout.root)))
     published = publish(experiment)
     remember(layout)
     show_rebuild(layout, runs, published)
@@ -109,7 +112,7 @@ def _take_turn(layout: Layout, stack: ExitStack) -> HeldLock | None:
         return stack.enter_context(repository_lock(layout.root, f"flow rebuild {layout.experiment}", _WAIT_SECONDS))
 
 
-def _run_stages(layout: Layout, stale: dict[str, str], held: HeldLock) -> list[StageRun]:
+def _run_stages(layout: Layout, stale: dict[str, str], held: HeldLock, python: str) -> list[StageRun]:
     """Run from the first stale stage on; a stage whose inputs turn out the same is a matter of seconds."""
     runs: list[StageRun] = []
     follows = False
@@ -117,6 +120,6 @@ def _run_stages(layout: Layout, stale: dict[str, str], held: HeldLock) -> list[S
         if not follows and stage not in stale:
             runs.append(StageRun(stage, "unchanged", "", 0.0))
             continue
-        runs.append(run_stage(layout.experiment, stage, stale.get(stage, ""), held))
+        runs.append(run_stage(layout.experiment, stage, stale.get(stage, ""), held, python))
         follows = follows or (runs[-1].action != "unchanged" and stage != _KNOWN)
     return runs

@@ -43,6 +43,7 @@ def run_dvc(
     held: HeldLock,
     on_line: Callable[[str], None] | None = None,
     cancel: Event | None = None,
+    python: str = sys.executable,
 ) -> DvcOutput:
     """Run ``dvc`` to its end under the repository lock.
 
@@ -52,6 +53,7 @@ def run_dvc(
         held: the repository lock; DVC inherits it, so that the lock outlives a killed supervisor as long as DVC works.
         on_line: called with every line of output as it appears.
         cancel: when set by another thread, the whole process group is ended.
+        python: that stages are started by, as :func:`pipeline.operations.stage_server.stage_server` gives one.
 
     Raises:
         ConfigError: the project is of a release whose DAG was another.
@@ -61,9 +63,9 @@ def run_dvc(
     check_repository(root)
     keep_code_hashes(root)
     clear_stale_locks(root)
-    output, code = _run(root, arguments, held, on_line, cancel)
+    output, code = _run(root, arguments, held, on_line, cancel, python)
     if code and any(_DAMAGED_LOCK_FILE.search(line) for line in output.lines) and restore_lock_file(root):
-        output, code = _run(root, arguments, held, on_line, cancel)
+        output, code = _run(root, arguments, held, on_line, cancel, python)
     if code:
         raise _failure(arguments, code, output)
     keep_lock_file(root)
@@ -124,6 +126,7 @@ def _run(
     held: HeldLock,
     on_line: Callable[[str], None] | None,
     cancel: Event | None,
+    python: str,
 ) -> tuple[DvcOutput, int]:
     folder = root / ".work" / "logs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,8 @@ def _run(
             if on_line is not None:
                 on_line(line)
 
-        with ProcessGroup(command, root, _environment(root), pass_fds=(held.descriptor,)) as group:
+        environment = {**dvc_environment(root), "FACETS_PYTHON": python}  # for stages/run
+        with ProcessGroup(command, root, environment, pass_fds=(held.descriptor,)) as group:
             remember_run(root, group.pid, command)
             code = group.stream(keep, cancel)
     if cancel is not None and cancel.is_set():
@@ -148,7 +152,8 @@ def _run(
     return DvcOutput(tuple(lines), log), code
 
 
-def _environment(root: Path) -> dict[str, str]:
+def dvc_environment(root: Path) -> dict[str, str]:
+    """Return the environment of DVC and of the stages that it starts."""
     site_cache = root.resolve() / ".dvc" / "site-cache"
     site_cache.mkdir(mode=0o700, exist_ok=True)
     return {
@@ -156,7 +161,6 @@ def _environment(root: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(site_cache),
         "DVC_NO_ANALYTICS": "1",
         "PATH": _path(),
-        "FACETS_PYTHON": sys.executable,  # for stages/run
         "PYTHONUNBUFFERED": "1",
         "SHELL": "/bin/sh",  # DVC runs stages by the user's shell, which may be anything
         **supervised(),

@@ -1,6 +1,7 @@
 """The DVC stages of one experiment: which are stale and why, and running them."""
 
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pipeline.config.stage_code import CODE_FILE
 from pipeline.core.layout import Layout
 from pipeline.operations.dvc import query_dvc, run_dvc
 from pipeline.operations.locks import HeldLock
+from pipeline.operations.stage_server import stage_server
 
 _RUNNING = re.compile(r"Running stage '([^'@]+)@([^']+)'")
 _RESTORED = re.compile(r"Stage '([^'@]+)@[^']+' is cached - skipping run")
@@ -70,12 +72,18 @@ def reproduce(
     """
     watch = _Watch(on_line)
     if stale:
-        run_dvc(layout.root, ["repro", *_targets(layout)], held, watch.see, cancel)
+        with stage_server(layout.root) as python:
+            run_dvc(layout.root, ["repro", *_targets(layout)], held, watch.see, cancel, python)
     return tuple(watch.run_of(stage, stale.get(stage, "")) for stage in stage_names(layout.root))
 
 
 def reproduce_stage(
-    layout: Layout, stage: str, reason: str, held: HeldLock, on_line: Callable[[str], None] | None = None
+    layout: Layout,
+    stage: str,
+    reason: str,
+    held: HeldLock,
+    on_line: Callable[[str], None] | None = None,
+    python: str = sys.executable,
 ) -> StageRun:
     """Run one stage if it is stale, those before and after it apart.
 
@@ -85,12 +93,13 @@ def reproduce_stage(
         reason: why it is stale, as :func:`stale_stages` says; empty if only an earlier stage may have made it so.
         held: the repository lock.
         on_line: called with every line that DVC and the stage print.
+        python: that the stage is started by, as :func:`pipeline.operations.stage_server.stage_server` gives one.
 
     Raises:
         as :func:`pipeline.operations.dvc.run_dvc`.
     """
     watch = _Watch(on_line)
-    run_dvc(layout.root, ["repro", "--single-item", f"{stage}@{layout.experiment}"], held, watch.see)
+    run_dvc(layout.root, ["repro", "--single-item", f"{stage}@{layout.experiment}"], held, watch.see, python=python)
     return watch.run_of(stage, reason)
 
 
