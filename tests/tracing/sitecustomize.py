@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,4 +16,6 @@ def _note() -> None:
         (folder / f"{stage.stem}.json").write_text(json.dumps(loaded))
 
 
+if "pipeline.stages._server" in sys.orig_argv:
+    os._exit(0)  # it would load for one stage what others need; without it each is a process of its own
 atexit.register(_note)
