@@ -133,6 +133,7 @@ def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
         sigma=model["sigma"],
         component_std=values["init_mog"]["component_std"],
         epochs=train["phases"][0]["epochs"],
+        refit=any(phase["refit_at"] for phase in train["phases"]),
         batch_size=train["batch_size"],
         n_seeds=1,
         validation_fraction=0.0,  # one seed: there is nothing to choose by a bound

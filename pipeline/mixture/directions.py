@@ -19,7 +19,7 @@ from pipeline.core.errors import ModelError
 from pipeline.mixture.fit import k_means
 from pipeline.model.residual_directions import ResidualDirections, of_one_length
 
-_N_STARTS = 10  # of k-means
+_N_STARTS = 50  # of k-means: what all shallower facets read depends on the clusters
 _N_NEIGHBOURS = 10
 _MOST_ROWS = 6000  # whose neighbours are looked for, among themselves
 _LEAST_VARIANCE = 1e-9  # of a direction, over that of the first: beneath is rounding

@@ -1,18 +1,25 @@
-"""The mixtures' start: EM from k-means on the latents of the untrained encoder (paper, appendix D.4)."""
+"""The mixtures' start: EM from k-means on the latents of the untrained encoder (paper, appendix D.4).
+
+Latents that are directions of the data before any training start with the clusters of k-means themselves.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
 from pipeline.core.seeding import derive_seed
-from pipeline.mixture.fit import FitSettings, fit_mixture
+from pipeline.mixture.fit import FitSettings, FittedMixture, fit_mixture, k_means
 from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks
+
+_N_STARTS = 10  # of k-means
+_LEAST_VARIANCE = 1e-4  # of a component, where few distinct rows leave none
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,38 @@ def init_mixtures(
             of_seed.append(MixtureFit(facet, fitted.reg_covar, fitted.converged))
         fits.append(of_seed)
     return fits
+
+
+def init_clusters(
+    model: MultiFacetVae, seeds: Sequence[int], means: Sequence[Float[Tensor, "seed image _"]]
+) -> list[list[MixtureFit]]:
+    """Place every facet's components on the clusters of k-means, all with the variances within clusters and one weight.
+
+    Where latents are directions of the data, k-means finds what people call kinds rather better than EM, whose
+    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``, section Features).
+
+    Args:
+        model: holds one model a seed.
+        seeds: the experiment's seeds, in the order of the model's seed axis.
+        means: posterior means of at least as many images as there are components, a tensor a facet.
+
+    Returns:
+        For every seed, the fit of every facet.
+    """
+    for facet, z in enumerate(means):
+        for index, seed in enumerate(seeds):
+            latents = z[index].double().cpu().numpy()
+            random_state = derive_seed(seed, "init_mog", facet) % 2**32
+            clusters = _clusters(latents, model.params.n_components[facet], random_state)
+            place_mixture(model, facet, index, clusters)
+    return [[MixtureFit(facet, 0.0, True) for facet in range(len(means))] for _ in seeds]
+
+
+def _clusters(latents: Float64[np.ndarray, "image latent"], n_components: int, random_state: int) -> FittedMixture:
+    labels = k_means(latents, n_components, np.random.RandomState(random_state), _N_STARTS)
+    centres = np.stack(
+        [latents[labels == c].mean(0) if (labels == c).any() else latents[0] for c in range(n_components)]
+    )
+    variance = np.maximum((latents - centres[labels]).var(0), _LEAST_VARIANCE)
+    weights = np.full(n_components, 1 / n_components)
+    return FittedMixture(weights, centres, np.tile(np.diag(variance), (n_components, 1, 1)), 0.0, converged=True)

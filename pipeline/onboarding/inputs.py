@@ -14,9 +14,6 @@ from jaxtyping import UInt8
 from pipeline.core.extras import EXTRAS, how_to_install
 from pipeline.datasets.store.spec import Shape
 from pipeline.onboarding.preprocessing import Choice
-from pipeline.onboarding.section import begin_section
-
-_PRESET = ("features", "settings that were compared on collections of photographs")
 
 _SMALL = 64
 """Pixels of the longer side, up to which a model of pixels sees nearly all there is."""
@@ -27,7 +24,8 @@ _SHARE, _FEW = 0.9, 40
 _JUDGED = 512  # images
 _PER_DIRECTION = 4  # images that a direction takes to show
 
-_THUMBNAIL = 64
+THUMBNAIL = 64
+"""Pixels of a picture that people see of an image, on either side."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +88,7 @@ def as_features(preprocess: dict[str, Choice], shapes: Counter[Shape], reason: s
     return {
         **preprocess,
         "features": ("{backbone: efficientnet_lite0, weights: null, batch_size: 32}", reason),
-        "size": (f"[{_THUMBNAIL}, {_THUMBNAIL}]", "of the pictures that people see; the network sees larger ones"),
+        "size": (f"[{THUMBNAIL}, {THUMBNAIL}]", "of the pictures that people see; the network sees larger ones"),
         "fit": ("stretch", "nearly square") if is_square else ("crop", "the network sees squares; the centre is kept"),
         "channels": ("rgb", "as the network takes them"),
     }
-
-
-def write_features(name: str, preprocess: dict[str, Choice]) -> str:
-    """Return the section of an experiment on features: all settings are those of their preset."""
-    remarks = ["No trial was made: one preset serves all collections of features."]
-    return "\n".join(begin_section(name, remarks, _PRESET, preprocess)) + "\n"
-
-
-def write_photographs(name: str, preprocess: dict[str, Choice]) -> str:
-    """Return the section of an experiment on features of images, of which the page shows pictures."""
-    report = f"    report: {{sprite_size: {_THUMBNAIL}}}  # pixels of a picture on the page\n"
-    return write_features(name, preprocess) + report

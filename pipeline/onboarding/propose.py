@@ -24,7 +24,8 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
-from pipeline.onboarding.inputs import as_features, choose_input, write_features, write_photographs
+from pipeline.onboarding.features import write_features, write_photographs
+from pipeline.onboarding.inputs import as_features, choose_input
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
 from pipeline.onboarding.preprocessing import Choice, choose_preprocess
@@ -74,8 +75,10 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     """
     usual = preset_values(_BASE)["preprocess"]
     rows = take_rows(layout, usual, location)
+    trained_on = 1 - usual["test_fraction"]
     if rows is not None:
-        text = write_features(layout.experiment, rows.choose_preprocess(layout, location))
+        n_train = round(rows.n_rows * trained_on)
+        text = write_features(layout.experiment, rows.choose_preprocess(layout, location), n_train)
         return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
     sample = take_sample(layout, usual, location)
     if sample.n_usable < _FEWEST:
@@ -83,10 +86,10 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     preprocess, pixels = choose_preprocess(layout, sample, usual["max_pixels"], location)
     choice = choose_input(sample.shapes, pixels)
     notes = [*_notes(sample, pixels), choice.reason]
+    n_train = round(sample.n_usable * trained_on)
     if choice.are_features:
-        text = write_photographs(layout.experiment, as_features(preprocess, sample.shapes, choice.reason))
-        return Proposal(text, _draw(pixels), notes, None)
-    n_train = round(sample.n_usable * (1 - usual["test_fraction"]))
+        chosen = as_features(preprocess, sample.shapes, choice.reason)
+        return Proposal(write_photographs(layout.experiment, chosen, n_train), _draw(pixels), notes, None)
     preset, setting, trials = usual_preset(pixels), first_setting(pixels, n_train), None
     if with_trials:
         values = preset_values(preset[0])

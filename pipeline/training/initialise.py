@@ -13,7 +13,7 @@ from pipeline.core.seeding import derive_seed
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, write_json
 from pipeline.mixture import fits_at_once, init_mixtures, learn_directions
-from pipeline.mixture.initial import encode_means
+from pipeline.mixture.initial import encode_means, init_clusters
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.inputs import as_floats
@@ -82,15 +82,19 @@ def initialise_seed(
     model = MultiFacetVae(params, images.source.spec, component_std=init.component_std)
     first = as_floats(model.spec, images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
-    _learn_directions(model, seed, images, init.subsample)
+    network = model.network
+    is_linear = isinstance(network, ResidualLadder)
+    if is_linear:
+        _learn_directions(network, seed, images, init.subsample)
+        network.start_linear()
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
     model.to(device)
     means = encode_means(model, _fit_blocks(images, init.subsample))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
-    (fits,) = init_mixtures(model, [seed], means, init)
+    (fits,) = init_clusters(model, [seed], means) if is_linear else init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):
-        if ratio > _COMMITTED_SPREAD and not init.pretrain:
+        if ratio > _COMMITTED_SPREAD and not (is_linear or init.pretrain):
             _log.warning(
                 "seed %d, facet %d: the latents' initial spread is %.2f of the components' deviation; above %.1f the "
                 "assignments are decided before training; %s",
@@ -99,12 +103,12 @@ def initialise_seed(
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
 
 
-def _learn_directions(model: MultiFacetVae, seed: int, images: TrainingImages, n_most: int) -> None:
+def _learn_directions(network: ResidualLadder, seed: int, images: TrainingImages, n_most: int) -> None:
     """Give a ladder over rows the statistics of the training split that it reads by."""
-    if isinstance(model.network, ResidualLadder):
-        rows = torch.cat([as_floats(model.spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
-        random_state = derive_seed(seed, "init_mog", "directions") % 2**32
-        learn_directions(model.network.directions, rows.flatten(1), 0, random_state)
+    spec = images.source.spec
+    rows = torch.cat([as_floats(spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
+    random_state = derive_seed(seed, "init_mog", "directions") % 2**32
+    learn_directions(network.directions, rows.flatten(1), 0, random_state)
 
 
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:

@@ -4,12 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
 from pipeline.config.sections import PretrainParams
 from pipeline.core.errors import ModelError
 from pipeline.core.seeding import derive_seed
-from pipeline.mixture.initial import encode_means, init_mixtures
+from pipeline.mixture.initial import encode_means, init_clusters, init_mixtures
 from pipeline.model import MultiFacetVae
 from tests.model.builders import CONVOLUTIONAL, SPEC, TINY
 from tests.training.builders import INIT, started_model, uint8_images
@@ -96,3 +97,28 @@ def test_more_components_than_images_are_refused():
     latents = [torch.zeros(1, 3, dim) for dim in TINY.latent_dims]
     with pytest.raises(ModelError, match=r"facet 0 needs .* got 3 images for 4 components; lower n_components\[0\]"):
         init_mixtures(started_model(), [0], latents, INIT)
+
+
+def test_clusters_are_scikit_learns_with_one_covariance_and_one_weight():
+    model = MultiFacetVae(TINY, SPEC, n_seeds=2)
+    latents = [torch.randn(2, 90, dim, generator=torch.Generator().manual_seed(1)) for dim in TINY.latent_dims]
+    init_clusters(model, [4, 7], latents)
+    for facet, n_components in enumerate(TINY.n_components):
+        for index, seed in enumerate((4, 7)):
+            state, own = derive_seed(seed, "init_mog", facet) % 2**32, latents[facet][index].double().numpy()
+            expected: Any = KMeans(n_components, n_init=10, random_state=np.random.RandomState(state)).fit(own)  # pyright: ignore[reportArgumentType]
+            means = model.prior(facet).means[index].detach()
+            np.testing.assert_allclose(means, expected.cluster_centers_, rtol=1e-5)
+            within = np.diag((own - expected.cluster_centers_[expected.labels_]).var(0))
+            covariances = model.prior(facet).covariance.matrices()[index].detach()
+            np.testing.assert_allclose(covariances, np.broadcast_to(within, covariances.shape), rtol=1e-4)
+        torch.testing.assert_close(
+            model.prior(facet).mixing_logits, torch.full((2, n_components), -np.log(n_components))
+        )
+
+
+def test_clusters_of_few_distinct_latents_stay_finite():
+    model = MultiFacetVae(TINY, SPEC)
+    init_clusters(model, [0], [torch.eye(2, dim).repeat(6, 1)[None] for dim in TINY.latent_dims])
+    assert all(bool(value.isfinite().all()) for value in model.priors.state_dict().values())
+    assert model.prior(0).log_joint(torch.zeros(1, 3, TINY.latent_dims[0])).isfinite().all()

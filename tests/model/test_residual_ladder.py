@@ -129,6 +129,27 @@ def test_a_facet_that_waits_gives_the_mean_of_its_directions():
     assert raw[..., widths[0] : sum(widths)].any()
 
 
+@pytest.mark.parametrize("latent_dims", [(2, 3), (20, 20)], ids=["narrow", "wider than what is read"])
+def test_a_linear_start_takes_directions_as_latents_and_gives_them_back(latent_dims):
+    rows, *_ = rows_of_two_properties()
+    model: Any = MultiFacetVae(replace(FEATURES, latent_dims=latent_dims), spec_of(N_NUMBERS))
+    with torch.no_grad():
+        for value in model.parameters():
+            value.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+    learn_directions(model.network.directions, rows, 0, 0)
+    model.network.start_linear()
+    read = model.network.directions(rows[None])
+    means = [qz.mean for qz in model.encode(rows[None, :, None, None])]
+    n_read = model.network.directions.widths
+    for mean, own, dim in zip(means, read, latent_dims, strict=True):
+        assert torch.equal(mean[..., :N_NUMBERS], own[..., :dim])
+        assert not mean[..., N_NUMBERS:].any()
+    given_back = model.decode(means)[..., : sum(n_read)].split(n_read, -1)
+    for back, own, dim in zip(given_back, read, latent_dims, strict=True):
+        assert torch.equal(back[..., :dim], own[..., :dim])
+        assert not back[..., dim:].any()
+
+
 def test_decoded_rows_have_the_width_of_inputs():
     rows, *_ = rows_of_two_properties()
     model: Any = MultiFacetVae(FEATURES, spec_of(N_NUMBERS))  # tests look inside its modules
