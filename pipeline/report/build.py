@@ -50,9 +50,9 @@ def build_showcase(model: FrozenModel, corpus: Corpus, params: ReportParams, see
         choice = _choose(model, corpus, params, seed)
         images = corpus.take(choice.pool)
         pool = _pool(corpus, choice, corpus.take_pictures(choice.pool))
-        nearest = Nearest(images, pool.images) if corpus.has_pictures else None
-        draw = _drawer(model, nearest)
         latents = _encode(model, images)
+        nearest = Nearest(latents, pool.images) if corpus.has_pictures else None
+        draw = _drawer(model, nearest)
         bar.advance(note="images chosen and read")
         facets = [
             _facet(model, corpus, choice, j, latents[j], _generated(model, draw, j, params, seed))
@@ -149,7 +149,12 @@ def _drawer(model: FrozenModel, nearest: Nearest | None) -> Draw:
     """Return what makes pictures of what a model decodes: of features of images, those of the nearest ones."""
     if nearest is None:
         return lambda _, decoded: as_pictures(model.spec, decoded)
-    return lambda sheet, decoded: nearest.draw(sheet, as_stored(model.spec, decoded).numpy())
+
+    def draw(sheet: str, decoded: Float[Tensor, "*batch 1 1 feature"]) -> UInt8[np.ndarray, "*batch _ _ _"]:
+        pictures = nearest.draw(sheet, _encode(model, as_stored(model.spec, decoded).flatten(0, -4).numpy()))
+        return pictures.reshape(*decoded.shape[:-3], *pictures.shape[1:])
+
+    return draw
 
 
 def _redrawn(

@@ -131,7 +131,7 @@ def test_what_the_model_makes_up_is_shown_as_real_images_which_go_when_they_are_
         cells = read_cells(report, sheets[name])
         assert not cells[found == gone].any()
     text = (experiment.layout.published / "report.html").read_text()
-    assert "the real image whose features are nearest to the mixture" in text
+    assert "the real image that all facets together place nearest to the mixture" in text
 
 
 def test_new_images_go_through_the_same_network_once_each(experiment: Tiny) -> None:

@@ -15,7 +15,7 @@ function composePanel() {
   };
   draw();
   return [
-    heading("Compose", `Take an image apart and put it together anew: one facet from image B, everything else from image A. ${D.nearest ? "Shown is the real image whose features are nearest to the mixture, as a mixture of features is no picture." : "The model decodes the mixture."}`),
+    heading("Compose", `Take an image apart and put it together anew: one facet from image B, everything else from image A. ${D.nearest ? "Shown is the real image that all facets together place nearest to the mixture, as a mixture of features is no picture." : "The model decodes the mixture."}`),
     h("div", { class: "row" }, segments("Facet taken from image B", facets.map((f) => [f.index, `${f.label} from B`]), composeState.facet, (j) => { composeState.facet = j; draw(); })),
     body,
   ];
