@@ -1,10 +1,14 @@
 """Takes the pictures of the page that README and docs show, of the tables of ``digits`` as they are published here.
 
     python -m benchmarks.pictures
+    python -m benchmarks.pictures --photographs PROJECT/published/garments/report.html
 
-opens the page in a headless Chromium and writes ``docs/pictures/``: after a change of the page or of the model.
+opens the page in a headless Chromium and writes ``docs/pictures/``: after a change of the page or of the model. With
+``--photographs`` those of docs/photographs.md, of the page of an experiment on the photographs of garments of
+clothing-dataset-small (CC0), as ``facets new`` proposes it.
 """
 
+import argparse
 import base64
 import tempfile
 from dataclasses import dataclass
@@ -41,10 +45,15 @@ _ALL = (
     Picture("scores", "scores", 820),
 )
 
+_OF_PHOTOGRAPHS = (
+    Picture("photographs_cross_table", "cross/0/1", 1080, width=790),
+    Picture("photographs_compose", "compose/0/1", 860),
+)
 
-def take(browser: Browser, picture: Picture) -> None:
-    """Open the page anew and write one picture."""
-    browser.open(_PAGE, picture.route, _WIDTH)
+
+def take(browser: Browser, page: Path, picture: Picture) -> None:
+    """Open a page anew and write one picture."""
+    browser.open(page, picture.route, _WIDTH)
     size = {"width": _WIDTH, "height": max(900, picture.height), "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.run(picture.before)
@@ -57,9 +66,13 @@ def take(browser: Browser, picture: Picture) -> None:
 
 def main() -> None:
     """Take them all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures")
+    parser.add_argument("--photographs", type=Path, metavar="PAGE")
+    photographs = parser.parse_args().photographs
+    page, pictures = (_PAGE, _ALL) if photographs is None else (photographs.resolve(), _OF_PHOTOGRAPHS)
     with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as browser:
-        for picture in _ALL:
-            take(browser, picture)
+        for picture in pictures:
+            take(browser, page, picture)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Network:
     """Runs a network on the GPU in bfloat16 where there is one that multiplies it, else in float32.
 
-    Processors compute in float32 whatever they can: what such networks spend their time with, depthwise convolutions,
-    gains nothing there (``benchmarks/embedding.py``), and features stay the same numbers up to rounding.
+    Processors compute in float32, so that features are the same numbers up to rounding wherever they are made; one that
+    has no instructions for bfloat16 also takes longer in it (``benchmarks/embedding.py``).
 
     Args:
         network: without its classifier; a picture becomes a row of numbers.

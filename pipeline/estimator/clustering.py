@@ -42,7 +42,8 @@ class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
         hidden: widths (channels) of the layers of each backbone block, e.g. ``((256,), (512,))``; ``None`` derives one
             layer a block. A shared trunk has a single block.
         family: ``dense`` or ``convolutional`` ladder, one ``shared`` trunk, or for rows of features, as of a
-            pretrained network, ``residual``, with ``likelihood="standardised"``: rows are then taken as they are.
+            pretrained network, ``residual``, with ``likelihood="standardised"``: rows are then taken as they are, and
+            mixtures start on the clusters of k-means (``component_std`` says nothing, ``refit=False`` suits few rows).
         covariance: ``diagonal`` or ``full`` components, of all facets or of each.
         likelihood: ``gaussian`` or ``bernoulli`` pixels, or ``standardised`` features.
         sigma: standard deviation of Gaussian pixels, in units of their range; of features, where learning it starts.
