@@ -119,6 +119,20 @@ def test_a_cluster_says_how_many_new_images_it_got_and_marks_what_chance_does_no
     assert not browser.all(".cluster .shifted")
 
 
+def test_the_gallery_cuts_no_picture_that_is_wider_than_tall(browser: Browser, tmp_path: Path) -> None:
+    browser.open(write_page(tmp_path, make_showcase((1, 6, 12))), "clusters/0")
+    cut = browser.run("""
+        const groups = [...document.querySelectorAll(".cluster .pics")];
+        groups.forEach((group) => { group.style.width = "90px"; });
+        return groups.map((group) => [...group.children].filter((one) => {
+          const own = one.getBoundingClientRect(), end = group.getBoundingClientRect().bottom;
+          return own.top < end - 0.1 && own.bottom > end + 0.1;
+        }).length);
+    """)
+    assert cut
+    assert not any(cut)
+
+
 def test_the_gallery_can_be_searched_and_sorted(browser: Browser, page: Path) -> None:
     browser.open(page, "clusters/0")
     browser.one("input[type=search]").send_keys("THIN")

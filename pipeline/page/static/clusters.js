@@ -22,7 +22,9 @@ function byValue(facet, value) {
 function clustersPanel(j) {
   const facet = facets[j], list = h("div", { class: `gallery ${facet.tone}` });
   const size = niceSize("images", 40);
+  const { width, height } = D.sheets.images;
   list.style.setProperty("--pic", `${size}px`);
+  list.style.setProperty("--pic-height", `${(size * height) / Math.max(width, height)}px`);
   const draw = () => list.replaceChildren(...galleryRows(facet, size).filter(Boolean));
   draw();
   const offered = { group: facet.groups.length > 0, drift: facet.used.some((c) => arrivalOf(c) !== null) };
