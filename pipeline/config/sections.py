@@ -92,8 +92,7 @@ class ModelParams:
     sigma: Positive  # deviation of the Gaussian likelihood, pixels in [0, 1]; where standardised starts to learn it
     output: Literal["sigmoid", "linear"]  # what gives the Gaussian mean; a Bernoulli always uses logits
     activation: Literal["relu", "elu"]  # of the hidden layers
-    # PyTorch's own start; Kaiming's, scaled by a first batch; or the first, but the deepest facet on k-means' clusters.
-    network_init: Literal["default", "data_dependent", "discriminants"]
+    network_init: Literal["default", "data_dependent"]  # PyTorch's own start, or Kaiming's scaled by a first batch
     rung_gate: Positive  # weight of a rung beside the backbone in the dense decoder
 
     def __post_init__(self) -> None:
@@ -115,18 +114,8 @@ class ModelParams:
                 "family residual and likelihood standardised, for rows of features, go together, "
                 f"got {self.family} and {self.likelihood}; change one of them"
             )
-        if self.network_init == "discriminants":
-            self._require_room_for_discriminants()
         if kind.one_width and any(len(block) != 1 for block in self.hidden):
             raise ValueError(f"a {self.family} block has one width, got {[list(block) for block in self.hidden]}")
-
-    def _require_room_for_discriminants(self) -> None:
-        least = 2 * self.latent_dims[-1]
-        if self.family != "dense" or min(map(min, self.hidden)) < least:
-            raise ValueError(
-                f"network_init discriminants needs family dense and widths of at least {least}, twice the deepest "
-                f"facet's latent dimensions, got {self.family} and {[list(block) for block in self.hidden]}"
-            )
 
     @property
     def n_facets(self) -> int:
@@ -265,10 +254,6 @@ class Experiment:
             raise ValueError(
                 "init_mog.pretrain needs a dense model of one facet, "
                 f"got family {self.model.family} with {self.model.n_facets} facets; set it to null"
-            )
-        if self.init_mog.pretrain and self.model.network_init == "discriminants":
-            raise ValueError(
-                "init_mog.pretrain trains another start than network_init discriminants; set one to its default"
             )
         if self.train.min_healthy_seeds > len(self.seeds):
             raise ValueError(

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.core.layout import Layout
@@ -15,15 +13,13 @@ from pipeline.core.seeding import derive_seed
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, write_json
 from pipeline.mixture import fits_at_once, init_mixtures, learn_directions
-from pipeline.mixture.discriminants import cluster_discriminants
 from pipeline.mixture.initial import encode_means, init_clusters
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
 from pipeline.model.inputs import as_floats
-from pipeline.model.ladders.dense import DenseLadder
 from pipeline.model.ladders.residual import ResidualLadder
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
-from pipeline.training.network_init import init_network, initial_spread, start_on_directions
+from pipeline.training.network_init import init_network, initial_spread
 from pipeline.training.pretrain import pretrain
 from pipeline.training.runtime import DeviceName, resolve_device
 
@@ -86,14 +82,19 @@ def initialise_seed(
     model = MultiFacetVae(params, images.source.spec, component_std=init.component_std)
     first = as_floats(model.spec, images.some(images.train_rows[:_BATCH]), torch.float32)
     init_network(model, [seed], first)
-    means_something = _start_on_data(model, seed, images, init)
+    network = model.network
+    is_linear = isinstance(network, ResidualLadder)
+    if is_linear:
+        _learn_directions(network, seed, images, init.subsample)
+        network.start_linear()
+    if init.pretrain:
+        pretrain(model, seed, images, init.pretrain)
     model.to(device)
     means = encode_means(model, _fit_blocks(images, init.subsample))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
-    of_features = isinstance(model.network, ResidualLadder)
-    (fits,) = init_clusters(model, [seed], means) if of_features else init_mixtures(model, [seed], means, init)
+    (fits,) = init_clusters(model, [seed], means) if is_linear else init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):
-        if ratio > _COMMITTED_SPREAD and not means_something:
+        if ratio > _COMMITTED_SPREAD and not (is_linear or init.pretrain):
             _log.warning(
                 "seed %d, facet %d: the latents' initial spread is %.2f of the components' deviation; above %.1f the "
                 "assignments are decided before training; %s",
@@ -102,33 +103,12 @@ def initialise_seed(
     return model, {"seed": seed, "spread": spread, "fits": [asdict(fit) for fit in fits]}
 
 
-def _start_on_data(model: MultiFacetVae, seed: int, images: TrainingImages, init: InitMogParams) -> bool:
-    """Let the latents mean something before training, where the model is made so; tell whether they do.
-
-    A ladder over rows takes the statistics of the training split that it reads by; others begin on directions of
-    clusters, or with a pretrained network, as the parameters say.
-    """
-    network, params = model.network, model.params
-    random_state = derive_seed(seed, "init_mog", "directions") % 2**32
-    if isinstance(network, ResidualLadder):
-        learn_directions(network.directions, _rows(images, init.subsample), 0, random_state)
-        network.start_linear()
-    elif params.network_init == "discriminants":
-        assert isinstance(network, DenseLadder)  # a rule of the parameters
-        rows = _rows(images, init.subsample)
-        found = cluster_discriminants(rows, params.n_components[-1], params.latent_dims[-1], random_state)
-        # What pixels that deviate by sigma say about a latent, if it is such a direction.
-        start_on_directions(network, 0, found, params.sigma * float(found.directions[:, 0].norm()))
-    elif init.pretrain:
-        pretrain(model, seed, images, init.pretrain)
-    else:
-        return False
-    return True
-
-
-def _rows(images: TrainingImages, n_most: int) -> Float[Tensor, "image number"]:
+def _learn_directions(network: ResidualLadder, seed: int, images: TrainingImages, n_most: int) -> None:
+    """Give a ladder over rows the statistics of the training split that it reads by."""
     spec = images.source.spec
-    return torch.cat([as_floats(spec, block, torch.float32) for block in _fit_blocks(images, n_most)]).flatten(1)
+    rows = torch.cat([as_floats(spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
+    random_state = derive_seed(seed, "init_mog", "directions") % 2**32
+    learn_directions(network.directions, rows.flatten(1), 0, random_state)
 
 
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:

@@ -8,11 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.core.seeding import torch_generator
-from pipeline.mixture.discriminants import Discriminants
 from pipeline.model import MultiFacetVae
 from pipeline.model.convolution import BatchNorm, Convolution
 from pipeline.model.dense import Dense
-from pipeline.model.ladders.dense import DenseLadder
 
 _OUTPUT_STD = 0.1  # per channel, after a layer's data-dependent rescaling (authors' program)
 _EPS = 1e-5
@@ -25,14 +23,14 @@ def init_network(model: MultiFacetVae, seeds: Sequence[int], x: Float[Tensor, "b
 
     ``default`` is PyTorch's own uniform rule, ±1/√fan_in for weights and biases; ``data_dependent`` Kaiming-normal with
     zero biases, then every layer in execution order is rescaled so that its outputs on ``x`` have mean 0 and standard
-    deviation 0.1 per channel. ``discriminants`` is ``default``, of which :func:`start_on_directions` changes a few.
+    deviation 0.1 per channel.
 
     Args:
         model: holds one model a seed.
         seeds: the experiment's seeds, in the order of the model's seed axis.
         x: one batch of unshuffled training images in [0, 1]; only the data-dependent rule looks at it.
     """
-    draw = _draw_kaiming if model.params.network_init == "data_dependent" else _draw_default
+    draw = {"default": _draw_default, "data_dependent": _draw_kaiming}[model.params.network_init]
     generators = [torch_generator(seed, "init_mog", "network") for seed in seeds]
     with torch.no_grad():
         for layer in _layers(model):
@@ -40,35 +38,6 @@ def init_network(model: MultiFacetVae, seeds: Sequence[int], x: Float[Tensor, "b
                 draw(layer, index, generator)
         if model.params.network_init == "data_dependent":
             _rescale(model, x)
-
-
-@torch.no_grad()
-def start_on_directions(network: DenseLadder, index: int, found: Discriminants, deviation: float) -> None:
-    """Let the deepest facet's posterior means begin as an affine map of the image, which has clusters.
-
-    Two units a direction carry its positive and its negative part through the backbone, and the head takes their
-    difference: the map itself with ReLU, a monotone function of each direction with ELU. All other units stay as drawn,
-    but none leads into these.
-
-    Args:
-        network: whose layers have at least two units a direction.
-        index: of the seed axis.
-        found: the map, with as many directions as the facet has latent dimensions.
-        deviation: of the facet's posteriors, in the units of the map.
-    """
-    n = found.directions.shape[1]
-    to_both = torch.cat([found.directions.T, -found.directions.T])
-    first, *others = network.backbone_layers()
-    first.weight[index, : 2 * n] = to_both.to(first.weight)
-    first.bias[index, : 2 * n] = (-to_both @ found.offset).to(first.bias)
-    for layer in others:
-        layer.weight[index, : 2 * n] = torch.eye(2 * n, layer.fan_in)
-        layer.bias[index, : 2 * n] = 0
-    head = network.deepest_head
-    head.weight[index] = 0
-    head.weight[index, :n, : 2 * n] = torch.cat([torch.eye(n), -torch.eye(n)], 1)
-    head.bias[index, :n] = 0
-    head.bias[index, n:] = 2 * math.log(deviation)
 
 
 def _layers(model: MultiFacetVae) -> list[Layer]:

@@ -89,11 +89,6 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
         ("experiments.digits.model.n_components", [-3, 4], r"model\.n_components\[0\] must .*got -3"),
         ("experiments.digits.model.n_components", [4], r"model: .* one entry a facet .* got 2, 1 and 2"),
         (
-            "experiments.digits.model.hidden",
-            [[256], [9]],
-            r"network_init discriminants needs family dense and widths of at least 1., .* got dense and .*\[9\]",
-        ),
-        (
             "experiments.digits.model.family",
             "vit",
             r"model\.family must be one of dense, convolutional, residual, shared",

@@ -20,10 +20,7 @@ from pipeline.core.text import to_json
 from tests.repository import PROJECT
 
 FORMER = json.loads((Path(__file__).parent / "former_parameters.json").read_text())
-"""Keys of each section and SHA-256 of each experiment, as ``params.yaml`` spelled them out before presets.
-
-Where an experiment was changed on purpose since, as digits was, its digest is of what it is now.
-"""
+"""Keys of each section and SHA-256 of each experiment, as ``params.yaml`` spelled them out before presets."""
 
 SECTION: dict[str, Any] = {
     "preset": "black_and_white",

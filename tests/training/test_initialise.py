@@ -97,21 +97,6 @@ def test_a_spread_that_commits_responsibilities_is_warned_about_with_what_helps(
     assert not caplog.records
 
 
-def test_latents_on_discriminants_are_meant_to_be_wide_and_k_means_finds_their_clusters(tmp_path, caplog):
-    layout, model = Layout(tmp_path, "tiny"), replace(TINY, network_init="discriminants")
-    prepare(layout)
-    with caplog.at_level(logging.WARNING):
-        initialise(layout, (3, 5), model, INIT, "cpu")
-    assert not caplog.records
-    record = json.loads((layout.artifact("init") / "init.json").read_text())
-    assert all(one["spread"][-1] > 1 for one in record["seeds"])
-    alone = Layout(tmp_path / "alone", "tiny")
-    prepare(alone)
-    initialise(alone, (5,), model, INIT, "cpu")
-    files = [weights_path(one.artifact("init"), 5).read_bytes() for one in (layout, alone)]
-    assert files[0] == files[1]
-
-
 def test_a_subsample_is_regular_and_enough(layout, tmp_path):
     other = Layout(tmp_path, "tiny")
     prepare(other)

@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.mixture.discriminants import Discriminants
 from pipeline.mixture.initial import encode_means
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
 from pipeline.model.convolution import Convolution
 from pipeline.model.dense import Dense
-from pipeline.model.ladders.dense import DenseLadder
-from pipeline.training.network_init import init_network, initial_spread, start_on_directions
+from pipeline.training.network_init import init_network, initial_spread
 from tests.model.builders import CONVOLUTIONAL, FAMILIES, SHAPE, TINY, spec_of
 from tests.training.builders import assert_same_state, uint8_images
 
@@ -43,29 +41,6 @@ def test_default_is_torchs_own_rule():
         assert layer.weight.square().mean() == pytest.approx(bound**2 / 3, rel=5 / n**0.5)
         assert abs(layer.weight.mean()) < 5 * bound / (3 * n) ** 0.5
         assert layer.bias.std() > 0
-
-
-@pytest.mark.parametrize("activation", ["relu", "elu"])
-def test_latents_start_as_a_map_of_the_image(activation):
-    """With ReLU the map itself; with ELU each is an odd, rising function of its direction alone."""
-    model, x = initialised(replace(WIDE, activation=activation), (0, 1))
-    network = model.network
-    assert isinstance(network, DenseLadder)
-    of_other_facet = model.encode(x.expand(2, *x.shape))[0].mean[1]
-    n, rows = TINY.latent_dims[-1], x.flatten(1)
-    found = Discriminants(rows.mean(0), torch.linalg.qr(rows[:20].T).Q[:, :n] * 3)
-    start_on_directions(network, 1, found, 0.25)
-    untouched, started = model.encode(x.expand(2, *x.shape))[-1].mean
-    wanted = (rows - found.offset) @ found.directions
-    assert not torch.allclose(untouched, wanted, atol=0.1)
-    if activation == "relu":
-        torch.testing.assert_close(started, wanted)
-    for one, other in zip(started.T, wanted.T, strict=True):
-        assert (one[other.argsort()].diff() > 0).all()
-        assert (one.sign() == other.sign()).all()
-    deviation = model.encode(x.expand(2, *x.shape))[-1].variance[1].sqrt()
-    torch.testing.assert_close(deviation, torch.full_like(deviation, 0.25))
-    assert model.encode(x.expand(2, *x.shape))[0].mean[1].std() > 0.1 * of_other_facet.std()
 
 
 @pytest.mark.parametrize("rule", ["default", "data_dependent"])

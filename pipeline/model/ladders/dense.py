@@ -62,17 +62,6 @@ class DenseLadder(AbstractArchitecture):
         self.output = Dense(n_seeds, blocks[0][0], n_pixels)
         self._rung_gate = params.rung_gate
 
-    def backbone_layers(self) -> list[Dense]:
-        """Return the layers of the encoder's backbone, in the order of their execution."""
-        return [layer for layer in self.encoder_blocks.modules() if isinstance(layer, Dense)]
-
-    @property
-    def deepest_head(self) -> Dense:
-        """The layer that gives the deepest facet's posterior: means first, then log-variances."""
-        head = self.heads[-1]
-        assert isinstance(head, Dense)
-        return head
-
     def encode(self, x: Float[Tensor, "seed batch channel height width"], first: int) -> list[DiagonalNormal]:
         """Climb the trunk; a head at every rung from ``first`` on."""
         h = x.flatten(2)
