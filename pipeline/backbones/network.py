@@ -16,7 +16,7 @@ class Network:
     """Runs a network on the GPU in bfloat16 where there is one that multiplies it, else in float32.
 
     Processors compute in float32, so that features are the same numbers up to rounding wherever they are made; one that
-    has no instructions for bfloat16 also takes longer in it (``benchmarks/embedding.py``).
+    has no instructions for bfloat16 gains next to nothing by it (``benchmarks/embedding.py``).
 
     Args:
         network: without its classifier; a picture becomes a row of numbers.
