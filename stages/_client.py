@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-_LENGTH, _STATUS = struct.Struct("!I"), struct.Struct("!i")
+LENGTH, STATUS = struct.Struct("!I"), struct.Struct("!i")
+"""Of a request, before it; and how a stage ended, the negative of a signal where one ended it."""
 
 
 def main() -> NoReturn:
@@ -27,7 +28,7 @@ def main() -> NoReturn:
     except OSError:  # there is no server, or it ended before it took the stage
         os.execv(python, [python, *arguments])
     try:
-        (status,) = _STATUS.unpack(_receive(server, _STATUS.size))
+        (status,) = STATUS.unpack(_receive(server, STATUS.size))
     except OSError:  # the server was killed, and the kernel has killed the stage with it
         status = -signal.SIGKILL
     if status < 0:
@@ -50,7 +51,7 @@ def _hand_over(server: socket.socket, address: str, arguments: list[str]) -> Non
     if not is_of_same_user(server):
         raise ConnectionRefusedError
     request = json.dumps([arguments[1], arguments[2:], str(Path.cwd()), dict(os.environ)]).encode()
-    socket.send_fds(server, [_LENGTH.pack(len(request))], [0, 1, 2])
+    socket.send_fds(server, [LENGTH.pack(len(request))], [0, 1, 2])
     server.sendall(request)
     _receive(server, 1)
 

@@ -1,4 +1,4 @@
-"""A process that loads what stages need and forks another for each of them, for as long as one ``dvc repro`` runs.
+"""A process that loads what stages need and forks another for each of them, for as long as one rebuild runs.
 
 Torch and what else a stage loads take longer than most stages of a small experiment take for their work. Here it is
 loaded once, and what the next stage needs while the one before it runs. Nothing is computed in the server, so that a
@@ -23,13 +23,12 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.core.supervision import supervisor_runs
-from pipeline.stages._client import is_of_same_user
+from pipeline.stages._client import LENGTH, STATUS, is_of_same_user
 from pipeline.stages._entry import stage_main
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_OF_A_REQUEST = 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
-_LENGTH, _STATUS = struct.Struct("!I"), struct.Struct("!i")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 
@@ -47,7 +46,7 @@ class _Request:
 
 class _Server:
     def __init__(self, listener: socket.socket, modules: Sequence[str]) -> None:
-        self._next = dict(pairwise(modules))
+        self._listener, self._next = listener, dict(pairwise(modules))
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._clients: dict[int, socket.socket] = {}  # by the stage's process
@@ -108,7 +107,7 @@ class _Server:
                 with suppress(KeyError):  # it has ended, too
                     self._selector.unregister(client)
                 with client, suppress(OSError):
-                    client.sendall(_STATUS.pack(os.waitstatus_to_exitcode(status)))
+                    client.sendall(STATUS.pack(os.waitstatus_to_exitcode(status)))
 
     def _abandon(self, client: socket.socket, pid: int) -> None:
         """End a stage whose client has ended."""
@@ -118,15 +117,15 @@ class _Server:
 
     def _leave(self) -> None:
         """Close in a forked process what is the server's: clients see by it that the server has ended."""
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
         self._selector.close()
+        for one in (self._listener, *self._clients.values()):
+            one.close()
 
 
 def _receive(client: socket.socket) -> _Request:
-    head, descriptors, *_ = socket.recv_fds(client, _LENGTH.size, 3)
+    head, descriptors, *_ = socket.recv_fds(client, LENGTH.size, 3)
     with client.makefile("rb") as stream:
-        module, arguments, folder, environment = json.loads(stream.read(*_LENGTH.unpack(head)))
+        module, arguments, folder, environment = json.loads(stream.read(*LENGTH.unpack(head)))
         return _Request(module, arguments, folder, environment, tuple(descriptors))
 
 
