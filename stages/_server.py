@@ -76,16 +76,22 @@ class _Server:
                 return None
             request = _receive(client)
             _load(request.module)
-            client.sendall(b"+")
             server = os.getpid()
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-            if (pid := os.fork()) == 0:
+            try:
+                pid = os.fork()
+            except OSError:  # the client becomes the stage itself
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+                raise
+            if pid == 0:
                 client.close()
                 self._leave()
                 _end_with(server)
                 return request
             self._clients[pid] = client
             self._selector.register(client, selectors.EVENT_READ, pid)
+            with suppress(OSError):  # where the client has ended, the selector says so
+                client.sendall(b"+")
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for descriptor in request.descriptors:
                 os.close(descriptor)
