@@ -4,7 +4,7 @@
     python -m benchmarks.collections FEATURES.npy LABELS.csv --summary
 
 ``FEATURES.npy`` has a row an image, ``LABELS.csv`` a line an image in the same order; its first column names it, every
-other one is a truth, which no method sees. The model is preset ``features``, trained by the estimator. Beside it, on 64
+other one is a truth, which no method sees. The model is preset ``directions``, trained by the estimator. Beside it, on 64
 main directions of the same rows at length one, half-whitened, with as many clusters as each facet: k-means and a
 Gaussian mixture (diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step``
 is k-means, and k-means again on what its clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy
@@ -58,7 +58,7 @@ def main() -> None:
     lengths = {len(rows), *map(len, truths.values())}
     if len(lengths) != 1:
         parser.error(f"features and labels need a row an image each, got {len(rows)} rows and {lengths - {len(rows)}}")
-    components = given.components or preset_values("features")["model"]["n_components"]
+    components = given.components or preset_values("directions")["model"]["n_components"]
     setting = {"collection": given.features.stem, "components": components}
     if given.summary:
         summarise(setting)
@@ -121,8 +121,8 @@ def summarise(setting: dict[str, Any]) -> None:
 
 
 def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
-    """Train preset ``features``."""
-    values = preset_values("features")
+    """Train preset ``directions``."""
+    values = preset_values("directions")
     model, train = values["model"], values["train"]
     estimator = MultiFacetClustering(
         components,

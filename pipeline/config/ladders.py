@@ -15,7 +15,7 @@ class LadderKind:
         is_shared: whether one block serves all facets; else every facet has a block of its own.
         one_width: whether each block has a single width.
         widths: where nobody says ``hidden``: width of the shallowest block, then twice as wide each, up to the second.
-        takes_rows: whether it is for rows of features, by statistics of the training split, rather than for images.
+        takes_rows: whether it reads rows of numbers, by statistics of the training split; images are such rows, too.
     """
 
     network: str

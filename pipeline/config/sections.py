@@ -80,14 +80,14 @@ class PreprocessParams:
 class ModelParams:
     """The Multi-Facet Clustering VAE (paper, section 3 and appendix D.4). Facet 0 is the shallowest."""
 
-    # Ladder of dense or convolutional blocks, over features' residuals, or one shared trunk.
+    # Ladder of dense or convolutional blocks, over residuals of features or pixels, or one shared trunk.
     family: Annotated[str, OneOf(LADDERS)]
     hidden: tuple[tuple[Count, ...], ...]  # widths (or channels) of the layers of each backbone block, shallowest first
     latent_dims: tuple[Count, ...]  # of each facet, shallowest first
     n_components: tuple[Count, ...]  # clusters of each facet at most, shallowest first
     covariance: tuple[Literal["diagonal", "full"], ...]  # of each facet's components
     mixing_weights: Literal["learned", "fixed"]  # shares of the components; fixed: all alike
-    # Of a pixel; bernoulli for nearly black and white ones, standardised for features.
+    # Of a pixel; bernoulli for nearly black and white ones, standardised for directions of family residual.
     likelihood: Annotated[str, OneOf(LIKELIHOODS)]
     sigma: Positive  # deviation of the Gaussian likelihood, pixels in [0, 1]; where standardised starts to learn it
     output: Literal["sigmoid", "linear"]  # what gives the Gaussian mean; a Bernoulli always uses logits
@@ -111,7 +111,7 @@ class ModelParams:
             )
         if kind.takes_rows != (self.likelihood == "standardised"):
             raise ValueError(
-                "family residual and likelihood standardised, for rows of features, go together, "
+                "family residual and likelihood standardised go together, "
                 f"got {self.family} and {self.likelihood}; change one of them"
             )
         if kind.one_width and any(len(block) != 1 for block in self.hidden):

@@ -149,7 +149,7 @@ def _of_each_facet(name: str, one: type, parameters: Mapping[str, Any]) -> Any:
 def _usual(section: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what experiments on such inputs have in a section where nobody says otherwise."""
     kind = LADDERS.get(parameters["family"])
-    return preset_values("features" if kind is not None and kind.takes_rows else "standard")[section]
+    return preset_values("directions" if kind is not None and kind.takes_rows else "standard")[section]
 
 
 def _section(kind: type[Section], values: dict[str, Any]) -> Section:

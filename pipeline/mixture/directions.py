@@ -1,13 +1,17 @@
-"""Statistics of training rows that a ladder over features reads by, in float64; no labels take part.
+"""Statistics of training rows that a ladder over rows reads by, in float64; no labels take part.
 
-The deepest facet reads the main directions, half-whitened. A shallower one reads what is left of the row once the
-centre of its cluster among the deeper facet's directions is taken off: those directions that vary in *every* cluster,
-measured by how much neighbours differ in them. The geometric mean of the clusters' covariances (log-Euclidean;
-Arsigny et al., 2006) is small wherever one cluster's is, which tells a property of all rows from one of a few; over the
-covariance of neighbours it is the criterion of a discriminant analysis whose classes are neighbourhoods.
+The deepest facet reads the directions in which rows differ most, measured by how much neighbours differ in them: the
+criterion of a discriminant analysis whose classes are neighbourhoods. What is merely large (light, the ground that
+things lie on) differs between neighbours, too, and does not count.
+
+A shallower facet reads what is left of the row once the centre of its cluster among the deeper facet's directions is
+taken off: those directions that vary in *every* cluster. The geometric mean of the clusters' covariances
+(log-Euclidean; Arsigny et al., 2006) is small wherever one cluster's is, which tells a property of all rows from one
+of a few.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +21,7 @@ from torch.nn import functional
 
 from pipeline.core.errors import ModelError
 from pipeline.mixture.fit import k_means
-from pipeline.model.residual_directions import ResidualDirections, of_one_length
+from pipeline.model.residual_directions import ResidualDirections
 
 _N_STARTS = 50  # of k-means: what all shallower facets read depends on the clusters
 _N_NEIGHBOURS = 10
@@ -44,27 +48,56 @@ def learn_directions(
     Raises:
         ModelError: the rows are all the same, or fewer than a facet's clusters.
     """
-    rows, deepest = rows.double(), len(directions.widths) - 1
+    rows = rows.double()
     _require_rows(rows, max(directions.n_components))
-    length = rows.norm(dim=1).mean()[None]
-    rows = of_one_length(rows, length)
-    values = {"length": length, "offset": rows.mean(0)}
-    values["main"] = _main_directions(rows - values["offset"], directions.n_main)
-    left = (rows - values["offset"]) @ values["main"]
-    project = _half_whitened(left, directions.widths[deepest])
-    values[f"project_{deepest}"] = project
-    for j in reversed(range(deepest)):
-        read, n_clusters = left @ project, directions.n_components[j + 1]
-        labels = k_means(read.numpy(), n_clusters, np.random.RandomState(random_state), _N_STARTS)
-        clusters = torch.from_numpy(labels).long().unique(return_inverse=True)[1]
-        values[f"centres_{j}"], values[f"seen_centres_{j}"] = (
-            _filled(_means(of, clusters), n_clusters) for of in (left, read)
-        )
-        left = left - values[f"centres_{j}"][clusters]
-        common = _common_covariance([left[clusters == c] for c in clusters.unique()], left)
-        project = _discriminants(common, _of_neighbours(left), directions.widths[j])
-        values[f"project_{j}"] = project
+    offset, main = main_directions(rows, directions.n_main)
+    values = {"offset": offset, "main": main}
+    left = Remainder.of_all((rows - offset) @ main)
+    for j in reversed(range(len(directions.widths))):
+        values[f"project_{j}"] = project = left.directions(directions.widths[j])
+        if j > 0:
+            read = left.rows @ project
+            n_clusters, generator = directions.n_components[j], np.random.RandomState(random_state)
+            clusters = torch.from_numpy(k_means(read.numpy(), n_clusters, generator, _N_STARTS)).long()
+            centres = {"centres": left.rows, "seen_centres": read}
+            values |= {f"{name}_{j - 1}": _filled(_means(of, clusters), n_clusters) for name, of in centres.items()}
+            left = left.without(clusters)
     directions.place(index, values)
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """Rows less what deeper facets' clusters say of them.
+
+    Attributes:
+        rows: in their main directions, without the centre of each one's cluster.
+        clusters: of the facet before; all 0 where there is none.
+    """
+
+    rows: _Rows
+    clusters: Int64[Tensor, " row"]
+
+    @classmethod
+    def of_all(cls, rows: _Rows) -> "Remainder":
+        """Return centred rows that no facet has said anything of."""
+        return cls(rows, torch.zeros(len(rows), dtype=torch.int64))
+
+    def directions(self, n_read: int) -> Float[Tensor, "number read"]:
+        """Return the directions that vary in every cluster, by how much more than between neighbours."""
+        return _discriminants(_common_covariance(self.rows, self.clusters), _of_neighbours(self.rows), n_read)
+
+    def without(self, clusters: Int64[Tensor, " row"]) -> "Remainder":
+        """Return what the centres of a facet's clusters leave."""
+        numbers = clusters.unique(return_inverse=True)[1]
+        return Remainder(self.rows - _means(self.rows, numbers)[numbers], numbers)
+
+
+def main_directions(rows: _Rows, n_main: int) -> tuple[Float[Tensor, " number"], Float[Tensor, "number main"]]:
+    """Return the mean of rows and the orthonormal directions of most variance, at most as many as rows tell apart."""
+    offset = rows.mean(0)
+    variance, directions = torch.linalg.eigh((rows - offset).T @ (rows - offset) / len(rows))
+    variance, directions = variance.flip(0)[:n_main], directions.flip(1)[:, :n_main]
+    return offset, directions[:, variance > _LEAST_VARIANCE * variance[0]]
 
 
 def _require_rows(rows: _Rows, n_clusters: int) -> None:
@@ -88,25 +121,10 @@ def _filled(centres: Float[Tensor, "some number"], n_clusters: int) -> Float[Ten
     return torch.cat([centres, centres[-1:].expand(n_clusters - len(centres), -1)])
 
 
-def _main_directions(centred: _Rows, n_main: int) -> Float[Tensor, "number main"]:
-    """Return the orthonormal directions of most variance, at most as many as rows tell apart."""
-    variance, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-    variance, directions = variance.flip(0)[:n_main], directions.flip(1)[:, :n_main]
-    return directions[:, variance > _LEAST_VARIANCE * variance[0]]
-
-
-def _half_whitened(left: _Rows, n_read: int) -> Float[Tensor, "main read"]:
-    """Return the main directions, each over the root of its deviation, in units of how much neighbours differ."""
-    project = torch.diag(left.var(0).clamp_min(torch.finfo(left.dtype).tiny) ** -0.25)[:, :n_read]
-    read = left @ project
-    unit = _of_neighbours(read).diagonal().mean()
-    # Where all nearest neighbours are copies of a row, they do not differ: the deviation of all rows is the unit.
-    return project / (unit if unit > 0 else read.var(0).mean()).sqrt()
-
-
-def _common_covariance(parts: Sequence[Float[Tensor, "_ number"]], whole: _Rows) -> _Square:
-    """Return exp of the mean logarithm of the parts' covariances, each with a ridge."""
-    ridge = _ridge(whole.var(0))
+def _common_covariance(left: _Rows, clusters: Int64[Tensor, " row"]) -> _Square:
+    """Return exp of the mean logarithm of the covariances of rows without their clusters' means, each with a ridge."""
+    ridge = _ridge(left.var(0))
+    parts = [left[clusters == c] for c in clusters.unique()]
     logarithms = [_of_spectrum(part.T @ part / len(part) + ridge, torch.log) for part in parts]
     return _of_spectrum(torch.stack(logarithms).mean(0), torch.exp)
 

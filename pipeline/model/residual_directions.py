@@ -6,15 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_MAIN, _READ = 128, 40  # directions that are kept of rows, and that a shallower facet reads of them, at most
-_READ_BY_DEEPEST = 64
+_MAIN, _READ = 128, 20  # directions that are kept of rows, and that a facet reads of them, at most
 
 
 class ResidualDirections(nn.Module):
     """Fixed maps from rows to what each facet reads, with a leading seed axis.
-
-    Rows are first brought to one length: of what a pretrained network says of a picture, the length tells how much of
-    it there is, the direction what it is.
 
     They are statistics of training rows (:mod:`pipeline.mixture.directions`), kept as buffers: a model's weights file
     holds them, and nobody trains them.
@@ -29,18 +25,14 @@ class ResidualDirections(nn.Module):
         widths: directions that each facet reads, shallowest first.
     """
 
-    length: Tensor
     offset: Tensor
     main: Tensor
 
     def __init__(self, n_seeds: int, n_numbers: int, n_components: tuple[int, ...]) -> None:
         super().__init__()
         self.n_main, deepest = min(_MAIN, n_numbers), len(n_components) - 1
-        self.widths = tuple(
-            min(_READ_BY_DEEPEST if j == deepest else _READ, n_numbers) for j in range(len(n_components))
-        )
+        self.widths = (min(_READ, n_numbers),) * len(n_components)
         self.n_components = n_components
-        self.register_buffer("length", torch.ones(n_seeds, 1))
         self.register_buffer("offset", torch.zeros(n_seeds, n_numbers))
         self.register_buffer("main", torch.zeros(n_seeds, n_numbers, self.n_main))
         for j, width in enumerate(self.widths):
@@ -52,8 +44,7 @@ class ResidualDirections(nn.Module):
 
     def forward(self, x: Float[Tensor, "seed batch number"]) -> list[Float[Tensor, "seed batch _"]]:
         """Return what each facet reads, shallowest first."""
-        unit = of_one_length(x, self.length[:, None].to(x.dtype))
-        left = (unit - self.offset[:, None].to(x.dtype)) @ self.main.to(x.dtype)
+        left = (x - self.offset[:, None].to(x.dtype)) @ self.main.to(x.dtype)
         read = [left @ self._of("project", len(self.widths) - 1, x)]
         for j in reversed(range(len(self.widths) - 1)):
             left = left - self._centre(j, read[0])
@@ -87,8 +78,3 @@ class ResidualDirections(nn.Module):
         nearest = torch.cdist(read, self._of("seen_centres", j, read)).argmin(-1)
         centres = self._of("centres", j, read)
         return centres.gather(1, nearest[..., None].expand(-1, -1, centres.shape[2]))
-
-
-def of_one_length(rows: Float[Tensor, "*batch number"], length: Tensor) -> Float[Tensor, "*batch number"]:
-    """Return rows along the same directions, all of one length; a row of zeros stays."""
-    return nn.functional.normalize(rows, dim=-1) * length

@@ -24,7 +24,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
-from pipeline.onboarding.features import write_features, write_photographs
+from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
 from pipeline.onboarding.inputs import as_features, choose_input
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
@@ -32,7 +32,7 @@ from pipeline.onboarding.preprocessing import Choice, choose_preprocess
 from pipeline.onboarding.rows import take_rows
 from pipeline.onboarding.sample import Sample, take_sample
 from pipeline.onboarding.section import begin_section
-from pipeline.onboarding.settings import SEEDS, Reasoned, Setting, first_setting, usual_preset
+from pipeline.onboarding.settings import DIRECTIONS, SEEDS, Reasoned, Setting, first_setting, usual_preset
 from pipeline.onboarding.trial import Trial, TrialImages
 
 _FEWEST = 20
@@ -78,7 +78,7 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     trained_on = 1 - usual["test_fraction"]
     if rows is not None:
         n_train = round(rows.n_rows * trained_on)
-        text = write_features(layout.experiment, rows.choose_preprocess(layout, location), n_train)
+        text = write_directions(layout.experiment, FEATURES, rows.choose_preprocess(layout, location), n_train)
         return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
     sample = take_sample(layout, usual, location)
     if sample.n_usable < _FEWEST:
@@ -90,7 +90,12 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     if choice.are_features:
         chosen = as_features(preprocess, sample.shapes, choice.reason)
         return Proposal(write_photographs(layout.experiment, chosen, n_train), _draw(pixels), notes, None)
-    preset, setting, trials = usual_preset(pixels), first_setting(pixels, n_train), None
+    preset = usual_preset(pixels)
+    if preset[0] == DIRECTIONS:
+        compared = compare_clusters(pixels) if with_trials else None
+        text = write_directions(layout.experiment, preset, preprocess, n_train, compared)
+        return Proposal(text, _draw(pixels), notes, None)
+    setting, trials = first_setting(pixels, n_train), None
     if with_trials:
         values = preset_values(preset[0])
         init = parse(InitMogParams, values["init_mog"], "init_mog")

@@ -21,6 +21,9 @@ Pixels = UInt8[np.ndarray, "image channel height width"]
 Reasoned = tuple[Any, str]
 """A plain value, as YAML has it, and why."""
 
+DIRECTIONS = "directions"
+"""Preset of features and of grey images: drawn things move about, shades that lie on a grid add up."""
+
 FEWEST_PER_CLUSTER = 20
 """Images that a cluster should have on average."""
 
@@ -80,7 +83,7 @@ def usual_preset(pixels: Pixels) -> Reasoned:
         return "small_images", "images in colour"
     extreme = float(((pixels < 26) | (pixels > 229)).mean())
     found = f"{percent(extreme)} of the pixels are nearly black or white"
-    return ("black_and_white", found) if extreme > 0.8 else ("small_images", f"many shades: {found}")
+    return ("black_and_white", found) if extreme > 0.8 else (DIRECTIONS, f"grey, many shades: {found}")
 
 
 def first_setting(pixels: Pixels, n_images: int) -> Setting:

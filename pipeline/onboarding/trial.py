@@ -78,7 +78,7 @@ class Trial:
         """What people read of it."""
         if not self.is_healthy:
             return f"{len(self.faults)} of {self.n_seeds} seeds not healthy: {self.faults[0]}"
-        agreed = ", ".join(f"facet {j} {_in_words(value)} ({value:.2f})" for j, value in enumerate(self.agreement))
+        agreed = ", ".join(f"facet {j} {in_words(value)} ({value:.2f})" for j, value in enumerate(self.agreement))
         return f"healthy; two starts agree: {agreed}" if agreed else "healthy"
 
 
@@ -146,7 +146,8 @@ def full_steps(setting: Setting, n_images: int) -> int:
     return ProgressiveSchedule(setting.train, setting.model.n_facets, n_trained_on).n_steps
 
 
-def _in_words(agreement: float) -> str:
+def in_words(agreement: float) -> str:
+    """Return whether two clusterings of the same images agree well, partly or little."""
     shown = round(agreement, 2)  # no number is to be shown beside the word of another one
     return "well" if shown >= _WELL else "partly" if shown >= _PARTLY else "little"
 

@@ -1,0 +1,114 @@
+"""A first experiment on directions of features or of pixels: one preset, but for what the number of images decides."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from pipeline.config.resolve import preset_values
+from pipeline.config.write import flow_text
+from pipeline.core.progress import progress
+from pipeline.mixture.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
+from pipeline.onboarding.inputs import THUMBNAIL
+from pipeline.onboarding.preprocessing import Choice
+from pipeline.onboarding.section import begin_section
+from pipeline.onboarding.settings import DIRECTIONS, FEWEST_PER_CLUSTER, Reasoned
+from pipeline.onboarding.trial import in_words
+
+FEATURES: Reasoned = (DIRECTIONS, "settings that were compared on collections of photographs")
+
+_MOST_STEPS = 6000
+"""Optimisation steps beyond which more images take fewer epochs: five times those that a few thousand images take."""
+
+_RANDOM_STATE = 1000  # not a seed of experiments, so that nothing that is published was chosen by its own start
+_SHOWN = 3  # of the numbers compared, in the remarks
+
+
+def write_directions(
+    name: str,
+    preset: Reasoned,
+    preprocess: Mapping[str, Choice],
+    n_images: int,
+    compared: list[ClusterNumbers] | None = None,
+) -> str:
+    """Return the section of an experiment.
+
+    Args:
+        name: of the experiment.
+        preset: and why.
+        preprocess: what the source decides.
+        n_images: of the training split, about.
+        compared: numbers of clusters; None where none were, and the preset's are taken.
+    """
+    usual = preset_values(preset[0])
+    lines = begin_section(name, _remarks(usual, compared), preset, preprocess)
+    if compared:
+        n_components, why = list(_best(usual, compared).n_components), "the most stable of those compared"
+    else:
+        n_components = _fewer_clusters(usual["model"]["n_components"], n_images)
+        why = f"at least {FEWEST_PER_CLUSTER} images a cluster, of {n_images:,} to train on"
+    if n_components != usual["model"]["n_components"]:
+        lines.append(f"    model: {flow_text({'n_components': n_components})}  # {why}")
+    epochs = _most_epochs(usual["train"]["batch_size"], n_images)
+    phases = [{**phase, "epochs": min(epochs, phase["epochs"])} for phase in usual["train"]["phases"]]
+    if phases != usual["train"]["phases"]:
+        lines += [
+            f"    train:  # about {_MOST_STEPS:,} steps in all",
+            f"      {flow_text({'phases': phases})}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def write_photographs(name: str, preprocess: Mapping[str, Choice], n_images: int) -> str:
+    """Return the section of an experiment on features of images, of which the page shows pictures."""
+    report = f"    report: {{sprite_size: {THUMBNAIL}}}  # pixels of a picture on the page\n"
+    return write_directions(name, FEATURES, preprocess, n_images) + report
+
+
+def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) -> list[ClusterNumbers]:
+    """Return how stable each number of clusters is, and show progress.
+
+    Args:
+        pixels: of some images, at model size.
+    """
+    rows = torch.from_numpy(pixels).flatten(1).double() / 255
+    found: list[ClusterNumbers] = []
+    with progress("numbers of clusters", len(candidates_of(len(rows), FEWEST_PER_CLUSTER)) ** 2, "pair") as bar:
+        for numbers in compare_numbers(rows, _RANDOM_STATE, FEWEST_PER_CLUSTER):
+            found.append(numbers)
+            bar.advance(1)
+    return found
+
+
+def _best(usual: Mapping[str, Mapping[str, Mapping[str, float]]], compared: list[ClusterNumbers]) -> ClusterNumbers:
+    return best_numbers(compared, usual["publish"]["gate"]["max_share"])
+
+
+def _remarks(
+    usual: Mapping[str, Mapping[str, Mapping[str, float]]], compared: list[ClusterNumbers] | None
+) -> list[str]:
+    if not compared:
+        return ["No trial was made: one preset serves all collections."]
+    best = _best(usual, compared)
+    others = sorted((one for one in compared if one is not best), key=lambda one: -one.score)
+    return [
+        f"Of {len(compared)} pairs of numbers of clusters, judged without labels by halves of the images (1: the same",
+        "clusters are found in both, 0: chance), and by no cluster having most images:",
+        *(
+            f"{'→' if one is best else ' '} clusters {list(one.n_components)}: halves agree: "
+            + ", ".join(f"facet {j} {in_words(value)} ({value:.2f})" for j, value in enumerate(one.stability))
+            for one in [best, *others[: _SHOWN - 1]]
+        ),
+    ]
+
+
+def _fewer_clusters(usual: list[int], n_images: int) -> list[int]:
+    """Return clusters of each facet: the deepest one keeps its few, others have no more than the images allow."""
+    deepest = usual[-1]
+    return [*(min(k, max(deepest, n_images // FEWEST_PER_CLUSTER)) for k in usual[:-1]), deepest]
+
+
+def _most_epochs(batch_size: int, n_images: int) -> int:
+    """Return how many epochs each of the two phases may have."""
+    return max(1, round(_MOST_STEPS * batch_size / n_images / 2))
