@@ -1,14 +1,17 @@
 """Collections of features with several truths: which facet tells which, beside clusterings of the same rows.
 
     python -m benchmarks.collections FEATURES.npy LABELS.csv --seeds 0 1 2 3 4
+    python -m benchmarks.collections FOLDER LABELS.csv --seeds 0 1 2 3 4
     python -m benchmarks.collections FEATURES.npy LABELS.csv --summary
 
 ``FEATURES.npy`` has a row an image, ``LABELS.csv`` a line an image in the same order; its first column names it, every
-other one is a truth, which no method sees. The model is preset ``directions``, trained by the estimator. Beside it, on 64
-main directions of the same rows at length one, half-whitened, with as many clusters as each facet: k-means and a
-Gaussian mixture (diagonal, ten starts each), and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step``
-is k-means, and k-means again on what its clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy
-with clusters mapped to classes by majority. A line a seed and method is appended to ``results/collections.jsonl``.
+other one is a truth, which no method sees. Of a folder the rows are the grey pixels of the named images, at the size
+and with the numbers of clusters that ``facets new`` proposes. The model is preset ``directions``, trained by the
+estimator. Beside it, with as many clusters as each facet: ``k_means_plain`` on the rows as they are; on 64 main
+directions of the same rows at length one, half-whitened, k-means and a Gaussian mixture (diagonal, ten starts each),
+and ``NrKmeans`` (package ``clustpy``, if it is installed). ``two_step`` is k-means, and k-means again on what its
+clusters' centres leave. Scores are of all images: NMI, ARI, and the accuracy with clusters mapped to classes by
+majority. A line a seed and method is appended to ``results/collections.jsonl``.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -35,7 +39,14 @@ from sklearn.preprocessing import normalize
 from benchmarks.lines import RESULTS, write_run
 from pipeline import MultiFacetClustering
 from pipeline.config.resolve import preset_values
+from pipeline.config.safe_yaml import safe_load
+from pipeline.core.layout import Layout
+from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.evaluation.accuracy import accuracy_same_split
+from pipeline.onboarding.directions import best_of, compare_clusters
+from pipeline.onboarding.preprocessing import choose_preprocess
+from pipeline.onboarding.sample import take_sample
+from pipeline.onboarding.trial import MOST_IMAGES
 
 Rows = Float[np.ndarray, "image number"]
 Labels = Int[np.ndarray, " image"]
@@ -48,18 +59,19 @@ _N_STARTS, _N_DIRECTIONS = 10, 64
 def main() -> None:
     """Cluster, print a line a seed and method and write it down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.collections")
-    parser.add_argument("features", type=Path)
+    parser.add_argument("rows", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--components", nargs="+", type=int, help="of each facet; default: the preset's")
+    parser.add_argument("--components", nargs="+", type=int, help="of each facet; default: as facets new proposes")
     parser.add_argument("--summary", action="store_true", help="print means over what was written down")
     given = parser.parse_args()
-    rows, truths = np.load(given.features, allow_pickle=False), read_truths(given.labels)
+    is_folder, truths = given.rows.is_dir(), read_truths(given.labels)
+    rows = read_pixels(given.rows, given.labels) if is_folder else np.load(given.rows, allow_pickle=False)
     lengths = {len(rows), *map(len, truths.values())}
     if len(lengths) != 1:
         parser.error(f"features and labels need a row an image each, got {len(rows)} rows and {lengths - {len(rows)}}")
-    components = given.components or preset_values("directions")["model"]["n_components"]
-    setting = {"collection": given.features.stem, "components": components}
+    components = given.components or (propose_components(rows) if is_folder else usual_components())
+    setting = {"collection": given.rows.stem, "components": components}
     if given.summary:
         summarise(setting)
         return
@@ -78,6 +90,30 @@ def read_truths(path: Path) -> dict[str, Labels]:
     return {name: np.unique([line[name] for line in lines], return_inverse=True)[1] for name in list(lines[0])[1:]}
 
 
+def read_pixels(folder: Path, labels: Path) -> Rows:
+    """Return the grey pixels of the images that a table names, at the size that ``facets new`` proposes."""
+    layout, usual = Layout(folder, "collection"), preset_values("small_images")["preprocess"]
+    sample = take_sample(layout, usual, str(folder))
+    preprocess, _ = choose_preprocess(layout, sample, usual["max_pixels"], str(folder))
+    height, width = safe_load(preprocess["size"][0])
+    transform = ImageTransform((height, width), "stretch", "grey")
+    with labels.open(encoding="utf-8") as file:
+        names = [next(iter(line.values())) for line in csv.DictReader(file)]
+    images = [np.asarray(Image.open(folder / name).convert("L"))[None, None] for name in names]
+    return np.concatenate([transform.apply(image) for image in images]).reshape(len(images), -1) / np.float32(255)
+
+
+def propose_components(rows: Rows) -> list[int]:
+    """Return the numbers of clusters that ``facets new`` proposes for so many grey images."""
+    pixels = np.rint(255 * rows[:MOST_IMAGES]).astype(np.uint8)
+    return list(best_of(compare_clusters(pixels[:, None, None])).n_components)
+
+
+def usual_components() -> list[int]:
+    """Return the preset's numbers of clusters."""
+    return preset_values("directions")["model"]["n_components"]
+
+
 def methods(rows: Rows, components: list[int]) -> dict[str, Method]:
     """Return what is compared, by name."""
     unit = normalize(rows)
@@ -85,6 +121,7 @@ def methods(rows: Rows, components: list[int]) -> dict[str, Method]:
     half_white = kept.transform(unit) / np.maximum(kept.explained_variance_, 1e-12) ** 0.25
     found: dict[str, Method] = {
         "facets": partial(_facets, rows, components),
+        "k_means_plain": lambda seed: [_k_means(rows, k, seed) for k in components],
         "k_means": lambda seed: [_k_means(half_white, k, seed) for k in components],
         "gaussian_mixture": lambda seed: [_mixture(half_white, k, seed) for k in components],
         "two_step": partial(_two_step, half_white, components),
@@ -133,6 +170,7 @@ def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
         sigma=model["sigma"],
         component_std=values["init_mog"]["component_std"],
         epochs=train["phases"][0]["epochs"],
+        mixture_rate=train["mixture_rate"],
         refit=any(phase["refit_at"] for phase in train["phases"]),
         batch_size=train["batch_size"],
         n_seeds=1,

@@ -27,7 +27,7 @@ _N_STARTS = 50  # of k-means: what all shallower facets read depends on the clus
 _N_NEIGHBOURS = 10
 _MOST_ROWS = 6000  # whose neighbours are looked for, among themselves
 _LEAST_VARIANCE = 1e-9  # of a direction, over that of the first: beneath is rounding
-_RIDGE = 0.3  # of the mean variance, added to covariances: few rows know few directions
+_RIDGE = 1.0  # of the mean variance, added to covariances: few rows know few directions
 _LEAST_RATIO = 1.001  # of variance to that of neighbours: a direction below it counts for next to nothing
 
 _Rows = Float[Tensor, "row number"]

@@ -88,9 +88,7 @@ def _judge(left: Remainder, n_clusters: int, random_state: int) -> tuple[Int64[T
     return clusters, float(np.mean(agreed)), left.without(clusters)
 
 
-def _agreement(
-    read: Float[np.ndarray, "row direction"], n_clusters: int, generator: np.random.RandomState
-) -> float:
+def _agreement(read: Float[np.ndarray, "row direction"], n_clusters: int, generator: np.random.RandomState) -> float:
     """Return how far the clusters of two random halves agree on all rows."""
     order, middle = generator.permutation(len(read)), len(read) // 2
     first, second = (_placed(read, read[half], n_clusters, generator) for half in (order[:middle], order[middle:]))

@@ -179,7 +179,9 @@ class FrozenModel:
         """Return the mean of p(x | z), within the bounds of the inputs if they have any."""
         stacked = [z[None].to(self.device, self._precision) for z in latents]
         mean = self._model.likelihood.mean(self._model.decode(stacked))
-        return self._model.network.inputs(mean)[0].unflatten(1, self.spec.shape)
+        inputs = self._model.network.inputs(mean)[0].unflatten(1, self.spec.shape)
+        # Of directions of pixels a likelihood does not know the bounds: they are those of what comes of them.
+        return inputs.clamp(0.0, 1.0) if self.spec.is_bounded else inputs
 
     def sample(
         self, facet: int, component: int, n_samples: int, temperature: float, generator: torch.Generator

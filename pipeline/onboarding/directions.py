@@ -23,6 +23,7 @@ _MOST_STEPS = 6000
 
 _RANDOM_STATE = 1000  # not a seed of experiments, so that nothing that is published was chosen by its own start
 _SHOWN = 3  # of the numbers compared, in the remarks
+_ROOM = 0.8  # of the largest share that publishing allows a cluster: training moves some images to it
 
 
 def write_directions(
@@ -42,9 +43,9 @@ def write_directions(
         compared: numbers of clusters; None where none were, and the preset's are taken.
     """
     usual = preset_values(preset[0])
-    lines = begin_section(name, _remarks(usual, compared), preset, preprocess)
+    lines = begin_section(name, _remarks(compared), preset, preprocess)
     if compared:
-        n_components, why = list(_best(usual, compared).n_components), "the most stable of those compared"
+        n_components, why = list(best_of(compared).n_components), "the most stable of those compared"
     else:
         n_components = _fewer_clusters(usual["model"]["n_components"], n_images)
         why = f"at least {FEWEST_PER_CLUSTER} images a cluster, of {n_images:,} to train on"
@@ -67,7 +68,7 @@ def write_photographs(name: str, preprocess: Mapping[str, Choice], n_images: int
 
 
 def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) -> list[ClusterNumbers]:
-    """Return how stable each number of clusters is, and show progress.
+    """Return how stable each pair of numbers of clusters is, and show progress.
 
     Args:
         pixels: of some images, at model size.
@@ -81,16 +82,15 @@ def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) ->
     return found
 
 
-def _best(usual: Mapping[str, Mapping[str, Mapping[str, float]]], compared: list[ClusterNumbers]) -> ClusterNumbers:
-    return best_numbers(compared, usual["publish"]["gate"]["max_share"])
+def best_of(compared: list[ClusterNumbers]) -> ClusterNumbers:
+    """Return the numbers to propose."""
+    return best_numbers(compared, _ROOM * preset_values(DIRECTIONS)["publish"]["gate"]["max_share"])
 
 
-def _remarks(
-    usual: Mapping[str, Mapping[str, Mapping[str, float]]], compared: list[ClusterNumbers] | None
-) -> list[str]:
+def _remarks(compared: list[ClusterNumbers] | None) -> list[str]:
     if not compared:
         return ["No trial was made: one preset serves all collections."]
-    best = _best(usual, compared)
+    best = best_of(compared)
     others = sorted((one for one in compared if one is not best), key=lambda one: -one.score)
     return [
         f"Of {len(compared)} pairs of numbers of clusters, judged without labels by halves of the images (1: the same",

@@ -23,8 +23,8 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
-from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
+from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.inputs import as_features, choose_input
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting

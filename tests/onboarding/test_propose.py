@@ -63,7 +63,7 @@ def propose(
 KINDS = [
     ("grey", (28, 28), "grey", "bernoulli"),
     ("colour", (32, 24), "rgb", "gaussian"),
-    ("16-bit grey", (28, 28), "grey", "gaussian"),
+    ("16-bit grey", (28, 28), "grey", "standardised"),
 ]
 
 
@@ -81,7 +81,8 @@ def test_proposed_experiment_is_ready_to_train(tmp_path, kind, shape, channels, 
     write_images(tmp_path / "data/raw/mine", kind)
     proposal, experiment = propose(tmp_path)
     assert (experiment.preprocess.size, experiment.preprocess.channels) == (shape, channels)
-    assert (experiment.model.likelihood, experiment.model.latent_dims) == (likelihood, (10, 1))
+    latent_dims = (20, 20) if likelihood == "standardised" else (10, 1)
+    assert (experiment.model.likelihood, experiment.model.latent_dims) == (likelihood, latent_dims)
     assert proposal.notes[0].startswith("looked at 60 of 60 images")
     layout = run_stages(tmp_path, replace(experiment, seeds=(0,)), preprocess, init_mog)
     assert (layout.artifact("init") / "init.json").exists()
