@@ -169,6 +169,20 @@ def test_a_swap_grid_takes_one_facet_from_the_column_and_the_others_from_the_row
     torch.testing.assert_close(torch.stack([grid[i, i] for i in range(3)]), precise.decode(latents))
 
 
+def test_what_is_decoded_lies_within_the_bounds_of_the_inputs_if_they_have_any():
+    params = replace(TINY, likelihood="gaussian", output="linear")
+    decoded = []
+    for is_bounded in (True, False):
+        model = MultiFacetVae(params, InputSpec("features", "float32", SHAPE, is_bounded=is_bounded))
+        with torch.no_grad():
+            for value in model.parameters():
+                value.normal_(0, 1, generator=torch.Generator().manual_seed(0))
+        decoded.append(FrozenModel(model, "m-0123456789ab").decode([torch.ones(4, d) for d in params.latent_dims]))
+    within, anywhere = decoded
+    assert float(anywhere.min()) < 0 < 1 < float(anywhere.max())
+    assert torch.equal(within, anywhere.clamp(0, 1))
+
+
 def test_features_are_taken_as_they_are(frozen):
     spec = InputSpec("features", "float32", SHAPE, is_bounded=True)
     twin = MultiFacetVae(TINY, spec)

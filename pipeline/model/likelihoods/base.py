@@ -33,7 +33,7 @@ class AbstractLikelihood(ABC):
 
     @abstractmethod
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """Return the mean image, within the bounds of the inputs."""
+        """Return the mean image; where inputs have bounds, :meth:`FrozenModel.decode` keeps it within them."""
 
 
 def make_likelihood(params: ModelParams, spec: InputSpec) -> AbstractLikelihood:

@@ -17,20 +17,17 @@ class GaussianLikelihood(AbstractLikelihood):
     """
 
     def __init__(self, params: ModelParams, spec: InputSpec) -> None:
-        self._sigma, self._is_squashed, self._is_bounded = params.sigma, params.output == "sigmoid", spec.is_bounded
+        self._sigma, self._is_squashed = params.sigma, params.output == "sigmoid"
         if self._is_squashed:
             require_bounded(spec, "output sigmoid")
 
     def log_prob(self, raw: Float[Tensor, "*batch pixel"], x: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch"]:
         """Return the log density of independent pixels of one standard deviation."""
-        error = (at_least_single(x) - self._mean(raw)).square().sum(-1)
+        error = (at_least_single(x) - self.mean(raw)).square().sum(-1)
         constant = x.shape[-1] * (math.log(self._sigma) + 0.5 * math.log(2 * math.pi))
         return -0.5 * error / self._sigma**2 - constant
 
     def mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
-        """Return the mean, clipped to the bounds of the inputs."""
-        return self._mean(raw).clamp(0.0, 1.0) if self._is_bounded else self._mean(raw)
-
-    def _mean(self, raw: Float[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch pixel"]:
+        """Return the mean, which may lie beyond the bounds of the inputs."""
         raw = at_least_single(raw)
         return raw.sigmoid() if self._is_squashed else raw
