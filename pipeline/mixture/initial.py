@@ -19,7 +19,7 @@ from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks
 
 _N_STARTS = 10  # of k-means
-_LEAST_VARIANCE = 1e-4  # of a component, where few distinct rows leave none
+_POSTERIOR_VARIANCE = 1.0  # of a latent as a linear start leaves it: its log-variance is 0
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,14 @@ def init_mixtures(
 def init_clusters(
     model: MultiFacetVae, seeds: Sequence[int], means: Sequence[Float[Tensor, "seed image _"]]
 ) -> list[list[MixtureFit]]:
-    """Place every facet's components on the clusters of k-means, all with the variances within clusters and one weight.
+    """Place every facet's components on the clusters of k-means, all with the same variances and one weight.
+
+    What is drawn of a latent is a posterior's mean and its noise, so a component's variance is that of the means within
+    clusters and the posteriors' own. That of the means alone is next to nothing in a direction that tells little, and
+    the first epochs would go into that while clusters are lost.
 
     Where latents are directions of the data, k-means finds what people call kinds rather better than EM, whose
-    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``, section Features).
+    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``, section Directions).
 
     Args:
         model: holds one model a seed.
@@ -105,6 +109,6 @@ def _clusters(latents: Float64[np.ndarray, "image latent"], n_components: int, r
     centres = np.stack(
         [latents[labels == c].mean(0) if (labels == c).any() else latents[0] for c in range(n_components)]
     )
-    variance = np.maximum((latents - centres[labels]).var(0), _LEAST_VARIANCE)
+    variance = (latents - centres[labels]).var(0) + _POSTERIOR_VARIANCE
     weights = np.full(n_components, 1 / n_components)
     return FittedMixture(weights, centres, np.tile(np.diag(variance), (n_components, 1, 1)), 0.0, converged=True)
