@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--components", nargs="+", type=int, help="of each facet; default: as facets new proposes")
+    parser.add_argument("--methods", nargs="+", help="of those compared; default: all")
     parser.add_argument("--summary", action="store_true", help="print means over what was written down")
     given = parser.parse_args()
     is_folder, truths = given.rows.is_dir(), read_truths(given.labels)
@@ -77,6 +78,8 @@ def main() -> None:
         return
     for seed in given.seeds:
         for name, method in methods(rows, components).items():
+            if given.methods and name not in given.methods:
+                continue
             start = time.monotonic()
             scores = [score(labels, truths) for labels in method(seed)]
             line = {**setting, "method": name, "seed": seed, "seconds": round(time.monotonic() - start, 1)}

@@ -85,7 +85,7 @@ def init_clusters(
     the first epochs would go into that while clusters are lost.
 
     Where latents are directions of the data, k-means finds what people call kinds rather better than EM, whose
-    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``, section Directions).
+    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``).
 
     Args:
         model: holds one model a seed.
