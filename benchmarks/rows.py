@@ -2,9 +2,9 @@
 
     python -m benchmarks.rows [--rows 1000000] [--width 768]
 
-``facets new`` and ``facets rebuild`` as a person would run them, in a fresh clone of the last commit, on rows of six times
-twelve classes; but for one seed in place of eight. The memory of the rebuild and all of its processes is looked at three
-times a second: what they have for themselves (anonymous), without what the system keeps of files. A line is
+``facets new`` and ``facets rebuild`` as a person would run them, in a fresh clone of the last commit, on rows of six
+times twelve classes, with one seed in place of eight. The memory of the rebuild and all of its processes is looked at
+three times a second: what they have for themselves (anonymous), without what the system keeps of files. A line is
 appended to ``results/rows.jsonl``. Linux only.
 """
 
