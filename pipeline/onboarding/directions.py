@@ -43,7 +43,7 @@ def write_directions(
         compared: numbers of clusters; None where none were, and the preset's are taken.
     """
     usual = preset_values(preset[0])
-    lines = begin_section(name, _remarks(compared), preset, preprocess)
+    lines = begin_section(name, _remarks(preset, compared), preset, preprocess)
     if compared:
         n_components, why = list(best_of(compared).n_components), "the most stable of those compared"
     else:
@@ -87,9 +87,10 @@ def best_of(compared: list[ClusterNumbers]) -> ClusterNumbers:
     return best_numbers(compared, _ROOM * preset_values(DIRECTIONS)["publish"]["gate"]["max_share"])
 
 
-def _remarks(compared: list[ClusterNumbers] | None) -> list[str]:
+def _remarks(preset: Reasoned, compared: list[ClusterNumbers] | None) -> list[str]:
     if not compared:
-        return ["No trial was made: one preset serves all collections."]
+        others = "one preset serves all collections" if preset == FEATURES else "numbers of clusters are the usual ones"
+        return [f"No trial was made: {others}."]
     best = best_of(compared)
     others = sorted((one for one in compared if one is not best), key=lambda one: -one.score)
     return [

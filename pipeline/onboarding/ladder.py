@@ -1,7 +1,8 @@
-"""Which setting to propose: a small ladder of trials, climbed from the one that trains most often.
+"""Which setting to propose of nearly black and white images, and what to try instead of any that collapses.
 
-The order comes from ``benchmarks/recipes.md``: a deep facet of one dimension leaves something for the shallow one in
-nearly every collection; more dimensions find more where there is more, and collapse where there is not.
+It is a small ladder of trials, climbed from the setting that trains most often. The order comes from
+``benchmarks/recipes.md``: a deep facet of one dimension leaves something for the shallow one in nearly every
+collection; more dimensions find more where there is more, and collapse where there is not.
 """
 
 import time
@@ -11,7 +12,15 @@ from pipeline.config.ladders import LADDERS
 from pipeline.config.sections import InitMogParams
 from pipeline.config.service import GateParams
 from pipeline.core.progress import progress, tell
-from pipeline.onboarding.settings import FEWEST_PER_CLUSTER, N_CLUSTERS, Reasoned, Setting, phases, rounded
+from pipeline.onboarding.settings import (
+    FEWEST_CLUSTERS,
+    FEWEST_PER_CLUSTER,
+    N_CLUSTERS,
+    Reasoned,
+    Setting,
+    phases,
+    rounded,
+)
 from pipeline.onboarding.trial import Trial, TrialImages, run_trial
 
 BUDGET_SECONDS = 180.0
@@ -20,6 +29,11 @@ BUDGET_SECONDS = 180.0
 _TOLERANCE = 0.05  # of agreement: so much less of it is accepted for twice as many clusters
 
 Changes = dict[str, Reasoned]
+
+_OTHER_LATENTS: list[tuple[str, Changes]] = [
+    ("a deep facet of two dimensions", {"model.latent_dims": ([5, 2], "with other sizes facets collapsed")}),
+    ("facets of five dimensions", {"model.latent_dims": ([5, 5], "with other sizes facets collapsed")}),
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ def find_setting(first: Setting, n_images: int, data: TrialImages, init: InitMog
     start = time.monotonic()
     trials: list[Trial] = []
     first_step: tuple[str, Changes] = ("as proposed first", {})
-    steps = [first_step, *_other_latents(first), *_sharper(first), *fewer_facets(first)]
+    steps = [first_step, *_OTHER_LATENTS, *fewer_facets(first)]
 
     def attempt(label: str, changes: Changes, of: Setting) -> Trial | None:
         slowest = max((trial.seconds for trial in trials), default=0.0)
@@ -90,6 +104,8 @@ def fallbacks(setting: Setting) -> list[tuple[str, Changes]]:
         setting: model and training as they are.
     """
     model = setting.model
+    if LADDERS[model.family].takes_rows:
+        return _fewer_of_directions(setting)
     narrow: Changes = {}
     if model.n_facets > 1 and model.latent_dims[-1] > 1:
         dims = [*(max(10, dim) for dim in model.latent_dims[:-1]), 1]
@@ -132,19 +148,29 @@ def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
     return [("one facet", alone(5, n_clusters)), ("one facet of one dimension", alone(1, min(4, n_clusters)))]
 
 
-def _other_latents(first: Setting) -> list[tuple[str, Changes]]:
-    broad: Changes = {"model.latent_dims": ([5, 2], "with other sizes facets collapsed")}
-    even: Changes = {"model.latent_dims": ([5, 5], "with other sizes facets collapsed")}
-    if first.model.likelihood == "gaussian":
-        even["model.sigma"] = (rounded(first.model.sigma / 2), "half of what the number of pixels suggests")
-    return [("a deep facet of two dimensions", broad), ("facets of five dimensions, drawn sharply", even)]
+def _fewer_of_directions(setting: Setting) -> list[tuple[str, Changes]]:
+    """Return fewer clusters, then the deepest facet alone.
 
-
-def _sharper(first: Setting) -> list[tuple[str, Changes]]:
-    if first.model.likelihood != "gaussian":
-        return []
-    sigma = rounded(first.model.sigma / 3)
-    return [("drawn sharply", {"model.sigma": (sigma, "a third of the usual one, with which facets collapsed")})]
+    Facets read what others leave, however many dimensions they have, and learn how far rows are off: neither is to be
+    tried. What their clusters begin with is no better after a refit, so one facet has none.
+    """
+    model, steps = setting.model, list[tuple[str, Changes]]()
+    few = [min(FEWEST_CLUSTERS, n) for n in model.n_components]
+    if few != list(model.n_components):
+        changes: Changes = {"model.n_components": (few, "of more, some stayed empty or were vague")}
+        steps.append((f"{FEWEST_CLUSTERS} clusters a facet", changes))
+    if model.n_facets > 1:
+        why = f"{model.n_facets} facets did not train"
+        epochs = sum(phase.epochs for phase in setting.train.phases)
+        alone: Changes = {
+            "model.latent_dims": ([model.latent_dims[-1]], why),
+            "model.n_components": (few[-1:], why),
+            "model.covariance": ([model.covariance[-1]], why),
+            "model.hidden": ([list(model.hidden[-1])], why),
+            "train.phases": ([{"epochs": epochs, "fade_in": 0.0, "refit_at": 0.0}], why),
+        }
+        steps.append(("one facet", alone))
+    return steps
 
 
 def _clusters(n_clusters: int, setting: Setting) -> Changes:

@@ -1,6 +1,7 @@
 """A first experiment for a person's images: a section of ``params.yaml`` with a reason for each choice, and a picture.
 
-Sizes and channels follow rules of thumb; model and training are what short trials show to train. Labels play no part.
+Sizes and channels follow rules of thumb. How many clusters there are is compared by how stable they are, without
+training; of nearly black and white images model and training are what short trials show to train. Labels play no part.
 The section has what differs from its preset, in the order of the records.
 """
 
@@ -60,14 +61,14 @@ class Proposal:
 
 
 def propose_experiment(layout: Layout, location: str, *, with_trials: bool = False) -> Proposal:
-    """Look at some images, try how they train, and propose how to cluster them.
+    """Look at some images, compare or try settings, and propose how to cluster them.
 
     Args:
         layout: of the new experiment, which gives its name.
         location: folder or file of images; a path from the repository's root, or a URL.
-        with_trials: whether settings are tried; otherwise the first one is proposed as it is.
+        with_trials: whether settings are compared or tried; otherwise the usual one is proposed as it is.
 
-    Of images that are clustered by features there are no trials: their preset is one for all collections.
+    Of images that are clustered by features nothing is tried: their preset is one for all collections.
 
     Raises:
         DataError: there is nothing there, no image is usable, or there are too few or all of them are the same; or no
@@ -95,7 +96,7 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         compared = compare_clusters(pixels) if with_trials else None
         text = write_directions(layout.experiment, preset, preprocess, n_train, compared)
         return Proposal(text, _draw(pixels), notes, None)
-    setting, trials = first_setting(pixels, n_train), None
+    setting, trials = first_setting(n_train), None
     if with_trials:
         values = preset_values(preset[0])
         init = parse(InitMogParams, values["init_mog"], "init_mog")
@@ -115,7 +116,7 @@ def _chosen(trials: Trials, location: str) -> Trial:
         shown = "; ".join(f"{trial.label}: {trial.faults[0]}" for trial in trials.all)
         raise DataError(
             f"no setting trained on {location} ({shown}); add images or correct the path, or pass "
-            "--no-trial and choose model.latent_dims and model.sigma yourself"
+            "--no-trial and choose model.latent_dims yourself"
         )
     return trials.chosen
 
@@ -146,8 +147,7 @@ def _describe(trials: Trials | None) -> list[str]:
         f"Trials of {trials.all[0].n_seeds} starts each, judged without labels (1: same clusters, 0: chance):",
         *(
             f"{'→' if trial is trials.chosen else ' '} latents {list(trial.setting.model.latent_dims)}, "
-            f"clusters {list(trial.setting.model.n_components)}, sigma {trial.setting.model.sigma:g} "
-            f"({trial.seconds:.0f} s): {trial.verdict}"
+            f"clusters {list(trial.setting.model.n_components)} ({trial.seconds:.0f} s): {trial.verdict}"
             for trial in trials.all
         ),
     ]

@@ -1,4 +1,4 @@
-"""Model and training of a proposed experiment: what the pixels suggest, with a reason for each value.
+"""Preset of a proposed experiment, and model and training of one that trials are to settle, each value with a reason.
 
 What images do not decide is that of a preset. The numbers are those of ``benchmarks/recipes.md``, where they were
 compared on collections of many kinds.
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pipeline.config.parse import parse
-from pipeline.config.resolve import KEY, preset_values, resolve
+from pipeline.config.resolve import KEY, resolve
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.core.text import percent
 
@@ -22,7 +22,10 @@ Reasoned = tuple[Any, str]
 """A plain value, as YAML has it, and why."""
 
 DIRECTIONS = "directions"
-"""Preset of features and of grey images: drawn things move about, shades that lie on a grid add up."""
+"""Preset of features, of images in colour and of grey ones of many shades: no network has to learn their pixels."""
+
+BLACK_AND_WHITE = "black_and_white"
+"""Preset of images whose pixels are nearly black or white; of its models, trials show what trains."""
 
 FEWEST_PER_CLUSTER = 20
 """Images that a cluster should have on average."""
@@ -33,7 +36,8 @@ N_CLUSTERS = 6
 SEEDS = tuple(range(8))
 """Of a proposal: some collections are told apart well by every training, others by a few of them."""
 
-_FEWEST_CLUSTERS = 4  # of fewer, one must nearly hold half of the images, which the gate forbids
+FEWEST_CLUSTERS = 4
+"""Of a facet: of fewer, one must nearly hold half of the images, which the gate forbids."""
 
 _STEPS = 3000
 """Optimisation steps after which an experiment of this size has settled, all phases together."""
@@ -79,25 +83,24 @@ def usual_preset(pixels: Pixels) -> Reasoned:
     Args:
         pixels: some hundred images at model size.
     """
-    if pixels.shape[1] > 1:
-        return "small_images", "images in colour"
+    n_channels = pixels.shape[1]
+    if n_channels != 1:
+        return DIRECTIONS, "in colour" if n_channels == 3 else f"{n_channels} channels"
     extreme = float(((pixels < 26) | (pixels > 229)).mean())
     found = f"{percent(extreme)} of the pixels are nearly black or white"
-    return ("black_and_white", found) if extreme > 0.8 else (DIRECTIONS, f"grey, many shades: {found}")
+    return (BLACK_AND_WHITE, found) if extreme > 0.8 else (DIRECTIONS, f"grey, many shades: {found}")
 
 
-def first_setting(pixels: Pixels, n_images: int) -> Setting:
-    """Return what to try first.
+def first_setting(n_images: int) -> Setting:
+    """Return what to try first, of nearly black and white images.
 
     Args:
-        pixels: some hundred images at model size.
         n_images: of the whole source, usable ones.
     """
-    preset, _ = usual_preset(pixels)
-    chosen = {"model": _choose_network(pixels, n_images, preset), "train": _choose_training(n_images)}
+    chosen = {"model": _choose_network(n_images), "train": _choose_training(n_images)}
     own = {section: {key: value for key, (value, _) in values.items()} for section, values in chosen.items()}
     why = {f"{section}.{key}": why for section, values in chosen.items() for key, (_, why) in values.items()}
-    return Setting(*_parsed(resolve({KEY: preset, **own}, preset)), why)
+    return Setting(*_parsed(resolve({KEY: BLACK_AND_WHITE, **own}, BLACK_AND_WHITE)), why)
 
 
 def phases(n_facets: int, epochs: int) -> list[dict[str, Any]]:
@@ -117,19 +120,13 @@ def _parsed(plain: Mapping[str, Any]) -> tuple[ModelParams, TrainParams]:
     return parse(ModelParams, plain["model"], "model"), parse(TrainParams, plain["train"], "train")
 
 
-def _choose_network(pixels: Pixels, n_images: int, preset: str) -> dict[str, Reasoned]:
-    n_clusters = max(_FEWEST_CLUSTERS, min(N_CLUSTERS, n_images // FEWEST_PER_CLUSTER))
-    model: dict[str, Reasoned] = {
+def _choose_network(n_images: int) -> dict[str, Reasoned]:
+    n_clusters = max(FEWEST_CLUSTERS, min(N_CLUSTERS, n_images // FEWEST_PER_CLUSTER))
+    return {
         "hidden": ([[128], [256]], "wide enough for small images, and quick on a processor"),
         "latent_dims": ([10, 1], "facet 0 is shallow; facet 1, deep, would take all there is if it had room"),
         "n_components": ([n_clusters] * 2, "clusters a facet at most; fewer where there are few images"),
     }
-    if "sigma" in preset_values(preset)["model"]:  # of a Gaussian likelihood only
-        return model
-    n_numbers = int(np.prod(pixels.shape[1:]))
-    contrast = float(np.percentile(pixels, 99.9) - np.percentile(pixels, 0.1)) / 255
-    sigma = max(0.01, round(contrast * min(0.6, max(0.1, 0.1 * (n_numbers / 64) ** 0.284)), 3))
-    return model | {"sigma": (sigma, "grows with the number of pixels and their contrast; smaller draws sharper")}
 
 
 def _choose_training(n_images: int) -> dict[str, Reasoned]:

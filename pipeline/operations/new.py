@@ -35,7 +35,7 @@ class NewExperiment:
 
 
 def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = False) -> NewExperiment:
-    """Try how images train, add an experiment to ``params.yaml`` and make it active; the rest of the file stays.
+    """Look at images, add an experiment to ``params.yaml`` and make it active; the rest of the file stays.
 
     What images do not decide is that of a preset.
 
@@ -43,7 +43,7 @@ def add_experiment(root: Path, name: str, location: str, *, with_trials: bool = 
         root: the repository.
         name: of the new experiment.
         location: folder or file of images; a path, or a URL.
-        with_trials: whether settings are tried, which takes minutes; otherwise a usual one is proposed.
+        with_trials: whether settings are compared or tried, for up to minutes; otherwise a usual one is proposed.
 
     Raises:
         BusyError: another process changes ``params.yaml``.

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
+from pipeline.config.parse import parse
 from pipeline.config.resolve import preset_values, resolve
 from pipeline.config.safe_yaml import safe_load
+from pipeline.config.sections import ModelParams, TrainParams
+from pipeline.config.write import with_values
 from pipeline.mixture.number_of_clusters import ClusterNumbers
 from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
+from pipeline.onboarding.ladder import fallbacks
+from pipeline.onboarding.settings import Setting
 
 PREPROCESS = {"source": ("folder", "why"), "path": ("photographs", "why")}
 
@@ -33,6 +38,20 @@ def test_very_many_images_have_fewer_epochs(n_images: int, epochs: int) -> None:
     phases = safe_load(write_directions("album", FEATURES, PREPROCESS, n_images))["album"]["train"]["phases"]
     assert [phase["epochs"] for phase in phases] == [epochs, epochs]
     assert [phase["fade_in"] for phase in phases] == [0.0, 0.3]
+
+
+def test_what_is_tried_where_it_collapses_can_be_written_to_the_section() -> None:
+    """The section has neither ``model`` nor ``train``, as both are the preset's."""
+    text = f"active: [album]\n\nexperiments:\n{write_photographs('album', PREPROCESS, 2_000)}"
+
+    def setting(text: str) -> Setting:
+        found = resolve(safe_load(text)["experiments"]["album"], "album")
+        return Setting(parse(ModelParams, found["model"], "model"), parse(TrainParams, found["train"], "train"), {})
+
+    steps = fallbacks(setting(text))
+    assert len(steps) == 2
+    for _, changes in steps:
+        assert not setting(with_values(text, "album", changes)).differences(setting(text).changed(changes))
 
 
 def test_the_most_stable_numbers_are_written_and_said() -> None:

@@ -17,7 +17,7 @@ from pipeline.datasets.prepare.manifest import scan
 from pipeline.onboarding.ladder import fewer_facets
 from pipeline.onboarding.preprocessing import Choice
 from pipeline.onboarding.propose import Proposal, _write, propose_experiment
-from pipeline.onboarding.settings import first_setting
+from pipeline.onboarding.settings import first_setting, usual_preset
 from stages import init_mog, preprocess, train
 from tests.datasets.pictures import BAD_FILES, encode
 
@@ -62,7 +62,7 @@ def propose(
 
 KINDS = [
     ("grey", (28, 28), "grey", "bernoulli"),
-    ("colour", (32, 24), "rgb", "gaussian"),
+    ("colour", (32, 24), "rgb", "standardised"),
     ("16-bit grey", (28, 28), "grey", "standardised"),
 ]
 
@@ -98,28 +98,51 @@ def test_proposed_experiment_trains_without_edits(tmp_path, kind):
 
 
 def test_every_choice_has_a_reason_and_the_text_is_one_section(tmp_path):
-    write_images(tmp_path / "data/raw/mine", "colour")
+    write_images(tmp_path / "data/raw/mine", "grey")
     proposal, _ = propose(tmp_path)
     lines = proposal.text.splitlines()
     assert lines[:3] == [
         "  mine:",
         "    # No trial was made: whether this trains is not known.",
-        "    preset: small_images  # images in colour",
+        "    preset: black_and_white  # 100 % of the pixels are nearly black or white",
     ]
     choices = [line for line in lines if re.match(r"      [a-z_]+: |    (preset|train): ", line)]
-    assert len(choices) == 10
+    assert len(choices) == 9
     assert all("  # " in line for line in choices)
 
 
-def test_the_longest_section_has_20_lines_besides_remarks():
+def test_images_in_colour_take_numbers_of_clusters_that_were_compared_and_say_so(tmp_path):
+    write_images(tmp_path / "data/raw/mine", "colour", n=150)
+    proposal, experiment = propose(tmp_path, with_trials=True)
+    lines = proposal.text.splitlines()
+    assert lines[1].startswith("    # Of 4 pairs of numbers of clusters, judged without labels by halves of the images")
+    assert "    preset: directions  # in colour" in lines
+    model = experiment.model
+    chosen = next(line for line in lines if "→" in line)
+    assert chosen.startswith(f"    # → clusters {list(model.n_components)}: halves agree: facet 0 ")
+    assert (model.family, model.likelihood, model.latent_dims) == ("residual", "standardised", (20, 20))
+    assert proposal.seconds is None  # nothing was trained
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "preset"),
+    [(1, "black_and_white"), (2, "directions"), (3, "directions"), (4, "directions"), (7, "directions")],
+)
+def test_only_grey_images_are_taken_for_black_and_white(n_channels, preset):
+    pixels = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (20, n_channels, 8, 8))
+    assert usual_preset(pixels)[0] == preset
+    assert usual_preset(pixels // 2)[0] == "directions"
+
+
+def test_the_longest_section_has_19_lines_besides_remarks():
     every = ("source", "path", "labels", "exclude", "size", "fit", "channels", "brightest")
     preprocess: dict[str, Choice] = dict.fromkeys(every, ("[x]", "why"))
-    first = first_setting(np.zeros((20, 3, 8, 8), np.uint8), 400)
+    first = first_setting(400)
     _, alone = fewer_facets(first)[0]
-    text = _write("mine", ("small_images", "why"), preprocess, first.changed(alone), None)
+    text = _write("mine", ("black_and_white", "why"), preprocess, first.changed(alone), None)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    assert len(lines) == 20
-    assert {key.partition(".")[2] for key in alone} | {"sigma", "batch_size"} <= set(re.findall(r"(\w+):", text))
+    assert len(lines) == 19
+    assert {key.partition(".")[2] for key in alone} | {"batch_size"} <= set(re.findall(r"(\w+):", text))
 
 
 def test_contact_sheet_shows_the_images_as_the_model_sees_them(tmp_path):

@@ -129,15 +129,16 @@ def test_overrides_change_their_own_values_and_no_comment(tmp_path: Path) -> Non
 def test_overrides_keep_the_comments_of_the_shipped_file_and_of_what_facets_new_writes(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     shutil.copy(PROJECT / "params.yaml", path)
-    write_images(tmp_path / "mine", "colour", n=20)
+    write_images(tmp_path / "mine", "grey", n=20)
     add_experiment(tmp_path, "own", str(tmp_path / "mine"))
     before = remarks(path.read_text())
-    assert any("images in colour" in remark for remark in before)
-    for change in ("digits.train.batch_size=16", "own.model.sigma=0.2", "own.train.batch_size=8", "own.seeds=[0]"):
+    assert any("nearly black or white" in remark for remark in before)
+    own_changes = ("own.model.latent_dims=[5, 2]", "own.train.batch_size=8", "own.seeds=[0]")
+    for change in ("digits.train.batch_size=16", *own_changes):
         apply_overrides(str(path), [f"experiments.{change}"])
     assert remarks(path.read_text()) == before
     own = load_params(tmp_path).experiment("own")
-    assert (own.model.sigma, own.train.batch_size, own.seeds) == (0.2, 8, (0,))
+    assert (own.model.latent_dims, own.train.batch_size, own.seeds) == ((5, 2), 8, (0,))
 
 
 @pytest.mark.parametrize(
