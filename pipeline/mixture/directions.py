@@ -95,9 +95,13 @@ class Remainder:
 def main_directions(rows: _Rows, n_main: int) -> tuple[Float[Tensor, " number"], Float[Tensor, "number main"]]:
     """Return the mean of rows and the orthonormal directions of most variance, at most as many as rows tell apart."""
     offset = rows.mean(0)
-    variance, directions = torch.linalg.eigh((rows - offset).T @ (rows - offset) / len(rows))
-    variance, directions = variance.flip(0)[:n_main], directions.flip(1)[:, :n_main]
-    return offset, directions[:, variance > _LEAST_VARIANCE * variance[0]]
+    centred = rows - offset
+    # Products of rows where these are fewer than numbers: of 500 large images they have the same eigenvalues at once.
+    of_rows = len(rows) < rows.shape[1]
+    variance, vectors = torch.linalg.eigh((centred @ centred.T if of_rows else centred.T @ centred) / len(rows))
+    variance, vectors = variance.flip(0)[:n_main], vectors.flip(1)[:, :n_main]
+    vectors = vectors[:, variance > _LEAST_VARIANCE * variance[0]]
+    return offset, functional.normalize(centred.T @ vectors, dim=0) if of_rows else vectors
 
 
 def _require_rows(rows: _Rows, n_clusters: int) -> None:

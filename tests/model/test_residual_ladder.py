@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.decomposition import PCA
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ConfigError, ModelError
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.mixture import learn_directions
+from pipeline.mixture.directions import main_directions
 from pipeline.model import FrozenModel, MultiFacetVae
 from pipeline.model.likelihoods.base import make_likelihood
 from pipeline.model.residual_directions import ResidualDirections
@@ -98,6 +100,15 @@ def test_more_numbers_than_rows_and_constant_columns_stay_finite(n_rows):
     read = directions(rows.double()[None])
     assert all(bool(own.isfinite().all()) for own in read)
     assert directions.restore(read).isfinite().all()
+
+
+@pytest.mark.parametrize("n_rows", [15, 60])
+def test_main_directions_are_those_of_scikit_learn(n_rows: int):
+    rows = torch.randn(n_rows, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    offset, main = main_directions(rows, 10)
+    expected = PCA(10, svd_solver="full").fit(rows.numpy())
+    np.testing.assert_allclose(offset, expected.mean_, atol=1e-12)
+    np.testing.assert_allclose(np.abs(expected.components_ @ main.numpy()), np.eye(10), atol=1e-9)
 
 
 def test_rows_that_are_all_the_same_are_refused():
