@@ -18,7 +18,7 @@ from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks
 
-_N_STARTS = 10  # of k-means
+_N_STARTS = 50  # of k-means: of fewer, now and then one is published that found another optimum
 _POSTERIOR_VARIANCE = 1.0  # of a latent as a linear start leaves it: its log-variance is 0
 
 

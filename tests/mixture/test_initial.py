@@ -106,7 +106,7 @@ def test_clusters_are_scikit_learns_with_one_covariance_and_one_weight():
     for facet, n_components in enumerate(TINY.n_components):
         for index, seed in enumerate((4, 7)):
             state, own = derive_seed(seed, "init_mog", facet) % 2**32, latents[facet][index].double().numpy()
-            expected: Any = KMeans(n_components, n_init=10, random_state=np.random.RandomState(state)).fit(own)  # pyright: ignore[reportArgumentType]
+            expected: Any = KMeans(n_components, n_init=50, random_state=np.random.RandomState(state)).fit(own)  # pyright: ignore[reportArgumentType]
             means = model.prior(facet).means[index].detach()
             np.testing.assert_allclose(means, expected.cluster_centers_, rtol=1e-5)
             # The variance of posteriors of log-variance 0 besides that of their means.
