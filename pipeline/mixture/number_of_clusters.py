@@ -21,7 +21,7 @@ from pipeline.mixture.fit import k_means
 
 CANDIDATES = (4, 6, 8, 10, 15, 20)
 
-_N_MAIN, _N_READ = 128, 20  # directions, as models over directions have them
+_N_MAIN, _N_READ = 128, 15  # directions, as models over directions have them
 _N_STARTS, _N_STARTS_OF_HALVES = 20, 5
 _N_DIVISIONS = 20
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_MAIN, _READ = 128, 20  # directions that are kept of rows, and that a facet reads of them, at most
+_MAIN, _READ = 128, 15  # directions that are kept of rows, and that a facet reads of them, at most
 
 
 class ResidualDirections(nn.Module):

@@ -81,7 +81,7 @@ def test_proposed_experiment_is_ready_to_train(tmp_path, kind, shape, channels, 
     write_images(tmp_path / "data/raw/mine", kind)
     proposal, experiment = propose(tmp_path)
     assert (experiment.preprocess.size, experiment.preprocess.channels) == (shape, channels)
-    latent_dims = (20, 20) if likelihood == "standardised" else (10, 1)
+    latent_dims = (15, 15) if likelihood == "standardised" else (10, 1)
     assert (experiment.model.likelihood, experiment.model.latent_dims) == (likelihood, latent_dims)
     assert proposal.notes[0].startswith("looked at 60 of 60 images")
     layout = run_stages(tmp_path, replace(experiment, seeds=(0,)), preprocess, init_mog)
