@@ -120,7 +120,7 @@ def test_images_in_colour_take_numbers_of_clusters_that_were_compared_and_say_so
     model = experiment.model
     chosen = next(line for line in lines if "→" in line)
     assert chosen.startswith(f"    # → clusters {list(model.n_components)}: halves agree: facet 0 ")
-    assert (model.family, model.likelihood, model.latent_dims) == ("residual", "standardised", (20, 20))
+    assert (model.family, model.likelihood, model.latent_dims) == ("residual", "standardised", (15, 15))
     assert proposal.seconds is None  # nothing was trained
 
 
