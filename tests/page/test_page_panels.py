@@ -1,5 +1,6 @@
 """Every panel in a real browser, clicked through as a person would."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,19 @@ def test_the_overview_says_which_facet_is_a_continuum_and_how_many_groups_others
     assert "A continuum, cut into regions. Other trainings cut it elsewhere" in first
     assert "agree with each other by 0.13, where 1 is the same and 0 is chance" in first
     assert "groups. Other trainings tell these groups apart, too" in second
+
+
+def test_a_continuum_that_trainings_cut_alike_is_not_said_to_be_cut_elsewhere(browser: Browser, tmp_path: Path) -> None:
+    given = publish(tmp_path, make_showcase(n_images=40))
+    path = tmp_path / "models" / MODEL_VERSION / "groups.json"
+    groups = json.loads(path.read_text())
+    assert groups["facets"][0]["n_groups"] == 1
+    groups["facets"][0]["reproducibility"] = 0.91
+    path.write_text(json.dumps(groups))
+    browser.open(compose(tmp_path, given), "overview")
+    first, _ = (card.text for card in browser.all("section[aria-label=Facets] article"))
+    assert "Other trainings cut it in the same places, though no gap is there: its clusters are stretches" in first
+    assert "agree with each other by 0.91" in first
 
 
 def test_the_overview_says_what_a_facet_was_trained_not_to_see(browser: Browser, page: Path) -> None:

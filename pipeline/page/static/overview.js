@@ -1,6 +1,7 @@
 // What was found, at a glance.
 
 const LEAST_REDRAWN = 0.5;
+const AGREE_WELL = 0.7;  // adjusted Rand index
 
 function overviewPanel() {
   const total = facets[0]?.total || nImages;
@@ -71,9 +72,11 @@ function groupNote(facet) {
   if (D.groups === null) return null;
   const found = D.groups.facets[facet.index], isAlone = D.groups.compared_with === "itself";
   const others = isAlone ? "Refits of its own mixture" : "Other trainings";
+  // Trainings that begin on the same clusters may end on them, too, though nothing parts what lies on either side.
+  const where = found.reproducibility >= AGREE_WELL ? "in the same places, though no gap is there" : "elsewhere";
   const agreed = found.reproducibility === null ? "" : ` Their clusters agree with each other by ${fixed(found.reproducibility)}, where 1 is the same and 0 is chance.`;
   const said = found.n_groups === 1
-    ? [h("b", {}, "A continuum, cut into regions."), ` ${others} cut it elsewhere: its clusters are stretches of something gradual, not kinds.${agreed}`]
+    ? [h("b", {}, "A continuum, cut into regions."), ` ${others} cut it ${where}: its clusters are stretches of something gradual, not kinds.${agreed}`]
     : [h("b", {}, `${count(facet.used.length)} clusters, ${plural(found.n_groups, "group")}.`), ` ${others} tell these groups apart, too; within a group they draw the lines elsewhere.${agreed}`];
   return h("p", { class: "note" }, said);
 }
