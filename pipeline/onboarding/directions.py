@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from pipeline.config.resolve import preset_values
 from pipeline.config.write import flow_text
 from pipeline.core.progress import progress
-from pipeline.mixture.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
 from pipeline.onboarding.inputs import THUMBNAIL
+from pipeline.onboarding.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
 from pipeline.onboarding.preprocessing import Choice
 from pipeline.onboarding.section import begin_section
 from pipeline.onboarding.settings import DIRECTIONS, FEWEST_PER_CLUSTER, Reasoned

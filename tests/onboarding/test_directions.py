@@ -8,9 +8,9 @@ from pipeline.config.resolve import preset_values, resolve
 from pipeline.config.safe_yaml import safe_load
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.config.write import with_values
-from pipeline.mixture.number_of_clusters import ClusterNumbers
 from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
 from pipeline.onboarding.ladder import fallbacks
+from pipeline.onboarding.number_of_clusters import ClusterNumbers
 from pipeline.onboarding.settings import Setting
 
 PREPROCESS = {"source": ("folder", "why"), "path": ("photographs", "why")}

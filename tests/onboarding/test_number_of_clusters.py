@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.mixture import number_of_clusters
-from pipeline.mixture.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
+from pipeline.onboarding import number_of_clusters
+from pipeline.onboarding.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
 
 
 def rows_of(n_deep: int, n_shallow: int, n_rows: int = 600) -> torch.Tensor:

@@ -61,10 +61,12 @@ def compare_numbers(
     candidates = candidates_of(len(rows), fewest_per_cluster)
     offset, main = main_directions(rows, _N_MAIN)
     whole = Remainder.of_all((rows - offset) @ main)
+    read_deep = _read(whole)
     for n_deep in candidates:
-        deep, deep_stability, left = _judge(whole, n_deep, random_state)
+        deep, deep_stability = _judge(read_deep, n_deep, random_state)
+        read_shallow = _read(whole.without(deep))
         for n_shallow in candidates:
-            shallow, stability, _ = _judge(left, n_shallow, random_state)
+            shallow, stability = _judge(read_shallow, n_shallow, random_state)
             share = max(_largest_share(deep), _largest_share(shallow))
             yield ClusterNumbers((n_shallow, n_deep), (stability, deep_stability), share)
 
@@ -79,13 +81,18 @@ def best_numbers(compared: list[ClusterNumbers], max_share: float) -> ClusterNum
     return max(compared, key=lambda one: (one.max_share <= max_share, one.score))
 
 
-def _judge(left: Remainder, n_clusters: int, random_state: int) -> tuple[Int64[Tensor, " row"], float, Remainder]:
-    """Return clusters, their stability, and what they leave."""
-    read = (left.rows @ left.directions(_N_READ)).numpy()
+def _read(left: Remainder) -> Float[np.ndarray, "row direction"]:
+    return (left.rows @ left.directions(_N_READ)).numpy()
+
+
+def _judge(
+    read: Float[np.ndarray, "row direction"], n_clusters: int, random_state: int
+) -> tuple[Int64[Tensor, " row"], float]:
+    """Return clusters and their stability."""
     generator = np.random.RandomState(random_state)
     clusters = torch.from_numpy(k_means(read, n_clusters, generator, _N_STARTS)).long()
     agreed = [_agreement(read, n_clusters, generator) for _ in range(_N_DIVISIONS)]
-    return clusters, float(np.mean(agreed)), left.without(clusters)
+    return clusters, float(np.mean(agreed))
 
 
 def _agreement(read: Float[np.ndarray, "row direction"], n_clusters: int, generator: np.random.RandomState) -> float:
