@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.model.likelihoods.base import at_least_single
+
 _MAIN, _READ = 128, 15  # directions that are kept of rows, and that a facet reads of them, at most
 
 
@@ -43,16 +45,22 @@ class ResidualDirections(nn.Module):
                 self.register_buffer(f"seen_centres_{j}", torch.zeros(n_seeds, n_centres, self.widths[j + 1]))
 
     def forward(self, x: Float[Tensor, "seed batch number"]) -> list[Float[Tensor, "seed batch _"]]:
-        """Return what each facet reads, shallowest first."""
+        """Return what each facet reads, shallowest first; computed in single precision at least.
+
+        Which centre is nearest is a decision, and in half the digits another one; nor has every product of few rows a
+        kernel there.
+        """
+        given, x = x.dtype, at_least_single(x)
         left = (x - self.offset[:, None].to(x.dtype)) @ self.main.to(x.dtype)
         read = [left @ self._of("project", len(self.widths) - 1, x)]
         for j in reversed(range(len(self.widths) - 1)):
             left = left - self._centre(j, read[0])
             read.insert(0, left @ self._of("project", j, x))
-        return read
+        return [own.to(given) for own in read]
 
     def restore(self, read: list[Float[Tensor, "seed batch _"]]) -> Float[Tensor, "seed batch number"]:
         """Return rows of which each facet reads so: the deeper ones' centres, and what the shallowest says beside."""
+        read = [at_least_single(own) for own in read]
         project = self._of("project", 0, read[0])
         row = read[0] @ torch.linalg.pinv(project.double()).to(project.dtype)
         for j in range(len(self.widths) - 1):

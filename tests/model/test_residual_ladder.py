@@ -102,6 +102,18 @@ def test_more_numbers_than_rows_and_constant_columns_stay_finite(n_rows):
     assert directions.restore(read).isfinite().all()
 
 
+@pytest.mark.parametrize("n_rows", [1, 5, 40])
+def test_few_rows_are_encoded_in_bfloat16_too_and_lie_in_the_same_clusters(n_rows: int):
+    """torch has no distances of 25 or fewer rows in that type."""
+    rows, *_ = rows_of_two_properties()
+    directions = learned(rows).float()
+    low = rows[:n_rows].bfloat16()
+    expected = directions(low.float()[None])
+    for read, single in zip(directions(low[None]), expected, strict=True):
+        assert read.dtype == torch.bfloat16
+        assert torch.equal(read, single.bfloat16())
+
+
 @pytest.mark.parametrize("n_rows", [15, 60])
 def test_main_directions_are_those_of_scikit_learn(n_rows: int):
     rows = torch.randn(n_rows, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

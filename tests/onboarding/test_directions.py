@@ -70,6 +70,15 @@ def test_the_most_stable_numbers_are_written_and_said() -> None:
     ]
 
 
+def test_of_too_few_images_nothing_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 1, 6, 6), dtype=np.uint8)
+    assert compare_clusters(pixels) == []
+    assert capsys.readouterr().err == ""
+    text = write_directions("album", ("directions", "grey"), PREPROCESS, 60, [])
+    assert safe_load(text)["album"]["model"] == {"n_components": [4, 4]}
+    assert "at least 20 images a cluster, of 60 to train on" in text
+
+
 def test_of_few_images_few_numbers_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (160, 1, 6, 6), dtype=np.uint8)
     assert {one.n_components for one in compare_clusters(pixels)} == {(a, b) for a in (4, 6, 8) for b in (4, 6, 8)}
