@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from pipeline.config.resolve import preset_values
 from pipeline.config.write import flow_text
 from pipeline.core.progress import progress
+from pipeline.core.text import percent
 from pipeline.onboarding.inputs import THUMBNAIL
 from pipeline.onboarding.number_of_clusters import ClusterNumbers, best_numbers, candidates_of, compare_numbers
 from pipeline.onboarding.preprocessing import Choice
@@ -87,7 +88,11 @@ def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) ->
 
 def best_of(compared: list[ClusterNumbers]) -> ClusterNumbers:
     """Return the numbers to propose."""
-    return best_numbers(compared, _ROOM * preset_values(DIRECTIONS)["publish"]["gate"]["max_share"])
+    return best_numbers(compared, _largest_share())
+
+
+def _largest_share() -> float:
+    return _ROOM * preset_values(DIRECTIONS)["publish"]["gate"]["max_share"]
 
 
 def _remarks(preset: Reasoned, compared: list[ClusterNumbers] | None) -> list[str]:
@@ -99,7 +104,7 @@ def _remarks(preset: Reasoned, compared: list[ClusterNumbers] | None) -> list[st
     return [
         f"Of {len(compared)} pairs of numbers of clusters, judged without labels by halves of the images (1: the same",
         "clusters are found in both, 0: chance; both facets' agreement multiplied). Pairs with a cluster of more",
-        "than 40 % of the images come last.",
+        f"than {percent(_largest_share())} of the images come last.",
         *(
             f"{'→' if one is best else ' '} clusters {list(one.n_components)}: halves agree: "
             + ", ".join(f"facet {j} {in_words(value)} ({value:.2f})" for j, value in enumerate(one.stability))

@@ -62,6 +62,7 @@ def test_the_most_stable_numbers_are_written_and_said() -> None:
     ]
     text = write_directions("album", FEATURES, PREPROCESS, 500, compared)
     assert safe_load(text)["album"]["model"] == {"n_components": [4, 10]}
+    assert "    # than 40 % of the images come last." in text.splitlines()
     said = [line.strip() for line in text.splitlines() if "halves agree" in line]
     assert said == [
         "# → clusters [4, 10]: halves agree: facet 0 well (0.75), facet 1 well (0.80)",
