@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.model.likelihoods.base import at_least_single
 
-_MAIN, _READ = 128, 15  # directions that are kept of rows, and that a facet reads of them, at most
+MAIN, READ = 128, 15  # directions that are kept of rows, and that a facet reads of them, at most
 
 
 class ResidualDirections(nn.Module):
@@ -32,8 +32,8 @@ class ResidualDirections(nn.Module):
 
     def __init__(self, n_seeds: int, n_numbers: int, n_components: tuple[int, ...]) -> None:
         super().__init__()
-        self.n_main, deepest = min(_MAIN, n_numbers), len(n_components) - 1
-        self.widths = (min(_READ, n_numbers),) * len(n_components)
+        self.n_main, deepest = min(MAIN, n_numbers), len(n_components) - 1
+        self.widths = (min(READ, n_numbers),) * len(n_components)
         self.n_components = n_components
         self.register_buffer("offset", torch.zeros(n_seeds, n_numbers))
         self.register_buffer("main", torch.zeros(n_seeds, n_numbers, self.n_main))

@@ -18,10 +18,10 @@ from torch import Tensor
 from pipeline.core.contingency import adjusted_rand, contingency
 from pipeline.mixture.directions import Remainder, main_directions
 from pipeline.mixture.fit import k_means
+from pipeline.model.residual_directions import MAIN, READ
 
 CANDIDATES = (4, 6, 8, 10, 15, 20)
 
-_N_MAIN, _N_READ = 128, 15  # directions, as models over directions have them
 _N_STARTS, _N_STARTS_OF_HALVES = 20, 5
 _N_DIVISIONS = 20
 
@@ -59,7 +59,7 @@ def compare_numbers(
     """
     rows = rows.double()
     candidates = candidates_of(len(rows), fewest_per_cluster)
-    offset, main = main_directions(rows, _N_MAIN)
+    offset, main = main_directions(rows, MAIN)
     whole = Remainder.of_all((rows - offset) @ main)
     read_deep = _read(whole)
     for n_deep in candidates:
@@ -82,7 +82,7 @@ def best_numbers(compared: list[ClusterNumbers], max_share: float) -> ClusterNum
 
 
 def _read(left: Remainder) -> Float[np.ndarray, "row direction"]:
-    return (left.rows @ left.directions(_N_READ)).numpy()
+    return (left.rows @ left.directions(READ)).numpy()
 
 
 def _judge(
