@@ -121,12 +121,12 @@ class GroupTraining:
         record = self._engine.run(chunk)
         self._note_failures(chunk, record)
         self._course.epoch_sum += record.sum(0)
-        if chunk.ends_epoch:
-            self._end_epoch(chunk)
         if chunk.refits:
             images = self._subset(REFIT_IMAGES)
             refitted = refit_mixtures(self._model, self._seeds, images, chunk.first_facet, chunk.epoch)
             self._engine.optimizer.forget(refitted)
+        if chunk.ends_epoch:
+            self._end_epoch(chunk)  # after the refit: what is kept is judged
 
     def _subset(self, n_most: int) -> Tensor:
         rows = self._images.train_rows

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from pipeline.mixture import refit as refit_module
+from pipeline.model import MultiFacetVae
 from pipeline.training import schedule as schedule_module
+from pipeline.training.health import held_out_clusters, mean_bound
 from tests.model.builders import CONVOLUTIONAL, TINY, with_facets
 from tests.training.builders import (
     TRAIN,
@@ -182,6 +184,18 @@ def test_training_improves_the_bound(tmp_path):
     (trained,) = train_in_one_go(tmp_path, train=replace(TRAIN, phases=(phase(15), phase(15, 0.5))))
     elbo = [row["elbo"] for row in trained.history if row["split"] == "validation"]
     assert elbo[-1] > elbo[0] + 0.3
+
+
+def test_an_epoch_is_judged_after_the_refit_that_ends_it(tmp_path):
+    """Bound and clusters are those of the weights that are kept."""
+    images = training_images()
+    (trained,) = train_in_one_go(tmp_path, train=replace(TRAIN, phases=(phase(2), phase(2, refit_at=1.0))))
+    model: Any = MultiFacetVae(TINY, images.source.spec)
+    model.load_state_dict({name: value[None] for name, value in trained.state.items()})
+    (terms,) = mean_bound(model, images.some(images.validation_rows), 0, [1.0, 1.0], torch.float32)
+    assert trained.outcome.validation_elbo == pytest.approx(terms[0] - terms[1:].sum(), rel=1e-6)
+    clusters = held_out_clusters(model, images.some(images.watched_rows))[0]
+    assert torch.equal(trained.clusters[-1], clusters)
 
 
 def test_without_held_out_images_the_training_bound_counts(tmp_path):
