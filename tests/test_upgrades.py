@@ -151,6 +151,7 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
         "model": {"network_init": "default"},
         "input": {"kind": "pixels", "dtype": "uint8", "shape": [1, 8, 8], "is_bounded": True},
         "hints": [],
+        "bound_on": None,
     }
     seeds = [{"seed": 0, "facets": [{"confidence": 0.5}]}, {"seed": 1, "facets": []}]
     assert upgrade_model({**first, "seeds": seeds}, "model.json")["seeds"] == [

@@ -199,6 +199,11 @@ def _without_hints(model: Record) -> Record:
     return {**model, "hints": [{"trained": 0, "kept_aside": 0} for _ in range(n_facets)]}
 
 
+def _with_unnamed_bound(model: Record) -> Record:
+    """Say that it is not known whether its seeds' bounds are of held-out or, where there were none, training images."""
+    return {**model, "bound_on": None}
+
+
 def _with_short_ids(batch: Record) -> Record:
     """Say that the ids of its images have the first 64 bits of their content hash."""
     return {**batch, "id_bits": 64}
@@ -252,7 +257,7 @@ PARAMETERS = Form(
 )
 """``params.json`` of a published model: the sections of :mod:`pipeline.config.sections`, any of them."""
 
-MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty, _without_hints))
+MODEL = Form((_with_schema_of_parameters, _with_input, _with_certainty, _without_hints, _with_unnamed_bound))
 """``model.json``; see :func:`upgrade_model`."""
 
 ESTIMATOR = Form()

@@ -68,7 +68,8 @@ class MultiFacetClustering(SaveMixin, TransformerMixin, BaseEstimator):
     Attributes:
         labels_: clusters of the training images, int64 "image facet".
         model_: the trained model.
-        elbo_: its mean bound on the held-out images, nats an image.
+        elbo_: its mean bound on the held-out images, nats an image; with ``validation_fraction=0`` the mean over the
+            steps of the last epoch, on training images.
         history_: its course, a dictionary an epoch and split.
         outcomes_: how each seed ended.
         n_features_in_: numbers of one image.

@@ -25,7 +25,7 @@ def unhealthy(model: Mapping[str, Any], gate: service.GateParams, min_healthy_se
     if not selected["healthy"]:
         reasons.append(f"the selected seed {selected['seed']} must be healthy, but: {selected['reason']}")
     if not _is_finite(selected["validation_elbo"]):
-        reasons.append(f"the validation ELBO must be finite, got {selected['validation_elbo']}")
+        reasons.append(f"the bound (ELBO) must be finite, got {selected['validation_elbo']}")
     for facet, (n_components, found) in enumerate(zip(model["model"]["n_components"], selected["facets"], strict=True)):
         reasons += [f"facet {facet}: {reason}" for reason in _facet_reasons(found, n_components, gate)]
     return reasons

@@ -232,6 +232,7 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, gro
                 "input": job.images.source.spec.describe(),
                 "trained_on": trained_on,
                 "n_train": n_train,
+                "bound_on": "held-out images" if len(job.images.validation_rows) else "training images",
                 "hints": describe_hints(job.hints, job.model.n_facets),
                 "runtime": job.runtime.describe(),
                 "seeds": [one.outcome.describe() for one in trained],

@@ -68,7 +68,7 @@ def test_selected_seed_must_be_healthy_and_finite():
     reasons = unhealthy(described, GATE, 1)
     assert reasons == [
         "the selected seed 1 must be healthy, but: loss was nan",
-        "the validation ELBO must be finite, got None",
+        "the bound (ELBO) must be finite, got None",
     ]
 
 

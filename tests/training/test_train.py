@@ -93,6 +93,12 @@ def test_the_description_says_what_was_trained(trained):
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
 
 
+@pytest.mark.parametrize(("fraction", "images"), [(0.2, "held-out images"), (0.0, "training images")])
+def test_the_description_says_what_the_bound_is_of(fraction, images, layout):
+    train(layout, SEEDS[:1], TINY, replace(SHORT, validation_fraction=fraction))
+    assert description_of(layout)["bound_on"] == images
+
+
 def test_every_seed_has_weights_and_a_history(trained):
     assert files_of(trained).keys() == {
         *("model.json", "clusters.json", "groups.json", "history.csv", "epochs.npz"),
