@@ -34,7 +34,7 @@ from pipeline.evaluation.labels import read_factors
 
 ROOT = Path(__file__).parent.parent
 _STARTS = 10
-_MEASURES = ("accuracy", "accuracy_same_split")
+_MEASURES = ("accuracy", "accuracy_same_split", "accuracy_paper")
 _STAGES = ("resolve", "preprocess", "init_mog", "train", "score")
 
 

@@ -136,9 +136,25 @@ def test_a_covariance_of_all_facets_is_one_of_each() -> None:
 
 def test_components_were_not_joined_when_scores_had_no_groups_and_nothing_was_said_when_they_had_no_hints() -> None:
     first = {"schema": 1, "mean": {}}
-    assert SCORES.upgrade(first, "metrics.json") == {"schema": 3, "mean": {}, "groups": {}, "hints": {}}
+    assert SCORES.upgrade(first, "metrics.json") == {"schema": 4, "mean": {}, "groups": {}, "hints": {}}
     model = {"schema": 4, "model": {"n_components": [4, 3]}, "parameters": 1}
     assert upgrade_model(model, "model.json")["hints"] == [{"trained": 0, "kept_aside": 0}] * 2
+
+
+def test_accuracies_on_the_same_split_were_the_papers_where_a_model_had_two_assigners() -> None:
+    chance = {"accuracy": 0.1, "accuracy_same_split": 0.2}
+    scores = {"accuracy": 0.8, "accuracy_same_split": 0.9, "accuracy_same_split_train": 0.7, "chance": chance}
+    tree = {"facets": {"facet_0": {"occupied": 3, "factors": {"digit": scores}}}}
+    baselines = {"facet_0": {"kmeans": {"digit": scores}, "selected_minus_kmeans": {"digit": {"mean": 0.1}}}}
+    upgraded = SCORES.upgrade({"schema": 3, "seeds": {"0": tree}, "baselines": baselines}, "metrics.json")
+    with_paper = chance | {"accuracy_paper": 0.2}
+    found = upgraded["seeds"]["0"]["facets"]["facet_0"]
+    unknown = {"accuracy_same_split": None, "accuracy_same_split_train": None}
+    named = {"accuracy_paper": 0.9, "chance": with_paper}
+    assert found == {"occupied": 3, "factors": {"digit": scores | unknown | named}}
+    assert upgraded["baselines"] == {
+        "facet_0": {"kmeans": {"digit": scores | named}, "selected_minus_kmeans": {"digit": {"mean": 0.1}}}
+    }
 
 
 def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> None:

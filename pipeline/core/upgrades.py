@@ -219,6 +219,28 @@ def _without_judged_hints(scores: Record) -> Record:
     return {**scores, "hints": {}}
 
 
+def _with_named_conventions(scores: Record) -> Record:
+    """Say that accuracies of models that were mapped on their own split were the paper's, of the posterior means.
+
+    Those of the published clusters are not known. Groups and clusterings of raw pixels had one assigner only.
+    """
+    models = {key: _with_paper(scores[key], True) for key in ("seeds", "mean", "std", "selected") if key in scores}
+    others = {key: _with_paper(scores[key], False) for key in ("chance", "groups", "baselines") if key in scores}
+    return {**scores, **models, **others}
+
+
+def _with_paper(tree: Any, is_model: bool) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    found = {key: _with_paper(value, is_model) for key, value in tree.items()}
+    if "accuracy_same_split" not in tree:
+        return found
+    found["accuracy_paper"] = tree["accuracy_same_split"]
+    is_chance = "chance" not in tree  # it was that of the published clusters' sizes
+    unknown = ("accuracy_same_split", "accuracy_same_split_train") if is_model and not is_chance else ()
+    return {**found, **dict.fromkeys(unknown)}
+
+
 def _without_groups(identity: Record) -> Record:
     """Say that no model's components had formed groups."""
     return {**identity, "next_group": [], "groups": {}}
@@ -266,7 +288,7 @@ ESTIMATOR = Form()
 GROUPS = Form()
 """``groups.json`` beside ``model.json``; models of earlier releases have none."""
 
-SCORES = Form((_with_groups, _without_judged_hints))
+SCORES = Form((_with_groups, _without_judged_hints, _with_named_conventions))
 """``score/metrics.json``, kept with a model."""
 
 PICTURES = Form((_without_counts, _with_decoded_pictures))

@@ -28,7 +28,7 @@ def accuracy(train: Table, test: Table) -> float:
 
 
 def accuracy_same_split(table: Table) -> float:
-    """Return the accuracy with components mapped on the same images: the paper's convention (appendix E.5).
+    """Return the accuracy with components mapped on the same images, as the paper maps them (appendix E.5).
 
     It is the largest accuracy that any map from components to classes can have on these images.
     """

@@ -32,8 +32,9 @@ class Agreement:
 
     Attributes:
         accuracy: components mapped to classes by majority on the training split.
-        accuracy_same_split: mapped on the test split itself: the paper's convention.
+        accuracy_same_split: mapped on the test split itself.
         accuracy_same_split_train: mapped and scored on the training split (paper, appendix E.2).
+        accuracy_paper: the paper's convention: mapped on the test split itself, of clusters at the posterior mean.
         hungarian: best one-to-one map on the test split; images without a partner count as wrong.
         nmi: normalised mutual information.
         ari: adjusted Rand index.
@@ -43,30 +44,33 @@ class Agreement:
     accuracy: float
     accuracy_same_split: float
     accuracy_same_split_train: float
+    accuracy_paper: float
     hungarian: float
     nmi: float
     ari: float
     chance: ChanceLevels
 
 
-def agreement(clusters: Clustering, factor: Factor, paper_clusters: Clustering | None = None) -> Agreement:
+def agreement(clusters: Clustering, factor: Factor, at_mean: Clustering | None = None) -> Agreement:
     """Score a clustering against a label factor.
 
     Args:
-        clusters: the clustering as published.
+        clusters: the clustering as published, which all numbers but one are of.
         factor: the labels.
-        paper_clusters: the clustering to use for the two same-split numbers; the published one by default.
+        at_mean: clusters at the posterior mean, for the paper's convention; the published ones by default, as a
+            method without posteriors has one clustering only.
     """
     train, test = tables(clusters, factor)
-    paper_train, paper_test = tables(paper_clusters or clusters, factor)
+    _, paper_test = tables(at_mean or clusters, factor)
     return Agreement(
         accuracy=accuracy(train, test),
-        accuracy_same_split=accuracy_same_split(paper_test),
-        accuracy_same_split_train=accuracy_same_split(paper_train),
+        accuracy_same_split=accuracy_same_split(test),
+        accuracy_same_split_train=accuracy_same_split(train),
+        accuracy_paper=accuracy_same_split(paper_test),
         hungarian=hungarian_accuracy(test),
         nmi=normalised_mutual_information(test),
         ari=adjusted_rand(test),
-        chance=chance_levels(train, test),
+        chance=chance_levels(train, test, paper_test),
     )
 
 

@@ -21,15 +21,17 @@ class ChanceLevels:
     Attributes:
         accuracy: of :func:`~pipeline.evaluation.accuracy.accuracy`.
         accuracy_same_split: of :func:`~pipeline.evaluation.accuracy.accuracy_same_split`.
+        accuracy_paper: of the same function, for clusters of the sizes that those at the posterior mean have.
         hungarian: of :func:`~pipeline.evaluation.accuracy.hungarian_accuracy`.
     """
 
     accuracy: float
     accuracy_same_split: float
+    accuracy_paper: float
     hungarian: float
 
 
-def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
+def chance_levels(train: Table, test: Table, paper: Table, draws: int = 200) -> ChanceLevels:
     """Simulate the chance levels of one facet and factor.
 
     Tables with the sizes and class counts of the given ones are drawn uniformly over all deals (Patefield's method);
@@ -38,6 +40,7 @@ def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
     Args:
         train: contingency table of the training split.
         test: contingency table of the test split.
+        paper: of the test split, for clusters at the posterior mean.
         draws: tables drawn of each split; the standard error is below 0.001 for a thousand images or more.
     """
     rng = np.random.default_rng(_SEED)
@@ -46,9 +49,14 @@ def chance_levels(train: Table, test: Table, draws: int = 200) -> ChanceLevels:
     dealt = random_tables(test, draws, rng)
     return ChanceLevels(
         accuracy=float(mapped.mean()),
-        accuracy_same_split=float(dealt.max(axis=2).sum(axis=1).mean() / test.sum()),
+        accuracy_same_split=_same_split(dealt),
+        accuracy_paper=_same_split(random_tables(paper, draws, rng)),
         hungarian=float(np.mean([hungarian_accuracy(table) for table in dealt])),
     )
+
+
+def _same_split(dealt: Int[np.ndarray, "draw component class"]) -> float:
+    return float(dealt.max(axis=2).sum(axis=1).mean() / dealt[0].sum())
 
 
 def random_tables(table: Table, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "draw component class"]:

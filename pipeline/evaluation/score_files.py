@@ -13,8 +13,8 @@ from pipeline.evaluation.keys import facet_key
 from pipeline.evaluation.score import Score
 from pipeline.evaluation.tabular import write_csv
 
-_SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "hungarian", "nmi", "ari")
-_CHANCE = ("accuracy", "accuracy_same_split", "hungarian")
+_SCORES = ("accuracy", "accuracy_same_split", "accuracy_same_split_train", "accuracy_paper", "hungarian", "nmi", "ari")
+_CHANCE = ("accuracy", "accuracy_same_split", "accuracy_paper", "hungarian")
 _COLUMNS = (*_SCORES, *(f"chance_{name}" for name in _CHANCE))
 
 

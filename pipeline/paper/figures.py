@@ -33,8 +33,10 @@ def write_paper_figures(folder: Path) -> list[Path]:
         with np.load(folder / f"{name}.npz") as pictures:
             written += write_figures(dict(pictures), figures, name)
     charts = {
-        "figure_10_stability": spread_chart("Accuracy over seeds", "accuracy, same split", _stability(results)),
-        "figure_12_generalisation": spread_chart("Training and test split", "accuracy", _generalisation(results)),
+        "figure_10_stability": spread_chart("Accuracy over seeds", "accuracy, as in the paper", _stability(results)),
+        "figure_12_generalisation": spread_chart(
+            "Training and test split", "accuracy, same split", _generalisation(results)
+        ),
     }
     for tables in results:
         for factor, facets in tables["epochs"].items():
@@ -63,7 +65,7 @@ def _stability(results: Sequence[dict[str, Any]]) -> list[Spread]:
     rows = []
     for tables in results:
         for factor, found in tables["accuracy"].items():
-            spread, chance = found["spread"], found["mean"]["chance"]["accuracy_same_split"]
+            spread, chance = found["spread"], found["mean"]["chance"]["accuracy_paper"]
             values = list(spread["by_seed"].values())
             rows.append(Spread(f"{tables['experiment']}: {factor}", values, spread["mean"], spread["std"], chance))
     return rows
@@ -74,6 +76,8 @@ def _generalisation(results: Sequence[dict[str, Any]]) -> list[Spread]:
     for tables in results:
         for factor, found in tables["accuracy"].items():
             for split, key in (("train", "accuracy_same_split_train"), ("test", "accuracy_same_split")):
+                if found["mean"][key] is None:  # scores of an earlier release
+                    continue
                 label = f"{tables['experiment']}: {factor}, {split}"
                 rows.append(Spread(label, [found["selected"][key]], found["mean"][key], found["std"][key]))
     return rows

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Literal
 
-Convention = Literal["accuracy", "accuracy_same_split"]
+Convention = Literal["accuracy", "accuracy_same_split", "accuracy_paper"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SeedSpread:
     by_seed: dict[str, float]
 
 
-def seed_spread(metrics: Mapping[str, Any], factor: str, convention: Convention = "accuracy_same_split") -> SeedSpread:
+def seed_spread(metrics: Mapping[str, Any], factor: str, convention: Convention = "accuracy_paper") -> SeedSpread:
     """Summarise one experiment over its seeds.
 
     Args:

@@ -43,7 +43,7 @@ def test_selected_seed_by_hand(folders):
     assert facet["size_entropy"] == pytest.approx((0.5 * np.log(2) + 0.5 * np.log(4)) / np.log(3))
     shape = facet["factors"]["shape"]
     assert (shape["accuracy"], shape["accuracy_same_split"], shape["hungarian"]) == (0.75, 0.75, 0.75)
-    assert shape["accuracy_same_split_train"] == 7 / 8
+    assert (shape["accuracy_paper"], shape["accuracy_same_split_train"]) == (0.75, 7 / 8)
     assert metrics["chance"]["facet_0"]["shape"] == shape["chance"]
     pair = metrics["selected"]["independence"]["facet_0-facet_1"]
     assert pair["mutual_information"] == pytest.approx(np.log(2))

@@ -58,7 +58,7 @@ def accuracy(value: float) -> dict[str, Any]:
     scores = {"accuracy_same_split": value, "accuracy_same_split_train": value + 0.01}
     spread = {"by_seed": {"0": value, "1": value - 0.1}, "mean": value - 0.05, "std": 0.07}
     return {
-        "mean": scores | {"chance": {"accuracy_same_split": 0.1}},
+        "mean": scores | {"chance": {"accuracy_paper": 0.1}},
         "std": dict.fromkeys(scores, 0.07),
         "selected": scores,
         "spread": spread,

@@ -9,7 +9,7 @@ def metrics(accuracies):
     seeds = {
         str(seed): {
             "facets": {
-                facet: {"factors": {"digit": {"accuracy_same_split": values[seed], "accuracy": values[seed] / 2}}}
+                facet: {"factors": {"digit": {"accuracy_paper": values[seed], "accuracy": values[seed] / 2}}}
                 for facet, values in accuracies.items()
             }
         }

@@ -4,7 +4,8 @@ const scoreState = { metric: "accuracy" };
 
 const METRICS = {
   accuracy: ["Accuracy", "clusters named by majority on the training images, counted on test images"],
-  accuracy_same_split: ["Accuracy, same split", "clusters named and counted on the test images, the convention of the paper"],
+  accuracy_same_split: ["Accuracy, same split", "clusters named and counted on the test images"],
+  accuracy_paper: ["Accuracy, as in the paper", "clusters read off at the middle of each image's latent, named and counted on the test images"],
   hungarian: ["Accuracy, one to one", "every class matched to one cluster; images of other clusters count as wrong"],
   nmi: ["NMI", "normalised mutual information with the label"],
   ari: ["ARI", "adjusted Rand index"],
