@@ -184,11 +184,16 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
 
 def test_a_page_of_an_earlier_release_leaves_counts_to_the_tables() -> None:
     cross = {"first": 0, "second": 1, "row_ids": [0]}
-    page = {"schema": 1, "crosses": [cross | {"counts": {"dtype": "int32"}}]}
+    facets = [{"pool": {"confidence": {"dtype": "uint16"}}, "n_components": 4}]
+    page = {"schema": 1, "crosses": [cross | {"counts": {"dtype": "int32"}}], "facets": facets}
     assert PICTURES.upgrade(page, "page.json") == {
-        "schema": 3,
+        "schema": PICTURES.schema,
+        "facets": [{"pool": {"confidence": {"dtype": "uint16"}, "group_confidence": None}, "n_components": 4}],
         "crosses": [cross],
         "redrawn": None,
         "nearest": None,
     }
-    assert PICTURES.upgrade({"schema": 1, "images": {"ids": []}}, "page.json") == {"schema": 3, "images": {"ids": []}}
+    assert PICTURES.upgrade({"schema": 1, "images": {"ids": []}}, "page.json") == {
+        "schema": PICTURES.schema,
+        "images": {"ids": []},
+    }

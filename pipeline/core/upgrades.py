@@ -264,6 +264,14 @@ def _with_decoded_pictures(page: Record) -> Record:
     return {**page, "nearest": None} if "crosses" in page else page
 
 
+def _with_confidence_of_groups(page: Record) -> Record:
+    """Say that how surely images belong to groups of clusters is not known."""
+    if "facets" not in page:
+        return page
+    facets = [{**facet, "pool": {**facet["pool"], "group_confidence": None}} for facet in page["facets"]]
+    return {**page, "facets": facets}
+
+
 PARAMETERS = Form(
     (
         _without_unused_options,
@@ -291,7 +299,7 @@ GROUPS = Form()
 SCORES = Form((_with_groups, _without_judged_hints, _with_named_conventions))
 """``score/metrics.json``, kept with a model."""
 
-PICTURES = Form((_without_counts, _with_decoded_pictures))
+PICTURES = Form((_without_counts, _with_decoded_pictures, _with_confidence_of_groups))
 """``page.json`` of a report and of the thumbnails of a batch."""
 
 SOURCE = Form(unnumbered=True)

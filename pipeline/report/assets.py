@@ -115,6 +115,7 @@ def _assignment(pool: PoolAssignment) -> dict[str, Any]:
     return {
         "cluster_id": pack(pool.cluster_id.astype(np.int16)),
         "confidence": pack_fraction(pool.confidence),
+        "group_confidence": None if pool.group_confidence is None else pack_fraction(pool.group_confidence),
         "entropy": pack(pool.entropy.astype(np.float32)),
         "typicality": pack(pool.typicality.astype(np.float32)),
         "runner_up": pack(pool.runner_up.astype(np.int16)),

@@ -204,9 +204,11 @@ def _facet(
 def _pool_assignment(
     facet: FacetAssignment, pool: Chosen, latents: Float[np.ndarray, "pool d"], places: Float[np.ndarray, "pool 2"]
 ) -> PoolAssignment:
+    of_group = facet.group_confidence  # nulls in the table of a model without groups
     return PoolAssignment(
         cluster_id=facet.cluster_id[pool],
         confidence=facet.confidence[pool],
+        group_confidence=None if of_group is None or np.isnan(of_group).any() else of_group[pool],
         entropy=facet.entropy[pool],
         typicality=facet.typicality[pool],
         runner_up=facet.runner_up[pool],

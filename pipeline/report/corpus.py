@@ -14,7 +14,7 @@ from pipeline.core.records import FacetAssignment
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import labels_of_store
 
-_COLUMNS = [field.name for field in fields(FacetAssignment) if field.default is MISSING]
+_COLUMNS = [field.name for field in fields(FacetAssignment) if field.default is MISSING] + ["group_confidence"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _read(path: Path, image_ids: Shaped[np.ndarray, " image"]) -> dict[str, np.n
 
 def _no_images() -> FacetAssignment:
     ids, numbers = np.empty(0, np.int32), np.empty(0, np.float32)
-    return FacetAssignment(ids, numbers, numbers, numbers, ids, numbers)
+    return FacetAssignment(ids, numbers, numbers, numbers, ids, numbers, numbers)
 
 
 def _joined(parts: Sequence[FacetAssignment]) -> FacetAssignment:

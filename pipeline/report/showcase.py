@@ -39,6 +39,7 @@ class PoolAssignment:
     Attributes:
         cluster_id: component with the largest responsibility.
         confidence: that responsibility.
+        group_confidence: that of the component's group; None where components form no groups.
         entropy: of the responsibilities, in nats.
         typicality: log p(z_j), in nats.
         runner_up: second component, -1 where there is none.
@@ -49,6 +50,7 @@ class PoolAssignment:
 
     cluster_id: Int[np.ndarray, " pool"]
     confidence: Float[np.ndarray, " pool"]
+    group_confidence: Float[np.ndarray, " pool"] | None
     entropy: Float[np.ndarray, " pool"]
     typicality: Float[np.ndarray, " pool"]
     runner_up: Int[np.ndarray, " pool"]

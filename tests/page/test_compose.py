@@ -11,7 +11,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.storage import read_json, write_json
-from pipeline.core.upgrades import SCORES
+from pipeline.core.upgrades import PICTURES, SCORES
 from pipeline.page import compose, rows
 from pipeline.page.curves import read_curves
 from pipeline.page.scores import dependence_rows, score_rows
@@ -86,7 +86,7 @@ def test_a_newer_schema_is_refused_and_the_old_page_stays(tmp_path: Path) -> Non
     before = compose(tmp_path, given).read_bytes()
     path = tmp_path / "models" / MODEL_VERSION / "report/page.json"
     write_json(path, read_json(path) | {"schema": 99})
-    with pytest.raises(ResourceError, match=r"page\.json must be of schema 3 or an older one, got 99"):
+    with pytest.raises(ResourceError, match=rf"page\.json must be of schema {PICTURES.schema} or an older one, got 99"):
         compose(tmp_path, given)
     assert (tmp_path / "report.html").read_bytes() == before
 

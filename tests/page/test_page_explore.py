@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +132,16 @@ def test_the_gallery_cuts_no_picture_that_is_wider_than_tall(browser: Browser, t
     """)
     assert cut
     assert not any(cut)
+
+
+def test_an_image_has_the_confidence_of_its_group_where_clusters_are_joined(browser: Browser, page: Path) -> None:
+    """Facet 0 of the builder is one group, facet 1 has several."""
+    browser.open(page, "clusters/1?show=image:0")
+    alone, joined = (facet.pool for facet in two_facets().facets)
+    chips = [chip.text.split("\n")[-1] for chip in browser.all("#details section .row .chip:first-child")]
+    assert chips[0] == f"confidence {alone.confidence[0]:.2f}"
+    of_group: Any = joined.group_confidence
+    assert chips[1] == f"confidence {joined.confidence[0]:.2f}, of its group {of_group[0]:.2f}"
 
 
 def test_the_gallery_can_be_searched_and_sorted(browser: Browser, page: Path) -> None:

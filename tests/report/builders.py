@@ -104,6 +104,7 @@ def _facet(ids: np.ndarray, k: int, pool: Pool, shape: Shape, n_examples: int, r
         pool=PoolAssignment(
             cluster_id=ids,
             confidence=confidence,
+            group_confidence=(1 + confidence) / 2,
             entropy=(1 - confidence) * 2,
             typicality=typicality,
             runner_up=(ids + 1) % k if k > 1 else np.full(n_images, -1),

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,8 @@ def test_arrays_and_pictures_come_back(folder: Path, showcase: Showcase) -> None
     facet, shown = showcase.facets[1], page["facets"][1]
     np.testing.assert_array_equal(unpack(shown["pool"]["cluster_id"]), facet.pool.cluster_id)
     np.testing.assert_allclose(unpack(shown["pool"]["confidence"]), facet.pool.confidence, atol=1e-5)
+    of_group: Any = facet.pool.group_confidence
+    np.testing.assert_allclose(unpack(shown["pool"]["group_confidence"]), of_group, atol=1e-5)
     np.testing.assert_allclose(unpack(shown["pool"]["latents"]), facet.pool.latents, atol=1e-3)
     assert shown["examples"] == [chosen.tolist() for chosen in facet.examples]
     assert shown["mean_confidence"][2] is None

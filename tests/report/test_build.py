@@ -71,6 +71,24 @@ def test_a_corpus_is_training_then_test(corpus: Corpus) -> None:
     np.testing.assert_array_equal(taken[:, 0, 0, 0], [TRAIN[0][1], TRAIN[0][19], TEST[0][0], TEST[0][2]])
 
 
+@pytest.mark.parametrize("groups", [None, ([0, 1, 0], [0, 0])])
+def test_images_have_the_confidence_of_their_group_where_there_are_groups(
+    groups: tuple[list[int], list[int]] | None, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Readable, "_groups", groups and [torch.tensor(of_facet) for of_facet in groups])
+    for split, images in (("train", known_images(*TRAIN)), ("test", known_images(*TEST))):
+        write_split(folders[1] / split, split, images)
+    with open_corpus(*folders, n_facets=2) as opened:
+        pools = [facet.pool for facet in build_showcase(Readable(), opened, PARAMS, 0, "known").facets]
+    if groups is None:
+        assert [pool.group_confidence for pool in pools] == [None, None]
+        return
+    first, second = (np.asarray(pool.group_confidence) for pool in pools)
+    assert (first[pools[0].cluster_id != 1] > pools[0].confidence[pools[0].cluster_id != 1]).all()
+    assert first[pools[0].cluster_id == 1] == pytest.approx(pools[0].confidence[pools[0].cluster_id == 1])
+    assert second == pytest.approx(1.0)  # all in one group
+
+
 def test_assignments_of_other_images_are_refused(folders: tuple[Path, Path]) -> None:
     write_split(folders[1] / "test", "test", known_images(TEST[0][:2], TEST[1][:2]))
     with (

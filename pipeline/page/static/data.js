@@ -32,7 +32,7 @@ const facets = D.facets.map((facet, j) => ({
   index: j,
   tone: `f${j % 6}`,
   label: D.facets.length === 1 ? "The facet" : `Facet ${j}`,
-  pool: Object.fromEntries(Object.entries(facet.pool).map(([name, packed]) => [name, unpack(packed)])),
+  pool: Object.fromEntries(Object.entries(facet.pool).map(([name, packed]) => [name, packed && unpack(packed)])),
   clusters: range(facet.n_components).map((id) => ({ facet: j, id, size: facet.sizes[id],
     confidence: facet.mean_confidence[id], weight: null, uid: null, name: null, note: null, mintedBy: null, group: null })),
 }));
@@ -63,6 +63,12 @@ const titleOf = (cluster) => cluster.name || cluster.uid || `component ${cluster
 const shortOf = (cluster) => cluster.name || String(cluster.id);
 const share = (cluster) => cluster.size / (facets[cluster.facet].total || 1);
 const clusterOf = (facet, index) => facet.clusters[facet.pool.cluster_id[index]];
+
+// How sure an image's cluster is and, where clusters are joined, its group: clusters of one group share what is alike.
+function surenessOf(facet, index) {
+  const { confidence, group_confidence: ofGroup } = facet.pool;
+  return `confidence ${fixed(confidence[index])}${facet.groups.length && ofGroup ? `, of its group ${fixed(ofGroup[index])}` : ""}`;
+}
 
 function faceOf(cluster) {
   const facet = facets[cluster.facet];

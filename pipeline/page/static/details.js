@@ -120,7 +120,7 @@ function imageDetails(index) {
 function placeIn(facet, index) {
   const { pool } = facet, other = facet.clusters[pool.runner_up[index]];
   return h("section", { class: facet.tone }, h("h3", {}, facetName(facet)),
-    h("div", { class: "row" }, chip(clusterOf(facet, index), `confidence ${fixed(pool.confidence[index])}`),
+    h("div", { class: "row" }, chip(clusterOf(facet, index), surenessOf(facet, index)),
       other && pool.runner_up_confidence[index] > 0.005 ? chip(other, `runner-up, ${fixed(pool.runner_up_confidence[index])}`) : null),
     h("p", { class: "small" }, `Typicality ${fixed(pool.typicality[index], 1)} nats: ${rarity(facet, index)}.`));
 }

@@ -198,7 +198,7 @@ class MapView {
     this.cursor = best;
     const box = this.canvas.getBoundingClientRect(), [cx, cy] = this.place(best), cluster = clusterOf(this.facet, best);
     placeHover(box.left + cx, box.top + cy, hoverCard(best));
-    announce(`Image ${nameOf(best)}, ${titleOf(cluster)}, confidence ${fixed(this.facet.pool.confidence[best])}`);
+    announce(`Image ${nameOf(best)}, ${titleOf(cluster)}, ${surenessOf(this.facet, best)}`);
     this.draw();
   }
 }

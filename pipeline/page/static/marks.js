@@ -60,7 +60,7 @@ function hoverCard(index, extra = null) {
   return [imagePicture(index, niceSize("images", Math.max(112, Math.min(longer, 192)))),
     filePath(index) === null ? null : fileName(shortName(nameOf(index))),
     ...facets.map((facet) => h("div", { class: facet.tone }, facetName(facet), h("br"), h("b", {}, titleOf(clusterOf(facet, index))),
-      `, confidence ${fixed(facet.pool.confidence[index])}`)), extra];
+      `, ${surenessOf(facet, index)}`)), extra];
 }
 
 const hover = document.getElementById("hover");
