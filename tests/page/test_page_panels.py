@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core.storage import write_json
+from pipeline.core.storage import read_json, write_json
 from pipeline.core.upgrades import SCORES, read_model_file, read_record
 from pipeline.page import compose
 from pipeline.report import erase_images
@@ -228,6 +228,20 @@ def test_scores_show_baselines_chance_and_spread(browser: Browser, page: Path) -
     browser.run("document.querySelector('input[value=nmi]').click()")
     nmi = [cell.text for cell in browser.all("main tbody tr:first-child > *")]
     assert nmi == ["Facet 0", "0.700", "0.680 ± 0.030", "0.600", "0.600", "–"]
+
+
+def test_bars_wider_than_the_scale_stay_on_the_canvas(browser: Browser, tmp_path: Path) -> None:
+    given = publish(tmp_path, two_facets())
+    path = tmp_path / "models" / MODEL_VERSION / "score" / "metrics.json"
+    metrics = read_json(path)
+    for facet, std in (("facet_0", 0.3), ("facet_1", 0.9)):
+        metrics["std"]["facets"][facet]["factors"]["digit"]["accuracy"] = std
+    write_json(path, metrics)
+    browser.open(compose(tmp_path, given), "scores")
+    browser.until("return document.querySelector('.chart .scatterlayer')")
+    low, high = browser.run("return document.querySelector('.chart').layout.xaxis.range")
+    assert low < 0.78 - 0.9
+    assert high > 0.78 + 0.9
 
 
 def test_batches_show_drift_and_what_moved(browser: Browser, page: Path) -> None:

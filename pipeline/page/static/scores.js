@@ -53,7 +53,9 @@ function scoreChart(factor, rows) {
       marker: { size: 12, symbol: n ? "square-open" : "x-thin-open", line: { width: 2.4 }, color: colour("--ink") }, hovertemplate: `${name} %{x:.3f}<extra></extra>` })),
     ...(hasChance ? [{ x: scores.map((s) => s.chance), y: names, name: "chance", mode: "markers", marker: { size: 22, symbol: "line-ns-open", line: { width: 2 }, color: colour("--bad") }, hovertemplate: "chance %{x:.3f}<extra></extra>" }] : []),
   ];
-  const layout = { height: 130 + 64 * rows.length, margin: { l: 80, r: 16, t: 12, b: 40 }, xaxis: { range: [Math.min(0, ...seeds.map((s) => s[0])) - 0.02, 1.02] },
+  // A bar of mean ± std may go beyond any score that there can be.
+  const ends = [...seeds.map((s) => s[0]), ...scores.flatMap((s) => [s.mean - (s.std ?? 0), s.mean + (s.std ?? 0)])];
+  const layout = { height: 130 + 64 * rows.length, margin: { l: 80, r: 16, t: 12, b: 40 }, xaxis: { range: [Math.min(0, ...ends) - 0.02, Math.max(1, ...ends) + 0.02] },
     yaxis: { autorange: "reversed", type: "category" } };
   return chart(`${METRICS[scoreState.metric][0]} on ${factor} by facet, with baselines and chance; the table below has the numbers`, traces, layout);
 }
