@@ -136,7 +136,13 @@ def test_a_covariance_of_all_facets_is_one_of_each() -> None:
 
 def test_components_were_not_joined_when_scores_had_no_groups_and_nothing_was_said_when_they_had_no_hints() -> None:
     first = {"schema": 1, "mean": {}}
-    assert SCORES.upgrade(first, "metrics.json") == {"schema": 4, "mean": {}, "groups": {}, "hints": {}}
+    assert SCORES.upgrade(first, "metrics.json") == {
+        "schema": SCORES.schema,
+        "mean": {},
+        "groups": {},
+        "hints": {},
+        "epochs_of": "validation",
+    }
     model = {"schema": 4, "model": {"n_components": [4, 3]}, "parameters": 1}
     assert upgrade_model(model, "model.json")["hints"] == [{"trained": 0, "kept_aside": 0}] * 2
 

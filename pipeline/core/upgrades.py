@@ -241,6 +241,11 @@ def _with_paper(tree: Any, is_model: bool) -> Any:
     return {**found, **dict.fromkeys(unknown)}
 
 
+def _with_courses_of_held_out_images(scores: Record) -> Record:
+    """Say that accuracies by epoch were of images held out of the training split."""
+    return {**scores, "epochs_of": "validation"}
+
+
 def _without_groups(identity: Record) -> Record:
     """Say that no model's components had formed groups."""
     return {**identity, "next_group": [], "groups": {}}
@@ -296,7 +301,7 @@ ESTIMATOR = Form()
 GROUPS = Form()
 """``groups.json`` beside ``model.json``; models of earlier releases have none."""
 
-SCORES = Form((_with_groups, _without_judged_hints, _with_named_conventions))
+SCORES = Form((_with_groups, _without_judged_hints, _with_named_conventions, _with_courses_of_held_out_images))
 """``score/metrics.json``, kept with a model."""
 
 PICTURES = Form((_without_counts, _with_decoded_pictures, _with_confidence_of_groups))

@@ -68,7 +68,7 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
         factors = read_factors(prepared, train, test, hints)
         trees, selected = _score_seeds(model_dir, description, train, test, factors)
         baselines = _score_baselines(selected, train, test, factors, params) if params.baselines and factors else {}
-    chosen = trees[str(description["selected_seed"])]
+    chosen, courses = trees[str(description["selected_seed"])], accuracy_by_epoch(model_dir, factors)
     metrics = {
         "schema": SCORES.schema,
         "experiment": description["experiment"],
@@ -89,7 +89,8 @@ def score_models(model_dir: Path, prepared: Path, params: ScoreParams) -> Score:
         "groups": _groups_tree(model_dir, selected, factors),
         "hints": judge_hints(hints, selected, read_groups(model_dir)),
         "baselines": baselines,
-        "epochs": accuracy_by_epoch(model_dir, factors),
+        "epochs": courses.accuracies,
+        "epochs_of": courses.of,
     }
     return Score(metrics, selected, factors)
 

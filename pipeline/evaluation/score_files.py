@@ -24,7 +24,8 @@ def write_score(score: Score, folder: Path) -> None:
     - ``metrics.json``: everything, nested.
     - ``summary.json``: the accuracies that fit on a screen.
     - ``accuracy_by_seed.csv``: one row a seed, facet and factor.
-    - ``accuracy_by_epoch.csv``: one row an epoch, seed, facet and factor, on held-out training images.
+    - ``accuracy_by_epoch.csv``: one row an epoch, seed, facet that has joined, and factor, on images held out of
+      training, or of the test split where none are.
     - ``facet_factor.csv``: one row a facet, factor and method: the selected seed, its groups and the baselines.
     - ``confusion.csv``: test images of the selected seed by facet, factor, cluster, predicted and true label value.
 
@@ -74,7 +75,8 @@ def _rows_by_epoch(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         for facet, seeds in facets.items():
             for seed, course in seeds.items():
                 for epoch, accuracy in enumerate(course):
-                    yield epoch, seed, facet, factor, accuracy
+                    if accuracy is not None:
+                        yield epoch, seed, facet, factor, accuracy
 
 
 def _rows_by_method(metrics: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

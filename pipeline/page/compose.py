@@ -142,7 +142,9 @@ def _model_files(model_dir: Path) -> dict[str, Any]:
         "ignored": _ignored(model_dir),
         "scores": score_rows(metrics),
         # Absent from models that were published before it was measured.
-        "curves": add_accuracies(read_curves(model_dir / "history.csv"), metrics.get("epochs", {})),
+        "curves": add_accuracies(
+            read_curves(model_dir / "history.csv"), metrics.get("epochs", {}), metrics["epochs_of"]
+        ),
     }
 
 

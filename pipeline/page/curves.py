@@ -33,12 +33,13 @@ def read_curves(path: Path) -> dict[str, Any]:
     return {"terms": terms, "series": [_series(*key, group, terms) for key, group in sorted(groups.items())]}
 
 
-def add_accuracies(curves: dict[str, Any], epochs: dict[str, Any]) -> dict[str, Any]:
-    """Return curves that also have accuracies, as terms ``accuracy_<facet>_<factor>`` of the validation series.
+def add_accuracies(curves: dict[str, Any], epochs: dict[str, Any], of: str) -> dict[str, Any]:
+    """Return curves that also have accuracies, as terms ``accuracy_<facet>_<factor>`` of the series of their images.
 
     Args:
         curves: of :func:`read_curves`.
-        epochs: section of ``metrics.json``: by factor, facet and seed one accuracy an epoch.
+        epochs: section of ``metrics.json``: by factor, facet and seed one accuracy an epoch, None where there is none.
+        of: the images' split; ``test`` has no other curves.
     """
     courses = {
         f"accuracy_{facet.removeprefix('facet_')}_{factor}": seeds
@@ -48,14 +49,22 @@ def add_accuracies(curves: dict[str, Any], epochs: dict[str, Any]) -> dict[str, 
 
     def with_courses(series: dict[str, Any]) -> dict[str, Any]:
         own = {term: seeds.get(str(series["seed"]), []) for term, seeds in courses.items()}
-        is_held_out = series["split"] == "validation"
+        is_watched = series["split"] == of
         added = {
-            term: [course[epoch] if is_held_out and epoch < len(course) else None for epoch in series["epoch"]]
+            term: [course[epoch] if is_watched and epoch < len(course) else None for epoch in series["epoch"]]
             for term, course in own.items()
         }
         return series | {"values": series["values"] | added}
 
-    return {"terms": [*curves["terms"], *courses], "series": [with_courses(series) for series in curves["series"]]}
+    all_series = curves["series"]
+    if of == "test" and courses:
+        all_series = [one for series in all_series for one in (series, _without_terms(series, of))]
+    return {"terms": [*curves["terms"], *courses], "series": [with_courses(series) for series in all_series]}
+
+
+def _without_terms(series: dict[str, Any], split: str) -> dict[str, Any]:
+    unknown = {term: [None] * len(series["epoch"]) for term in series["values"]}
+    return {**series, "split": split, "values": unknown}
 
 
 def _series(seed: int, split: str, rows: list[dict[str, str]], terms: list[str]) -> dict[str, Any]:

@@ -44,11 +44,21 @@ class Spread:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a curve chart."""
+    """One line of a curve chart.
+
+    Attributes:
+        label: what was measured.
+        x: where.
+        y: the mean of the runs.
+        std: their sample deviation, 0 where there is one.
+        runs: each by itself, as places and values.
+    """
 
     label: str
     x: Sequence[int | float]
     y: Sequence[float]
+    std: Sequence[float]
+    runs: Sequence[tuple[Sequence[int | float], Sequence[float]]]
 
 
 @rc_context(_STYLE)
@@ -68,10 +78,15 @@ def spread_chart(title: str, axis: str, spreads: Sequence[Spread]) -> Figure:
 
 @rc_context(_STYLE)
 def curve_chart(title: str, x_axis: str, y_axis: str, curves: Sequence[Curve]) -> Figure:
-    """Return a chart with lines over a common axis and their names beside them."""
+    """Return a chart over a common axis: means as lines, ± deviation as a band, every run thin, names beside them."""
     figure, axes = _figure(title, x_axis, _PLOT)
-    for curve in curves:
-        axes.plot(curve.x, curve.y, label=curve.label)
+    for number, curve in enumerate(curves):
+        colour = f"C{number % 10}"
+        low, high = ([y + sign * s for y, s in zip(curve.y, curve.std, strict=True)] for sign in (-1, 1))
+        axes.fill_between(curve.x, low, high, color=colour, alpha=0.2, linewidth=0)
+        for x, y in curve.runs:
+            axes.plot(x, y, color=colour, alpha=0.4, linewidth=0.6)
+        axes.plot(curve.x, curve.y, color=colour, label=curve.label)
     axes.set_ylabel(y_axis)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure

@@ -1,8 +1,9 @@
 """All figures of a folder with paper results: pictures as PNG, charts as SVG."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,9 @@ def write_paper_figures(folder: Path) -> list[Path]:
     }
     for tables in results:
         for factor, facets in tables["epochs"].items():
-            title = (
-                f"{tables['experiment']}: {factor} on held-out images, mean of {len(next(iter(facets.values())))} seeds"
-            )
+            images = {"validation": "held-out images", "test": "test images"}[tables["epochs_of"]]
+            n_seeds = len(next(iter(facets.values())))
+            title = f"{tables['experiment']}: {factor} on {images}, mean ± deviation of {n_seeds} seeds"
             chart = curve_chart(title, "epoch", "accuracy", _courses(facets))
             charts[f"figure_12_epochs_{tables['experiment']}_{factor}"] = chart
     for name, chart in charts.items():
@@ -51,13 +52,26 @@ def write_paper_figures(folder: Path) -> list[Path]:
     return written
 
 
-def _courses(facets: dict[str, dict[str, list[float]]]) -> list[Curve]:
-    """Return a curve a facet: the mean over the seeds that reached an epoch."""
+def _courses(facets: dict[str, dict[str, list[float | None]]]) -> list[Curve]:
+    """Return a curve a facet, from the epoch on in which it joined: the mean over the seeds that reached an epoch."""
     curves = []
     for facet, seeds in facets.items():
-        n_epochs = max(map(len, seeds.values()))
-        known = [[course[epoch] for course in seeds.values() if epoch < len(course)] for epoch in range(n_epochs)]
-        curves.append(Curve(facet.replace("_", " "), range(n_epochs), [fmean(values) for values in known]))
+        runs = [
+            [(epoch, value) for epoch, value in enumerate(course) if value is not None] for course in seeds.values()
+        ]
+        by_epoch: dict[int, list[float]] = {}
+        for epoch, value in chain.from_iterable(runs):
+            by_epoch.setdefault(epoch, []).append(value)
+        values = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+        curves.append(
+            Curve(
+                facet.replace("_", " "),
+                sorted(by_epoch),
+                [fmean(each) for each in values],
+                [stdev(each) if len(each) > 1 else 0.0 for each in values],
+                [([epoch for epoch, _ in run], [value for _, value in run]) for run in runs],
+            )
+        )
     return curves
 
 

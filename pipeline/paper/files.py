@@ -96,7 +96,8 @@ def _epoch_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
             for facet, seeds in facets.items():
                 for seed, course in seeds.items():
                     for epoch, accuracy in enumerate(course):
-                        yield tables["experiment"], factor, facet, seed, epoch, accuracy
+                        if accuracy is not None:
+                            yield tables["experiment"], tables["epochs_of"], factor, facet, seed, epoch, accuracy
 
 
 def _swap_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
@@ -161,7 +162,10 @@ _TABLES = {
         ("experiment", "factor", "facet", "n_seeds", "n_unhealthy", "mean", "std", "lowest", "highest"),
         _stability_rows,
     ),
-    "figure_12_epochs": (("experiment", "factor", "facet", "seed", "epoch", "accuracy"), _epoch_rows),
+    "figure_12_epochs": (
+        ("experiment", "images", "factor", "facet", "seed", "epoch", "accuracy"),
+        _epoch_rows,
+    ),
     "figure_12_generalisation": (
         ("experiment", "factor", "facet", "train_mean", "train_std", "test_mean", "test_std"),
         _generalisation_rows,

@@ -85,6 +85,7 @@ def paper_results(layout: Layout, temperature: float) -> PaperResults:
                 "facet_factor": _facet_factor(metrics),
                 "independence": metrics["selected"]["independence"],
                 "epochs": metrics["epochs"],
+                "epochs_of": metrics["epochs_of"],
                 "temperature": temperature,
                 **_measured(model, train, test, factors, clusters, temperature, bar),
             }

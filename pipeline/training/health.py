@@ -75,7 +75,7 @@ def mean_bound(
 
 @torch.no_grad()
 def held_out_clusters(model: MultiFacetVae, images: Inputs) -> Int16[Tensor, "seed facet image"]:
-    """Return the component with the largest exact responsibility, of every facet; a waiting facet has one as well."""
+    """Return the component with the largest exact responsibility, of every facet."""
     blocks = []
     for posteriors in encode_blocks(model, images.split(_BLOCK)):
         found = [model.prior(facet).exact_log_resp(qz).argmax(-1) for facet, qz in enumerate(posteriors)]

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from pipeline.datasets.store.spec import InputSpec
 from pipeline.training.hints import Hints
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
-_MOST_WATCHED = 2000  # held-out images whose clusters are kept epoch by epoch: an accuracy within one point
+_MOST_WATCHED = 2000  # images whose clusters are kept epoch by epoch: an accuracy within one point
 _MEMORY_PART = 0.4  # of the free memory that images may take
 _BLOCK = 65_536
 
@@ -79,6 +80,21 @@ class DiskImages(AbstractImages):
 
 
 @dataclass(frozen=True)
+class Watched:
+    """Images that training never sees, whose clusters are followed over the epochs.
+
+    Attributes:
+        split: ``train``, of which they are held out, or ``test``.
+        rows: of that split.
+        images: on the CPU.
+    """
+
+    split: Literal["train", "test"]
+    rows: Int64[np.ndarray, " watched"]
+    images: GatheredImages
+
+
+@dataclass(frozen=True)
 class TrainingImages:
     """The training split, divided once for all seeds.
 
@@ -87,18 +103,23 @@ class TrainingImages:
         train_rows: rows that training sees.
         validation_rows: rows that training never sees; empty if the fraction is 0.
         hints: what is known of rows that training sees.
+        tested: images of the test split to watch where none are held out. They are looked at in curves alone, which
+            decide nothing.
     """
 
     source: AbstractImages
     train_rows: Int64[np.ndarray, " image"]
     validation_rows: Int64[np.ndarray, " held_out"]
     hints: Hints | None = None
+    tested: Watched | None = None
 
     @property
-    def watched_rows(self) -> Int64[np.ndarray, " watched"]:
-        """Held-out rows whose clusters are followed over the epochs: a regular subset."""
-        rows = self.validation_rows
-        return rows[:: max(1, -(-len(rows) // _MOST_WATCHED))]
+    def watched(self) -> Watched:
+        """A regular subset of the held-out images, or of the test split's where there are none."""
+        if self.tested is not None and not len(self.validation_rows):
+            return self.tested
+        rows = _regular(self.validation_rows)
+        return Watched("train", rows, self.some(rows))
 
     def training_on(self, rows: Int64[np.ndarray, " image"]) -> "TrainingImages":
         """Return the same split, with some rows among those that training sees even if they were held out."""
@@ -141,6 +162,19 @@ def load_training_images(path: Path, validation_fraction: float, device: torch.d
     return divide_images(source, n_images, validation_fraction)
 
 
+def watch_test_images(images: TrainingImages, path: Path) -> TrainingImages:
+    """Return the same split with images of the test split to watch, if none are held out.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    if len(images.validation_rows):
+        return images
+    with ImageStore(path) as store:
+        rows = _regular(np.arange(store.n_images))
+        return replace(images, tested=Watched("test", rows, torch.from_numpy(store.take(rows))))
+
+
 def divide_images(source: AbstractImages, n_images: int, validation_fraction: float) -> TrainingImages:
     """Hold out a part of the images by a fixed random order."""
     n_validation = n_held_out(n_images, validation_fraction)
@@ -151,6 +185,10 @@ def divide_images(source: AbstractImages, n_images: int, validation_fraction: fl
 def n_held_out(n_images: int, validation_fraction: float) -> int:
     """Return how many images are held out."""
     return min(int(n_images * validation_fraction), _MOST_VALIDATION)
+
+
+def _regular(rows: Int64[np.ndarray, " image"]) -> Int64[np.ndarray, " watched"]:
+    return rows[:: max(1, -(-len(rows) // _MOST_WATCHED))]
 
 
 def _read_all(store: ImageStore) -> Inputs:

@@ -39,7 +39,7 @@ class TrainedSeed:
         outcome: whether it is healthy, and how good.
         state: its weights; the last good ones if it failed.
         history: rows of ``history.csv``.
-        clusters: of the watched images after every epoch.
+        clusters: of the watched images after every epoch, -1 in a facet that has not joined yet.
     """
 
     outcome: SeedOutcome
@@ -86,7 +86,7 @@ class GroupTraining:
         self._model, self._seeds, self._images, self._params = model, tuple(seeds), images, params
         self._runtime, self._resume_path, self._processes = runtime, resume_path, processes
         self._engine = TrainingEngine(model, seeds, images, params, runtime.precision, processes)
-        self._validation, self._watched = images.some(images.validation_rows), images.some(images.watched_rows)
+        self._validation, self._watched = images.some(images.validation_rows), images.watched.images
         n_facets = model.params.n_facets
         none = torch.empty(0, n_facets, len(self._watched), dtype=torch.int16)
         self._course = _Course(
@@ -149,6 +149,8 @@ class GroupTraining:
         self._course.epoch_sum = np.zeros_like(means)
         held_out = self._held_out(chunk) if len(self._validation) else None
         clusters = held_out_clusters(self._model, self._watched) if len(self._watched) else None
+        if clusters is not None:
+            clusters[:, : chunk.first_facet] = -1
         for index, seed in enumerate(self._seeds):
             if seed in self._course.failures:
                 continue

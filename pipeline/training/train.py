@@ -27,7 +27,7 @@ from pipeline.groups import GROUP_IMAGES, find_groups
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, load_weights, model_version, save_weights, weights_path
 from pipeline.training.history import Row, write_history
-from pipeline.training.images import MemoryImages, TrainingImages, load_training_images
+from pipeline.training.images import MemoryImages, TrainingImages, load_training_images, watch_test_images
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
 from pipeline.training.prepared_hints import describe_hints, with_hints
 from pipeline.training.process_group import ALONE, ProcessGroup, is_lost_process, join_process_group
@@ -53,8 +53,9 @@ class _Job:
 def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: TrainParams) -> None:
     """Write ``model/``: weights per seed, ``model.json``, ``clusters.json``, ``groups.json``, history, ``epochs.npz``.
 
-    ``epochs.npz`` holds the clusters of some held-out images after every epoch, so that stage score can tell how well
-    they follow labels by then: ``rows`` of the training split, and ``seed_<n>`` (epoch, facet, row).
+    ``epochs.npz`` holds the clusters of some held-out images, of the test split where none are held out, after every
+    epoch, so that stage score can tell how well they follow labels by then: ``split``, its ``rows``, and ``seed_<n>``
+    (epoch, facet, row), -1 in a facet that has not joined yet.
 
     On a CPU as many seeds run at once as there are threads, on CUDA all; under ``torchrun`` processes share them (see
     :mod:`pipeline.training.process_group`). A killed run goes on from ``.work/`` and gives the same bits as an
@@ -74,8 +75,10 @@ def train(layout: Layout, seeds: Sequence[int], model: ModelParams, params: Trai
         hints = read_prepared_hints(layout.prepared)
         images = load_training_images(prepared, params.validation_fraction, runtime.device)
         images = with_hints(images, hints, model, layout.hints.parent)
+        images = watch_test_images(images, layout.prepared / "test.h5")
         shared_by = [processes.size] if processes.size > 1 else []
         inputs = [prepared] if images.hints is None else [prepared, layout.prepared / HINTS_FILE]
+        inputs += [layout.prepared / "test.h5"] if images.tested else []
         key = resume_key([model, params, runtime.describe(), *shared_by], inputs)
         job = _Job(layout, model, params, images, hints, runtime, layout.work("train", key), processes)
         trained = _train_all(job, tuple(seeds))
@@ -212,8 +215,9 @@ def _write(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome, gro
             if state:
                 save_weights(weights_path(out, seed), state)
         write_history(out / "history.csv", rows, job.model.n_facets)
-        watched = {f"seed_{one.outcome.seed}": one.clusters.numpy() for one in trained}
-        np.savez_compressed(out / "epochs.npz", rows=job.images.watched_rows, **watched)  # pyright: ignore[reportArgumentType]
+        watched, clusters = job.images.watched, {f"seed_{one.outcome.seed}": one.clusters.numpy() for one in trained}
+        kept: dict[str, Any] = {"split": np.array(watched.split), "rows": watched.rows, **clusters}
+        np.savez_compressed(out / "epochs.npz", **kept)
         write_json(out / "clusters.json", {"facets": _mixing_weights(job, states[selected.seed])})
         write_groups(out, groups)
         write_json(

@@ -136,4 +136,6 @@ def write_description(folder: Path, seeds, selected, unhealthy=()):
 def write_epochs(folder: Path, seeds, n_facets=2):
     """Write what stage train keeps of two epochs: rows 0 and 1, first together in one cluster, then apart."""
     course = np.repeat(np.array([[[0, 0]], [[0, 1]]], np.int16), n_facets, axis=1)
-    np.savez_compressed(folder / "epochs.npz", rows=np.arange(2), **{f"seed_{seed}": course for seed in seeds})
+    np.savez_compressed(
+        folder / "epochs.npz", split=np.array("train"), rows=np.arange(2), **{f"seed_{seed}": course for seed in seeds}
+    )

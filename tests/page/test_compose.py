@@ -13,7 +13,7 @@ from pipeline.core.errors import DataError, ResourceError
 from pipeline.core.storage import read_json, write_json
 from pipeline.core.upgrades import PICTURES, SCORES
 from pipeline.page import compose, rows
-from pipeline.page.curves import read_curves
+from pipeline.page.curves import add_accuracies, read_curves
 from pipeline.page.scores import dependence_rows, score_rows
 from pipeline.page.shifts import shifted_clusters
 from pipeline.report import write_assets
@@ -169,6 +169,21 @@ def test_curves_keep_gaps_and_are_thinned(tmp_path: Path) -> None:
     (series,) = read_curves(path)["series"]
     assert len(series["epoch"]) <= 401
     assert (series["epoch"][0], series["epoch"][-1]) == (0, 2000)
+
+
+@pytest.mark.parametrize("of", ["validation", "test"])
+def test_accuracies_by_epoch_are_a_curve_of_the_images_that_they_are_of(of: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("seed,epoch,phase,split,elbo\n" + "".join(f"0,{n},{n},train,-1\n" for n in range(2)))
+    if of == "validation":
+        path.write_text(path.read_text() + "".join(f"0,{n},{n},validation,-2\n" for n in range(2)))
+    curves = add_accuracies(read_curves(path), {"digit": {"facet_0": {"0": [None, 0.5]}}}, of)
+    train, watched = curves["series"]
+    assert curves["terms"] == ["elbo", "accuracy_0_digit"]
+    assert train["values"] == {"elbo": [-1, -1], "accuracy_0_digit": [None, None]}
+    assert (watched["split"], watched["epoch"], watched["phase"]) == (of, [0, 1], [0, 1])
+    bound = [-2, -2] if of == "validation" else [None, None]
+    assert watched["values"] == {"elbo": bound, "accuracy_0_digit": [None, 0.5]}
 
 
 def test_a_history_without_its_columns_is_refused(tmp_path: Path) -> None:

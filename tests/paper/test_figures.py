@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.core.storage import write_json
@@ -42,16 +43,37 @@ def test_a_spread_chart_shows_seeds_mean_deviation_and_chance() -> None:
 
 
 def test_equal_charts_are_equal_files_with_text_as_it_is(tmp_path: Path) -> None:
+    curve = Curve("seed 0", [0, 1], [1.0, 2.0], [0.0, 0.0], [])
     for name in ("a.svg", "b.svg"):
-        write_svg(tmp_path / name, curve_chart("A < B $x", "epoch", "nats", [Curve("seed 0", [0, 1], [1.0, 2.0])]))
+        write_svg(tmp_path / name, curve_chart("A < B $x", "epoch", "nats", [curve]))
     text = (tmp_path / "a.svg").read_text()
     assert text == (tmp_path / "b.svg").read_text()
     assert all(f">{label}</text>" in text for label in ("A &lt; B $x", "epoch", "nats", "seed 0"))
 
 
-def test_a_course_is_the_mean_of_the_seeds_that_reached_an_epoch() -> None:
-    found = _courses({"facet_0": {"0": [0.1, 0.5, 0.9], "1": [0.3]}, "facet_1": {"0": [0.2]}})
-    assert found == [Curve("facet 0", range(3), [0.2, 0.5, 0.9]), Curve("facet 1", range(1), [0.2])]
+def test_a_course_is_of_all_seeds_that_reached_an_epoch_from_where_the_facet_joined() -> None:
+    both, later = _courses(
+        {"facet_0": {"0": [0.1, 0.5, 0.9], "1": [0.3]}, "facet_1": {"0": [None, 0.2], "1": [None, 0.4]}}
+    )
+    assert (both.label, both.x, both.y) == ("facet 0", [0, 1, 2], [0.2, 0.5, 0.9])
+    assert both.std == pytest.approx([0.2 / 2**0.5, 0, 0])
+    assert both.runs == [([0, 1, 2], [0.1, 0.5, 0.9]), ([0], [0.3])]
+    assert (later.label, later.x) == ("facet 1", [1])
+    assert (later.y, later.std) == (pytest.approx([0.3]), pytest.approx(both.std[:1]))
+    assert later.runs == [([1], [0.2]), ([1], [0.4])]
+
+
+def test_a_curve_has_a_band_and_every_run() -> None:
+    curve = Curve("facet 0", [0, 1], [0.5, 0.6], [0.1, 0.2], [([0, 1], [0.4, 0.4]), ([0, 1], [0.6, 0.8])])
+    (axes,) = curve_chart("Title", "epoch", "accuracy", [curve]).axes
+    assert [np.transpose(line.get_data()).tolist() for line in axes.lines] == [
+        [[0, 0.4], [1, 0.4]],
+        [[0, 0.6], [1, 0.8]],
+        [[0, 0.5], [1, 0.6]],
+    ]
+    (band,) = axes.collections
+    corners = np.round(band.get_paths()[0].vertices, 9).tolist()
+    assert all(corner in corners for corner in ([0, 0.4], [0, 0.6], [1, 0.4], [1, 0.8]))
 
 
 def accuracy(value: float) -> dict[str, Any]:
@@ -70,7 +92,12 @@ def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
     for name in ("digits", "scenes"):
         write_json(
             tmp_path / f"{name}.json",
-            {"experiment": name, "accuracy": {"label": accuracy(0.9)}, "epochs": {"label": epochs}},
+            {
+                "experiment": name,
+                "accuracy": {"label": accuracy(0.9)},
+                "epochs": {"label": epochs},
+                "epochs_of": "test",
+            },
         )
         pictures = {"examples_facet_0": grid(3, 4), "swap_images": grid(1, 2)[0], "swaps_facet_0": grid(2, 2)}
         np.savez_compressed(tmp_path / f"{name}.npz", **pictures)  # pyright: ignore[reportArgumentType]
@@ -89,3 +116,4 @@ def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
     with Image.open(written[1]) as picture:
         assert picture.size == ((3 * 7 + 2) * 6, (3 * 6 + 2) * 6)
     assert "scenes: label, train" in written[5].read_text()
+    assert "digits: label on test images, mean ± deviation of 2 seeds" in written[6].read_text()

@@ -1,4 +1,4 @@
-"""A prepared split without labels: training has no use for them."""
+"""Prepared splits without labels: training has no use for them."""
 
 import numpy as np
 
@@ -8,6 +8,12 @@ from tests.training.builders import uint8_images
 
 
 def prepare(layout, n=60):
-    with write_store(layout.prepared / "train.h5", SPEC, source="test", split_rule="none") as writer:
-        batches = np.where(np.arange(n) < n // 2, "train", "b-0123456789ab")
-        writer.append(uint8_images(n).numpy(), np.array([f"i-{i:016x}" for i in range(n)]), batches)
+    for split in ("train", "test"):
+        prepare_split(layout, split, uint8_images(n))
+
+
+def prepare_split(layout, split, images):
+    n = len(images)
+    with write_store(layout.prepared / f"{split}.h5", SPEC, source="test", split_rule="none") as writer:
+        batches = np.where(np.arange(n) < n // 2, split, "b-0123456789ab")
+        writer.append(images.numpy(), np.array([f"i-{i:016x}" for i in range(n)]), batches)

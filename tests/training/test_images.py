@@ -5,7 +5,7 @@ import torch
 from pipeline.core.errors import DataError, ModelError
 from pipeline.datasets.store.writer import write_store
 from pipeline.training import images as images_module
-from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images
+from pipeline.training.images import DiskImages, MemoryImages, divide_images, load_training_images, watch_test_images
 from tests.model.builders import SPEC
 from tests.training.builders import uint8_images
 
@@ -24,12 +24,24 @@ def store(tmp_path):
     return write
 
 
-def test_watched_rows_are_a_regular_part_of_the_held_out_ones():
-    many = divide_images(MemoryImages(uint8_images(1), SPEC), 50_000, 0.1)
-    assert len(many.watched_rows) == 1667
-    assert set(many.watched_rows) <= set(many.validation_rows)
-    few = divide_images(MemoryImages(uint8_images(1), SPEC), 100, 0.1)
-    assert few.watched_rows.tolist() == few.validation_rows.tolist()
+def test_a_regular_part_of_the_held_out_images_is_watched(monkeypatch):
+    monkeypatch.setattr(images_module, "_MOST_WATCHED", 20)
+    images = uint8_images(500)
+    many = divide_images(MemoryImages(images, SPEC), 500, 0.1)
+    assert (many.watched.split, many.watched.rows.tolist()) == ("train", many.validation_rows[::3].tolist())
+    assert torch.equal(many.watched.images, images[many.watched.rows])
+    few = divide_images(MemoryImages(images, SPEC), 200, 0.1)
+    assert few.watched.rows.tolist() == few.validation_rows.tolist()
+
+
+def test_images_of_the_test_split_are_watched_where_none_are_held_out(store, monkeypatch):
+    monkeypatch.setattr(images_module, "_MOST_WATCHED", 20)
+    path = store(50)
+    everything = watch_test_images(load_training_images(path, 0.0, CPU), path)
+    assert (everything.watched.split, everything.watched.rows.tolist()) == ("test", list(range(0, 50, 3)))
+    assert torch.equal(everything.watched.images, uint8_images(50)[::3])
+    held_out = watch_test_images(load_training_images(path, 0.2, CPU), path)
+    assert held_out.watched.split == "train"
 
 
 def test_the_split_is_fixed_disjoint_and_complete(store):

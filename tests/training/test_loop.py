@@ -162,6 +162,8 @@ def test_history_has_a_row_an_epoch_and_split(tmp_path):
         (1, epoch, int(epoch >= 2), split) for epoch in range(5) for split in ("train", "validation")
     ]
     assert all(np.isfinite([v for v in row.values() if not isinstance(v, str)]).all() for row in one.history)
+    assert [epoch for epoch, clusters in enumerate(one.clusters[:, 0]) if (clusters == -1).all()] == [0, 1]
+    assert (one.clusters[:, 1] >= 0).all()
     # The waiting facet's terms are 0, then they are not.
     assert [row["kl_0"] != 0 for row in zero.history] == [False] * 4 + [True] * 6
     assert zero.outcome.validation_elbo == zero.history[-1]["elbo"]
@@ -194,7 +196,7 @@ def test_an_epoch_is_judged_after_the_refit_that_ends_it(tmp_path):
     model.load_state_dict({name: value[None] for name, value in trained.state.items()})
     (terms,) = mean_bound(model, images.some(images.validation_rows), 0, [1.0, 1.0], torch.float32)
     assert trained.outcome.validation_elbo == pytest.approx(terms[0] - terms[1:].sum(), rel=1e-6)
-    clusters = held_out_clusters(model, images.some(images.watched_rows))[0]
+    clusters = held_out_clusters(model, images.watched.images)[0]
     assert torch.equal(trained.clusters[-1], clusters)
 
 

@@ -28,7 +28,7 @@ from pipeline.training.history import columns
 from pipeline.training.runtime import Runtime
 from tests.model.builders import SPEC, TINY
 from tests.training.builders import INIT, TRAIN, Killed, assert_same_state, phase, uint8_images
-from tests.training.prepared import prepare
+from tests.training.prepared import prepare, prepare_split
 
 pytestmark = pytest.mark.no_shapes  # of the stage; its parts have tests of their own
 
@@ -122,6 +122,19 @@ def test_the_clusters_of_some_held_out_images_are_kept_for_every_epoch(trained):
             model = load_model(trained.artifact("model"), seed)
             ends = [model.log_resp(j, qz, "exact").argmax(-1).tolist() for j, qz in enumerate(model.encode(images))]
             assert kept[f"seed_{seed}"][-1].tolist() == ends
+
+
+def test_without_held_out_images_those_of_the_test_split_are_watched_and_change_nothing(layout):
+    everything = replace(SHORT, validation_fraction=0.0)
+    train(layout, SEEDS, TINY, everything)
+    files = files_of(layout)
+    with np.load(layout.artifact("model") / "epochs.npz") as kept:
+        assert (str(kept["split"]), kept["rows"].tolist()) == ("test", list(range(60)))
+        assert kept["seed_0"].shape == (3, 2, 60)
+    prepare_split(layout, "test", uint8_images(6, seed=9))
+    train(layout, SEEDS, TINY, everything)
+    again = files_of(layout)
+    assert {name for name in files if files[name] != again[name]} == {"epochs.npz"}
 
 
 def test_mixing_weights_of_the_selected_seed_lie_beside_it(trained):
