@@ -1,7 +1,7 @@
 """The paper's numbers for an experiment that ``benchmarks.accuracy`` has trained.
 
     python -m benchmarks.accuracy mnist_fast --seeds 0 1 2
-    python -m benchmarks.paper mnist_fast
+    python -m benchmarks.paper mnist_fast [--samples 60000]
 
 writes probes (table 1), the swap test, sample diversity (table 7), loss forms (Fig. 7) and independence of the
 selected seed, and the swap test of every seed, into ``benchmarks/results/paper-<experiment>.json``; pictures go to
@@ -23,7 +23,7 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.clusters import cluster_split
 from pipeline.evaluation.keys import facet_key
 from pipeline.model import load_model
-from pipeline.paper import paper_results, write_paper, write_paper_figures
+from pipeline.paper import SAMPLES, paper_results, write_paper, write_paper_figures
 from pipeline.paper.swaps import swap_score
 
 _SWAP_PAIRS = 1000
@@ -34,14 +34,16 @@ def main() -> None:
     """Compute, write, print probes and swaps."""
     parser = argparse.ArgumentParser(description="the paper's numbers of a trained experiment")
     parser.add_argument("experiment")
-    name = parser.parse_args().experiment
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="generated images of table 7")
+    arguments = parser.parse_args()
+    name, n_samples = arguments.experiment, arguments.samples
     layout = Layout(ROOT / "benchmarks" / "data" / name, name)
-    results = paper_results(layout, load_params(layout.root).experiment(name).report.temperature)
+    results = paper_results(layout, load_params(layout.root).experiment(name).report.temperature, n_samples)
     folder = ROOT / "benchmarks" / "data" / "paper" / name
     write_paper([results], folder)
     write_paper_figures(folder)
     shown = {key: results.tables[key] for key in _SHOWN}
-    head = {"command": f"python -m benchmarks.paper {name}", "machine": describe_machine()}
+    head = {"command": f"python -m benchmarks.paper {name} --samples {n_samples}", "machine": describe_machine()}
     of_seeds = {"swaps_of_seeds": _swaps_of_seeds(layout)}
     write_json(ROOT / "benchmarks" / "results" / f"paper-{name}.json", {**head, **shown, **of_seeds})
     _print(shown)

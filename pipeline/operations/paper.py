@@ -6,15 +6,16 @@ from pathlib import Path
 from pipeline.config import load_params
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.layout import Layout
-from pipeline.paper import paper_results, write_paper, write_paper_figures
+from pipeline.paper import SAMPLES, paper_results, write_paper, write_paper_figures
 
 
-def make_paper(root: Path, experiments: Sequence[str]) -> list[Path]:
+def make_paper(root: Path, experiments: Sequence[str], n_samples: int | None = None) -> list[Path]:
     """Write ``paper/`` anew: results of every experiment, tables over all of them, figures.
 
     Args:
         root: the repository.
         experiments: names, in the order of the tables' rows.
+        n_samples: generated images of table 7; by default as many as in the paper.
 
     Returns:
         All files written.
@@ -33,7 +34,10 @@ def make_paper(root: Path, experiments: Sequence[str]) -> list[Path]:
     for name, layout in layouts.items():
         if not (layout.artifact("score") / "metrics.json").exists():
             raise DataError(f"{name} must have a trained and scored model, got none; run facets rebuild {name}")
-    results = [paper_results(layout, sections[name].report.temperature) for name, layout in layouts.items()]
+    results = [
+        paper_results(layout, sections[name].report.temperature, n_samples or SAMPLES)
+        for name, layout in layouts.items()
+    ]
     folder = root / "paper"
     write_paper(results, folder)
     write_paper_figures(folder)

@@ -115,12 +115,12 @@ def _swap_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
 def _diversity_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
     for tables in every:
         for distance, found in tables["diversity"].items():
-            for images, value in (found or {}).items():
-                yield tables["experiment"], distance, images, value["mean"], value["standard_error"], False
-    for source, values in REPORTED_LPIPS.items():
-        if source in _sources(every):
-            for images, mean in values.items():
-                yield source, "lpips", images, mean, None, True
+            for images, value in found.items():
+                error, n_images = value["standard_error"], 2 * value["n_pairs"]
+                yield tables["experiment"], tables["source"], distance, images, value["mean"], error, n_images, False
+    for row in REPORTED_LPIPS:
+        if row.source in _sources(every):
+            yield row.method, row.source, "lpips", row.images, row.mean, None, None, True
 
 
 def _facet_factor_rows(every: Sequence[dict[str, Any]]) -> Iterator[Row]:
@@ -154,7 +154,7 @@ _TABLES = {
         _accuracy_rows,
     ),
     "table_7_diversity": (
-        ("experiment", "distance", "images", "mean", "standard_error", "reported"),
+        ("experiment", "source", "distance", "images", "mean", "standard_error", "n_images", "reported"),
         _diversity_rows,
     ),
     "figure_7_loss_forms": (("experiment", "primary", "alternate", "gradient_difference"), _loss_rows),

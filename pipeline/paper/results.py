@@ -35,12 +35,14 @@ from pipeline.report.selection import order_by_confidence, surest_members
 
 SCHEMA = 1
 
+SAMPLES = 60_000
+"""Generated images of table 7, as many as in the paper."""
+
 _COLUMNS = 10  # images a cluster in Fig. 4 and 6
 _SWAP_IMAGES = 8  # rows and columns of Fig. 5
 _SWAP_PAIRS = 1000
-_DIVERSITY_PAIRS = 5000  # leaves a standard error below a hundredth of the distance
 _LOSS_IMAGES = 128
-_STEPS = 5
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class PaperResults:
     pictures: Mapping[str, UInt8[np.ndarray, "..."]]
 
 
-def paper_results(layout: Layout, temperature: float) -> PaperResults:
+def paper_results(layout: Layout, temperature: float, n_samples: int = SAMPLES) -> PaperResults:
     """Compute everything; takes minutes, most of them for the probes.
 
     Args:
         layout: an experiment whose stages up to score have run.
         temperature: τ of generated images (report section).
+        n_samples: generated images of table 7; each is in one pair.
 
     Raises:
         DataError: an output of a stage is missing or damaged.
@@ -75,6 +78,7 @@ def paper_results(layout: Layout, temperature: float) -> PaperResults:
         factors = read_factors(layout.prepared, train, test)
         with progress(f"paper {layout.experiment}: clusters", test.n_images) as bar:
             clusters = cluster_split(model, test, bar)
+        distances, missing = _distances(model, test)
         with progress(f"paper {layout.experiment}", _STEPS, unit="part") as bar:
             tables = {
                 "schema": SCHEMA,
@@ -87,7 +91,9 @@ def paper_results(layout: Layout, temperature: float) -> PaperResults:
                 "epochs": metrics["epochs"],
                 "epochs_of": metrics["epochs_of"],
                 "temperature": temperature,
-                **_measured(model, train, test, factors, clusters, temperature, bar),
+                **_measured(model, train, test, factors, clusters, bar),
+                "diversity": _diversities(model, test, distances, temperature, n_samples // 2),
+                "lpips_missing": missing,
             }
             pictures, rows = _pictures(model, test, clusters, temperature)
             bar.advance()
@@ -100,7 +106,6 @@ def _measured(
     test: ImageStore,
     factors: Mapping[str, Factor],
     clusters: Sequence[FacetClusters],
-    temperature: float,
     bar: Progress,
 ) -> dict[str, Any]:
     ids = [facet.cluster_id for facet in clusters]
@@ -108,16 +113,11 @@ def _measured(
     bar.advance(note="swaps")
     forms = compare_loss_forms(model, take_images(test, np.arange(min(_LOSS_IMAGES, test.n_images))), seed=0)
     bar.advance(note="loss forms")
-    distances, missing = _distances(model, test)
-    spread = {name: _diversity(model, test, distance, temperature) for name, distance in distances.items()}
-    bar.advance(note="diversity")
     probes = probe_table(model, train, test, factors)
     bar.advance(note="probes")
     return {
         "swaps": {facet: None if found is None else asdict(found) for facet, found in swaps.items()},
         "loss_forms": asdict(forms),
-        "diversity": spread,
-        "lpips_missing": missing,
         "probes": {name: {key: asdict(found) for key, found in row.items()} for name, row in probes.items()},
     }
 
@@ -152,13 +152,20 @@ def _distances(model: FrozenModel, test: ImageStore) -> tuple[dict[str, Distance
         return distances, str(error)
 
 
-def _diversity(model: FrozenModel, test: ImageStore, distance: Distance, temperature: float) -> dict[str, Any] | None:
+def _diversities(
+    model: FrozenModel, test: ImageStore, distances: Mapping[str, Distance], temperature: float, n_pairs: int
+) -> dict[str, Any]:
+    """Return by distance what random pairs differ by; nothing where there are no two images."""
     if test.n_images < 2:
-        return None
-    generated = consecutive_pairs(model_samples(model, 2 * _DIVERSITY_PAIRS, temperature, seed=0))
+        return {}
     return {
-        "real": asdict(diversity(real_pairs(test, _DIVERSITY_PAIRS), distance)),
-        "generated": asdict(diversity(generated, distance)),
+        name: {
+            "real": asdict(diversity(real_pairs(test, n_pairs), distance)),
+            "generated": asdict(
+                diversity(consecutive_pairs(model_samples(model, 2 * n_pairs, temperature, seed=0)), distance)
+            ),
+        }
+        for name, distance in distances.items()
     }
 
 

@@ -482,13 +482,14 @@ def test_a_name_for_no_cluster_is_refused(facets: Facets, inside: Repository) ->
 
 
 def test_paper_makes_tables_and_figures(facets: Facets, inside: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.paper.results._DIVERSITY_PAIRS", 20)
     monkeypatch.setattr("pipeline.paper.results._SWAP_PAIRS", 20)
     monkeypatch.setattr("pipeline.paper.probes.probe_table.__defaults__", (1,))
     monkeypatch.setenv("TORCH_HOME", str(inside.root))
-    shown = facets("paper", EXPERIMENT, "--json")
+    shown = facets("paper", EXPERIMENT, "--samples", "40", "--json")
     assert shown.code == 0
     files = json.loads(shown.out)["files"]
+    drawn = json.loads((inside.root / "paper/tiny.json").read_text())["diversity"]["pixel"]["generated"]
+    assert drawn["n_pairs"] == 20
     assert all((inside.root / file).stat().st_size for file in files)
     for expected in (
         "tiny.json",

@@ -20,14 +20,13 @@ def rows_of(path):
 
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch, tmp_path):
-    monkeypatch.setattr(paper_module, "_DIVERSITY_PAIRS", 40)
     monkeypatch.setattr(paper_module, "_SWAP_PAIRS", 30)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
 
 def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
     layouts = [experiment(tmp_path, "two", (4, 3), (1, 4, 4)), experiment(tmp_path, "one", (5,), (3, 4, 4), seeds=[2])]
-    results = [paper_results(layout, temperature=0.5) for layout in layouts]
+    results = [paper_results(layout, temperature=0.5, n_samples=80) for layout in layouts]
     folder = tmp_path / "paper"
     write_paper(results, folder)
     tables = json.loads((folder / "two.json").read_text())
@@ -47,7 +46,11 @@ def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
     assert (single["experiment"], single["n_seeds"], single["std"]) == ("one", "1", "")
     assert [row["input"] for row in rows_of(folder / "table_1_probes.csv")] == ["facet_0", "facet_1", "all", "facet_0"]
     assert [(row["first"], row["second"]) for row in rows_of(folder / "independence.csv")] == [("facet_0", "facet_1")]
-    assert {row["images"] for row in rows_of(folder / "table_7_diversity.csv")} == {"real", "generated"}
+    drawn = rows_of(folder / "table_7_diversity.csv")
+    assert [(row["experiment"], row["images"]) for row in drawn if row["distance"] == "pixel"] == [
+        (name, images) for name in ("two", "one") for images in ("real", "generated")
+    ]
+    assert {row["n_images"] for row in drawn} == {"80"}
     assert "is missing" in tables["lpips_missing"]
     assert len(rows_of(folder / "figure_7_loss_forms.csv")) == 2
     courses = rows_of(folder / "figure_12_epochs.csv")
@@ -57,7 +60,7 @@ def test_two_experiments_end_in_one_folder_of_tables(tmp_path):
 
 def test_pictures_follow_the_clusters_of_the_test_split(tmp_path):
     layout = experiment(tmp_path, "two", (4, 3), (1, 4, 4))
-    results = paper_results(layout, temperature=1.0)
+    results = paper_results(layout, temperature=1.0, n_samples=80)
     for j in range(2):
         key = f"facet_{j}"
         clusters = results.tables["clusters"][key]
@@ -71,7 +74,7 @@ def test_pictures_follow_the_clusters_of_the_test_split(tmp_path):
 @pytest.mark.parametrize(("n_components", "image_shape"), [((3,), (1, 4, 4)), ((1, 2, 3, 2), (3, 5, 4))])
 def test_without_labels_and_with_one_or_four_facets(tmp_path, n_components, image_shape):
     layout = experiment(tmp_path, "bare", n_components, image_shape, labels=False)
-    results = paper_results(layout, temperature=1.0)
+    results = paper_results(layout, temperature=1.0, n_samples=80)
     assert results.tables["accuracy"] == results.tables["probes"] == {}
     assert set(results.tables["swaps"]) == {f"facet_{j}" for j in range(len(n_components))}
     write_paper([results], tmp_path / "paper")
@@ -82,12 +85,15 @@ def test_without_labels_and_with_one_or_four_facets(tmp_path, n_components, imag
 
 def test_the_literature_stands_beside_its_own_dataset_only(tmp_path):
     layout = experiment(tmp_path, "two", (4, 3), (1, 4, 4))
-    results = paper_results(layout, temperature=1.0)
+    results = paper_results(layout, temperature=1.0, n_samples=80)
     for source, methods in (("mnist", 8), ("digits", 0), ("scenes", 4)):
         write_paper([type(results)({**results.tables, "source": source}, {})], tmp_path / "paper")
         reported = [row for row in rows_of(tmp_path / "paper" / "table_2_accuracy.csv") if row["reported"] == "True"]
         assert len(reported) == methods
         assert {row["source"] for row in reported} <= {"mnist", "shapes3d"}
+        drawn = [row for row in rows_of(tmp_path / "paper" / "table_7_diversity.csv") if row["reported"] == "True"]
+        methods = ["paper", "VaDE, paper", "MFCVAE, paper"] if source == "mnist" else []
+        assert [row["experiment"] for row in drawn] == methods
 
 
 def test_swap_candidates_are_sure_and_of_many_clusters():
