@@ -30,9 +30,8 @@ def write_paper_figures(folder: Path) -> list[Path]:
     results = [read_json(path) for path in sorted(folder.glob("*.json"))]
     written: list[Path] = []
     for tables in results:
-        name = tables["experiment"]
-        with np.load(folder / f"{name}.npz") as pictures:
-            written += write_figures(dict(pictures), figures, name)
+        with np.load(folder / f"{tables['experiment']}.npz") as pictures:
+            written += write_figures(dict(pictures), tables, figures)
     charts = {
         "figure_10_stability": spread_chart("Accuracy over seeds", "accuracy, as in the paper", _stability(results)),
         "figure_12_generalisation": spread_chart(

@@ -31,6 +31,7 @@ from pipeline.paper.loss_forms import compare_loss_forms
 from pipeline.paper.probes import probe_table
 from pipeline.paper.stability import seed_spread
 from pipeline.paper.swaps import swap_score
+from pipeline.paper.titles import cluster_titles
 from pipeline.report.selection import order_by_confidence, surest_members
 
 SCHEMA = 1
@@ -95,9 +96,15 @@ def paper_results(layout: Layout, temperature: float, n_samples: int = SAMPLES) 
                 "diversity": _diversities(model, test, distances, temperature, n_samples // 2),
                 "lpips_missing": missing,
             }
-            pictures, rows = _pictures(model, test, clusters, temperature)
+            swapped = swap_candidates(clusters, _SWAP_IMAGES)
+            pictures, rows = _pictures(model, test, clusters, swapped, temperature)
             bar.advance()
-    return PaperResults({**tables, "clusters": rows}, pictures)
+    words = {
+        "clusters": rows,
+        "swap_clusters": {facet_key(j): facet.cluster_id[swapped].tolist() for j, facet in enumerate(clusters)},
+        "titles": cluster_titles(layout, model.model_version, clusters),
+    }
+    return PaperResults({**tables, **words}, pictures)
 
 
 def _measured(
@@ -170,10 +177,14 @@ def _diversities(
 
 
 def _pictures(
-    model: FrozenModel, test: ImageStore, clusters: Sequence[FacetClusters], temperature: float
+    model: FrozenModel,
+    test: ImageStore,
+    clusters: Sequence[FacetClusters],
+    swap_rows: np.ndarray,
+    temperature: float,
 ) -> tuple[dict[str, UInt8[np.ndarray, "..."]], dict[str, list[int]]]:
     rows = {facet_key(j): _surest_clusters(facet) for j, facet in enumerate(clusters)}
-    swapped = take_images(test, swap_candidates(clusters, _SWAP_IMAGES))
+    swapped = take_images(test, swap_rows)
     means = [qz.mean for qz in model.encode(swapped)]
     pictures: dict[str, UInt8[np.ndarray, "..."]] = {"swap_images": test.spec.as_pictures(swapped.numpy())}
     for j, facet in enumerate(clusters):

@@ -488,8 +488,12 @@ def test_paper_makes_tables_and_figures(facets: Facets, inside: Repository, monk
     shown = facets("paper", EXPERIMENT, "--samples", "40", "--json")
     assert shown.code == 0
     files = json.loads(shown.out)["files"]
-    drawn = json.loads((inside.root / "paper/tiny.json").read_text())["diversity"]["pixel"]["generated"]
-    assert drawn["n_pairs"] == 20
+    tables = json.loads((inside.root / "paper/tiny.json").read_text())
+    assert tables["diversity"]["pixel"]["generated"]["n_pairs"] == 20
+    sql = "select cluster_id, cluster_uid, name from clusters where facet = 1"
+    for row in json.loads(facets("query", EXPERIMENT, sql, "--json").out):
+        title = tables["titles"]["facet_1"][row["cluster_id"]]
+        assert title.rpartition(", ")[0] == (row["name"] or row["cluster_uid"])
     assert all((inside.root / file).stat().st_size for file in files)
     for expected in (
         "tiny.json",

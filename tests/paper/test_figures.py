@@ -9,7 +9,7 @@ from pipeline.core.storage import write_json
 from pipeline.paper import write_paper_figures
 from pipeline.paper.charts import Curve, Spread, curve_chart, spread_chart, write_svg
 from pipeline.paper.figures import _courses
-from pipeline.paper.pictures import with_originals
+from pipeline.paper.pictures import Words, _words, with_originals, write_png
 
 
 def grid(rows: int, columns: int, shape: tuple[int, int, int] = (3, 4, 5)) -> np.ndarray:
@@ -24,6 +24,29 @@ def test_swaps_stand_between_their_originals() -> None:
     np.testing.assert_array_equal(found[0, 1:], originals)
     np.testing.assert_array_equal(found[1:, 0], originals)
     np.testing.assert_array_equal(found[1:, 1:], swaps)
+
+
+def test_pictures_have_a_title_and_their_clusters_beside_them() -> None:
+    tables = {
+        "experiment": "digits",
+        "titles": {"facet_1": ["thin, 10 %", "component 1, 60 %", "f1-c002, 30 %"]},
+        "clusters": {"facet_1": [2, 0]},
+        "swap_clusters": {"facet_1": [0, 2]},
+    }
+    examples = _words(tables, "examples_facet_1")
+    assert examples.title == "digits, facet 1: test images of every cluster, surest first"
+    assert (examples.rows, examples.columns) == (["f1-c002, 30 %", "thin, 10 %"], ())
+    swaps = _words(tables, "swaps_facet_1")
+    assert swaps.rows == swaps.columns == ["", "thin, 10 %", "f1-c002, 30 %"]  # after the originals
+
+
+def test_a_picture_keeps_its_pixels_among_the_words(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    write_png(tmp_path / "a.png", picture, Words("Title", ["one", "two"], ["a", "b", "c"]))
+    with Image.open(tmp_path / "a.png") as found:
+        drawn = np.asarray(found.convert("RGB"))
+    windows = np.lib.stride_tricks.sliding_window_view(drawn, picture.shape)[:, :, 0]
+    assert (windows == picture).all(axis=(2, 3, 4)).any()
 
 
 def test_a_spread_chart_shows_seeds_mean_deviation_and_chance() -> None:
@@ -97,6 +120,9 @@ def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
                 "accuracy": {"label": accuracy(0.9)},
                 "epochs": {"label": epochs},
                 "epochs_of": "test",
+                "titles": {"facet_0": ["thin, 10 %", "component 1, 60 %", "$x, 30 %"]},
+                "clusters": {"facet_0": [2, 0, 1]},
+                "swap_clusters": {"facet_0": [1, 1]},
             },
         )
         pictures = {"examples_facet_0": grid(3, 4), "swap_images": grid(1, 2)[0], "swaps_facet_0": grid(2, 2)}
@@ -114,6 +140,7 @@ def test_a_folder_of_results_gets_all_figures(tmp_path: Path) -> None:
         "figure_12_epochs_scenes_label.svg",
     ]
     with Image.open(written[1]) as picture:
-        assert picture.size == ((3 * 7 + 2) * 6, (3 * 6 + 2) * 6)
+        assert picture.width > (3 * 7 + 2) * 6 + 40  # the words
+        assert picture.height > (3 * 6 + 2) * 6 + 40
     assert "scenes: label, train" in written[5].read_text()
     assert "digits: label on test images, mean ± deviation of 2 seeds" in written[6].read_text()

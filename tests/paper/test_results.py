@@ -65,6 +65,9 @@ def test_pictures_follow_the_clusters_of_the_test_split(tmp_path):
         key = f"facet_{j}"
         clusters = results.tables["clusters"][key]
         assert 1 <= len(clusters) == len(set(clusters)) <= (4, 3)[j]
+        titles = results.tables["titles"][key]  # nothing is published, so clusters have numbers alone
+        assert [title.split(",")[0] for title in titles] == [f"component {c}" for c in range((4, 3)[j])]
+        assert len(results.tables["swap_clusters"][key]) == 8
         assert results.pictures[f"examples_{key}"].shape == (len(clusters), 10, 1, 4, 4)
         assert results.pictures[f"samples_{key}"].shape == (len(clusters), 10, 1, 4, 4)
         assert results.pictures[f"swaps_{key}"].shape == (8, 8, 1, 4, 4)
