@@ -75,12 +75,23 @@ def train_apart(experiment: str, seeds: list[int]) -> tuple[Layout, dict[str, Se
     return layout, {stage: run_stage(stage, layout) for stage in _STAGES}
 
 
-def prepare_apart(experiment: str, seeds: list[int]) -> Layout:
-    """Write parameters of a scratch root below ``benchmarks/data/``, share raw data and source manifest, return it."""
-    layout = Layout(ROOT / "benchmarks" / "data" / experiment, experiment)
+def prepare_apart(
+    experiment: str, seeds: list[int], folder: str = "", phases: list[dict[str, Any]] | None = None
+) -> Layout:
+    """Write parameters of a scratch root, share raw data and source manifest, return it.
+
+    Args:
+        experiment: whose section of ``params.yaml`` counts.
+        seeds: in place of its seeds.
+        folder: below ``benchmarks/data/``, by default the experiment's name.
+        phases: in place of its phases of training.
+    """
+    layout = Layout(ROOT / "benchmarks" / "data" / (folder or experiment), experiment)
     layout.root.mkdir(parents=True, exist_ok=True)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     section = {**params["experiments"][layout.experiment], "seeds": seeds}
+    if phases is not None:
+        section["train"] = {**section["train"], "phases": phases}
     alone = {"active": [layout.experiment], "experiments": {layout.experiment: section}}
     (layout.root / "params.yaml").write_text(yaml.safe_dump(alone), encoding="utf-8")
     own = Layout(ROOT, layout.experiment)
