@@ -6,13 +6,13 @@
 reads what the first command left below ``benchmarks/data/<experiment>/``, computes candidate criteria of every healthy
 seed, and writes to ``benchmarks/results/selection-<experiment>.json`` how each ranks the seeds: Spearman's correlation
 with their score, with an interval, and the mean score of the seeds that it picks out of every five. A seed's score is
-the mean over label factors of the normalised mutual information of its best facet with the factor, on the test split.
-Labels enter there alone.
+the mean over label factors of the normalised mutual information of its best facet with the factor, on the images that
+were held out of training: a rule that is chosen here has seen no test image. Labels enter there alone.
 """
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ from sklearn.mixture import GaussianMixture
 
 from benchmarks.accuracy import ROOT
 from benchmarks.machine import describe_machine
+from pipeline.config import load_params
+from pipeline.core.contingency import contingency, normalised_mutual_information
 from pipeline.core.layout import Layout
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.storage import read_json, write_json
 from pipeline.datasets.store.images import ImageStore
+from pipeline.evaluation.labels import read_factors
 from pipeline.model import load_model
+from pipeline.training.images import load_training_images
 from pipeline.training.selection import SeedOutcome
 
 _PICK_OF = 5
@@ -47,9 +51,9 @@ def main() -> None:
     parser.add_argument("experiment")
     experiment = parser.parse_args().experiment
     layout = Layout(ROOT / "benchmarks" / "data" / experiment, experiment)
-    metrics = read_json(layout.artifact("score") / "metrics.json")
-    seeds = sorted(metrics["seeds"], key=int)
-    scores = np.array([_score(metrics["seeds"][seed]) for seed in seeds])
+    seeds = sorted(read_json(layout.artifact("score") / "metrics.json")["seeds"], key=int)
+    fraction = load_params(layout.root).experiment(experiment).train.validation_fraction
+    scores = held_out_scores(layout, seeds, fraction)
     found = criteria(layout, seeds)
     table = {name: judge(values, scores) for name, values in found.items()}
     write_json(
@@ -122,10 +126,34 @@ def _fives(n_seeds: int) -> list[tuple[int, ...]]:
     return found[:: max(1, -(-len(found) // _MOST_PICKS))]
 
 
-def _score(of_seed: Mapping[str, Any]) -> float:
-    facets = of_seed["facets"].values()
-    factors = next(iter(facets))["factors"] if facets else {}
-    return float(np.mean([max(facet["factors"][factor]["nmi"] for facet in facets) for factor in factors]))
+def held_out_scores(layout: Layout, seeds: Sequence[str], fraction: float) -> Values:
+    """Return how well each seed's facets follow labels on images that were held out of training.
+
+    Args:
+        layout: of the trained experiment.
+        seeds: healthy ones.
+        fraction: of the training split that was held out.
+    """
+    divided = load_training_images(layout.prepared / "train.h5", fraction, torch.device("cpu"))
+    rows = divided.validation_rows
+    if not len(rows):
+        raise SystemExit("train.validation_fraction must be above 0: criteria are compared on held-out images")
+    with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
+        factors = read_factors(layout.prepared, train, test)
+    found, images = [], divided.some(rows)
+    for seed in seeds:
+        model = load_model(layout.artifact("model"), int(seed))
+        clusters = [model.log_resp(j, qz, "exact").argmax(1).numpy() for j, qz in enumerate(model.encode(images))]
+        of_facets = list(zip(clusters, model.params.n_components, strict=True))
+        best = [
+            max(
+                normalised_mutual_information(contingency(ids, factor.train[rows], k, factor.n_classes))
+                for ids, k in of_facets
+            )
+            for factor in factors.values()
+        ]
+        found.append(float(np.mean(best)))
+    return np.array(found)
 
 
 def _read_facets(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import load_params
 from tests.repository import PROJECT
 
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "deploy").glob("*.md")])
@@ -49,6 +50,13 @@ def test_every_command_that_is_named_exists() -> None:
     named = {command for page in PAGES for command in COMMAND.findall(page.read_text(encoding="utf-8"))}
     assert {"new", "rebuild", "paper", "name"} <= named
     assert named - known == set()
+
+
+def test_what_chose_the_settings_of_each_shipped_experiment_is_stated() -> None:
+    text = (PROJECT / "benchmarks" / "recipes.md").read_text(encoding="utf-8")
+    table = text.partition("## What chose the settings of each experiment")[2].partition("\n## ")[0]
+    stated = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(stated) == sorted(load_params(PROJECT).experiments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
