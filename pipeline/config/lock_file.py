@@ -33,6 +33,24 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, dict[str, str]]:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
 
 
+def locked_paths(root: Path, experiment: str) -> list[str]:
+    """Return all inputs, outputs and files of parameters of an experiment's stages; none without a file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = root / "dvc.lock"
+    if not path.exists():
+        return []
+    try:
+        raw: Any = safe_load(path.read_text(encoding="utf-8"))
+        stages = [stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")]
+        named = {entry["path"] for stage in stages for kind in ("deps", "outs") for entry in stage.get(kind, [])}
+        return sorted(named.union(*(stage.get("params", {}) for stage in stages)))
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+
+
 def locked_params(root: Path, experiment: str) -> dict[str, Any]:
     """Return the parameters that the stages of an experiment last ran with: dotted key in its section to the value.
 

@@ -12,7 +12,8 @@ from pipeline.config.dag import stage_names
 from pipeline.config.resolved import write_resolved
 from pipeline.config.stage_code import CODE_FILE
 from pipeline.core.layout import Layout
-from pipeline.operations.dvc import query_dvc, run_dvc
+from pipeline.operations.dvc import run_dvc
+from pipeline.operations.known_status import dvc_status
 from pipeline.operations.locks import HeldLock
 from pipeline.operations.stage_server import stage_server
 
@@ -47,7 +48,7 @@ def stale_stages(layout: Layout, held: HeldLock) -> dict[str, str]:
         as :func:`pipeline.operations.dvc.run_dvc`.
     """
     write_resolved(layout)
-    status = query_dvc(layout.root, ["status", "--json", *_targets(layout)], held)
+    status = dvc_status(layout, _targets(layout), held)
     return {name.split("@")[0]: _reason(changes) for name, changes in status.items()}
 
 

@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from pipeline.core.errors import PipelineError
 from pipeline.core.folder_seal import folder_faults, is_folder_sealed
+from pipeline.core.parquet import read_rows
 from pipeline.table_format.schema import facet_table
 from pipeline.tables.content import content_faults
 from pipeline.tables.draft import load_identity
@@ -68,9 +67,7 @@ def _group_problems(published: Path, version: Version) -> Iterator[str]:
     found = [[list(dict.fromkeys(of_facet)).index(uid) for uid in of_facet] for of_facet in uids]
     if found != expected:
         yield f"{version.identity} must give a group_uid to the groups of model {version.model_version}, got others"
-    clusters, rows = (
-        pq.read_table(published / version.tables[name].file).to_pylist() for name in ("clusters", "groups")
-    )
+    clusters, rows = (read_rows(published / version.tables[name].file) for name in ("clusters", "groups"))
     if [row["group_uid"] for row in clusters] != [uid for of_facet in uids for uid in of_facet]:
         yield f"{version.tables['clusters'].file} must state the group_uid of every cluster, got others"
     if rows != updated_groups(rows, clusters) or {row["group_uid"] for row in rows} != {u for f in uids for u in f}:

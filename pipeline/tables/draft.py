@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import keep_copy
+from pipeline.core.parquet import read_rows
 from pipeline.core.sealed import file_digest, require_intact, write_sealed
 from pipeline.core.upgrades import IDENTITY
 from pipeline.table_format.logical import combined_hash
@@ -84,7 +84,7 @@ class Draft:
         if self.current is None or table not in self.current.tables:
             return []
         require_sound(self.place, [self.current.tables[table]])
-        return pq.read_table(self.published / self.current.tables[table].file).to_pylist()
+        return read_rows(self.published / self.current.tables[table].file)
 
     def finish(
         self,

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.core.image_ids import ContentLookup, ContentSet
+from pipeline.core.parquet import read_rows
 from pipeline.tables import additions, check, content, current, publishing, removal, retention
 from pipeline.tables.batches import Row
 from pipeline.tables.content import PublishedContent
@@ -74,7 +73,7 @@ class History:
         if version is None:
             return []
         require_sound(Place(self.published), [version.tables[table]])
-        return pq.read_table(self.published / version.tables[table].file).to_pylist()
+        return read_rows(self.published / version.tables[table].file)
 
     def cross_counts(self) -> Counts:
         """Return how many images of the current version lie in each pair of clusters of two facets."""
