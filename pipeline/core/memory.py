@@ -1,11 +1,8 @@
 """Memory: how much is available, whether the process keeps what it frees, and clear errors where it runs out."""
 
-import ctypes
 import errno
-import mmap
 import os
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +57,8 @@ def _left_by_groups() -> Iterator[int]:
 
 
 def _left_by_limits() -> Iterator[int]:
+    import resource  # here, as are others below: every command loads this module, few measure memory
+
     now = _sizes(_PROC / "self" / "status")
     for kind, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         limit, _ = resource.getrlimit(kind)
@@ -85,6 +84,8 @@ def keep_freed_memory(at_most: int) -> None:
     Args:
         at_most: bytes; what is free beyond is given back.
     """
+    import ctypes
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, min(_LARGEST_ON_HEAP, at_most))
@@ -93,6 +94,8 @@ def keep_freed_memory(at_most: int) -> None:
 
 def has_room(n_bytes: int) -> bool:
     """Tell whether this process could have so much memory; none of it is touched."""
+    import mmap
+
     try:
         mmap.mmap(-1, n_bytes).close()
     except (OSError, MemoryError):
