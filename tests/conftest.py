@@ -13,6 +13,7 @@ import pytest
 import torch
 from jaxtyping import config
 
+from tests.checking import typechecked as typechecked  # jaxtyping looks it up when the library is imported
 from tests.not_run import pytest_terminal_summary as pytest_terminal_summary
 from tests.repository import Repository, build_template
 
