@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,16 +20,6 @@ def read_columns(path: Path, names: Collection[str]) -> pa.Table:
     with open_parquet(path) as file:
         require_columns(file, path, names)
         return file.read(columns=list(names))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return all rows of a small table, as :func:`read_columns` reads.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    with open_parquet(path) as file:
-        return file.read().to_pylist()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -81,7 +82,7 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         while True:
-            temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
             make(temporary)
             stack.callback(_delete, temporary)
             descriptor = os.open(temporary, os.O_RDONLY)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.folder_seal import folder_faults, is_folder_sealed
-from pipeline.core.parquet import read_rows
 from pipeline.table_format.schema import facet_table
 from pipeline.tables.content import content_faults
 from pipeline.tables.draft import load_identity
@@ -14,6 +13,7 @@ from pipeline.tables.engine import repeated_ids
 from pipeline.tables.group_rows import updated_groups
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
+from pipeline.tables.parts import read_rows
 from pipeline.tables.place import Place
 from pipeline.tables.summary import Tally
 from pipeline.tables.verified import fault_of

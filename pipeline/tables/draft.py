@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import keep_copy
-from pipeline.core.parquet import read_rows
 from pipeline.core.sealed import file_digest, require_intact, write_sealed
 from pipeline.core.upgrades import IDENTITY
 from pipeline.table_format.logical import combined_hash
@@ -20,7 +19,7 @@ from pipeline.table_format.writer import write_table
 from pipeline.tables.content import update_content
 from pipeline.tables.identity import Identity
 from pipeline.tables.lists import load_list
-from pipeline.tables.parts import PartWriter
+from pipeline.tables.parts import PartWriter, read_rows
 from pipeline.tables.place import REPAIR, Place
 from pipeline.tables.summary import sizes_of
 from pipeline.tables.transaction import plan

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.core.errors import ConfigError, DataError, PublishError
 from pipeline.core.image_ids import ContentLookup, ContentSet
-from pipeline.core.parquet import read_rows
 from pipeline.tables import additions, check, content, current, publishing, removal, retention
 from pipeline.tables.batches import Row
 from pipeline.tables.content import PublishedContent
@@ -15,6 +14,7 @@ from pipeline.tables.draft import load_identity
 from pipeline.tables.lists import load_entries
 from pipeline.tables.model_folder import ModelFolder
 from pipeline.tables.names import set_name
+from pipeline.tables.parts import read_rows
 from pipeline.tables.place import Place, due
 from pipeline.tables.transaction import recover
 from pipeline.tables.verified import require_sound

@@ -164,6 +164,16 @@ def read_ids(images: Path) -> pa.StringArray:
     return read_columns(images, ["image_id"])["image_id"].combine_chunks()
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return all rows of a small table; ``pyarrow.parquet.read_table`` would import pandas.
+
+    Raises:
+        DataError: the table is missing or damaged.
+    """
+    with open_parquet(path) as file:
+        return file.read().to_pylist()
+
+
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
     """Yield the rows of one batch from an ``images.parquet``, without those of removed images."""
     schema = table_schema("images")
