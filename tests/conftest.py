@@ -13,7 +13,7 @@ import pytest
 import torch
 from jaxtyping import config
 
-from tests.checking import typechecked as typechecked  # jaxtyping looks it up when the library is imported
+from tests import checking  # which jaxtyping looks up when the library is imported
 from tests.not_run import pytest_terminal_summary as pytest_terminal_summary
 from tests.repository import Repository, build_template
 
@@ -55,10 +55,11 @@ def _no_waiting_for_disks() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _shapes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave shapes unchecked in tests that say so: a checked training takes half as long again."""
+    """Check the shapes of each test anew, but not in tests that say so: that takes half as long again."""
     config.update("jaxtyping_disable", request.node.get_closest_marker("no_shapes") is not None)
     yield
     config.update("jaxtyping_disable", False)
+    checking.begin()
 
 
 @pytest.fixture(scope="session")
