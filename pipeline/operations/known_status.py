@@ -58,7 +58,7 @@ def _state(root: Path, targets: Sequence[str], paths: Sequence[str]) -> str:
             try:
                 found = path.stat()
                 state = f"{found.st_size} {found.st_ino} {found.st_mtime_ns} {found.st_ctime_ns}"
-            except FileNotFoundError:
+            except OSError:  # it is gone, or a file is in the way of its folder
                 state = "-"
             digest.update(f"{path} {state}\n".encode())
     return digest.hexdigest()
