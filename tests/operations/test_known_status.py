@@ -16,56 +16,67 @@ from tests.repository import EXPERIMENT, Repository
 def known(template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository whose stages DVC has found fresh."""
     repository = template.copy(tmp_path_factory.mktemp("known") / "repository")
-    assert ask(repository) == ({}, True)
+    assert stale(repository) == {}
     return repository
 
 
-def ask(repository: Repository) -> tuple[dict[str, str], bool]:
-    """Return which stages are stale, and whether DVC was asked."""
-    log = repository.root / ".work" / "logs" / "dvc-status.log"
-    log.unlink(missing_ok=True)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What DVC is asked; here it finds all stages fresh."""
+    questions: list[object] = []
+
+    def answer(_root: Path, arguments: object, _held: object) -> dict[str, object]:
+        questions.append(arguments)
+        return {}
+
+    monkeypatch.setattr("pipeline.operations.known_status.query_dvc", answer)
+    return questions
+
+
+def stale(repository: Repository) -> dict[str, str]:
     with repository_lock(repository.root, "test") as held:
-        stale = stale_stages(Layout(repository.root, EXPERIMENT), held)
-    return stale, log.exists()
+        return stale_stages(Layout(repository.root, EXPERIMENT), held)
 
 
-CHANGES: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "an output edited": (lambda path: path.write_text("{}"), f"artifacts/{EXPERIMENT}/report/page.json", "report"),
-    "an input deleted": (Path.unlink, f"data/prepared/{EXPERIMENT}/test.h5", "assign"),
-    "code added": (lambda path: path.write_text("# more"), "pipeline/views/more.py", "train"),
+def test_dvc_is_not_asked_again_while_nothing_changes(known: Repository, asked: list[object]) -> None:
+    (known.root / "pipeline" / "model" / "__pycache__").mkdir(exist_ok=True)
+    (known.root / "pipeline" / "model" / "__pycache__" / "dense.pyc").write_bytes(b"code")
+    assert (stale(known), asked) == ({}, [])
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "an output edited": (lambda path: path.write_text("{}"), f"artifacts/{EXPERIMENT}/report/page.json"),
+    "an output deleted": (Path.unlink, f"data/prepared/{EXPERIMENT}/test.h5"),
+    "an input edited": (lambda path: path.write_text("image,facet,label\na,0,x\n"), f"hints/{EXPERIMENT}.csv"),
+    "code edited": (lambda path: path.write_text("# other"), "pipeline/model/dense.py"),
+    "code added": (lambda path: path.write_text("# more"), "pipeline/views/more.py"),
+    "a parameter edited": (
+        lambda path: path.write_text(path.read_text().replace("bootstrap: 20", "bootstrap: 21")),
+        "params.yaml",
+    ),
+    "the memory emptied": (DAMAGES["empty"], f".work/{EXPERIMENT}/fresh.json"),
+    "the memory cut short": (DAMAGES["half"], f".work/{EXPERIMENT}/fresh.json"),
+    "the memory deleted": (DAMAGES["delete"], f".work/{EXPERIMENT}/fresh.json"),
 }
 
 
-def test_dvc_is_not_started_again_while_nothing_changes(known: Repository) -> None:
-    assert ask(known) == ({}, False)
-    (known.root / "pipeline" / "model" / "__pycache__").mkdir(exist_ok=True)
-    (known.root / "pipeline" / "model" / "__pycache__" / "dense.pyc").write_bytes(b"code")
-    assert ask(known) == ({}, False)
-
-
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changes_is_found_by_dvc(known: Repository, change: str) -> None:
-    apply, name, stage = CHANGES[change]
+def test_of_any_change_dvc_is_asked_once(known: Repository, asked: list[object], change: str) -> None:
+    apply, name = CHANGES[change]
     path = known.root / name
     before = path.read_bytes() if path.exists() else None
-    assert ask(known)[0] == {}
+    stale(known)
+    asked.clear()
     apply(path)
-    stale, asked = ask(known)
-    assert asked
-    assert stage in stale
+    stale(known)
+    stale(known)
+    assert len(asked) == 1
     path.unlink(missing_ok=True)
     if before is not None:
         path.write_bytes(before)
 
 
-def test_a_parameter_that_changes_is_found_by_dvc(known: Repository) -> None:
-    known.edit_params(lambda sections: sections["score"].update(bootstrap=21))
-    assert ask(known)[0].keys() >= {"score"}
-    known.edit_params(lambda sections: sections["score"].update(bootstrap=20))
-
-
-@pytest.mark.parametrize("damage", ["empty", "half", "delete"])
-def test_a_damaged_memory_counts_as_none(known: Repository, damage: str) -> None:
-    assert ask(known)[0] == {}
-    DAMAGES[damage](known.root / ".work" / EXPERIMENT / "fresh.json")
-    assert ask(known) == ({}, True)
+def test_stages_that_dvc_finds_stale_are_asked_about_every_time(repository: Repository) -> None:
+    (repository.root / "pipeline" / "report" / "more.py").write_text("# more")
+    for _ in range(2):
+        assert stale(repository) == {"report": "input pipeline/report modified"}
