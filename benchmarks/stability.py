@@ -1,6 +1,6 @@
 r"""How much accuracy depends on the seed, architecture beside architecture (paper, appendix E.1 and Fig. 10).
 
-    python -m benchmarks.stability digits digits_together digits_shared --refit 40 --seeds 0 1 2 3 4 5 6 7 8 9
+    python -m benchmarks.stability digits_ladder digits_together digits_shared --refit 40 --seeds 0 1 2 3 4 5 6 7 8 9
     python -m benchmarks.stability mnist_fast mnist_together_fast mnist_shared_fast mnist_vade_fast --refit 19 \
         --seeds 0 1 2 3 4
 

@@ -103,7 +103,7 @@ def _floor(model: MultiFacetVae, batch_size: int, precision: torch.dtype) -> Cal
 def _adam_update(rounds: int) -> Line:
     """Time updates of a small model by our Adam and by torch's, with the same kernel, on the one thread that it has."""
     torch.set_num_threads(1)
-    section = load_params(ROOT).experiment("digits").model
+    section = load_params(ROOT).experiment("digits_ladder").model
     parameters = list(MultiFacetVae(section, InputSpec.pixels((1, 8, 8))).parameters())
     for parameter in parameters:
         parameter.data.zero_()

@@ -165,7 +165,7 @@ def shipped_params() -> dict[str, Any]:
 
 def tiny_experiment() -> dict[str, Any]:
     """Return the sections of an experiment that trains in a moment: the project's own, made small."""
-    sections = deepcopy(shipped_params()["experiments"]["digits"])
+    sections = deepcopy(shipped_params()["experiments"]["digits_ladder"])
     sections["seeds"] = [0, 1]
     for name, changes in _CHANGES.items():
         sections[name] = {**sections[name], **changes}

@@ -182,7 +182,7 @@ def test_a_model_section_follows_the_schema_of_parameters(tmp_path: Path) -> Non
     ]
     today = {"schema": MODEL.schema, "parameters": PARAMETERS.schema, "model": {"network_init": "glorot"}}
     assert upgrade_model(today, "model.json") == today
-    with pytest.raises(ResourceError, match=r"model\.json: model must be of schema \d or an older one, got 99, which"):
+    with pytest.raises(ResourceError, match=r"model\.json: model must be of schema \d+ or an older one, got 99, which"):
         upgrade_model({**today, "parameters": 99}, "model.json")
     with pytest.raises(DataError, match=r"model\.json: model must state its schema, a number from 1 to"):
         upgrade_model({"schema": MODEL.schema, "model": {}}, "model.json")

@@ -146,6 +146,8 @@ class InitMogParams:
     component_std: Annotated[float, Range(0.0032)]  # first standard deviation of components; variances stay above 1e-5
     # Before the fit; the fit's weights and covariances are then taken too. null: none.
     pretrain: PretrainParams | None
+    # Of an image, in the graph whose spectral clusters a residual ladder starts with; 0: it starts with k-means.
+    neighbours: Whole
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,11 @@ class Experiment:
             raise ValueError(
                 "init_mog.pretrain needs a dense model of one facet, "
                 f"got family {self.model.family} with {self.model.n_facets} facets; set it to null"
+            )
+        if self.init_mog.neighbours and not LADDERS[self.model.family].takes_rows:
+            raise ValueError(
+                "init_mog.neighbours needs a model of family residual, "
+                f"got {self.init_mog.neighbours} with family {self.model.family}; set it to 0"
             )
         if self.train.min_healthy_seeds > len(self.seeds):
             raise ValueError(

@@ -172,6 +172,11 @@ def _with_nothing_ignored(params: Record) -> Record:
     return _with_changed(params, "train", lambda section: {"ignores": None, "view_weight": 0.0, **section})
 
 
+def _started_by_k_means(params: Record) -> Record:
+    """Say that no mixture started with the clusters of a graph of neighbours."""
+    return _with_changed(params, "init_mog", lambda section: {"neighbours": 0, **section})
+
+
 def _with_schema_of_parameters(model: Record) -> Record:
     """Say that the model section is of the first schema of parameters."""
     return {**model, "parameters": 1}
@@ -287,6 +292,7 @@ PARAMETERS = Form(
         _with_covariance_of_facets,
         _with_nothing_ignored,
         _without_features,
+        _started_by_k_means,
     ),
     unnumbered=True,
 )

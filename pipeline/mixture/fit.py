@@ -110,8 +110,35 @@ def k_means(
         return estimator.fit_predict(latents)
 
 
+def spectral_clusters(
+    latents: np.ndarray, n_components: int, n_neighbours: int, generator: np.random.RandomState, n_starts: int
+) -> Int[np.ndarray, " image"]:
+    """Return the clusters of k-means on the spectral embedding of the graph of nearest neighbours.
+
+    Images belong together if many short paths lead from one to the other (Ng, Jordan and Weiss, 2001), however long
+    and bent a cluster is.
+
+    Args:
+        latents: of at least two images; time and memory grow with the square of their number.
+        n_components: clusters, and dimensions of the embedding.
+        n_neighbours: that an image is connected with.
+        generator: of start values.
+        n_starts: of k-means.
+    """
+    from sklearn.manifold import spectral_embedding
+    from sklearn.neighbors import kneighbors_graph
+
+    nearest = kneighbors_graph(latents, min(n_neighbours, len(latents) - 1) + 1, include_self=True)
+    n_dimensions = min(n_components, len(latents) - 1)
+    with _QUIET():
+        embedding = spectral_embedding(
+            (nearest + nearest.T) / 2, n_components=n_dimensions, drop_first=False, random_state=generator
+        )
+    return k_means(embedding, n_components, generator, n_starts)
+
+
 class _Quiet:
-    """Ignores that k-means finds few distinct points, which still give usable start values.
+    """Ignores what still gives usable start values: that k-means finds few distinct points, or a graph is in pieces.
 
     The filters of warnings belong to the whole process: the first of several fits changes them, the last restores them.
     """
@@ -129,6 +156,7 @@ class _Quiet:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)
         try:
             yield
         finally:

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from pipeline.config.sections import InitMogParams
 from pipeline.core.seeding import derive_seed
-from pipeline.mixture.fit import FitSettings, FittedMixture, fit_mixture, k_means
+from pipeline.mixture.fit import FitSettings, FittedMixture, fit_mixture, k_means, spectral_clusters
 from pipeline.mixture.place import place_mixture
 from pipeline.model import MultiFacetVae
 from pipeline.model.inputs import encode_blocks
 
 _N_STARTS = 50  # of k-means: of fewer, now and then one is published that found another optimum
+_MOST_IN_GRAPH = 6000  # images whose neighbours are looked for, among themselves
 _POSTERIOR_VARIANCE = 1.0  # of a latent as a linear start leaves it: its log-variance is 0
 
 
@@ -76,21 +77,24 @@ def init_mixtures(
 
 
 def init_clusters(
-    model: MultiFacetVae, seeds: Sequence[int], means: Sequence[Float[Tensor, "seed image _"]]
+    model: MultiFacetVae, seeds: Sequence[int], means: Sequence[Float[Tensor, "seed image _"]], n_neighbours: int
 ) -> list[list[MixtureFit]]:
-    """Place every facet's components on the clusters of k-means, all with the same variances and one weight.
+    """Place every facet's components on clusters of the latents, all with the same variances and one weight.
 
     What is drawn of a latent is a posterior's mean and its noise, so a component's variance is that of the means within
     clusters and the posteriors' own. That of the means alone is next to nothing in a direction that tells little, and
     the first epochs would go into that while clusters are lost.
 
     Where latents are directions of the data, k-means finds what people call kinds rather better than EM, whose
-    components become large and small ones along whatever is not Gaussian (``benchmarks/recipes.md``).
+    components become large and small ones along whatever is not Gaussian. Clusters of neighbours are better still where
+    kinds are bent and images of a kind lie close, as in handwriting, and worse where they do not
+    (``benchmarks/recipes.md``).
 
     Args:
         model: holds one model a seed.
         seeds: the experiment's seeds, in the order of the model's seed axis.
         means: posterior means of at least as many images as there are components, a tensor a facet.
+        n_neighbours: of each image in a graph whose spectral clusters are taken; 0 takes those of k-means.
 
     Returns:
         For every seed, the fit of every facet.
@@ -99,13 +103,20 @@ def init_clusters(
         for index, seed in enumerate(seeds):
             latents = z[index].double().cpu().numpy()
             random_state = derive_seed(seed, "init_mog", facet) % 2**32
-            clusters = _clusters(latents, model.params.n_components[facet], random_state)
+            clusters = _clusters(latents, model.params.n_components[facet], n_neighbours, random_state)
             place_mixture(model, facet, index, clusters)
     return [[MixtureFit(facet, 0.0, True) for facet in range(len(means))] for _ in seeds]
 
 
-def _clusters(latents: Float64[np.ndarray, "image latent"], n_components: int, random_state: int) -> FittedMixture:
-    labels = k_means(latents, n_components, np.random.RandomState(random_state), _N_STARTS)
+def _clusters(
+    latents: Float64[np.ndarray, "image latent"], n_components: int, n_neighbours: int, random_state: int
+) -> FittedMixture:
+    generator = np.random.RandomState(random_state)
+    if n_neighbours:
+        latents = latents[:: -(-len(latents) // _MOST_IN_GRAPH)]
+        labels = spectral_clusters(latents, n_components, n_neighbours, generator, _N_STARTS)
+    else:
+        labels = k_means(latents, n_components, generator, _N_STARTS)
     centres = np.stack(
         [latents[labels == c].mean(0) if (labels == c).any() else latents[0] for c in range(n_components)]
     )

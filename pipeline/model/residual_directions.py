@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipeline.model.likelihoods.base import at_least_single
 
-MAIN, READ = 128, 15  # directions that are kept of rows, and that a facet reads of them, at most
+MAIN = 128  # directions that are kept of rows at most
 
 
 class ResidualDirections(nn.Module):
@@ -21,6 +21,7 @@ class ResidualDirections(nn.Module):
         n_seeds: models side by side.
         n_numbers: of one row.
         n_components: clusters of each facet, shallowest first; the centres of facet j are as many.
+        n_read: directions that each facet reads at most, shallowest first.
 
     Attributes:
         n_main: directions that are kept of rows.
@@ -30,10 +31,10 @@ class ResidualDirections(nn.Module):
     offset: Tensor
     main: Tensor
 
-    def __init__(self, n_seeds: int, n_numbers: int, n_components: tuple[int, ...]) -> None:
+    def __init__(self, n_seeds: int, n_numbers: int, n_components: tuple[int, ...], n_read: tuple[int, ...]) -> None:
         super().__init__()
         self.n_main, deepest = min(MAIN, n_numbers), len(n_components) - 1
-        self.widths = (min(READ, n_numbers),) * len(n_components)
+        self.widths = tuple(min(n, n_numbers) for n in n_read)
         self.n_components = n_components
         self.register_buffer("offset", torch.zeros(n_seeds, n_numbers))
         self.register_buffer("main", torch.zeros(n_seeds, n_numbers, self.n_main))

@@ -76,11 +76,12 @@ def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) ->
     """
     rows = torch.from_numpy(pixels).flatten(1).double() / 255
     found: list[ClusterNumbers] = []
+    n_read = preset_values(DIRECTIONS)["model"]["latent_dims"][-1]
     n_candidates = len(candidates_of(len(rows), FEWEST_PER_CLUSTER))
     if n_candidates == 1:
         return found
     with progress("numbers of clusters", n_candidates**2, "pair") as bar:
-        for numbers in compare_numbers(rows, _RANDOM_STATE, FEWEST_PER_CLUSTER):
+        for numbers in compare_numbers(rows, n_read, _RANDOM_STATE, FEWEST_PER_CLUSTER):
             found.append(numbers)
             bar.advance(1)
     return found

@@ -18,7 +18,7 @@ from torch import Tensor
 from pipeline.core.contingency import adjusted_rand, contingency
 from pipeline.mixture.directions import Remainder, main_directions
 from pipeline.mixture.fit import k_means
-from pipeline.model.residual_directions import MAIN, READ
+from pipeline.model.residual_directions import MAIN
 
 CANDIDATES = (4, 6, 8, 10, 15, 20)
 
@@ -48,12 +48,13 @@ class ClusterNumbers:
 
 
 def compare_numbers(
-    rows: Float[Tensor, "row number"], random_state: int, fewest_per_cluster: int
+    rows: Float[Tensor, "row number"], n_read: int, random_state: int, fewest_per_cluster: int
 ) -> Iterator[ClusterNumbers]:
     """Yield every pair of :data:`CANDIDATES` for two facets, as each is judged.
 
     Args:
         rows: some thousand at most, as floats.
+        n_read: directions that a facet reads.
         random_state: of divisions and starts.
         fewest_per_cluster: rows that a cluster should have on average; of candidates with fewer, the smallest stays.
     """
@@ -61,10 +62,10 @@ def compare_numbers(
     candidates = candidates_of(len(rows), fewest_per_cluster)
     offset, main = main_directions(rows, MAIN)
     whole = Remainder.of_all((rows - offset) @ main)
-    read_deep = _read(whole)
+    read_deep = _read(whole, n_read)
     for n_deep in candidates:
         deep, deep_stability = _judge(read_deep, n_deep, random_state)
-        read_shallow = _read(whole.without(deep))
+        read_shallow = _read(whole.without(deep), n_read)
         for n_shallow in candidates:
             shallow, stability = _judge(read_shallow, n_shallow, random_state)
             share = max(_largest_share(deep), _largest_share(shallow))
@@ -81,8 +82,8 @@ def best_numbers(compared: list[ClusterNumbers], max_share: float) -> ClusterNum
     return max(compared, key=lambda one: (one.max_share <= max_share, one.score))
 
 
-def _read(left: Remainder) -> Float[np.ndarray, "row direction"]:
-    return (left.rows @ left.directions(READ)).numpy()
+def _read(left: Remainder, n_read: int) -> Float[np.ndarray, "row direction"]:
+    return (left.rows @ left.directions(n_read)).numpy()
 
 
 def _judge(

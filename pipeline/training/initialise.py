@@ -92,7 +92,10 @@ def initialise_seed(
     model.to(device)
     means = encode_means(model, _fit_blocks(images, init.subsample))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
-    (fits,) = init_clusters(model, [seed], means) if is_linear else init_mixtures(model, [seed], means, init)
+    if is_linear:
+        (fits,) = init_clusters(model, [seed], means, init.neighbours)
+    else:
+        (fits,) = init_mixtures(model, [seed], means, init)
     for facet, ratio in enumerate(spread):
         if ratio > _COMMITTED_SPREAD and not (is_linear or init.pretrain):
             _log.warning(

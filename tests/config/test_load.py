@@ -14,7 +14,7 @@ from pipeline.core.errors import ConfigError
 from tests.repository import PROJECT, shipped_params
 
 REAL = shipped_params()
-FEW = {**REAL, "experiments": {"digits": REAL["experiments"]["digits"]}}
+FEW = {**REAL, "experiments": {"digits": REAL["experiments"]["digits_ladder"]}}
 """A file that is read in a moment."""
 
 
@@ -102,6 +102,11 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones() -> None:
             "experiments.digits.init_mog.pretrain",
             {"layer_epochs": 1, "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "corruption": 0.2},
             r"init_mog\.pretrain needs a dense model of one facet, got family dense with 2 facets; set it to null",
+        ),
+        (
+            "experiments.digits.init_mog.neighbours",
+            4,
+            r"init_mog\.neighbours needs a model of family residual, got 4 with family dense; set it to 0",
         ),
         ("experiments.digits.train.min_healthy_seeds", 9, r"min_healthy_seeds must be at most the number of seeds"),
         ("experiments.digits.schedule.rebuild", "nightly", r"schedule: a schedule must be a cron .* got 'nightly'"),

@@ -4,12 +4,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from pipeline.config.sections import PretrainParams
 from pipeline.core.errors import ModelError
 from pipeline.core.seeding import derive_seed
+from pipeline.mixture.fit import k_means, spectral_clusters
 from pipeline.mixture.initial import encode_means, init_clusters, init_mixtures
 from pipeline.model import MultiFacetVae
 from tests.model.builders import CONVOLUTIONAL, SPEC, TINY
@@ -102,7 +105,7 @@ def test_more_components_than_images_are_refused():
 def test_clusters_are_scikit_learns_with_one_covariance_and_one_weight():
     model = MultiFacetVae(TINY, SPEC, n_seeds=2)
     latents = [torch.randn(2, 90, dim, generator=torch.Generator().manual_seed(1)) for dim in TINY.latent_dims]
-    init_clusters(model, [4, 7], latents)
+    init_clusters(model, [4, 7], latents, 0)
     for facet, n_components in enumerate(TINY.n_components):
         for index, seed in enumerate((4, 7)):
             state, own = derive_seed(seed, "init_mog", facet) % 2**32, latents[facet][index].double().numpy()
@@ -118,8 +121,39 @@ def test_clusters_are_scikit_learns_with_one_covariance_and_one_weight():
         )
 
 
-def test_clusters_of_few_distinct_latents_stay_finite():
+def rings(n: int) -> tuple[Float[np.ndarray, "image latent"], Int[np.ndarray, " image"]]:
+    """Return points of two rings, one around the other, in turns; and which of them each is of."""
+    angle, ring = np.arange(n) * 2 * np.pi / n, np.arange(n) % 2
+    radius = 1 + 2 * ring + np.random.default_rng(0).normal(0, 0.05, n)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1), ring
+
+
+def test_neighbours_find_clusters_that_are_bent_and_k_means_does_not():
+    points, ring = rings(400)
+    generator = np.random.RandomState(0)
+    assert adjusted_rand_score(ring, spectral_clusters(points, 2, 5, generator, 5)) == 1.0
+    assert adjusted_rand_score(ring, k_means(points, 2, generator, 5)) < 0.1
+
+
+def test_components_are_placed_on_clusters_of_neighbours():
     model = MultiFacetVae(TINY, SPEC)
-    init_clusters(model, [0], [torch.eye(2, dim).repeat(6, 1)[None] for dim in TINY.latent_dims])
+    # As many groups as components, far from each other: there the graph is in pieces, of which each is a cluster.
+    group = [torch.arange(120) % n_components for n_components in TINY.n_components]
+    latents = [
+        0.1 * torch.randn(1, 120, dim) + 9.0 * of[None, :, None]
+        for of, dim in zip(group, TINY.latent_dims, strict=True)
+    ]
+    init_clusters(model, [3], latents, 4)
+    for facet, (z, of) in enumerate(zip(latents, group, strict=True)):
+        placed = model.prior(facet).means[0].detach()
+        expected = torch.stack([z[0, of == c].mean(0) for c in range(len(placed))])
+        torch.testing.assert_close(placed[placed[:, 0].argsort()], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_neighbours", [0, 4])
+def test_clusters_of_few_distinct_latents_stay_finite(n_neighbours: int):
+    model = MultiFacetVae(TINY, SPEC)
+    latents = [torch.eye(2, dim).repeat(6, 1)[None] for dim in TINY.latent_dims]
+    init_clusters(model, [0], latents, n_neighbours)
     assert all(bool(value.isfinite().all()) for value in model.priors.state_dict().values())
     assert model.prior(0).log_joint(torch.zeros(1, 3, TINY.latent_dims[0])).isfinite().all()

@@ -38,7 +38,7 @@ def rows_of_two_properties(n_rows=400, n_numbers=N_NUMBERS, seed=0):
 
 
 def learned(rows, n_components=(3, 2)):
-    directions = ResidualDirections(1, rows.shape[1], n_components).double()
+    directions = ResidualDirections(1, rows.shape[1], n_components, (15,) * len(n_components)).double()
     learn_directions(directions, rows, 0, random_state=0)
     return directions
 

@@ -27,7 +27,7 @@ Judge = Callable[[Setting], Sequence[float] | None]
 
 @pytest.fixture(scope="module")
 def like() -> Experiment:
-    return load_params(REPOSITORY).experiment("digits")
+    return load_params(REPOSITORY).experiment("digits_ladder")
 
 
 def black_and_white(n: int = N_IMAGES) -> np.ndarray:

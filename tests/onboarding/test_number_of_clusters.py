@@ -23,7 +23,7 @@ def test_the_numbers_of_classes_are_found_in_both_facets(
     n_deep: int, n_shallow: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(number_of_clusters, "CANDIDATES", (4, 6, 8))
-    compared = list(compare_numbers(rows_of(n_deep, n_shallow), 0, 20))
+    compared = list(compare_numbers(rows_of(n_deep, n_shallow), 15, 0, 20))
     assert len(compared) == 9
     best = best_numbers(compared, 0.4)
     assert best.n_components == (n_shallow, n_deep)
@@ -32,14 +32,14 @@ def test_the_numbers_of_classes_are_found_in_both_facets(
 
 def test_noise_is_stable_in_no_number() -> None:
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal((400, 10)))
-    compared = list(compare_numbers(noise, 0, 60))
+    compared = list(compare_numbers(noise, 15, 0, 60))
     assert {one.n_components for one in compared} == {(4, 4), (4, 6), (6, 4), (6, 6)}
     assert max(one.score for one in compared) < 0.3
 
 
 def test_the_same_state_finds_the_same() -> None:
     rows = rows_of(4, 4, 80)
-    assert list(compare_numbers(rows, 3, 20)) == list(compare_numbers(rows, 3, 20))
+    assert list(compare_numbers(rows, 15, 3, 20)) == list(compare_numbers(rows, 15, 3, 20))
 
 
 @pytest.mark.parametrize(("n_rows", "expected"), [(5, (4,)), (119, (4,)), (120, (4, 6)), (400, (4, 6, 8, 10, 15, 20))])

@@ -45,7 +45,7 @@ def mnist(tmp_path: Path) -> Tiny:
     root = tmp_path / "mnist"
     (root / "data" / "own").mkdir(parents=True)
     np.save(root / "data" / "own" / "images.npy", train_images()[:20_000])
-    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"]["digits"]
+    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())["experiments"]["digits_ladder"]
     sections["seeds"] = [0]
     sections["preprocess"] = {
         **sections["preprocess"],

@@ -111,7 +111,7 @@ def test_nothing_is_changed_under_readers_or_in_shipped_experiments(repository):
     shutil.rmtree(repository.root / "published")
     assert _open_retry(layout, parameters(repository.root), 60.0, None) is not None
     assert _open_retry(layout, parameters(repository.root), 0.0, None) is None
-    shipped = load_params(Path(__file__).parents[2]).experiment("digits")
+    shipped = load_params(Path(__file__).parents[2]).experiment("digits_ladder")
     assert _open_retry(Layout(repository.root, "digits"), shipped, 60.0, None) is None
 
 

@@ -15,7 +15,7 @@ from pipeline.operations.upgrade import changed_files, plan_upgrade, write_chang
 from tests.cli.calling import Facets
 from tests.repository import PROJECT, shipped_params, tiny_experiment
 
-SPELLED = json.loads(to_json(shipped_params()["experiments"]["digits"]))
+SPELLED = json.loads(to_json(shipped_params()["experiments"]["digits_ladder"]))
 
 
 def earlier() -> str:

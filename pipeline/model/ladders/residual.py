@@ -21,9 +21,10 @@ _LOG_VARIANCE = (-4.0, 4.0)  # bounds, in units of neighbours' variance: no dire
 class ResidualLadder(AbstractArchitecture):
     """A dense encoder and decoder a facet, over what :class:`ResidualDirections` makes of a row.
 
-    A latent's mean is the first directions that its facet reads, and what the encoder adds; a facet gives back its
-    latent as these directions, and what the decoder adds. From :meth:`start_linear` on both add nothing: training
-    begins with latents that mean something, so that a clustering of them is a start, and refines them.
+    A facet reads as many directions as it has latents. A latent's mean is its direction, and what the encoder adds; a
+    facet gives back its latents as these directions, and what the decoder adds. From :meth:`start_linear` on both add
+    nothing: training begins with latents that mean something, so that a clustering of them is a start, and refines
+    them.
 
     Raw output and target of the likelihood are these directions, the facets' side by side, so that the bound is one of
     their density. A facet that waits gives 0, the mean of its directions. Log-variances, one a direction, are beside
@@ -32,7 +33,7 @@ class ResidualLadder(AbstractArchitecture):
 
     def __init__(self, n_seeds: int, params: ModelParams, image_shape: Shape) -> None:
         super().__init__()
-        self.directions = ResidualDirections(n_seeds, math.prod(image_shape), params.n_components)
+        self.directions = ResidualDirections(n_seeds, math.prod(image_shape), params.n_components, params.latent_dims)
         self._latent_dims = params.latent_dims
         facets = list(zip(self.directions.widths, params.hidden, params.latent_dims, strict=True))
 
