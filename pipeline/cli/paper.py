@@ -24,9 +24,8 @@ def paper(experiments: _Experiments, samples: _Samples = None, as_json: AsJson =
     numbers as JSON, pictures and charts in figures/. Takes minutes, most of them for the supervised probes.
 
     \b
-    Examples:
-        facets paper digits scenes_fast
-        facets paper digits digits_vade --samples 10000
+    Example:
+        facets paper digits_ladder digits_vade --samples 10000
     """
     from pipeline.operations.paper import make_paper
 

@@ -134,7 +134,7 @@ def test_overrides_keep_the_comments_of_the_shipped_file_and_of_what_facets_new_
     before = remarks(path.read_text())
     assert any("nearly black or white" in remark for remark in before)
     own_changes = ("own.model.latent_dims=[5, 2]", "own.train.batch_size=8", "own.seeds=[0]")
-    for change in ("digits.train.batch_size=16", *own_changes):
+    for change in ("digits.init_mog.neighbours=8", *own_changes):
         apply_overrides(str(path), [f"experiments.{change}"])
     assert remarks(path.read_text()) == before
     own = load_params(tmp_path).experiment("own")
