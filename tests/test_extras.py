@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -80,7 +81,9 @@ def test_another_missing_module_is_no_extra() -> None:
 
 
 def test_the_reader_is_imported_in_a_moment() -> None:
-    """In time of the processor, as tests share theirs: the least of five, over that of the library it reads by.
+    """In time of the processor, as tests share theirs, over that of the library it reads by: the median of seven pairs.
+
+    The clock of a shared processor goes now twice as fast: a least time of one and of the other may be of two clocks.
 
     Byte code is written, whatever the caller's environment says: an installed package has it, and compiling the
     sources would be measured in place of importing them.
@@ -94,6 +97,5 @@ def test_the_reader_is_imported_in_a_moment() -> None:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     scripts = "from pipeline.tables import read", "import pyarrow.parquet"
-    pairs = [tuple(map(seconds, scripts)) for _ in range(5)]
-    reader, library = (min(times) for times in zip(*pairs, strict=True))
-    assert reader < _MOST_OF_PARQUET * library
+    ratios = [seconds(reader) / seconds(library) for reader, library in [scripts] * 7]
+    assert statistics.median(ratios) < _MOST_OF_PARQUET
