@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import PublishError
@@ -176,6 +175,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def image_rows(path: Path, batch_id: str, removed: Collection[str]) -> Rows:
     """Yield the rows of one batch from an ``images.parquet``, without those of removed images."""
+    import pyarrow.compute as pc  # see content_hashes
+
     schema = table_schema("images")
     with _opened(path) as file:
         _require_table(file, path, schema)
@@ -206,6 +207,8 @@ def observed(rows: Rows, observers: Iterable[Observer]) -> Rows:
 
 def without(rows: Iterable[pa.RecordBatch], removed: Collection[str]) -> Rows:
     """Yield rows without those of removed images, whichever copy and release the ids on the list are of."""
+    import pyarrow.compute as pc  # see content_hashes
+
     gone, beginnings = ContentSet.of_ids(removed), pa.array(sorted({text[:SHORT_ID] for text in removed}), pa.string())
     for batch in rows:
         if removed:
