@@ -35,7 +35,7 @@ from pipeline.model import load_model
 from pipeline.training import SeedOutcome, select_seed
 
 _ENSEMBLE = 5
-_DEVELOPED = {"digits": range(100, 110)}
+_DEVELOPED = {"digits": range(100, 110), "digits_ladder": range(100, 110)}
 """Seeds on which the method was developed."""
 
 _LEVELS = ("components", "groups")
