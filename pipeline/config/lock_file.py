@@ -1,7 +1,8 @@
 """Reading ``dvc.lock``: which content the outputs of an experiment's stages should have."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -9,6 +10,8 @@ from pipeline.config.safe_yaml import compose, safe_load
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import reason_of
+
+_Found = TypeVar("_Found")
 
 
 def locked_outputs(root: Path, experiment: str) -> dict[str, dict[str, str]]:
@@ -19,18 +22,11 @@ def locked_outputs(root: Path, experiment: str) -> dict[str, dict[str, str]]:
     Raises:
         DataError: the file is damaged.
     """
-    path = root / "dvc.lock"
-    if not path.exists():
-        return {}
-    try:
-        raw: Any = safe_load(path.read_text(encoding="utf-8"))
-        stages = {name: stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")}
-        return {
-            name.removesuffix(f"@{experiment}"): {out["path"]: out["md5"] for out in stage.get("outs", [])}
-            for name, stage in stages.items()
-        }
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+
+    def outputs(stages: dict[str, Any]) -> dict[str, dict[str, str]]:
+        return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
+
+    return _of_stages(root, experiment, outputs)
 
 
 def locked_paths(root: Path, experiment: str) -> list[str]:
@@ -39,16 +35,13 @@ def locked_paths(root: Path, experiment: str) -> list[str]:
     Raises:
         DataError: the file is damaged.
     """
-    path = root / "dvc.lock"
-    if not path.exists():
-        return []
-    try:
-        raw: Any = safe_load(path.read_text(encoding="utf-8"))
-        stages = [stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")]
-        named = {entry["path"] for stage in stages for kind in ("deps", "outs") for entry in stage.get(kind, [])}
-        return sorted(named.union(*(stage.get("params", {}) for stage in stages)))
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
+
+    def paths(stages: dict[str, Any]) -> list[str]:
+        every = stages.values()
+        named = {entry["path"] for stage in every for kind in ("deps", "outs") for entry in stage.get(kind, [])}
+        return sorted(named.union(*(stage.get("params", {}) for stage in every)))
+
+    return _of_stages(root, experiment, paths)
 
 
 def locked_params(root: Path, experiment: str) -> dict[str, Any]:
@@ -59,19 +52,27 @@ def locked_params(root: Path, experiment: str) -> dict[str, Any]:
     Raises:
         DataError: the file is damaged.
     """
-    path, prefix = root / "dvc.lock", f"experiments.{experiment}."
+    prefix = f"experiments.{experiment}."
     resolved = Layout(root, experiment).resolved.relative_to(root).as_posix()
-    if not path.exists():
-        return {}
-    try:
-        raw: Any = safe_load(path.read_text(encoding="utf-8"))
-        stages = [stage for name, stage in raw["stages"].items() if name.endswith(f"@{experiment}")]
+
+    def values(stages: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for params in (stage.get("params", {}) for stage in stages):
+        for params in (stage.get("params", {}) for stage in stages.values()):
             earlier = params.get("params.yaml", {}).items()
             found |= {key.removeprefix(prefix): value for key, value in earlier if key.startswith(prefix)}
             found |= params.get(resolved, {})
         return found
+
+    return _of_stages(root, experiment, values)
+
+
+def _of_stages(root: Path, experiment: str, take: Callable[[dict[str, Any]], _Found]) -> _Found:
+    """Return what is taken of an experiment's stages by name; there are none without a file."""
+    path, suffix = root / "dvc.lock", f"@{experiment}"
+    try:
+        raw: Any = safe_load(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
+        every = raw["stages"].items()
+        return take({name.removesuffix(suffix): stage for name, stage in every if name.endswith(suffix)})
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} must be as DVC wrote it, but {reason_of(error)}; restore it from git") from None
 

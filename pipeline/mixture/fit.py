@@ -119,7 +119,7 @@ def spectral_clusters(
     and bent a cluster is.
 
     Args:
-        latents: of at least two images; time and memory grow with the square of their number.
+        latents: of at least two images; the search for neighbours takes the square of their number in time.
         n_components: clusters, and dimensions of the embedding.
         n_neighbours: that an image is connected with.
         generator: of start values.
