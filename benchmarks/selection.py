@@ -5,14 +5,17 @@
 
 reads what the first command left below ``benchmarks/data/<experiment>/``, computes candidate criteria of every healthy
 seed, and writes to ``benchmarks/results/selection-<experiment>.json`` how each ranks the seeds: Spearman's correlation
-with their score, with an interval, and the mean score of the seeds that it picks out of every five. A seed's score is
-the mean over label factors of the normalised mutual information of its best facet with the factor, on the images that
-were held out of training: a rule that is chosen here has seen no test image. Labels enter there alone.
+with their score, with an interval, and the mean score of the seeds that it picks out of every five. Criteria that
+compare seeds know no more of them than a rebuild does: for the correlation the seeds are taken five at a time, in
+order, and a pick out of five has seen these five alone. A seed's score is the mean over label factors of the normalised
+mutual information of its best facet with the factor, on the images that were held out of training: a rule that is
+chosen here has seen no test image. Labels enter there alone.
 """
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ from pipeline.datasets.store.images import ImageStore
 from pipeline.evaluation.labels import read_factors
 from pipeline.model import load_model
 from pipeline.training.images import load_training_images
-from pipeline.training.selection import SeedOutcome
+from pipeline.training.selection import SeedOutcome, pooled
 
 _PICK_OF = 5
 _MOST_PICKS = 20_000  # subsets of five seeds that are looked at
@@ -43,6 +46,8 @@ _N_IMAGES = 2000
 _N_BOOTSTRAPS = 4
 
 Values = Float[np.ndarray, " seed"]
+Criterion = Callable[[Sequence[int]], Values]
+"""From seeds trained beside each other, by their places, to what is thought of each: the higher, the better."""
 
 
 def main() -> None:
@@ -64,7 +69,7 @@ def main() -> None:
             "score": dict(zip(seeds, scores.tolist(), strict=True)),
             "mean": float(scores.mean()),
             "best_of_five": float(np.mean([scores[list(five)].max() for five in _fives(len(seeds))])),
-            "criteria": {name: {**table[name], "seeds": found[name].tolist()} for name in found},
+            "criteria": table,
         },
     )
     print(f"{len(scores)} seeds, mean score {scores.mean():.3f}")
@@ -73,24 +78,41 @@ def main() -> None:
         print(f"{name:<42} {record['rank_correlation']:+.2f} ({low:+.2f} … {high:+.2f})  picks {record['picks']:.3f}")
 
 
-def criteria(layout: Layout, seeds: Sequence[str]) -> dict[str, Values]:
-    """Return candidate criteria of each seed; the higher, the better the seed is thought to be."""
+def criteria(layout: Layout, seeds: Sequence[str]) -> dict[str, Criterion]:
+    """Return candidate criteria."""
     bounds = held_out_bounds(layout.artifact("model") / "history.csv", seeds)
     latents, clusters, confidence = _read_facets(layout, seeds)
-    found = {f"held-out bound after phase {phase}": values for phase, values in enumerate(bounds)}
-    found["mean of the held-out bounds after each phase"] = bounds.mean(0)
-    pairs = np.array([[_agreements(one, other) for other in clusters] for one in clusters])
-    others = (pairs.sum(1) - 1) / (len(seeds) - 1)
+    alone = {f"held-out bound after phase {phase}": values for phase, values in enumerate(bounds)}
+    alone["mean of the held-out bounds after each phase"] = bounds.mean(0)
     stability = np.array([_stability(*of_seed) for of_seed in zip(latents, clusters, strict=True)])
-    found["least doubt (adopted)"] = -np.array([_doubt(layout, seed) for seed in seeds])
-    for what, values in (
-        ("agreement with other seeds", others),
-        ("stability under resampling", stability),
-        ("mean confidence", confidence),
-    ):
-        found[f"{what}, mean over facets"] = values.mean(1)
-        found |= {f"{what}, facet {j}": of_facet for j, of_facet in enumerate(values.T)}
+    for what, values in (("stability under resampling", stability), ("mean confidence", confidence)):
+        alone[f"{what}, mean over facets"] = values.mean(1)
+        alone |= {f"{what}, facet {j}": of_facet for j, of_facet in enumerate(values.T)}
+    doubt = np.array([_doubt(layout, seed) for seed in seeds])
+    alone["least doubt"] = -doubt
+    found: dict[str, Criterion] = {name: partial(_of_each, values) for name, values in alone.items()}
+    pairs = np.array([[_agreements(one, other) for other in clusters] for one in clusters])
+    found["agreement with other seeds, mean over facets"] = lambda places: _agreement(pairs, places).mean(1)
+    for j in range(pairs.shape[2]):
+        found[f"agreement with other seeds, facet {j}"] = lambda places, j=j: _agreement(pairs, places)[:, j]
+    found["least disagreement"] = lambda places: -_disagreement(pairs, places)
+    found["least doubt and disagreement"] = lambda places: -np.log(doubt[list(places)] * _disagreement(pairs, places))
     return found
+
+
+def _of_each(values: Values, places: Sequence[int]) -> Values:
+    return values[list(places)]
+
+
+def _agreement(
+    pairs: Float[np.ndarray, "seed seed facet"], places: Sequence[int]
+) -> Float[np.ndarray, "some_seed facet"]:
+    """Return how far each of some seeds agrees with the others of them."""
+    return (pairs[np.ix_(places, places)].sum(1) - 1) / (len(places) - 1)
+
+
+def _disagreement(pairs: Float[np.ndarray, "seed seed facet"], places: Sequence[int]) -> Values:
+    return np.array([pooled(1 - of_seed) for of_seed in _agreement(pairs, places)])
 
 
 def held_out_bounds(path: Path, seeds: Sequence[str]) -> Float[np.ndarray, "phase seed"]:
@@ -109,15 +131,22 @@ def _doubt(layout: Layout, seed: str) -> float:
     return next(SeedOutcome.from_description(one).doubt for one in records if str(one["seed"]) == seed)
 
 
-def judge(values: Values, scores: Values) -> dict[str, Any]:
+def judge(criterion: Criterion, scores: Values) -> dict[str, Any]:
     """Return how a criterion ranks seeds: correlation, 95 % interval (Bonett and Wright, 2000), mean score of picks."""
+    ensembles = np.array_split(np.arange(len(scores)), max(1, round(len(scores) / _PICK_OF)))
+    values = np.concatenate([criterion(five.tolist()) for five in ensembles])
     result: Any = spearmanr(values, scores)
     correlation = float(result.statistic)
     deviation = np.sqrt((1 + correlation**2 / 2) / (len(scores) - 3))
     middle = np.arctanh(np.clip(correlation, -0.999, 0.999))
     low, high = np.tanh(middle + norm.ppf([0.025, 0.975]) * deviation)
-    picks = [scores[max(five, key=lambda seed: values[seed])] for five in _fives(len(scores))]
-    return {"rank_correlation": correlation, "interval": [float(low), float(high)], "picks": float(np.mean(picks))}
+    picks = [scores[five[int(np.argmax(criterion(five)))]] for five in _fives(len(scores))]
+    return {
+        "rank_correlation": correlation,
+        "interval": [float(low), float(high)],
+        "picks": float(np.mean(picks)),
+        "seeds": values.tolist(),
+    }
 
 
 def _fives(n_seeds: int) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.core.errors import ModelError
 from pipeline.training.health import FacetHealth
 
-_LEAST_DOUBT = 1e-3  # below it seeds are equally certain
+_LEAST = 1e-3  # of a facet's doubt or disagreement: seeds below it are equals
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,7 @@ class SeedOutcome:
         The deepest facet, which is trained first, decides what is left to the others; where it is certain in all seeds,
         they make the difference.
         """
-        doubts = [max(_LEAST_DOUBT, 1.0 - facet.certainty) for facet in reversed(self.facets)]
-        weights = [0.5**n for n in range(len(doubts))]
-        logs = [weight * math.log(doubt) for weight, doubt in zip(weights, doubts, strict=True)]
-        return math.exp(sum(logs) / sum(weights))
+        return pooled([1.0 - facet.certainty for facet in self.facets])
 
     def describe(self) -> dict[str, Any]:
         """Return the record that ``model.json`` keeps."""
@@ -61,6 +58,13 @@ class SeedOutcome:
         """Undo :meth:`describe`."""
         values = {key: value for key, value in record.items() if key != "healthy"}
         return cls(**{**values, "facets": tuple(FacetHealth(**facet) for facet in record["facets"])})
+
+
+def pooled(parts: Sequence[float]) -> float:
+    """Return the geometric mean of a quantity of every facet, shallowest first; each weighs half of the next deeper."""
+    weights = [0.5**n for n in range(len(parts))]
+    logs = [weight * math.log(max(_LEAST, part)) for weight, part in zip(weights, reversed(parts), strict=True)]
+    return math.exp(sum(logs) / sum(weights))
 
 
 def collapse_reason(facets: Sequence[FacetHealth], min_entropy: float) -> str | None:
