@@ -1,14 +1,14 @@
 """How many answers it takes: images that ``facets ask`` would choose, against images drawn at random.
 
-    python -m benchmarks.ask FOLDER --facets speaker digit --components 12 20 --rounds 20 40 --random 20 40 80
+    python -m benchmarks.ask FOLDER --facets speaker digit --components 6 10 --rounds 20 40 --random 20 40 80
 
 A folder has images and ``labels.csv``, as for :mod:`benchmarks.hints`; its labels give the answers, and nothing else
 comes from them. A third of the images, drawn by the seed, is never asked about and alone is scored: NMI of facet j with
 the j-th truth. Rounds are numbers of answers a facet, in all: at each, the model of the round before (at first one
 without hints) chooses as many images as are missing, they are answered, and a model is trained from the start with all
-answers. Random images are as many, of the same two thirds, drawn for each facet and number anew. One model a training:
-what several seeds add to the choice is not in here. Both facets have six dimensions, σ is 0.2. A line a training is
-appended to ``results/ask.jsonl``, and ``--summary`` prints the means of those with this folder, seeds and sizes.
+answers. Random images are as many, of the same two thirds, drawn for each facet and number anew. The model is preset
+``directions``, one a training: what several seeds add to the choice is not in here. A line a training is appended to
+``results/ask.jsonl``, and ``--summary`` prints the means of those with this folder, seeds and sizes.
 """
 
 import argparse
@@ -22,21 +22,17 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int64, Shaped
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import normalized_mutual_info_score
 
+from benchmarks.directions import directions, rows_of
 from benchmarks.hints import read_folder
 from benchmarks.lines import RESULTS, write_run
 from pipeline import MultiFacetClustering
 from pipeline.asking import choose_images, nearness, weigh_images
 from pipeline.core.seeding import numpy_generator
-from pipeline.datasets.store.spec import InputSpec
-from pipeline.training.images import MemoryImages, divide_images
 
-_DIMS = (6, 6)
-_VALIDATION = 0.1
 _WAYS = ("none", "asked", "asked alike", "random")
 
 Rows = Int64[np.ndarray, " _"]
@@ -53,7 +49,6 @@ def main() -> None:
         _summarise(given)
         return
     images, truths = read_folder(given.folder, given.facets)
-    images = smaller(images, given.side)
     for seed in given.seeds:
         for found in _of_seed(images, truths, seed, given):
             line = {**setting_of(given), "seed": seed, **found}
@@ -65,11 +60,7 @@ def size_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--facets", nargs=2, required=True, metavar="COLUMN")
-    parser.add_argument("--components", nargs=2, type=int, default=[12, 20])
-    parser.add_argument("--side", type=int, default=32, help="of the images, 32 or a whole part of it")
-    parser.add_argument("--hidden", nargs=2, type=int, default=[500, 1000])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=30, help="of each phase")
+    parser.add_argument("--components", nargs=2, type=int, default=[6, 10])
     parser.add_argument("--weight", type=float, default=50.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     return parser
@@ -77,22 +68,14 @@ def size_parser(prog: str) -> argparse.ArgumentParser:
 
 def setting_of(given: argparse.Namespace) -> dict[str, Any]:
     """Return what a line says of how a training was set up."""
-    names = ("facets", "components", "side", "hidden", "batch", "epochs", "weight")
-    return {"folder": given.folder.name, **{name: getattr(given, name) for name in names}}
-
-
-def smaller(
-    images: UInt8[np.ndarray, "image height width"], side: int
-) -> UInt8[np.ndarray, "image new_height new_width"]:
-    """Return images of so many pixels a side, means of blocks."""
-    factor = images.shape[1] // side
-    return np.rint(images.reshape(len(images), side, factor, side, factor).mean((2, 4))).astype(np.uint8)
+    names = ("facets", "components", "weight")
+    return {"folder": given.folder.name, "preset": "directions", **{name: getattr(given, name) for name in names}}
 
 
 def _of_seed(
     images: np.ndarray, truths: Sequence[np.ndarray], seed: int, given: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    scored, pool = divide(images, seed)
+    scored, pool = divide(len(images), seed)
     model, found = trained(images, truths, [], scored, seed, given)
     yield {"way": "none", "n_hints": 0, **found}
     hinted = [np.array([], np.int64) for _ in truths]
@@ -115,20 +98,18 @@ def _of_seed(
         }
 
 
-def divide(images: np.ndarray, seed: int) -> tuple[Rows, Rows]:
-    """Return the images that are scored, and those that may be asked about: of the others, what training sees."""
-    spec = InputSpec.pixels((1, *images.shape[1:]))
-    seen = divide_images(MemoryImages(torch.from_numpy(images[:, None]), spec), len(images), _VALIDATION).train_rows
-    scored = numpy_generator(seed, "benchmark", "ask").permutation(len(images))[: len(images) // 3]
-    return np.sort(scored), np.setdiff1d(seen, scored)
+def divide(n_images: int, seed: int) -> tuple[Rows, Rows]:
+    """Return the images that are scored, and the others, which may be asked about."""
+    scored = numpy_generator(seed, "benchmark", "ask").permutation(n_images)[: n_images // 3]
+    return np.sort(scored), np.setdiff1d(np.arange(n_images), scored)
 
 
 def chosen_by(
     model: MultiFacetClustering, images: np.ndarray, pool: Rows, hinted: Rows, facet: int, n_chosen: int
 ) -> Rows:
     """Return what ``facets ask`` would ask about next, from one model; images asked about elsewhere are not in pool."""
-    near = nearness([model.transform(images[pool])], len(hinted) + n_chosen)
-    weights = weigh_images([model.predict_proba(images[pool])[facet]], len(hinted))
+    near = nearness([model.transform(rows_of(images[pool]))], len(hinted) + n_chosen)
+    weights = weigh_images([model.predict_proba(rows_of(images[pool]))[facet]], len(hinted))
     return pool[choose_images(near, weights, np.flatnonzero(np.isin(pool, hinted)), n_chosen)]
 
 
@@ -155,23 +136,12 @@ def trained(
         seed: of the training.
         given: the sizes.
     """
-    model = MultiFacetClustering(
-        given.components,
-        _DIMS,
-        hidden=[[width] for width in given.hidden],
-        sigma=0.2,
-        epochs=given.epochs,
-        batch_size=given.batch,
-        n_seeds=1,
-        validation_fraction=_VALIDATION,
-        hint_weight=given.weight,
-        random_state=seed,
-    )
+    model = directions(given.components, seed, hint_weight=given.weight)
     pairs = {facet: as_pairs(*of_facet) for facet, of_facet in enumerate(told)}
     start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the outcome says what collapsed
-        model.fit(images, pairs=pairs)
+        model.fit(rows_of(images), pairs=pairs)
     nmi = [
         [round(float(normalized_mutual_info_score(truth[scored], of_facet[scored])), 4) for truth in truths]
         for of_facet in model.labels_.T
@@ -201,7 +171,7 @@ def _summarise(given: argparse.Namespace) -> None:
     lines = [
         line
         for line in lines
-        if all(line[key] == value for key, value in wanted.items()) and line["seed"] in given.seeds
+        if all(line.get(key) == value for key, value in wanted.items()) and line["seed"] in given.seeds
     ]
     for way in _WAYS:
         for n_hints in sorted({line["n_hints"] for line in lines if line["way"] == way}):

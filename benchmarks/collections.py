@@ -36,8 +36,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import normalize
 
+from benchmarks.directions import directions
 from benchmarks.lines import RESULTS, write_run
-from pipeline import MultiFacetClustering
 from pipeline.config.resolve import preset_values
 from pipeline.config.safe_yaml import safe_load
 from pipeline.core.layout import Layout
@@ -123,7 +123,7 @@ def methods(rows: Rows, components: list[int]) -> dict[str, Method]:
     kept = PCA(min(_N_DIRECTIONS, *rows.shape), svd_solver="full").fit(unit)
     half_white = kept.transform(unit) / np.maximum(kept.explained_variance_, 1e-12) ** 0.25
     found: dict[str, Method] = {
-        "facets": partial(_facets, rows, components),
+        "facets": lambda seed: list(directions(components, seed).fit_predict(rows).T),
         "k_means_plain": lambda seed: [_k_means(rows, k, seed) for k in components],
         "k_means": lambda seed: [_k_means(half_white, k, seed) for k in components],
         "gaussian_mixture": lambda seed: [_mixture(half_white, k, seed) for k in components],
@@ -158,29 +158,6 @@ def summarise(setting: dict[str, Any]) -> None:
                 of_truth = [[line["facets"][facet][truth][key] for line in own] for key in ("nmi", "ari", "accuracy")]
                 shown = ", ".join(f"{np.mean(values):.3f} ± {np.std(values):.3f}" for values in of_truth)
                 print(f"  facet {facet}, {truth}: NMI, ARI, accuracy {shown}")
-
-
-def _facets(rows: Rows, components: list[int], seed: int) -> list[Labels]:
-    """Train preset ``directions``."""
-    values = preset_values("directions")
-    model, train = values["model"], values["train"]
-    estimator = MultiFacetClustering(
-        components,
-        model["latent_dims"],
-        hidden=model["hidden"],
-        family=model["family"],
-        likelihood=model["likelihood"],
-        sigma=model["sigma"],
-        component_std=values["init_mog"]["component_std"],
-        epochs=train["phases"][0]["epochs"],
-        mixture_rate=train["mixture_rate"],
-        refit=any(phase["refit_at"] for phase in train["phases"]),
-        batch_size=train["batch_size"],
-        n_seeds=1,
-        validation_fraction=0.0,  # one seed: there is nothing to choose by a bound
-        random_state=seed,
-    )
-    return list(estimator.fit_predict(rows).T)
 
 
 def _k_means(rows: Rows, n_clusters: int, seed: int) -> Labels:

@@ -30,6 +30,7 @@ from benchmarks.lines import RESULTS, write_run
 from pipeline.config import load_params
 from pipeline.config.sections import Experiment
 from pipeline.core.contingency import contingency, normalised_mutual_information
+from pipeline.core.hints import HintPair, Hints, collect_hints
 from pipeline.core.layout import Layout
 from pipeline.core.seeding import numpy_generator
 from pipeline.datasets.store.images import ImageStore
@@ -37,7 +38,6 @@ from pipeline.estimator.selected import freeze
 from pipeline.evaluation.accuracy import accuracy
 from pipeline.evaluation.labels import UNKNOWN, Factor, read_factors
 from pipeline.model import FrozenModel
-from pipeline.training.hints import HintPair, Hints, collect_hints
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.in_memory import train_in_memory
 

@@ -1,14 +1,14 @@
 """What a few labels do to a collection with two truths: which facet tells which, with hints and without.
 
-    python -m benchmarks.hints FOLDER --facets speaker digit --components 12 20 --labels 0 10 --epochs 30 --seeds 0 1 2
+    python -m benchmarks.hints FOLDER --facets speaker digit --components 6 10 --labels 0 10 --seeds 0 1 2
 
 A folder has images and ``labels.csv``, whose first column names files; the columns named by ``--facets`` are the
 truths, and facet 0 is to be about the first. So many images of each class, drawn by the seed, are hints; scores are
 those of images without any: NMI of each facet with each truth, and AMI between the facets. All images train. Hints and
 scores are of two thirds of them, whatever the seed; with ``--choosing`` of the last third, so that settings are chosen
-by other images than those that judge them. Images are grey, 32 by 32; the network is dense, 500 and 1000 wide, both
-facets have six dimensions, σ is 0.2. A line a run is appended to ``results/hints.jsonl``; ``--summary`` prints the
-means of those with this folder and sizes, ``--tables`` how many images of each class each cluster has.
+by other images than those that judge them. Images are grey, 32 by 32, and the model is preset ``directions``. A line a
+run is appended to ``results/hints.jsonl``; ``--summary`` prints the means of those with this folder and sizes,
+``--tables`` how many images of each class each cluster has.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from benchmarks.directions import directions, rows_of
 from benchmarks.lines import RESULTS, write_run
-from pipeline import MultiFacetClustering
 from pipeline.core.seeding import numpy_generator
 
 _SIZE = 32
@@ -38,9 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hints")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--facets", nargs=2, required=True, metavar="COLUMN")
-    parser.add_argument("--components", nargs=2, type=int, default=[12, 20])
+    parser.add_argument("--components", nargs=2, type=int, default=[6, 10])
     parser.add_argument("--labels", nargs="+", type=int, default=[0, 10], help="hints a class")
-    parser.add_argument("--epochs", type=int, default=30, help="of each phase")
     parser.add_argument("--weight", type=float, default=50.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--choosing", action="store_true", help="hints and scores are of the other third")
@@ -59,8 +58,8 @@ def main() -> None:
 
 
 def _setting(given: argparse.Namespace) -> dict[str, Any]:
-    names = ("components", "epochs", "weight", "choosing")
-    return {"folder": given.folder.name, **{name: getattr(given, name) for name in names}}
+    names = ("components", "weight", "choosing")
+    return {"folder": given.folder.name, "preset": "directions", **{name: getattr(given, name) for name in names}}
 
 
 def read_folder(
@@ -99,21 +98,11 @@ def _run(
     facets = enumerate(truths.values()) if n_labels else ()
     hints = {j: some_labels(truth, among, n_labels, seed, j) for j, truth in facets}
     is_free = np.all([among, *(of_facet < 0 for of_facet in hints.values())], axis=0)
-    model = MultiFacetClustering(
-        given.components,
-        (6, 6),
-        hidden=((500,), (1000,)),
-        sigma=0.2,
-        epochs=given.epochs,
-        n_seeds=1,
-        validation_fraction=0.0,  # one seed: there is nothing to choose by a bound
-        hint_weight=given.weight,
-        random_state=seed,
-    )
+    model = directions(given.components, seed, hint_weight=given.weight)
     start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the outcome says what collapsed
-        model.fit(images, hints=hints)
+        model.fit(rows_of(images), hints=hints)
     clusters, (outcome,) = model.labels_[is_free].T, model.outcomes_
     if given.tables:
         for facet, (name, truth) in enumerate(truths.items()):

@@ -1,6 +1,6 @@
 """A trial: do labels of a few images tell more, if images that look alike get them too?
 
-    python -m benchmarks.spreading FOLDER --facets speaker digit --components 12 20 --labels 20 40 --seeds 100 101
+    python -m benchmarks.spreading FOLDER --facets speaker digit --components 6 10 --labels 20 40 --seeds 100 101
 
 Nothing of this is in the product (yet). A folder and its divisions are those of :mod:`benchmarks.ask`, and so are the
 trainings: for each number of labels a facet, drawn at random or asked about (facility location on what images look
@@ -24,7 +24,7 @@ from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import svds
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.ask import answered, divide, setting_of, size_parser, smaller, trained
+from benchmarks.ask import answered, divide, setting_of, size_parser, trained
 from benchmarks.hints import read_folder
 from benchmarks.lines import write_run
 from pipeline.asking import choose_images, nearness
@@ -53,7 +53,6 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", type=int, default=[20, 40, 80], help="labels a facet")
     given = parser.parse_args()
     images, truths = read_folder(given.folder, given.facets)
-    images = smaller(images, given.side)
     for seed in given.seeds:
         for line in _of_seed(images, truths, seed, given):
             line = {**setting_of(given), "seed": seed, **line}
@@ -63,7 +62,7 @@ def main() -> None:
 def _of_seed(
     images: np.ndarray, truths: Sequence[np.ndarray], seed: int, given: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    scored, pool = divide(images, seed)
+    scored, pool = divide(len(images), seed)
     points = principal_components(images[pool])
     graph = lookalike_graph(points)
     for n_labels in given.labels:

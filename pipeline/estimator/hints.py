@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from pipeline.training.hints import HintPair, Hints, collect_hints
+from pipeline.core.hints import HintPair, Hints, collect_hints
 
 
 def read_hints(

@@ -1,4 +1,4 @@
-"""Statistics of training rows that a ladder over rows reads by, in float64; no labels take part.
+"""Statistics of training rows that a ladder over rows reads by, in float64; no labels but hints take part.
 
 The deepest facet reads the directions in which rows differ most, measured by how much neighbours differ in them: the
 criterion of a discriminant analysis whose classes are neighbourhoods. What is merely large (light, the ground that
@@ -10,7 +10,7 @@ taken off: those directions that vary in *every* cluster. The geometric mean of 
 of a few.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from pipeline.core.errors import ModelError
 from pipeline.mixture.fit import k_means
+from pipeline.mixture.hinted import HintedRows, Scatter
 from pipeline.model.residual_directions import ResidualDirections
 
 _N_STARTS = 50  # of k-means: what all shallower facets read depends on the clusters
@@ -28,6 +29,7 @@ _N_NEIGHBOURS = 10
 _MOST_ROWS = 6000  # whose neighbours are looked for, among themselves
 _LEAST_VARIANCE = 1e-9  # of a direction, over that of the first: beneath is rounding
 _RIDGE = 1.0  # of the mean variance, added to covariances: few rows know few directions
+_RIDGE_OF_HINTS = 0.03  # added to what hinted images differ in: neighbours know all directions already
 _LEAST_RATIO = 1.001  # of variance to that of neighbours: a direction below it counts for next to nothing
 
 _Rows = Float[Tensor, "row number"]
@@ -35,7 +37,11 @@ _Square = Float[Tensor, "number number"]
 
 
 def learn_directions(
-    directions: ResidualDirections, rows: Float[Tensor, "row number"], index: int, random_state: int
+    directions: ResidualDirections,
+    rows: Float[Tensor, "row number"],
+    index: int,
+    random_state: int,
+    hinted: HintedRows | None = None,
 ) -> None:
     """Take the statistics of training rows into one model of the seed axis.
 
@@ -44,6 +50,7 @@ def learn_directions(
         rows: as floats.
         index: of the seed axis.
         random_state: of k-means.
+        hinted: what is known of some of the rows.
 
     Raises:
         ModelError: the rows are all the same, or fewer than a facet's clusters.
@@ -54,7 +61,10 @@ def learn_directions(
     values = {"offset": offset, "main": main}
     left = Remainder.of_all((rows - offset) @ main)
     for j in reversed(range(len(directions.widths))):
-        values[f"project_{j}"] = project = left.directions(directions.widths[j])
+        scatters = {} if hinted is None else hinted.scatters(left.rows)
+        avoided = [one.between for facet, one in scatters.items() if facet < j and one.between is not None]
+        project = left.directions(directions.widths[j], scatters.get(j), avoided)
+        values[f"project_{j}"] = project
         if j > 0:
             read = left.rows @ project
             n_clusters, generator = directions.n_components[j], np.random.RandomState(random_state)
@@ -82,9 +92,22 @@ class Remainder:
         """Return centred rows that no facet has said anything of."""
         return cls(rows, torch.zeros(len(rows), dtype=torch.int64))
 
-    def directions(self, n_read: int) -> Float[Tensor, "number read"]:
-        """Return the directions that vary in every cluster, by how much more than between neighbours."""
-        return _discriminants(_common_covariance(self.rows, self.clusters), _of_neighbours(self.rows), n_read)
+    def directions(
+        self, n_read: int, hinted: Scatter | None = None, avoided: Sequence[_Square] = ()
+    ) -> Float[Tensor, "number read"]:
+        """Return the directions that vary in every cluster, by how much more than between neighbours.
+
+        Args:
+            n_read: how many.
+            hinted: how hinted rows vary in this facet.
+            avoided: how they do in facets that are still to come.
+        """
+        noise = _of_neighbours(self.rows) + sum(avoided)
+        if hinted is None:
+            return _discriminants(_common_covariance(self.rows, self.clusters), noise, n_read, _RIDGE)
+        noise = noise + hinted.within
+        wanted = _common_covariance(self.rows, self.clusters) if hinted.between is None else hinted.between + noise
+        return _discriminants(wanted, noise, n_read, _RIDGE_OF_HINTS)
 
     def without(self, clusters: Int64[Tensor, " row"]) -> "Remainder":
         """Return what the centres of a facet's clusters leave."""
@@ -127,16 +150,16 @@ def _filled(centres: Float[Tensor, "some number"], n_clusters: int) -> Float[Ten
 
 def _common_covariance(left: _Rows, clusters: Int64[Tensor, " row"]) -> _Square:
     """Return exp of the mean logarithm of the covariances of rows without their clusters' means, each with a ridge."""
-    ridge = _ridge(left.var(0))
+    ridge = _ridge(left.var(0), _RIDGE)
     parts = [left[clusters == c] for c in clusters.unique()]
     logarithms = [_of_spectrum(part.T @ part / len(part) + ridge, torch.log) for part in parts]
     return _of_spectrum(torch.stack(logarithms).mean(0), torch.exp)
 
 
-def _ridge(variances: Float[Tensor, " number"]) -> _Square:
+def _ridge(variances: Float[Tensor, " number"], part: float) -> _Square:
     """Return what is added to a covariance; it is positive even where few distinct rows leave no variance."""
     least = variances.mean().clamp_min(torch.finfo(variances.dtype).eps)
-    return _RIDGE * least * torch.eye(len(variances), dtype=variances.dtype)
+    return part * least * torch.eye(len(variances), dtype=variances.dtype)
 
 
 def _of_spectrum(matrix: _Square, function: Callable[[Tensor], Tensor]) -> _Square:
@@ -158,12 +181,12 @@ def _of_neighbours(rows: _Rows) -> _Square:
     return total / (2 * len(rows) * n_nearest)
 
 
-def _discriminants(common: _Square, neighbours: _Square, n_read: int) -> Float[Tensor, "number read"]:
-    """Return the directions of most common variance over that of neighbours, whose deviation becomes the unit.
+def _discriminants(wanted: _Square, noise: _Square, n_read: int, ridge: float) -> Float[Tensor, "number read"]:
+    """Return the directions of most wanted variance over that of noise, whose deviation becomes the unit.
 
-    A direction counts by the part of its variance that neighbours do not explain.
+    A direction counts by the part of its variance that noise does not explain.
     """
-    inverse = torch.linalg.inv(torch.linalg.cholesky(neighbours + _ridge(neighbours.diagonal())))
-    ratio, vectors = torch.linalg.eigh(inverse @ common @ inverse.T)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(noise + _ridge(noise.diagonal(), ridge)))
+    ratio, vectors = torch.linalg.eigh(inverse @ wanted @ inverse.T)
     ratio, vectors = ratio.flip(0)[:n_read], vectors.flip(1)[:, :n_read]
     return inverse.T @ vectors * (1 - 1 / ratio.clamp_min(_LEAST_RATIO)).sqrt()

@@ -5,7 +5,7 @@ preprocess reads it from there. What the last commands wrote is also noted in ``
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class HintResult:
         n_known: that were there already, and were not written again.
         n_test: images of the test split among them, which only serve to judge by.
         lacks: why the experiment could not train as the hints are now; empty where it can.
+        advice: what to change for a facet that has more or fewer clusters than labels; empty where there is none.
     """
 
     labels: tuple[Line, ...]
@@ -42,6 +43,7 @@ class HintResult:
     n_known: int
     n_test: int
     lacks: str
+    advice: str = ""
 
 
 def add_labels(layout: Layout, experiment: Experiment, facet: int, of_images: Sequence[tuple[str, str]]) -> HintResult:
@@ -66,7 +68,8 @@ def add_labels(layout: Layout, experiment: Experiment, facet: int, of_images: Se
         images = _find(layout, [image for image, _ in of_images])
         names = _names(layout, images.values())
         lines = [(names[images[image]], str(facet), as_text(label)) for image, label in of_images]
-        return _add(layout, lines, [], [images[image] for image, _ in of_images])
+        result = _add(layout, lines, [], [images[image] for image, _ in of_images])
+    return replace(result, advice=_advise(read_hint_files(layout), facet, experiment.model.n_components[facet]))
 
 
 def add_pair(layout: Layout, experiment: Experiment, facet: int, two: tuple[str, str], *, is_same: bool) -> HintResult:
@@ -133,6 +136,20 @@ def require_usable_hints(layout: Layout, model: ModelParams) -> None:
     for facet, (path, line) in sorted(files.facets().items()):
         require_hintable(facet, model, f"{path}, line {line}: ")
     require_telling(files)
+
+
+def _advise(files: HintFiles, facet: int, n_clusters: int) -> str:
+    """Return what number of clusters would go with the labels of a facet."""
+    n_labels = len({hint.label for hint in files.labels if hint.facet == facet})
+    if n_labels < 2 or n_labels == n_clusters:
+        return ""
+    found = f"facet {facet} has {n_clusters} clusters for {n_labels} labels"
+    if n_labels > n_clusters:
+        return f"{found}, so images of some must share one; {n_labels} in model.n_components give each its own"
+    return (
+        f"{found}, and may divide them further, by what other facets are about; if these are all kinds there are, "
+        f"{n_labels} in model.n_components tell them alone"
+    )
 
 
 def _find(layout: Layout, names: Sequence[str]) -> dict[str, FoundImage]:

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from pipeline.core.hints import DIFFERENT, Hints
 from pipeline.core.seeding import numpy_generator
-from pipeline.training.hints import DIFFERENT, Hints
 from pipeline.training.schedule import Chunk
 
 

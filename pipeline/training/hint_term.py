@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Bool, Float, Int8, Int64
 from torch import Tensor
 
+from pipeline.core.hints import DIFFERENT, SAME, Hints
 from pipeline.model import DiagonalNormal, MultiFacetVae
 from pipeline.model.mixture_prior import MixturePrior
-from pipeline.training.hints import DIFFERENT, SAME, Hints
 
 _SAME_WEIGHT = 4.0  # over that of pairs that are to be different
 _NEAREST = 1e-6  # added to distances of images that are to differ: -log(1 - s) stays finite, as do its gradients

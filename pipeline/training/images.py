@@ -11,12 +11,12 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from pipeline.core.errors import ModelError
+from pipeline.core.hints import Hints
 from pipeline.core.memory import available_bytes
 from pipeline.core.seeding import numpy_generator
 from pipeline.core.shapes import Inputs
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.spec import InputSpec
-from pipeline.training.hints import Hints
 
 _MOST_VALIDATION = 10_000  # more images do not sharpen the bound's mean further
 _MOST_WATCHED = 2000  # images whose clusters are kept epoch by epoch: an accuracy within one point

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event
 
 import torch
 
 from pipeline.config.sections import InitMogParams, ModelParams, TrainParams
+from pipeline.core.hints import Hints
 from pipeline.core.progress import Progress, progress, silence
 from pipeline.core.shapes import Inputs
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import seed_state
-from pipeline.training.hints import Hints
 from pipeline.training.images import MemoryImages, divide_images
 from pipeline.training.initialise import initialise_seed
 from pipeline.training.loop import GroupTraining, TrainedSeed, seed_groups
@@ -50,7 +51,9 @@ def train_in_memory(
     source = MemoryImages(images, spec)
     start = divide_images(source, len(images), 0.0)
     divided = divide_images(source.to(runtime.device), len(images), params.validation_fraction)
-    divided = divided if hints is None else divided.hinted(hints)
+    if hints is not None:
+        divided = divided.hinted(hints)
+        start = replace(start, hints=divided.hints)
     stop = Event()
 
     def train_group(group: tuple[int, ...]) -> list[TrainedSeed]:

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 
 from pipeline.config.sections import InitMogParams, ModelParams
 from pipeline.core.layout import Layout
@@ -12,7 +14,8 @@ from pipeline.core.progress import progress
 from pipeline.core.seeding import derive_seed
 from pipeline.core.side_by_side import run_in_rounds
 from pipeline.core.storage import atomic_dir, write_json
-from pipeline.mixture import fits_at_once, init_mixtures, learn_directions
+from pipeline.datasets.store.hints import read_prepared_hints
+from pipeline.mixture import HintedRows, fits_at_once, init_mixtures, learn_directions
 from pipeline.mixture.initial import encode_means, init_clusters
 from pipeline.model import MultiFacetVae
 from pipeline.model.checkpoint import INIT_SCHEMA, save_weights, seed_state, weights_path
@@ -20,6 +23,7 @@ from pipeline.model.inputs import as_floats
 from pipeline.model.ladders.residual import ResidualLadder
 from pipeline.training.images import GatheredImages, TrainingImages, load_training_images
 from pipeline.training.network_init import init_network, initial_spread
+from pipeline.training.prepared_hints import with_hints
 from pipeline.training.pretrain import pretrain
 from pipeline.training.runtime import DeviceName, resolve_device
 
@@ -42,12 +46,14 @@ def initialise(
         device: ``train.device``, on which images are encoded.
 
     Raises:
-        DataError: the prepared split is missing or damaged.
+        ConfigError: a facet cannot follow its hints.
+        DataError: the prepared split is missing or damaged, or hints contradict each other.
         ModelError: more components than images, or no mixture could be fitted.
         ResourceError: the device asked for is absent.
     """
     encoding_device = resolve_device(device)
     images = load_training_images(layout.prepared / "train.h5", 0.0, torch.device("cpu"))
+    images = with_hints(images, read_prepared_hints(layout.prepared), model, layout.hints.parent)
     with (
         progress(f"init_mog {layout.experiment}", len(seeds), "seed") as bar,
         atomic_dir(layout.artifact("init")) as out,
@@ -90,7 +96,7 @@ def initialise_seed(
     if init.pretrain:
         pretrain(model, seed, images, init.pretrain)
     model.to(device)
-    means = encode_means(model, _fit_blocks(images, init.subsample))
+    means = encode_means(model, _blocks(images, _fitted_rows(images, init.subsample)))
     spread = [of_facet[0] for of_facet in initial_spread(model, means)]
     if is_linear:
         (fits,) = init_clusters(model, [seed], means, init.neighbours)
@@ -107,11 +113,14 @@ def initialise_seed(
 
 
 def _learn_directions(network: ResidualLadder, seed: int, images: TrainingImages, n_most: int) -> None:
-    """Give a ladder over rows the statistics of the training split that it reads by."""
-    spec = images.source.spec
-    rows = torch.cat([as_floats(spec, block, torch.float32) for block in _fit_blocks(images, n_most)])
+    """Give a ladder over rows the statistics of the training split, and of its hints, that it reads by."""
+    spec, hints = images.source.spec, images.hints
+    numbers = _fitted_rows(images, n_most)
+    numbers = numbers if hints is None else np.union1d(numbers, hints.rows)
+    rows = torch.cat([as_floats(spec, block, torch.float32) for block in _blocks(images, numbers)])
+    hinted = None if hints is None else HintedRows(hints, np.searchsorted(numbers, hints.rows))
     random_state = derive_seed(seed, "init_mog", "directions") % 2**32
-    learn_directions(network.directions, rows.flatten(1), 0, random_state)
+    learn_directions(network.directions, rows.flatten(1), 0, random_state, hinted)
 
 
 def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:
@@ -121,9 +130,11 @@ def _remedy(ratio: float, params: ModelParams, init: InitMogParams) -> str:
     return deviation if params.network_init == "default" else f"{deviation}, or try model.network_init default"
 
 
-def _fit_blocks(images: TrainingImages, n_most: int) -> Iterator[GatheredImages]:
-    """Yield every image, or a regular subset: rows are in no order that matters (see stage preprocess)."""
-    rows = images.train_rows
-    rows = rows[:: max(1, -(-len(rows) // n_most))]
+def _fitted_rows(images: TrainingImages, n_most: int) -> Int64[np.ndarray, " fitted"]:
+    """Return every row, or a regular subset: rows are in no order that matters (see stage preprocess)."""
+    return images.train_rows[:: max(1, -(-len(images.train_rows) // n_most))]
+
+
+def _blocks(images: TrainingImages, rows: Int64[np.ndarray, " fitted"]) -> Iterator[GatheredImages]:
     for start in range(0, len(rows), _BLOCK):
         yield images.some(rows[start : start + _BLOCK])

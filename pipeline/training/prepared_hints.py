@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.config.sections import ModelParams
 from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.hints import HintPair, Hints, collect_hints
 from pipeline.datasets.store.hints import PreparedHints
-from pipeline.training.hints import HintPair, Hints, collect_hints
 from pipeline.training.images import TrainingImages
 
 

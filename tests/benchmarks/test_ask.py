@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.ask import as_pairs
-from pipeline.training.hints import HintPair, collect_hints
+from pipeline.core.hints import HintPair, collect_hints
 
 
 @settings(max_examples=50, deadline=None)

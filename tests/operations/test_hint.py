@@ -59,6 +59,17 @@ def test_lines_are_added_for_people_to_read(tiny: Tiny) -> None:
     assert tiny.layout.hint_pairs.read_text() == f"image_a,image_b,facet,same\n{path_0},{path_2},0,false\n"
 
 
+def test_more_or_fewer_clusters_than_labels_are_noticed(tiny: Tiny) -> None:
+    (path_0, _), (path_1, _), (path_2, _), *others = prepared(tiny)
+    n_clusters = tiny.params.model.n_components[1]
+    assert n_clusters > 2
+    assert add(tiny, 1, "a", path_0, path_1).advice == ""  # one label is no division yet
+    assert f"facet 1 has {n_clusters} clusters for 2 labels, and may divide them" in add(tiny, 1, "b", path_2).advice
+    advice = [add(tiny, 1, f"label {n}", path).advice for n, (path, _) in enumerate(others[: n_clusters - 1])]
+    assert advice[n_clusters - 3] == ""
+    assert f"facet 1 has {n_clusters} clusters for {n_clusters + 1} labels, so images of some" in advice[-1]
+
+
 def test_a_file_of_a_persons_own_keeps_its_columns(tiny: Tiny) -> None:
     (path_0, _), (path_1, _), *_ = prepared(tiny)
     tiny.layout.hints.write_bytes(f"Who;Label;Facet;Image\nAda;x;0;{path_0}\n".encode("utf-16"))

@@ -115,6 +115,7 @@ CODE: list[tuple[str, set[str]]] = [
     ("pipeline/groups/tree.py", {"init_mog", "train"}),
     ("pipeline/views/affine.py", {"init_mog", "train"}),
     ("pipeline/core/groups.py", AFTER_INIT),
+    ("pipeline/core/hints.py", {"init_mog", "train"}),
     ("pipeline/core/contingency.py", {"init_mog", "train", "score"}),
     ("pipeline/evaluation/score.py", {"score"}),
     ("pipeline/assignment/assign.py", {"assign"}),

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
+from pipeline.core.hints import DIFFERENT, SAME, HintPair, collect_hints
 from pipeline.training.hint_draws import draw_hinted, n_drawn
-from pipeline.training.hints import DIFFERENT, SAME, HintPair, collect_hints
 from pipeline.training.schedule import ProgressiveSchedule
 from tests.training.builders import TRAIN
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from pipeline.core.hints import DIFFERENT, SAME, HintPair, collect_hints
 from pipeline.model import DiagonalNormal
 from pipeline.training.hint_term import HintTerm, cluster_variance, distances, pair_loss
-from pipeline.training.hints import DIFFERENT, SAME, HintPair, collect_hints
 from tests.model.builders import TINY, random_model, solo
 
 N = 7

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pipeline.core.errors import ModelError
+from pipeline.core.hints import Hints, collect_hints
 from pipeline.training import objective
 from pipeline.training import schedule as schedule_module
 from pipeline.training.engine import TrainingEngine
 from pipeline.training.hint_term import HintTerm
-from pipeline.training.hints import Hints, collect_hints
 from pipeline.training.process_group import ALONE
 from pipeline.training.replicas import Replicas
 from tests.model.builders import FAMILIES, TINY

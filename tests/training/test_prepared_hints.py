@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.hints import DIFFERENT, SAME
 from pipeline.core.layout import Layout
 from pipeline.datasets.store.hints import PreparedHints, no_hints, write_prepared_hints
+from pipeline.model.checkpoint import weights_path
 from pipeline.training import health, initialise, train
-from pipeline.training.hints import DIFFERENT, SAME
 from pipeline.training.prepared_hints import with_hints
 from tests.model.builders import TINY
 from tests.training.builders import INIT, TRAIN, Killed, phase, training_images
@@ -127,6 +128,28 @@ def copies(initialised, tmp_path, monkeypatch):
 
 def files_of(layout):
     return {path.name: path.read_bytes() for path in layout.artifact("model").iterdir()}
+
+
+RESIDUAL = replace(TINY, family="residual", likelihood="standardised", n_components=(3, 2))
+
+
+def started(layout, model, **init):
+    """Return the file of a seed's start."""
+    initialise(layout, (0,), model, replace(INIT, **init), "cpu")
+    return weights_path(layout.artifact("init"), 0).read_bytes()
+
+
+def test_a_ladder_over_directions_begins_with_hints_and_no_other_does(copies):
+    plain, told, aside = copies("plain"), copies("told", hints_of()), copies("aside", hints_of(aside=range(8)))
+    before = started(plain, RESIDUAL)
+    assert started(told, RESIDUAL) != before
+    assert started(aside, RESIDUAL) == before  # what is kept aside tells nothing
+    assert started(told, TINY) == started(plain, TINY)
+
+
+def test_hinted_images_count_wherever_a_subsample_leaves_them_out(copies):
+    told, otherwise = copies("told", hints_of()), copies("otherwise", hints_of(labels=(0, 1, 0, 1, 0, 1, 0, 1)))
+    assert started(told, RESIDUAL, subsample=6) != started(otherwise, RESIDUAL, subsample=6)
 
 
 @pytest.mark.no_shapes

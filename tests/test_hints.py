@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.training import hints as hints_module
-from pipeline.training.hints import DIFFERENT, SAME, UNKNOWN, HintPair, collect_hints
+from pipeline.core import hints as hints_module
+from pipeline.core.hints import DIFFERENT, SAME, UNKNOWN, HintPair, collect_hints
 
 N = 8
 Pairs = list[tuple[int, int, bool]]
