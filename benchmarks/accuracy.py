@@ -76,7 +76,11 @@ def train_apart(experiment: str, seeds: list[int]) -> tuple[Layout, dict[str, Se
 
 
 def prepare_apart(
-    experiment: str, seeds: list[int], folder: str = "", phases: list[dict[str, Any]] | None = None
+    experiment: str,
+    seeds: list[int],
+    folder: str = "",
+    phases: list[dict[str, Any]] | None = None,
+    preset: str | None = None,
 ) -> Layout:
     """Write parameters of a scratch root, share raw data and source manifest, return it.
 
@@ -85,6 +89,7 @@ def prepare_apart(
         seeds: in place of its seeds.
         folder: below ``benchmarks/data/``, by default the experiment's name.
         phases: in place of its phases of training.
+        preset: in place of all that its section says of the model and its training.
     """
     layout = Layout(ROOT / "benchmarks" / "data" / (folder or experiment), experiment)
     layout.root.mkdir(parents=True, exist_ok=True)
@@ -92,6 +97,8 @@ def prepare_apart(
     section = {**params["experiments"][layout.experiment], "seeds": seeds}
     if phases is not None:
         section["train"] = {**section["train"], "phases": phases}
+    if preset is not None:
+        section = {"preset": preset, "seeds": seeds, "preprocess": section["preprocess"]}
     alone = {"active": [layout.experiment], "experiments": {layout.experiment: section}}
     (layout.root / "params.yaml").write_text(yaml.safe_dump(alone), encoding="utf-8")
     own = Layout(ROOT, layout.experiment)

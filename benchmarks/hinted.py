@@ -2,16 +2,16 @@
 
     python -m benchmarks.hinted mnist_fast --about 1=digit --labels 0 1 3 10 --seeds 0 1 2 3 4
     python -m benchmarks.hinted mnist_fast --about 0=stroke --labels 0 10 --seeds 0 1 2 3 4
-    python -m benchmarks.hinted scenes_fast --about 0=shape 1=floor_hue --labels 3 --seeds 0 1 2 3 4
+    python -m benchmarks.hinted scenes_fast --preset directions --components 4 10 --about 0=shape 1=floor_hue --seeds 0
 
-The experiment's section of ``params.yaml`` is trained, but for the sizes that are given here. So many training images
-of each class, drawn by the seed, are hints, each facet's about the factor after the sign; a class needs two, and one
-label tells what its images differ from. Scores are of test images: accuracy, with components mapped to classes by
-majority on the training images without hints, and normalised mutual information. With ``--choosing`` they are of the
-images that are held out of training, so that settings are chosen without test images. ``stroke`` is no label of MNIST:
-the thickest and the thinnest third by the mean width of their strokes, twice the ink over the length of its edge; what
-is between counts neither for hints nor for scores. A line a training is appended to ``results/hinted.jsonl``;
-``--summary`` prints means over seeds.
+The experiment's section of ``params.yaml`` is trained, but for the preset and sizes that are given here. So many
+training images of each class, drawn by the seed, are hints, each facet's about the factor after the sign; a class needs
+two, and one label tells what its images differ from. Scores are of test images: accuracy, with components mapped to
+classes by majority on the training images without hints, and normalised mutual information. With ``--choosing`` they
+are of the images that are held out of training, so that settings are chosen without test images. ``stroke`` is no label
+of MNIST: the thickest and the thinnest third by the mean width of their strokes, twice the ink over the length of its
+edge; what is between counts neither for hints nor for scores. A line a training is appended to
+``results/hinted.jsonl``; ``--summary`` prints means over seeds.
 """
 
 import argparse
@@ -53,7 +53,8 @@ def main() -> None:
     if given.summary:
         _summarise(given)
         return
-    layout = prepare_apart(given.experiment, given.seeds)
+    folder = "-".join(filter(None, (given.experiment, given.preset)))
+    layout = prepare_apart(given.experiment, given.seeds, folder, preset=given.preset)
     for stage in ("resolve", "preprocess"):
         run_stage(stage, layout)
     with ImageStore(layout.prepared / "train.h5") as train, ImageStore(layout.prepared / "test.h5") as test:
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--about", nargs="+", type=_about, action=_AsDictionary, required=True, metavar="FACET=FACTOR")
     parser.add_argument("--labels", nargs="+", type=int, default=[0, 10], help="hints a class")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--preset", help="in place of the experiment's model and training")
     parser.add_argument("--components", nargs="+", type=int, help="other numbers than the experiment's")
     parser.add_argument("--dims", nargs="+", type=int, help="other latent dimensions than the experiment's")
     parser.add_argument("--weight", type=float, help="of the hints, other than the experiment's")
@@ -95,7 +97,7 @@ class _AsDictionary(argparse.Action):
 
 def _setting(given: argparse.Namespace) -> dict[str, Any]:
     about = {str(facet): factor for facet, factor in given.about.items()}
-    names = ("experiment", "components", "dims", "weight", "choosing")
+    names = ("experiment", "preset", "components", "dims", "weight", "choosing")
     return {"about": about, **{name: getattr(given, name) for name in names}}
 
 
@@ -212,7 +214,7 @@ def _summarise(given: argparse.Namespace) -> None:
     runs = defaultdict(list)
     for text in (RESULTS / "hinted.jsonl").read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        if all(line[key] == value for key, value in wanted) and line["seed"] in given.seeds:
+        if all(line.get(key) == value for key, value in wanted) and line["seed"] in given.seeds:
             runs[line["n_labels"]].append(line)
     for n_labels, lines in sorted(runs.items()):
         print(f"{n_labels} hints a class, seeds {sorted(line['seed'] for line in lines)}")

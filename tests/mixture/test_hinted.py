@@ -99,7 +99,7 @@ def test_a_facet_reads_what_its_hints_are_about_and_the_other_one_reads_the_rest
     read = read_by(rows, hints_of(facet, few(told)))
     assert explained(read[facet], told) > 0.9
     assert explained(read[1 - facet], other) > 0.75  # beside what its other directions hold
-    assert explained(read[1 - facet], told) < 0.1
+    assert explained(read[1 - facet], told) < 0.2
 
 
 def test_rows_may_be_learned_from_beside_which_hinted_ones_stand() -> None:
