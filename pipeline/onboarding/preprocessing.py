@@ -14,13 +14,13 @@ from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import is_url, settled, storable
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.onboarding.sample import Sample
+from pipeline.onboarding.variety import require_variety
 
 Choice = tuple[str, str]
 """A value as YAML, and why."""
 
 Pixels = UInt8[np.ndarray, "image channel height width"]
 
-_FEWEST_DISTINCT = 10
 _LONGEST_GREY, _LONGEST_COLOUR = 48, 32
 """Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
 
@@ -46,7 +46,7 @@ def choose_preprocess(
     pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), max_pixels)
     channels, why_channels = _choose_channels(sample, pixels)
     pixels = ImageTransform(None, "stretch", channels).apply(pixels)
-    _require_variety(pixels, location)
+    require_variety(pixels, "image", location)
     path = written_path(layout, location)
     preprocess: dict[str, Choice] = {
         "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {sample.n_seen:,} were looked at"),
@@ -59,15 +59,6 @@ def choose_preprocess(
         "brightest": _choose_brightest(sample),
     }
     return preprocess, pixels
-
-
-def _require_variety(pixels: UInt8[np.ndarray, "image channel height width"], location: str) -> None:
-    n_distinct = len(np.unique(pixels.reshape(len(pixels), -1), axis=0))
-    if n_distinct < _FEWEST_DISTINCT:
-        raise DataError(
-            f"{location} must hold at least {_FEWEST_DISTINCT} images that differ, got {n_distinct} different ones "
-            f"among the {len(pixels)} looked at, as the model sees them; correct the path, or add other images"
-        )
 
 
 def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:

@@ -35,8 +35,8 @@ from pipeline.onboarding.sample import Sample, take_sample
 from pipeline.onboarding.section import begin_section
 from pipeline.onboarding.settings import DIRECTIONS, SEEDS, Reasoned, Setting, first_setting, usual_preset
 from pipeline.onboarding.trial import Trial, TrialImages
+from pipeline.onboarding.variety import require_enough
 
-_FEWEST = 20
 _BASE = "small_images"
 """The preset of which all that are proposed take how images are read."""
 
@@ -78,12 +78,11 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     rows = take_rows(layout, usual, location)
     trained_on = 1 - usual["test_fraction"]
     if rows is not None:
-        n_train = round(rows.n_rows * trained_on)
+        n_train = round(rows.n_usable * trained_on)
         text = write_directions(layout.experiment, FEATURES, rows.choose_preprocess(layout, location), n_train)
         return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
     sample = take_sample(layout, usual, location)
-    if sample.n_usable < _FEWEST:
-        raise DataError(f"{location} must hold at least {_FEWEST} usable images, got {sample.n_usable}; add some")
+    require_enough(sample.n_usable, "image", location)
     preprocess, pixels = choose_preprocess(layout, sample, usual["max_pixels"], location)
     choice = choose_input(sample.shapes, pixels)
     notes = [*_notes(sample, pixels), choice.reason]

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from pipeline.config.parse import parse
 from pipeline.config.sections import PreprocessParams
+from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import count_reasons, set_aside, to_json
 from pipeline.datasets.decoding.worker import DecodeJob
@@ -17,6 +18,7 @@ from pipeline.datasets.inputs.feature_ranges import require_tall
 from pipeline.datasets.readers.base import RowSource, open_own, recognise
 from pipeline.datasets.readers.own_labels import FoundLabels
 from pipeline.onboarding.preprocessing import Choice, why_labels, written_path
+from pipeline.onboarding.variety import require_enough, require_variety
 
 _MOST = 512
 
@@ -39,6 +41,16 @@ class RowSample:
     reasons: dict[str, int]
     labels: FoundLabels
 
+    @property
+    def n_seen(self) -> int:
+        """How many rows were looked at, good and bad."""
+        return len(self.rows) + sum(self.reasons.values())
+
+    @property
+    def n_usable(self) -> int:
+        """How many rows of the whole source can be used, if those not looked at are like the others."""
+        return round(self.n_rows * len(self.rows) / self.n_seen)
+
     def choose_preprocess(self, layout: Layout, location: str) -> dict[str, Choice]:
         """Return what rows decide of the section ``preprocess``."""
         n_features = self.rows.shape[-1]
@@ -51,9 +63,8 @@ class RowSample:
     @property
     def notes(self) -> list[str]:
         """What a person should look at, one sentence each."""
-        n_seen = len(self.rows) + sum(self.reasons.values())
-        looked = f"looked at {n_seen:,} of {self.n_rows:,} rows of {self.rows.shape[-1]:,} numbers"
-        return [looked, f"of those looked at, {set_aside(n_seen, self.reasons)}", *self.labels.remarks]
+        looked = f"looked at {self.n_seen:,} of {self.n_rows:,} rows of {self.rows.shape[-1]:,} numbers"
+        return [looked, f"of those looked at, {set_aside(self.n_seen, self.reasons)}", *self.labels.remarks]
 
 
 def take_rows(layout: Layout, usual: Mapping[str, Any], location: str) -> RowSample | None:
@@ -65,7 +76,8 @@ def take_rows(layout: Layout, usual: Mapping[str, Any], location: str) -> RowSam
         location: path or URL.
 
     Raises:
-        DataError: there is nothing there, or fewer rows than features.
+        DataError: there is nothing there, no row is usable, there are fewer rows than features or too few of them, or
+            nearly all are the same.
     """
     source = recognise(locate(layout, location))
     own = parse(PreprocessParams, {**usual, "source": source, "path": location}, "preprocess")
@@ -77,4 +89,11 @@ def take_rows(layout: Layout, usual: Mapping[str, Any], location: str) -> RowSam
     blocks = list(reader.sample(_MOST, job))
     found = [np.empty((0, 1, 1, width), np.float32), *(block.rows for block in blocks if block.rows is not None)]
     reasons = count_reasons(reason for block in blocks for _, reason in block.rejected)
-    return RowSample(source, reader.n_images(), np.concatenate(found), reasons, reader.possible_labels())
+    sample = RowSample(source, reader.n_images(), np.concatenate(found), reasons, reader.possible_labels())
+    if not len(sample.rows):
+        raise DataError(
+            f"{location} must hold usable rows, got none ({set_aside(sample.n_seen, reasons)}); correct the path"
+        )
+    require_enough(sample.n_usable, "row", location)
+    require_variety(sample.rows, "row", location)
+    return sample

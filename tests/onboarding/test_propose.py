@@ -235,9 +235,7 @@ def test_16_bits_are_scaled_by_those_that_are_in_use(tmp_path, peak, brightest, 
 
 def test_images_that_are_all_the_same_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.full((300, 8, 8), 7, np.uint8))
-    with pytest.raises(
-        DataError, match=r"at least 10 images that differ, got 1 different ones among the 300 looked at"
-    ):
+    with pytest.raises(DataError, match=r"at least 10 images that differ, got 1 different one among the 300 looked at"):
         propose(tmp_path, "x.npy")
 
 
