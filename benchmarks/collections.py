@@ -97,7 +97,7 @@ def read_pixels(folder: Path, labels: Path) -> Rows:
     """Return the grey pixels of the images that a table names, at the size that ``facets new`` proposes."""
     layout, usual = Layout(Path(__file__).parents[1], "collection"), preset_values("small_images")["preprocess"]
     sample = take_sample(layout, usual, str(folder))
-    preprocess, _ = choose_preprocess(layout, sample, usual["max_pixels"], str(folder))
+    preprocess = choose_preprocess(layout, sample, usual["max_pixels"], str(folder)).section
     height, width = safe_load(preprocess["size"][0])
     transform = ImageTransform((height, width), "stretch", "grey")
     with labels.open(encoding="utf-8") as file:

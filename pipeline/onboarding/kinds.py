@@ -35,6 +35,7 @@ class Seen:
         content: hash of its pixels.
         is_two_valued: whether nearly all of its pixels have one of two values, as those of a mask.
         peak: the largest value of a 16-bit image before it was scaled; -1 of other images.
+        is_transparent: whether a pixel was not opaque.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Seen:
     content: bytes
     is_two_valued: bool
     peak: int = -1
+    is_transparent: bool = False
 
 
 @dataclass(frozen=True)

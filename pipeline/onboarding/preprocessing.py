@@ -1,6 +1,7 @@
 """How to treat a person's images before training: size, shape, colours and labels, each with a reason."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from pipeline.core.text import to_json
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.location import is_url, settled, storable
 from pipeline.datasets.readers.own_labels import FoundLabels
+from pipeline.onboarding.colours import choose_colours
 from pipeline.onboarding.sample import Sample
 from pipeline.onboarding.variety import require_variety
 
@@ -24,13 +26,24 @@ Pixels = UInt8[np.ndarray, "image channel height width"]
 _LONGEST_GREY, _LONGEST_COLOUR = 48, 32
 """Pixels of the longer side at model size: a step takes as long as there are numbers in an image."""
 
-_GREY_TOLERANCE = 2
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images are prepared.
+
+    Attributes:
+        section: what images decide of ``preprocess``.
+        pixels: of some images as it makes them.
+        notes: what a person should know of it, one sentence each.
+    """
+
+    section: dict[str, Choice]
+    pixels: Pixels
+    notes: list[str]
 
 
-def choose_preprocess(
-    layout: Layout, sample: Sample, max_pixels: int, location: str
-) -> tuple[dict[str, Choice], Pixels]:
-    """Return what images decide of the section ``preprocess``, and some of them as it makes them.
+def choose_preprocess(layout: Layout, sample: Sample, max_pixels: int, location: str) -> Preparation:
+    """Return what images decide of the section ``preprocess``.
 
     Args:
         layout: of the new experiment.
@@ -44,21 +57,21 @@ def choose_preprocess(
     size, why_size = _choose_size(sample)
     fit, why_fit = _choose_fit(sample, size)
     pixels = sample.pixels(ImageTransform(size, fit, _all_channels(sample)), max_pixels)
-    channels, why_channels = _choose_channels(sample, pixels)
-    pixels = ImageTransform(None, "stretch", channels).apply(pixels)
+    colours = choose_colours(sample, pixels)
+    pixels = ImageTransform(None, "stretch", colours.channels).apply(pixels)
     require_variety(pixels, "image", location)
     path = written_path(layout, location)
-    preprocess: dict[str, Choice] = {
+    section: dict[str, Choice] = {
         "source": (sample.source, f"{sample.n_images - sample.n_masks:,} images; {sample.n_seen:,} were looked at"),
         "path": (to_json(path), "a path below the repository, an absolute one, or a URL"),
         "labels": (sample.labels.value or "null", why_labels(sample.labels)),
         "exclude": _choose_exclude(sample),
         "size": (f"[{size[0]}, {size[1]}]", why_size),
         "fit": (fit, why_fit),
-        "channels": (channels, why_channels),
+        "channels": (colours.channels, colours.why),
         "brightest": _choose_brightest(sample),
     }
-    return preprocess, pixels
+    return Preparation(section, pixels, [] if colours.note is None else [colours.note])
 
 
 def _choose_size(sample: Sample) -> tuple[tuple[int, int], str]:
@@ -94,18 +107,6 @@ def _choose_fit(sample: Sample, size: tuple[int, int]) -> tuple[Literal["stretch
 
 def _all_channels(sample: Sample) -> Literal["source", "rgb"]:
     return "rgb" if {shape[0] for shape in sample.shapes} <= {1, 3} else "source"
-
-
-def _choose_channels(sample: Sample, pixels: np.ndarray) -> tuple[Literal["source", "grey", "rgb"], str]:
-    counts = {shape[0] for shape in sample.shapes}
-    if not counts <= {1, 3}:
-        return "source", f"{', '.join(map(str, sorted(counts)))} channels as they are"
-    if counts == {1}:
-        return "grey", f"{sample.every} are grey"
-    spread = pixels.max(axis=1).astype(int) - pixels.min(axis=1)
-    if (spread <= _GREY_TOLERANCE).mean() > 0.999:
-        return "grey", f"stored in colour, but {sample.every} are grey"
-    return "rgb", "some are grey, others in colour" if 1 in counts else f"{sample.every} are stored in colour"
 
 
 def _choose_brightest(sample: Sample) -> Choice:

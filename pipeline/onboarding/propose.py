@@ -83,13 +83,17 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
     sample = take_sample(layout, usual, location)
     require_enough(sample.n_usable, "image", location)
-    preprocess, pixels = choose_preprocess(layout, sample, usual["max_pixels"], location)
+    prepared = choose_preprocess(layout, sample, usual["max_pixels"], location)
+    preprocess, pixels = prepared.section, prepared.pixels
     choice = choose_input(sample.shapes, pixels)
-    notes = [*_notes(sample, pixels), choice.reason]
+    notes = _notes(sample, pixels)
     n_train = round(sample.n_usable * trained_on)
     if choice.are_features:
         chosen = as_features(preprocess, sample.shapes, choice.reason)
-        return Proposal(write_photographs(layout.experiment, chosen, n_train), _draw(pixels), notes, None)
+        return Proposal(
+            write_photographs(layout.experiment, chosen, n_train), _draw(pixels), [*notes, choice.reason], None
+        )
+    notes += [*prepared.notes, choice.reason]
     preset = usual_preset(pixels)
     if preset[0] == DIRECTIONS:
         compared = compare_clusters(pixels) if with_trials else None
@@ -158,6 +162,10 @@ def _notes(sample: Sample, pixels: UInt8[np.ndarray, "image channel height width
     notes.append(f"of those looked at, {set_aside(sample.n_seen, sample.reasons)}")
     if sample.copies:
         notes.append(f"{sample.copies:,} of {sample.n_seen:,} looked at are exact copies of others among them")
+    if sample.n_transparent:
+        notes.append(
+            f"{sample.n_transparent:,} of {sample.n_seen:,} looked at have transparency, which is laid on white"
+        )
     if sample.kinds:
         notes.append(describe_kinds(sample.kinds))
     notes += sample.labels.remarks

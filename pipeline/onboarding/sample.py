@@ -76,6 +76,11 @@ class Sample:
         return len(self.seen) - len({image.content for image in self.seen})
 
     @property
+    def n_transparent(self) -> int:
+        """How many images have pixels that are not opaque."""
+        return sum(image.is_transparent for image in self.seen)
+
+    @property
     def n_masks(self) -> int:
         """How many files of the whole source are masks, and left out."""
         return sum(kind.n_files for kind in self.kinds if kind.is_masks)
@@ -165,11 +170,13 @@ def _see(reader: OwnSource, max_pixels: int, brightest: int | None) -> tuple[lis
     reasons: list[str] = []
     for block in reader.sample(_MOST, job):
         reasons += [reason for _, reason in block.rejected]
-        peaks = [-1] * len(block.paths) if block.peaks is None else block.peaks.tolist()
-        columns = zip(block.paths, block.shapes.tolist(), block.hashes.tolist(), block.images, peaks, strict=True)
-        for path, (channels, height, width), content, pixels, peak in columns:
+        n = len(block.paths)
+        peaks = [-1] * n if block.peaks is None else block.peaks.tolist()
+        transparent = [False] * n if block.transparent is None else block.transparent.tolist()
+        columns = block.paths, block.shapes.tolist(), block.hashes.tolist(), block.images, peaks, transparent
+        for path, (channels, height, width), content, pixels, peak, is_transparent in zip(*columns, strict=True):
             is_two_valued = has_files and pixels is not None and _is_two_valued(pixels)
-            seen.append(Seen(path, (channels, height, width), content, is_two_valued, peak))
+            seen.append(Seen(path, (channels, height, width), content, is_two_valued, peak, is_transparent))
     return seen, reasons
 
 

@@ -13,7 +13,8 @@ def test_outcomes_arrive_as_they_were_sent():
         DecodedFile("a.png", None, 7, (3, 4, 5), colour, b"bytes"),
         DecodedFile("b.txt", "is no image"),
         DecodedFile("c.png", None, 2**64 - 1, (3, 9000, 9000), None, b"large"),
-        DecodedFile("d.png", None, 0, (1, 2, 7), grey),
+        DecodedFile("d.png", None, 0, (1, 2, 7), grey, None, 65535),
+        DecodedFile("e.png", None, 0, (1, 2, 7), grey, is_transparent=True),
     ]
     found = unpack(pickle.loads(pickle.dumps(pack(sent), protocol=5)))  # noqa: S301 - our own
     assert [file._replace(pixels=None) for file in found] == [file._replace(pixels=None) for file in sent]

@@ -27,7 +27,8 @@ from PIL import Image, ImageFile
 
 from pipeline.core.errors import DataError
 from pipeline.core.text import reason_of
-from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits, states_range
+from pipeline.datasets.decoding.bit_depth import eight_bits, has_16_bits
+from pipeline.datasets.decoding.flatten import Samples, flatten, turn_of
 from pipeline.datasets.decoding.kinds import JPEG_START, START_BYTES, kind_of
 from pipeline.datasets.files.bounds import require_file_size
 from pipeline.datasets.files.location import ByteFile
@@ -35,17 +36,6 @@ from pipeline.datasets.files.location import ByteFile
 OneImage = UInt8[np.ndarray, "channel height width"]
 
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_MAY_HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 """How the colours of a JPEG's file are decoded; of others Pillow says what is wrong with them."""
 _JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
@@ -59,7 +49,6 @@ _MOST_SCANS = 100
 _MOST_TEXT_PIXELS = 2**22
 """Of a PNM written as text, whose numbers are parsed one by one: a second's work."""
 
-_GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _REFUSED_MODES = {
     "CMYK": "is CMYK, whose colours depend on a printer; save it as RGB",
     "I": "has 32-bit or signed samples; save it with 8 or 16 bits",
@@ -70,11 +59,11 @@ _REFUSED_MODES = {
 
 def decode_image(data: bytes, max_pixels: int | None = None) -> OneImage:
     """Decode one image file, 16 bits by their full range; arguments and errors are those of :func:`decode_samples`."""
-    samples = decode_samples(data, max_pixels)
+    samples = decode_samples(data, max_pixels).values
     return eight_bits(samples, None) if has_16_bits(samples) else samples
 
 
-def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndarray, "channel height width"]:
+def decode_samples(data: bytes, max_pixels: int | None = None) -> Samples:
     """Decode one image file, and leave 16-bit grey as it is.
 
     Args:
@@ -82,7 +71,7 @@ def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndar
         max_pixels: images of more are refused before they are decoded; None for bytes that were checked before.
 
     Returns:
-        Pixels of 8 bits, or unsigned ones of 16, as a view whose memory has the order height, width, channel.
+        Channel, height and width, as a view whose memory has the order height, width, channel.
 
     Raises:
         DataError: with the reason alone, to be put behind the file's name.
@@ -94,7 +83,8 @@ def decode_samples(data: bytes, max_pixels: int | None = None) -> Shaped[np.ndar
         if data.startswith(JPEG_START):
             _check_scans(data)
     pixels = _plain_jpeg(data, max_pixels) if data.startswith(JPEG_START) else None
-    return _channel_first(_decode_with_pillow(data, max_pixels) if pixels is None else pixels)
+    values, is_transparent = _decode_with_pillow(data, max_pixels) if pixels is None else (pixels, False)
+    return Samples(_channel_first(values), is_transparent)
 
 
 def picture_samples(picture: Image.Image, max_pixels: int) -> Shaped[np.ndarray, "channel height width"]:
@@ -105,7 +95,7 @@ def picture_samples(picture: Image.Image, max_pixels: int) -> Shaped[np.ndarray,
     """
     _check_picture(picture, max_pixels)
     with _plain_reasons():
-        return _channel_first(_samples(picture))
+        return _channel_first(flatten(picture).values)
 
 
 def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
@@ -217,23 +207,14 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Shaped[np.ndarray, "height width *channel"]:
+def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Samples:
     with _plain_reasons(), open_header(io.BytesIO(data), max_pixels) as image:
         try:
-            return _samples(image)
+            return flatten(image)
         except OSError:
             if (ended := _with_end(data)) is None:
                 raise
             return _decode_with_pillow(ended, max_pixels)
-
-
-def _samples(image: Image.Image) -> Shaped[np.ndarray, "height width *channel"]:
-    is_scaled = image.mode == "I" and states_range(image)  # forgotten by Pillow when it loads
-    image.load()
-    if image.mode == "I":  # a PGM of more than 8 bits, scaled to 16
-        values = np.asarray(image).astype(np.uint16)
-        return eight_bits(values, None) if is_scaled else values
-    return np.asarray(_plain(_turned(image)))
 
 
 @contextmanager
@@ -265,33 +246,6 @@ def _with_end(data: bytes) -> bytes | None:
 def _is_turned_or_odd(data: bytes) -> bool:
     try:
         with open_header(io.BytesIO(data), None) as image:
-            return _turn(image) is not None
+            return turn_of(image) is not None
     except Exception:  # noqa: BLE001 - whatever it is, decoding with Pillow meets it again and says so
         return True
-
-
-def _turned(image: Image.Image) -> Image.Image:
-    """Apply the camera's orientation (Pillow applies a TIFF's own while it loads)."""
-    turn = None if image.format == "TIFF" else _turn(image)
-    return image if turn is None else image.transpose(turn)
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    if _MAY_HOLD_ORIENTATION.isdisjoint(image.info):
-        return None
-    try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - metadata that cannot be parsed says nothing about the picture
-        return None
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Return the image as grey, 16-bit grey or RGB, transparency laid on white."""
-    if image.mode in _GREY_16 or (image.mode in ("L", "RGB") and "transparency" not in image.info):
-        return image
-    grey = image.mode in ("1", "L", "LA")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    mode = "L" if grey else "RGB"
-    return image if image.mode == mode else image.convert(mode)

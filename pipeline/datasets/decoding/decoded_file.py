@@ -19,6 +19,7 @@ class DecodedFile(NamedTuple):
         pixels: as they were wanted.
         encoded: bytes of an image file with the hashed pixels.
         peak: the largest value of a 16-bit image before it was scaled; -1 of other images.
+        is_transparent: whether a pixel was not opaque, and shows white.
     """
 
     name: str
@@ -28,6 +29,7 @@ class DecodedFile(NamedTuple):
     pixels: UInt8[np.ndarray, "channel height width"] | None = None
     encoded: bytes | None = None
     peak: int = -1
+    is_transparent: bool = False
 
 
 class Parcel(NamedTuple):
@@ -39,7 +41,7 @@ class Parcel(NamedTuple):
         pixels: of all files one after the other.
     """
 
-    rows: list[tuple[str, str | None, bytes, Shape, bytes | None, int]]
+    rows: list[tuple[str, str | None, bytes, Shape, bytes | None, int, bool]]
     shapes: list[Shape | None]
     pixels: UInt8[np.ndarray, " byte"]
 
@@ -54,7 +56,9 @@ def pack(files: list[DecodedFile]) -> Parcel:
             pixels[start : start + array.nbytes].reshape(array.shape)[...] = array
             start += array.nbytes
     shapes = [None if array is None else _shape(array) for array in arrays]
-    rows = [(file.name, file.reason, file.hash, file.shape, file.encoded, file.peak) for file in files]
+    rows = [
+        (file.name, file.reason, file.hash, file.shape, file.encoded, file.peak, file.is_transparent) for file in files
+    ]
     return Parcel(rows, shapes, pixels)
 
 
@@ -62,13 +66,14 @@ def unpack(parcel: Parcel) -> list[DecodedFile]:
     """Return the outcomes; their pixels are views of the parcel."""
     outcomes: list[DecodedFile] = []
     start = 0
-    for (name, reason, content, shape, encoded, peak), size in zip(parcel.rows, parcel.shapes, strict=True):
+    for row, size in zip(parcel.rows, parcel.shapes, strict=True):
+        name, reason, content, shape, encoded, peak, is_transparent = row
         pixels = None
         if size is not None:
             stop = start + size[0] * size[1] * size[2]
             pixels = parcel.pixels[start:stop].reshape(size)
             start = stop
-        outcomes.append(DecodedFile(name, reason, content, shape, pixels, encoded, peak))
+        outcomes.append(DecodedFile(name, reason, content, shape, pixels, encoded, peak, is_transparent))
     return outcomes
 
 

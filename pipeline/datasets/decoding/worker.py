@@ -134,7 +134,11 @@ def _decode_some(
 
 
 def prepare_samples(
-    job: DecodeJob, name: str, samples: Shaped[np.ndarray, "channel height width"], data: bytes | None = None
+    job: DecodeJob,
+    name: str,
+    samples: Shaped[np.ndarray, "channel height width"],
+    data: bytes | None = None,
+    is_transparent: bool = False,
 ) -> DecodedFile:
     """Return the outcome of an image whose samples are known: the same as of a file that holds them.
 
@@ -143,6 +147,7 @@ def prepare_samples(
         name: of the image.
         samples: of 8 or 16 bits.
         data: bytes of its file, where they are wanted.
+        is_transparent: whether its file has pixels that are not opaque.
 
     Raises:
         DataError: the reason why the job's transform does not take it.
@@ -165,6 +170,7 @@ def prepare_samples(
         None if too_large else wanted,
         data if job.with_encoded else None,
         peak,
+        is_transparent,
     )
 
 
@@ -175,7 +181,8 @@ def _decode_one(job: DecodeJob, folder: Beneath | None, name: str, data: bytes |
         if data is None:
             assert folder is not None
             data = read_regular(folder, name, job.max_pixels)
-        return prepare_samples(job, name, decode_samples(data, job.max_pixels), data)
+        samples, is_transparent = decode_samples(data, job.max_pixels)
+        return prepare_samples(job, name, samples, data, is_transparent)
     except DataError as error:
         return DecodedFile(name, str(error))
     except MemoryError:

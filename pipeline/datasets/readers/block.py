@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Int32, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int32, Shaped, UInt8
 
 from pipeline.datasets.store.identity import hash_images, hash_rows
 from pipeline.datasets.store.spec import InputBlock, Split
@@ -36,6 +36,7 @@ class Block:
         known_shapes: :attr:`shapes`, likewise.
         peaks: the largest value of each 16-bit image before it was scaled, -1 of other images; None where the reader
             has 8 bits alone.
+        transparent: whether an image had pixels that were not opaque, and show white; None where the reader has none.
     """
 
     images: InputBlock | Sequence[Image | None]
@@ -47,6 +48,7 @@ class Block:
     known_hashes: Shaped[np.ndarray, " image"] | None = None
     known_shapes: Int32[np.ndarray, "image 3"] | None = None
     peaks: Int32[np.ndarray, " image"] | None = None
+    transparent: Bool[np.ndarray, " image"] | None = None
 
     @cached_property
     def hashes(self) -> Shaped[np.ndarray, " image"]:
@@ -90,6 +92,7 @@ class Block:
             known_hashes=self.hashes[list(rows)],
             known_shapes=self.shapes[list(rows)],
             peaks=None if self.peaks is None else self.peaks[list(rows)],
+            transparent=None if self.transparent is None else self.transparent[list(rows)],
         )
 
 

@@ -173,6 +173,7 @@ def read_files(
             known_hashes=np.array([file.hash for _, file in kept], HASH_DTYPE),
             known_shapes=np.array([file.shape for _, file in kept], np.int32).reshape(-1, 3),
             peaks=np.array([file.peak for _, file in kept], np.int32),
+            transparent=np.array([file.is_transparent for _, file in kept], bool),
         )
 
 
