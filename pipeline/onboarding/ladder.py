@@ -125,6 +125,11 @@ def fallbacks(setting: Setting) -> list[tuple[str, Changes]]:
     return distinct + fewer_facets(setting)
 
 
+def worth_changing(setting: Setting) -> str:
+    """Return which key of ``model`` decides most whether its facets collapse, for people who go on by themselves."""
+    return "n_components" if LADDERS[setting.model.family].takes_rows else "latent_dims"
+
+
 def fewer_facets(setting: Setting) -> list[tuple[str, Changes]]:
     """Return changes to one facet alone, wide and narrow; none where there is one already."""
     model = setting.model

@@ -18,7 +18,7 @@ from pipeline.core.storage import read_json, write_json
 from pipeline.core.text import to_json
 from pipeline.datasets.store.images import ImageStore
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
-from pipeline.onboarding.ladder import fallbacks
+from pipeline.onboarding.ladder import fallbacks, worth_changing
 from pipeline.onboarding.settings import Reasoned, Setting
 from pipeline.onboarding.trial import SEEDS, Trial, TrialImages, run_trial
 from pipeline.operations.params_file import change_params
@@ -139,10 +139,11 @@ class Retry:
         text = (self._layout.root / "params.yaml").read_text(encoding="utf-8")
         name = self._layout.experiment
         tried = "; ".join(f"{trial.label}: {trial.verdict}" for trial in self._tried)
-        line = line_of(text, name, "model.latent_dims")
+        key = worth_changing(setting)
+        line, now = line_of(text, name, f"model.{key}"), list(getattr(setting.model, key))
         return (
             f"{name} must train, but {fault}. Tried besides: {tried or 'nothing, as the time was up'}. Change "
-            f"experiments.{name}.model.latent_dims (line {line} of params.yaml, now {list(setting.model.latent_dims)}) "
+            f"experiments.{name}.model.{key} (line {line} of params.yaml, now {now}) "
             "or give more images; --retry-minutes has the time for trials"
         )
 

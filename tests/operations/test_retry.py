@@ -91,6 +91,18 @@ def test_where_nothing_trains_the_refusal_names_the_line(unpublished, monkeypatc
     assert (root / "params.yaml").read_bytes() == before
 
 
+def test_of_directions_the_refusal_advises_other_numbers_of_clusters(unpublished, monkeypatch):
+    """What its facets read they learn from rows, whatever their latents."""
+    judge(monkeypatch, lambda _: False)
+    directions = {"family": "residual", "likelihood": "standardised", "output": "linear", "hidden": [[8], [8]]}
+    unpublished.edit_params(lambda sections: sections["model"].update(directions))
+    before = (unpublished.root / "params.yaml").read_text()
+    number = next(n for n, line in enumerate(before.splitlines(), 1) if "n_components" in line)
+    with pytest.raises(ModelError) as caught:
+        Retry(Layout(unpublished.root, EXPERIMENT), 60.0, None).check_first(parameters(unpublished.root))
+    assert f"Change experiments.tiny.model.n_components (line {number} of params.yaml, now " in str(caught.value)
+
+
 def test_trials_end_with_the_budget(unpublished, monkeypatch):
     made = judge(monkeypatch, lambda _: False)
     with pytest.raises(ModelError, match=r"Tried besides: as it stands"):
