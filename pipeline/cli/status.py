@@ -42,7 +42,8 @@ def status(experiments: _Experiments = None, as_json: AsJson = False) -> None:
     service = service_status(root)
     facts = {"says": service.says, "faults": service.faults}
     values = [asdict(state) | {"schedules": _schedules(state, service), "service": facts} for state in found]
-    texts = ["\n".join([_describe(state), *_describe_schedules(_schedules(state, service))]) for state in found]
+    said: set[str] = set()
+    texts = ["\n".join([_describe(state, said), *_describe_schedules(_schedules(state, service))]) for state in found]
     show("\n\n".join([*texts, f"service: {service.says}"]), values, as_json)
     if service.faults:
         raise ResourceError(f"the service must be healthy, but: {'; '.join(service.faults)}; see deploy/runbook.md")
@@ -61,11 +62,13 @@ def _describe_schedules(schedules: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _describe(state: "ExperimentStatus") -> str:
+def _describe(state: "ExperimentStatus", said: set[str]) -> str:
+    """Return what people read of an experiment; a note that was said of another one is not repeated."""
     lines = [f"{state.experiment}: {_published(state)}"]
     lines += [f"  {stage:<10} {'' if what == 'fresh' else 'stale: '}{what}" for stage, what in state.stages.items()]
     if state.note:
-        lines.append(f"  stages     {state.note}")
+        lines.append(f"  stages     {'as above' if state.note in said else state.note}")
+        said.add(state.note)
     lines += [f"  facet {facet}    {said}" for facet, said in enumerate(state.help) if said is not None]
     if state.refused:
         lines.append(

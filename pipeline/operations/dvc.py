@@ -26,6 +26,12 @@ TAIL_LINES = 50
 """Last lines of a failed command that its message repeats."""
 
 _DAMAGED_LOCK_FILE = re.compile(r"dvc\.lock' (is invalid|validation failed)")
+_HINTS = re.compile(
+    r"To track the changes with git, run:|\tgit add .*|To enable auto staging, run:|\tdvc config core\.autostage true"
+    r"|Use `dvc push` to send your updates to remote storage\."
+)
+"""What DVC advises to those who work with DVC; it stays in the log."""
+
 _EXITED = re.compile(r"failed to reproduce '([^']+)'.*exited with (-?\d+)")
 
 
@@ -51,7 +57,7 @@ def run_dvc(
         root: the repository.
         arguments: of ``dvc``, e.g. ``["repro", "train@digits"]``.
         held: the repository lock; DVC inherits it, so that the lock outlives a killed supervisor as long as DVC works.
-        on_line: called with every line of output as it appears.
+        on_line: called with every line of output as it appears, DVC's own hints left out.
         cancel: when set by another thread, the whole process group is ended.
         python: that stages are started by, as :func:`pipeline.operations.stage_server.stage_server` gives one.
 
@@ -140,7 +146,7 @@ def _run(
         def keep(line: str) -> None:
             lines.append(line)
             print(line, file=file, flush=True)
-            if on_line is not None:
+            if on_line is not None and not _HINTS.fullmatch(line):
                 on_line(line)
 
         environment = {**dvc_environment(root), "FACETS_PYTHON": python}  # for stages/run

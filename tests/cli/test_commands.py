@@ -129,6 +129,13 @@ def test_status_answers_while_another_process_works(facets: Facets, inside: Repo
     assert "(rebuild tiny) has held its lock since" in shown.out
 
 
+def test_status_says_once_who_holds_the_lock(facets: Facets, inside: Repository) -> None:
+    with repository_lock(inside.root, "somebody"):
+        shown = facets("status", EXPERIMENT, EXPERIMENT).out
+    assert shown.count("somebody) has held its lock since") == 1
+    assert shown.count("  stages     as above\n") == 1
+
+
 def test_query_prints_columns_or_json(facets: Facets, inside_template: Repository) -> None:
     sql = "select facet, count(*) as n, 0.5::double as half, 'a' as word from clusters group by 1 order by 1"
     shown = facets("query", EXPERIMENT, sql).out.splitlines()

@@ -102,7 +102,11 @@ def test_numbers_become_bytes(values, expected):
     [
         (np.array([0.5, 1.01]), r"floating-point pixels must lie within 0 and 1, got 1.01; rescale"),
         (np.array([-0.1]), r"within 0 and 1, got -0.1"),
-        (np.array([np.nan]), r"within 0 and 1, got nan"),
+        (
+            np.array([0.5, np.nan]),
+            r"within 0 and 1, got nan; a value is missing there or a computation failed; put num",
+        ),
+        (np.array([np.inf]), r"within 0 and 1, got inf; a value is missing there or a computation failed; put numbers"),
         (np.array([256]), r"pixels of type int64 must lie within 0 and 255, got 256; use uint8"),
         (np.array([-1], np.int8), r"pixels of type int8 must lie within 0 and 255, got -1"),
     ],

@@ -25,7 +25,11 @@ def test_a_run_streams_and_logs_every_line_and_a_second_runs_nothing(tmp_path: P
     output = dvc(root, ["repro"], lines=lines)
     assert "said" in lines
     assert "Running stage 'a':" in lines
-    assert output.log.read_text().splitlines() == lines == list(output.lines)
+    assert output.log.read_text().splitlines() == list(output.lines)
+    hints = [line for line in output.lines if line not in lines]
+    assert hints[0] == "To track the changes with git, run:"
+    assert hints[-1] == "Use `dvc push` to send your updates to remote storage."
+    assert not [line for line in lines if "git add" in line or "autostage" in line]
     assert "Stage 'a' didn't change, skipping" in dvc(root, ["repro"]).lines
     with repository_lock(root, "test") as held:
         assert query_dvc(root, ["status", "--json"], held) == {}

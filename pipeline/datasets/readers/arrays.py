@@ -261,7 +261,12 @@ def _some_to_uint8(values: np.ndarray, name: str, brightest: int | None) -> UInt
         is_right = (values >= -_HAIR) & (values <= 1 + _HAIR)
         if not is_right.all():  # also refuses NaN
             worst = values[~is_right].flat[0]
-            raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; rescale the array")
+            advice = "rescale the array"
+            if not np.isfinite(worst):
+                advice = (
+                    "a value is missing there or a computation failed; put numbers in its place or leave the image out"
+                )
+            raise DataError(f"{name}: floating-point pixels must lie within 0 and 1, got {worst}; {advice}")
         return np.floor(values.clip(0, 1).astype(np.float64) * 255 + 0.5).astype(np.uint8)
     if has_16_bits(values):
         return eight_bits(values, brightest)
