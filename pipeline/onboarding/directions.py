@@ -1,10 +1,11 @@
 """A first experiment on directions of features or of pixels: one preset, but for what the number of images decides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from pipeline.config.resolve import preset_values
 from pipeline.config.write import flow_text
@@ -22,7 +23,7 @@ FEATURES: Reasoned = (DIRECTIONS, "settings that were compared on collections of
 _MOST_STEPS = 6000
 """Optimisation steps beyond which more images take fewer epochs: five times those that a few thousand images take."""
 
-_RANDOM_STATE = 1000  # not a seed of experiments, so that nothing that is published was chosen by its own start
+RANDOM_STATE = 1000  # not a seed of experiments, so that nothing that is published was chosen by its own start
 _SHOWN = 3  # of the numbers compared, in the remarks
 _ROOM = 0.8  # of the largest share that publishing allows a cluster: training moves some images to it
 
@@ -33,6 +34,7 @@ def write_directions(
     preprocess: Mapping[str, Choice],
     n_images: int,
     compared: list[ClusterNumbers] | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the section of an experiment.
 
@@ -42,9 +44,10 @@ def write_directions(
         preprocess: what the source decides.
         n_images: of the training split, about.
         compared: numbers of clusters; None where none were, and the preset's are taken.
+        remarks: lines that stand below those of the numbers.
     """
     usual = preset_values(preset[0])
-    lines = begin_section(name, _remarks(preset, compared), preset, preprocess)
+    lines = begin_section(name, [*_remarks(preset, compared), *remarks], preset, preprocess)
     if compared:
         n_components, why = list(best_of(compared).n_components), "the most stable of those compared"
     else:
@@ -74,17 +77,32 @@ def compare_clusters(pixels: UInt8[np.ndarray, "image channel height width"]) ->
     Args:
         pixels: of some images, at model size.
     """
-    rows = torch.from_numpy(pixels).flatten(1).double() / 255
+    rows = rows_of_pixels(pixels)
     found: list[ClusterNumbers] = []
-    n_read = preset_values(DIRECTIONS)["model"]["latent_dims"][-1]
     n_candidates = len(candidates_of(len(rows), FEWEST_PER_CLUSTER))
     if n_candidates == 1:
         return found
     with progress("numbers of clusters", n_candidates**2, "pair") as bar:
-        for numbers in compare_numbers(rows, n_read, _RANDOM_STATE, FEWEST_PER_CLUSTER):
+        for numbers in compare_numbers(rows, n_read(), RANDOM_STATE, FEWEST_PER_CLUSTER):
             found.append(numbers)
             bar.advance(1)
     return found
+
+
+def rows_of_pixels(pixels: UInt8[np.ndarray, "image channel height width"]) -> Float[Tensor, "image number"]:
+    """Return images as the rows whose directions are read."""
+    return torch.from_numpy(pixels).flatten(1).double() / 255
+
+
+def n_read() -> int:
+    """Return how many directions a facet of the preset reads."""
+    return preset_values(DIRECTIONS)["model"]["latent_dims"][-1]
+
+
+def usual_numbers(n_images: int) -> tuple[int, int]:
+    """Return the preset's clusters of each facet, fewer of few images or rows to train on; shallowest first."""
+    shallow, deep = _fewer_clusters(preset_values(DIRECTIONS)["model"]["n_components"], n_images)
+    return shallow, deep
 
 
 def best_of(compared: list[ClusterNumbers]) -> ClusterNumbers:

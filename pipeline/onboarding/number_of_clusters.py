@@ -6,7 +6,7 @@ deeper one decide what is left for the other: where it has too few, its own prop
 where it has too many, it takes two properties at once and leaves nothing that is stable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -58,18 +58,42 @@ def compare_numbers(
         random_state: of divisions and starts.
         fewest_per_cluster: rows that a cluster should have on average; of candidates with fewer, the smallest stays.
     """
-    rows = rows.double()
     candidates = candidates_of(len(rows), fewest_per_cluster)
-    offset, main = main_directions(rows, MAIN)
-    whole = Remainder.of_all((rows - offset) @ main)
+    yield from judge_numbers(in_main_directions(rows), candidates, candidates, n_read, random_state)
+
+
+def judge_numbers(
+    rows: Float[Tensor, "row direction"],
+    shallow_numbers: Sequence[int],
+    deep_numbers: Sequence[int],
+    n_read: int,
+    random_state: int,
+) -> Iterator[ClusterNumbers]:
+    """Yield every pair of some numbers for two facets, as each is judged.
+
+    Args:
+        rows: in their main directions.
+        shallow_numbers: of facet 0.
+        deep_numbers: of facet 1.
+        n_read: directions that a facet reads.
+        random_state: of divisions and starts.
+    """
+    whole = Remainder.of_all(rows)
     read_deep = _read(whole, n_read)
-    for n_deep in candidates:
+    for n_deep in deep_numbers:
         deep, deep_stability = _judge(read_deep, n_deep, random_state)
         read_shallow = _read(whole.without(deep), n_read)
-        for n_shallow in candidates:
+        for n_shallow in shallow_numbers:
             shallow, stability = _judge(read_shallow, n_shallow, random_state)
             share = max(_largest_share(deep), _largest_share(shallow))
             yield ClusterNumbers((n_shallow, n_deep), (stability, deep_stability), share)
+
+
+def in_main_directions(rows: Float[Tensor, "row number"]) -> Float[Tensor, "row direction"]:
+    """Return centred rows by the directions in which they differ most, in double precision."""
+    rows = rows.double()
+    offset, main = main_directions(rows, MAIN)
+    return (rows - offset) @ main
 
 
 def candidates_of(n_rows: int, fewest_per_cluster: int) -> tuple[int, ...]:

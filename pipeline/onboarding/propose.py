@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -24,13 +25,23 @@ from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
-from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
+from pipeline.onboarding.directions import (
+    FEATURES,
+    best_of,
+    compare_clusters,
+    rows_of_pixels,
+    usual_numbers,
+    write_directions,
+    write_photographs,
+)
 from pipeline.onboarding.duration import predict_seconds, shown_minutes
 from pipeline.onboarding.inputs import as_features, choose_input
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
-from pipeline.onboarding.preprocessing import Choice, choose_preprocess
-from pipeline.onboarding.rows import take_rows
+from pipeline.onboarding.number_of_clusters import ClusterNumbers
+from pipeline.onboarding.preprocessing import Choice, Pixels, choose_preprocess
+from pipeline.onboarding.reproducible import Reproducibility, judge_reproducibility
+from pipeline.onboarding.rows import RowSample, take_rows
 from pipeline.onboarding.sample import Sample, take_sample
 from pipeline.onboarding.section import begin_section
 from pipeline.onboarding.settings import DIRECTIONS, SEEDS, Reasoned, Setting, first_setting, usual_preset
@@ -68,7 +79,8 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         location: folder or file of images; a path from the repository's root, or a URL.
         with_trials: whether settings are compared or tried; otherwise the usual one is proposed as it is.
 
-    Of images that are clustered by features nothing is tried: their preset is one for all collections.
+    Of images that are clustered by features nothing is tried: their preset is one for all collections. So it is of
+    rows; of these, as of images whose numbers of clusters are compared, is said where nothing is reproducible.
 
     Raises:
         DataError: there is nothing there, no image is usable, or there are too few or all of them are the same; or no
@@ -79,8 +91,11 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     trained_on = 1 - usual["test_fraction"]
     if rows is not None:
         n_train = round(rows.n_usable * trained_on)
-        text = write_directions(layout.experiment, FEATURES, rows.choose_preprocess(layout, location), n_train)
-        return Proposal(text, _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows)), rows.notes, None)
+        preprocess = rows.choose_preprocess(layout, location)
+        told, remarks = _told(_judged_rows(rows, n_train) if with_trials else None)
+        text = write_directions(layout.experiment, FEATURES, preprocess, n_train, remarks=remarks)
+        drawn = _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows))
+        return Proposal(text, drawn, [*rows.notes, *told], None)
     sample = take_sample(layout, usual, location)
     require_enough(sample.n_usable, "image", location)
     prepared = choose_preprocess(layout, sample, usual["max_pixels"], location)
@@ -97,8 +112,9 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     preset = usual_preset(pixels)
     if preset[0] == DIRECTIONS:
         compared = compare_clusters(pixels) if with_trials else None
-        text = write_directions(layout.experiment, preset, preprocess, n_train, compared)
-        return Proposal(text, _draw(pixels), notes, None)
+        told, remarks = _told(_judged_pixels(pixels, compared) if compared else None)
+        text = write_directions(layout.experiment, preset, preprocess, n_train, compared, remarks=remarks)
+        return Proposal(text, _draw(pixels), [*notes, *told], None)
     setting, trials = first_setting(n_train), None
     if with_trials:
         values = preset_values(preset[0])
@@ -112,6 +128,20 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         seconds = predict_seconds(trials.chosen, len(SEEDS), n_train)
         notes.append(f"facets rebuild will take about {shown_minutes(seconds)} on this machine, the trials' pace kept")
     return Proposal(text, _draw(pixels), notes, seconds)
+
+
+def _judged_rows(rows: RowSample, n_train: int) -> Reproducibility | None:
+    return judge_reproducibility(torch.from_numpy(rows.rows).flatten(1), usual_numbers(n_train), "row")
+
+
+def _judged_pixels(pixels: Pixels, compared: list[ClusterNumbers]) -> Reproducibility | None:
+    best = best_of(compared)
+    return judge_reproducibility(rows_of_pixels(pixels), best.n_components, "image", best.stability)
+
+
+def _told(judged: Reproducibility | None) -> tuple[list[str], list[str]]:
+    """Return notes and remarks where nothing is reproducible; else none."""
+    return ([], []) if judged is None or judged.is_shown else ([judged.note], judged.remarks)
 
 
 def _chosen(trials: Trials, location: str) -> Trial:
