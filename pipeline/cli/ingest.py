@@ -40,8 +40,10 @@ def ingest(experiment: ExperimentName, path: _Location, wait: WaitSeconds = 600.
 
 def _refusal(result: "IngestResult") -> str:
     first = "; ".join(f"{printable(file)} {reason}" for file, reason in result.quarantined[:_SHOWN])
-    found = f"{counted(len(result.quarantined), 'file')}, none of them usable: {first}" if first else "no images"
-    return f"{result.source} must hold images, got {found}; correct the path or the files"
+    found = (
+        f"{counted(len(result.quarantined), 'file')}, none of them usable: {first}" if first else f"no {result.noun}s"
+    )
+    return f"{result.source} must hold {result.noun}s, got {found}; correct the path or the files"
 
 
 def _describe(result: "IngestResult") -> str:
@@ -51,14 +53,14 @@ def _describe(result: "IngestResult") -> str:
     if result.batch_id is None:
         lines = [f"{result.experiment}: nothing new in {printable(result.source)}; {facts}"]
     else:
-        new = f"{counted(result.n_images, 'new image')} as batch {result.batch_id} in version {result.version}"
+        new = f"{counted(result.n_images, f'new {result.noun}')} as batch {result.batch_id} in version {result.version}"
         lines = [f"{result.experiment}: {new}; {facts}"]
     lines += [f"  quarantined  {printable(file)}: {reason}" for file, reason in result.quarantined[:_SHOWN]]
     if len(result.quarantined) > _SHOWN:
         lines.append(f"  quarantined  and {len(result.quarantined) - _SHOWN} more, see table quarantine")
     if result.drifted:
         scores = ", ".join(f"facet {facet}: {score:.1f}" for facet, score in enumerate(result.drift or ()))
-        lines.append(f"  drifted      these images differ from those of the training (score {scores})")
+        lines.append(f"  drifted      these {result.noun}s differ from those of the training (score {scores})")
     lines += [f"  completed    {batch_id}, which an earlier run had left" for batch_id in result.completed]
     lines += [f"  failed       {printable(fault)}; the rows are in" for fault in result.faults]
     return "\n".join(lines)

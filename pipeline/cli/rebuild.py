@@ -72,11 +72,11 @@ def _describe(result: "RebuildResult") -> str:
             f"{name}: version {result.version} of model {result.model_version} {state} ({result.seconds:.0f} s)",
             *(f"changed {change}" for change in result.changes),
             *stages,
-            *([] if result.account is None else [f"images  {result.account.text}"]),
+            *([] if result.account is None else [f"source  {result.account.text}"]),
             f"tables  published/{name}/ (in Python: pipeline.tables.read({name!r}, 'facet_0'))",
             f"page    published/{name}/report.html",
             f"query   {own_name()} query {name} "
-            '"select cluster_uid, count(*) as images, avg(confidence) as confidence '
+            '"select cluster_uid, count(*) as n, avg(confidence) as confidence '
             'from facet_0 group by 1 order by 2 desc limit 5"',
         ]
     )

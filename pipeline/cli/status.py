@@ -77,7 +77,7 @@ def _describe(state: "ExperimentStatus", said: set[str]) -> str:
     told = "what is set aside is not counted yet: facets rebuild does" if state.account is None else state.account.text
     lines.append(f"  source     {told}")
     for batch in state.batches:
-        facts = f"{counted(batch['n_images'], 'image')}, {batch['status']}"
+        facts = f"{counted(batch['n_images'], state.noun)}, {batch['status']}"
         n_delivered = batch["n_images"] + batch["duplicates"] + batch["quarantined"]
         reasons = state.quarantine.get(batch["batch_id"], {})
         aside = f"; {set_aside(n_delivered, reasons)}" if reasons and batch["status"] != "source" else ""
@@ -97,5 +97,5 @@ def _published(state: "ExperimentStatus") -> str:
     facts = state.published
     return (
         f"version {facts['version']} ({facts['reason']} at {facts['created']}), model {facts['model_version']}, "
-        f"{counted(facts['n_images'], 'image')}"
+        f"{counted(facts['n_images'], state.noun)}"
     )

@@ -19,6 +19,7 @@ from pipeline.onboarding.settings import DIRECTIONS, FEWEST_PER_CLUSTER, Reasone
 from pipeline.onboarding.trial import in_words
 
 FEATURES: Reasoned = (DIRECTIONS, "settings that were compared on collections of photographs")
+ROWS: Reasoned = (DIRECTIONS, "rows of numbers; settings that were compared on features of photographs")
 
 _MOST_STEPS = 6000
 """Optimisation steps beyond which more images take fewer epochs: five times those that a few thousand images take."""
@@ -34,6 +35,7 @@ def write_directions(
     preprocess: Mapping[str, Choice],
     n_images: int,
     compared: list[ClusterNumbers] | None = None,
+    noun: str = "image",
     remarks: Sequence[str] = (),
 ) -> str:
     """Return the section of an experiment.
@@ -44,6 +46,7 @@ def write_directions(
         preprocess: what the source decides.
         n_images: of the training split, about.
         compared: numbers of clusters; None where none were, and the preset's are taken.
+        noun: what people call one of them.
         remarks: lines that stand below those of the numbers.
     """
     usual = preset_values(preset[0])
@@ -52,7 +55,7 @@ def write_directions(
         n_components, why = list(best_of(compared).n_components), "the most stable of those compared"
     else:
         n_components = _fewer_clusters(usual["model"]["n_components"], n_images)
-        why = f"at least {FEWEST_PER_CLUSTER} images a cluster, of {n_images:,} to train on"
+        why = f"at least {FEWEST_PER_CLUSTER} {noun}s a cluster, of {n_images:,} to train on"
     if n_components != usual["model"]["n_components"]:
         lines.append(f"    model: {flow_text({'n_components': n_components})}  # {why}")
     epochs = _most_epochs(usual["train"]["batch_size"], n_images)
@@ -116,7 +119,11 @@ def _largest_share() -> float:
 
 def _remarks(preset: Reasoned, compared: list[ClusterNumbers] | None) -> list[str]:
     if not compared:
-        others = "one preset serves all collections" if preset == FEATURES else "numbers of clusters are the usual ones"
+        others = (
+            "one preset serves all collections"
+            if preset in (FEATURES, ROWS)
+            else "numbers of clusters are the usual ones"
+        )
         return [f"No trial was made: {others}."]
     best = best_of(compared)
     others = sorted((one for one in compared if one is not best), key=lambda one: -one.score)

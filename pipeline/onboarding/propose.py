@@ -26,7 +26,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
 from pipeline.onboarding.directions import (
-    FEATURES,
+    ROWS,
     best_of,
     compare_clusters,
     rows_of_pixels,
@@ -93,7 +93,7 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
         n_train = round(rows.n_usable * trained_on)
         preprocess = rows.choose_preprocess(layout, location)
         told, remarks = _told(_judged_rows(rows, n_train) if with_trials else None)
-        text = write_directions(layout.experiment, FEATURES, preprocess, n_train, remarks=remarks)
+        text = write_directions(layout.experiment, ROWS, preprocess, n_train, noun="row", remarks=remarks)
         drawn = _draw(InputSpec.features(rows.rows.shape[-1]).as_pictures(rows.rows))
         return Proposal(text, drawn, [*rows.notes, *told], None)
     sample = take_sample(layout, usual, location)

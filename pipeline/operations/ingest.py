@@ -18,6 +18,7 @@ from pipeline.config.service import DriftParams
 from pipeline.core.errors import BusyError, DataError, PipelineError, PublishError, ResourceError
 from pipeline.core.folder_seal import require_sealed
 from pipeline.core.image_ids import ContentSet, parse_ids
+from pipeline.core.input_words import input_noun
 from pipeline.core.layout import Layout
 from pipeline.core.sealed import read_sealed
 from pipeline.core.text import reason_of
@@ -51,6 +52,7 @@ class IngestResult:
     Attributes:
         experiment: its name.
         source: where the images lay.
+        noun: what people call one of them, ``image`` or ``row``.
         batch_id: of the new batch; None where no image was new.
         version: of the published tables.
         n_images: new images.
@@ -65,6 +67,7 @@ class IngestResult:
 
     experiment: str
     source: str
+    noun: str
     batch_id: str | None
     version: int
     n_images: int
@@ -104,6 +107,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     with batches_lock(layout, f"ingest {location}", wait_seconds):
         with _own_files():
             version = history.served().version
+            noun = input_noun(read_model_file(history.model_folder())["input"])
             require_lists(layout)
             recover_shards(layout)
             _require_content(layout)
@@ -123,6 +127,7 @@ def ingest(layout: Layout, experiment: Experiment, location: str, wait_seconds: 
     result = IngestResult(
         experiment=layout.experiment,
         source=storable(location),
+        noun=noun,
         batch_id=shard.batch_id,
         version=version,
         n_images=shard.n_images,

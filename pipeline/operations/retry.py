@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.config.sections import Experiment
 from pipeline.config.write import flow_text, line_of, with_values
 from pipeline.core.errors import DataError, ModelError
+from pipeline.core.input_words import input_noun
 from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
 from pipeline.core.text import to_json
@@ -139,12 +140,14 @@ class Retry:
         text = (self._layout.root / "params.yaml").read_text(encoding="utf-8")
         name = self._layout.experiment
         tried = "; ".join(f"{trial.label}: {trial.verdict}" for trial in self._tried)
+        with ImageStore(self._layout.prepared / "train.h5") as store:
+            noun = input_noun(store.spec.describe())
         key = worth_changing(setting)
         line, now = line_of(text, name, f"model.{key}"), list(getattr(setting.model, key))
         return (
             f"{name} must train, but {fault}. Tried besides: {tried or 'nothing, as the time was up'}. Change "
             f"experiments.{name}.model.{key} (line {line} of params.yaml, now {now}) "
-            "or give more images; --retry-minutes has the time for trials"
+            f"or give more {noun}s; --retry-minutes has the time for trials"
         )
 
 

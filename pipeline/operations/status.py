@@ -9,6 +9,7 @@ from pipeline.config import Params
 from pipeline.config.dag import stage_names
 from pipeline.core.errors import BusyError
 from pipeline.core.hint_words import describe_help
+from pipeline.core.input_words import input_noun
 from pipeline.core.layout import Layout
 from pipeline.core.storage import disk_usage
 from pipeline.core.upgrades import SCORES, read_model_file, read_record
@@ -35,6 +36,7 @@ class ExperimentStatus:
         is_active: whether rebuilds include it.
         stages: for each stage ``fresh`` or why it would run; empty where that cannot be told.
         note: why the stages are not known, else empty.
+        noun: what people call one of its inputs, ``image`` or ``row``; ``image`` before anything is published.
         published: version, model, time, reason and number of images that readers see; None before the first.
         help: of every facet of the model in service, what people had told it and what it made of that, in words; None
             where they told nothing.
@@ -52,6 +54,7 @@ class ExperimentStatus:
     is_active: bool
     stages: dict[str, str]
     note: str
+    noun: str
     published: dict[str, Any] | None
     help: list[str | None]
     refused: dict[str, Any] | None
@@ -82,6 +85,7 @@ def experiment_status(root: Path, params: Params, experiment: str) -> Experiment
         is_active=is_active,
         stages=stages,
         note=note,
+        noun="image" if current is None else input_noun(read_model_file(history.model_folder())["input"]),
         published=None if current is None else {name: getattr(current, name) for name in shown},
         help=[] if current is None else read_help(history.model_folder()),
         refused=refused_model(layout, sections),

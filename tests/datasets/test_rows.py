@@ -161,7 +161,7 @@ REFUSED = {
         lambda: ROWS[:5],
         "must be at least as many as their features, got 5 rows of 6; add rows",
     ),
-    "no finite row": (lambda: np.full((9, 4), np.nan), "at least one usable image, got none .9 of 9 set aside"),
+    "no finite row": (lambda: np.full((9, 4), np.nan), "at least one usable row, got none .9 of 9 set aside"),
 }
 
 

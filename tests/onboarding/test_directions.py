@@ -8,7 +8,7 @@ from pipeline.config.resolve import preset_values, resolve
 from pipeline.config.safe_yaml import safe_load
 from pipeline.config.sections import ModelParams, TrainParams
 from pipeline.config.write import with_values
-from pipeline.onboarding.directions import FEATURES, compare_clusters, write_directions, write_photographs
+from pipeline.onboarding.directions import FEATURES, ROWS, compare_clusters, write_directions, write_photographs
 from pipeline.onboarding.ladder import fallbacks
 from pipeline.onboarding.number_of_clusters import ClusterNumbers
 from pipeline.onboarding.settings import Setting
@@ -31,6 +31,12 @@ def test_a_usual_collection_takes_the_preset_as_it_is(n_images: int) -> None:
 @pytest.mark.parametrize(("n_images", "n_components"), [(159, [7, 4]), (120, [6, 4]), (16, [4, 4])])
 def test_few_images_have_fewer_clusters_in_all_facets_but_the_deepest(n_images: int, n_components: list[int]) -> None:
     assert written(n_images)["model"] == {"n_components": n_components}
+
+
+def test_rows_of_a_table_are_called_so() -> None:
+    text = write_directions("album", ROWS, PREPROCESS, 120, noun="row")
+    assert "    model: {n_components: [6, 4]}  # at least 20 rows a cluster, of 120 to train on\n" in text
+    assert "image" not in text
 
 
 @pytest.mark.parametrize(("n_images", "epochs"), [(20_000, 10), (1_000_000, 1)])

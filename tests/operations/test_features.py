@@ -84,7 +84,7 @@ def test_new_rows_get_clusters_without_those_that_are_there(published: Tiny, tmp
     pq.write_table(pa.table({"embedding": list(rows)}), tmp_path / "new.parquet")
     result = ingest(experiment.layout, experiment.params, str(tmp_path / "new.parquet"))
     assert (result.n_images, result.duplicates, len(result.quarantined), result.faults) == (29, 3, 1, ())
-    assert result.quarantined[0][0] == "new.parquet[4]"
+    assert (result.noun, result.quarantined[0][0]) == ("row", "new.parquet[4]")
     assert len(experiment.image_ids(result.batch_id)) == 29
     images = read(EXPERIMENT, "images", root=experiment.root)
     own = images[images["batch_id"] == result.batch_id].set_index("image_id")["path"]

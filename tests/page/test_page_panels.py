@@ -1,6 +1,8 @@
 """Every panel in a real browser, clicked through as a person would."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,26 @@ def with_hints(root: Path) -> Path:
     judged = {"facet_1": {"kept_aside": 9, "clusters": pairs}}
     write_json(path, {**read_record(path, SCORES), "hints": judged})
     return compose(root, given)
+
+
+@pytest.mark.parametrize("embedder", [None, {"backbone": "x", "sha256": "0" * 64}])
+def test_rows_of_a_table_are_called_so_and_features_of_images_are_not(
+    browser: Browser, tmp_path: Path, embedder: dict[str, str] | None
+) -> None:
+    given = publish(tmp_path, two_facets())
+    path = tmp_path / "models" / MODEL_VERSION / "model.json"
+    spec = {"kind": "features", "dtype": "float32", "shape": [1, 1, 5], "is_bounded": False}
+    made = {} if embedder is None else {"embedder": embedder}
+    write_json(path, {**read_model_file(path.parent), "input": {**spec, **made}})
+    browser.open(compose(tmp_path, replace(given, files=None, aside=[])))
+    found = ""
+    panels = ("overview", "cross/0/1", "compose", "map/0", "unusual/0", "batches", "training", "scores", "about")
+    for route in (*panels, "clusters/0", "clusters/0?show=cluster:0:0", "clusters/0?show=image:7"):
+        browser.go(route)
+        found += browser.text("body")
+    called = re.findall(r".{20}\bimages?\b", found, re.IGNORECASE)
+    assert bool(called) == (embedder is not None), called
+    assert bool(re.search(r"\d rows, seen 2 ways", found)) == (embedder is None)
 
 
 def test_that_a_facet_had_help_is_told_where_it_is_shown_and_where_the_model_is(

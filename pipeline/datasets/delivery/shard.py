@@ -171,7 +171,8 @@ def _write_images(path: Path, delivery: Delivery, transform: Taker, sieve: Sieve
     rows = _Rows()
     is_pixels = isinstance(transform, ImageTransform)
     store = GrowingStore(path, delivery) if is_pixels else FeatureStore(path, delivery, transform)
-    with progress("read new images", delivery.n_images) as bar, store as shard:
+    noun = "image" if delivery.row_width is None else "row"
+    with progress(f"read new {noun}s", delivery.n_images, noun) as bar, store as shard:
         for block in delivery.blocks:
             new = sieve.new_images(block)
             shard.append(new)

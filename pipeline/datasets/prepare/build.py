@@ -34,7 +34,7 @@ from pipeline.datasets.prepare.quarantine import Account, write_quarantine_table
 from pipeline.datasets.prepare.splits import Rows, write_splits
 from pipeline.datasets.prepare.spool import Spool
 from pipeline.datasets.prepare.tables import IMAGES_SCHEMA, write_images_table
-from pipeline.datasets.readers.base import Source, open_source
+from pipeline.datasets.readers.base import RowSource, Source, open_source
 from pipeline.datasets.store.hints import write_prepared_hints
 from pipeline.datasets.store.images import ImageStore
 from pipeline.datasets.store.labels import write_labels
@@ -73,7 +73,8 @@ def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str
     n_source, n_joined = source.n_images(), sum(_count_shard(layout, batch) for batch in joined)
     with atomic_dir(layout.prepared) as folder, Spool(folder / "spool", n_source, n_joined) as spool:
         catalogue = Catalogue()
-        with progress(f"read {layout.experiment}", n_source) as bar:
+        noun = "row" if isinstance(source, RowSource) and source.row_width() is not None else "image"
+        with progress(f"read {layout.experiment}", n_source, noun) as bar:
             found = _read_source(source, preparer, catalogue, spool, bar)
         rejected = found.rejected
         for batch in joined:
@@ -84,10 +85,10 @@ def prepare_images(layout: Layout, params: PreprocessParams, tell: Callable[[str
         found.features.require_tall()
         if constant := found.features.require_different():
             tell(constant)
-        _require_images(rows, params, account)
+        _require_images(rows, params, account, noun)
         assert found.kind is not None
         shards = [layout.batches / batch / "shard.h5" for batch in joined]
-        write_splits(folder, columns, rows, params, spool, found.kind, shards)
+        write_splits(folder, columns, rows, params, spool, found.kind, shards, noun)
         _write_labels(folder, columns, rows, source.class_names())
         _write_images(folder, columns, rows, joined)
         write_quarantine_table(folder / "quarantine.parquet", rejected, account)
@@ -176,17 +177,17 @@ def _count(columns: Columns, rejected: list[tuple[str, str]], removed: ContentSe
     )
 
 
-def _require_images(rows: Rows, params: PreprocessParams, account: Account) -> None:
+def _require_images(rows: Rows, params: PreprocessParams, account: Account, noun: str) -> None:
     if not any(map(len, rows.values())):
         raise DataError(
-            f"a source must hold at least one usable image, got none ({account.text}); put images there, or correct "
+            f"a source must hold at least one usable {noun}, got none ({account.text}); put {noun}s there, or correct "
             "preprocess.path, include or exclude"
         )
     for name, places in rows.items():
         if not len(places):
             raise DataError(
-                f"the {name} split needs at least one image, got 0 with test_fraction {params.test_fraction} "
-                f"({account.text}); provide more images or change test_fraction"
+                f"the {name} split needs at least one {noun}, got 0 with test_fraction {params.test_fraction} "
+                f"({account.text}); provide more {noun}s or change test_fraction"
             )
 
 

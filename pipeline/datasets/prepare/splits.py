@@ -32,6 +32,7 @@ def write_splits(
     spool: Spool,
     kind: RowKind,
     shards: Sequence[Path],
+    noun: str,
 ) -> None:
     """Write ``<split>.h5`` for each split: images of the source from the spool, joined ones straight from their shards.
 
@@ -43,6 +44,7 @@ def write_splits(
         spool: images of the source; its parts are gone afterwards.
         kind: of what lies in it.
         shards: store of each joined batch, in a folder of the batch's name.
+        noun: what people call one of them.
 
     Raises:
         DataError: a shard is damaged, or its images cannot take the shape of the source's.
@@ -50,7 +52,7 @@ def write_splits(
     """
     rule = f"the source's own, else by content: test_fraction {params.test_fraction}, split_seed {params.split_seed}"
     with ExitStack() as stack:
-        bar = stack.enter_context(progress("write", sum(map(len, rows.values()))))
+        bar = stack.enter_context(progress("write", sum(map(len, rows.values())), noun))
         stores = {
             name: stack.enter_context(
                 create_store(

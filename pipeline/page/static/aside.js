@@ -23,9 +23,9 @@ function asideCard() {
   const columns = [["The file …", "text"], ["Files", "number"], ["Batch"], ...(D.files === null ? [] : [["Such as", "text"]])];
   return h("section", { class: "card stack", "aria-label": "Set aside" }, h("h2", {}, "Set aside"),
     rows.length ? sortTable(columns, rows) : h("p", { class: "note" }, "Every file that was read could be used."),
-    D.copies ? h("p", { class: "note" }, `${plural(D.copies, "image")} of ${count(nImages)} ${D.copies === 1 ? "is an exact copy" : "are exact copies"} of another one in the source. Each counts as an image of its own.`) : null,
+    D.copies ? h("p", { class: "note" }, inWords`${plural(D.copies, noun)} of ${count(nImages)} ${D.copies === 1 ? "is an exact copy" : "are exact copies"} of another one in the source. Each counts as an image of its own.`) : null,
     rejectedList(),
-    known ? h("p", { class: "note" }, `${plural(known, "delivered image")} ${known === 1 ? "was" : "were"} known already and not added again.`) : null);
+    known ? h("p", { class: "note" }, `${plural(known, inWords`delivered image`)} ${known === 1 ? "was" : "were"} known already and not added again.`) : null);
 }
 
 // Deliveries of which no image was taken; a page without names counts them, as a reason may name files.
@@ -33,6 +33,6 @@ function rejectedList() {
   if (!D.rejected.length) return null;
   const rows = D.rejected.filter((row) => row.name !== null).map((row) => [visible(row.reason), h("span", { class: "names" }, fileName(shortName(visible(row.name)), { title: visible(row.name) }))]);
   return h("div", { class: "stack", style: { gap: "6px" } },
-    h("p", { class: "note" }, h("b", {}, `${plural(D.rejected.length, "delivery was", "deliveries were")} rejected as a whole`), ": no image of it is in the tables."),
+    h("p", { class: "note" }, h("b", {}, `${plural(D.rejected.length, "delivery was", "deliveries were")} rejected as a whole`), inWords`: no image of it is in the tables.`),
     rows.length ? sortTable([["Why", "text"], ["Delivery", "text"]], rows) : null);
 }

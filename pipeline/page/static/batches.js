@@ -3,10 +3,10 @@
 function batchesPanel() {
   const arrived = D.batches.filter((batch) => batch.status !== "source").reverse();
   return [
-    heading("Batches", "What the published tables hold, and whether newly arrived images still look like those that the model was trained on."),
+    heading("Batches", inWords`What the published tables hold, and whether newly arrived images still look like those that the model was trained on.`),
     batchTable(),
     asideCard(),
-    arrived.length ? driftChart() : emptyNote("No batch has arrived yet. New images come in with facets ingest, or through the drop folder."),
+    arrived.length ? driftChart() : emptyNote(inWords`No batch has arrived yet. New images come in with facets ingest, or through the drop folder.`),
     ...arrived.map(batchCard),
   ];
 }
@@ -15,7 +15,7 @@ function batchTable() {
   const drift = (batch) => (batch.drift ? batch.drift.map((value) => fixed(value, 3)).join(" · ") : "–");
   const rows = [...D.batches].reverse().map((batch) => [h("span", { class: "mono" }, batch.batch_id), day(batch.created), batch.source ?? "–",
     count(batch.n_images), count(batch.quarantined), count(batch.duplicates), drift(batch), statusPills(batch)]);
-  return h("section", { class: "card", "aria-label": "All batches" }, sortTable([["Batch"], ["Arrived, UTC"], ["From"], ["Images", "number"], ["Set aside", "number"], ["Known already", "number"],
+  return h("section", { class: "card", "aria-label": "All batches" }, sortTable([["Batch"], ["Arrived, UTC"], ["From"], [inWords`Images`, "number"], ["Set aside", "number"], ["Known already", "number"],
     [facets.length > 1 ? "Drift by facet" : "Drift", "number"], ["Status"]], rows));
 }
 
@@ -29,8 +29,8 @@ function batchCard(batch) {
   const pictures = batch.thumbnails ? range(batch.thumbnails.ids.length).filter((n) => batch.thumbnails.ids[n] !== null) : [];
   const size = batch.thumbnails ? niceSize(batch.thumbnails.sheet, 40) : 40;
   return h("article", { class: "card batch" },
-    h("div", { class: "batch-head" }, h("h2", { class: "mono" }, batch.batch_id), statusPills(batch), h("span", { class: "small" }, `${day(batch.created)} · ${plural(batch.n_images, "image")}${batch.source ? ` from ${batch.source}` : ""}`)),
-    pictures.length ? h("div", { class: "pics", role: "img", "aria-label": `First ${plural(pictures.length, "image")} of ${batch.batch_id}` }, pictures.map((n) => picture(batch.thumbnails.sheet, n, size, { "data-tip": thumbnailName(batch.thumbnails, n) }))) : null,
+    h("div", { class: "batch-head" }, h("h2", { class: "mono" }, batch.batch_id), statusPills(batch), h("span", { class: "small" }, `${day(batch.created)} · ${plural(batch.n_images, noun)}${batch.source ? ` from ${batch.source}` : ""}`)),
+    pictures.length ? h("div", { class: "pics", role: "img", "aria-label": `First ${plural(pictures.length, noun)} of ${batch.batch_id}` }, pictures.map((n) => picture(batch.thumbnails.sheet, n, size, { "data-tip": thumbnailName(batch.thumbnails, n) }))) : null,
     batch.sizes ? facets.map((facet) => shiftList(facet, batch)) : null);
 }
 
@@ -44,7 +44,7 @@ function shiftList(facet, batch) {
   const size = ([arrival]) => Math.abs(arrival.arrived - arrival.known) + (arrival.isShifted ? 1 : 0);
   const shown = found.filter((each) => size(each) >= 0.005).sort((a, b) => size(b) - size(a)).slice(0, 6);
   const nShifted = found.filter(([arrival]) => arrival.isShifted).length;
-  const verdict = nShifted ? `${plural(nShifted, "cluster")} ${nShifted === 1 ? "holds" : "hold"} another part of it than of the training and test images, by more than chance explains.` : "No difference to the training and test images is more than chance explains.";
+  const verdict = nShifted ? inWords`${plural(nShifted, "cluster")} ${nShifted === 1 ? "holds" : "hold"} another part of it than of the training and test images, by more than chance explains.` : inWords`No difference to the training and test images is more than chance explains.`;
   return h("section", { class: `stack ${facet.tone}`, style: { gap: "8px" } }, h("h3", {}, facetName(facet)),
     h("p", { class: "small" }, verdict),
     shown.length ? h("div", { class: "shift" }, shown.map(([arrival, cluster]) =>

@@ -31,7 +31,7 @@ function clustersPanel(j) {
   const orders = Object.entries(ORDERS).filter(([key]) => offered[key] ?? true);
   return [
     heading(facets.length === 1 ? "Clusters" : `Clusters of ${facet.label}`,
-      `One row a cluster: its surest images, and beside them ${D.nearest ? "the real images nearest to what" : "images that"} the model makes up for it. Open a cluster for its details and neighbours.`
+      inWords`A line a cluster: its surest images, and beside them ${D.nearest ? inWords`the real images nearest to what` : inWords`images that`} the model makes up for it. Open a cluster for its details and neighbours.`
       + (facet.groups.length ? " Clusters that other trainings do not tell apart stand in one group." : "")),
     h("div", { class: "row" },
       facetTabs("Facet", "clusters", j),
@@ -53,19 +53,19 @@ function galleryRows(facet, size) {
   const bare = isFiltered() ? [] : matching.filter((cluster) => cluster.size === 0);
   announce(`${plural(shown.length, "cluster")} shown`);
   if (!matching.length) return [emptyNote(`No cluster matches “${galleryState.query}”.`)];
-  if (!shown.length && isFiltered()) return [emptyNote(`No image on this page has “${visible(fileFilter.text.trim())}” in its path.`)];
+  if (!shown.length && isFiltered()) return [emptyNote(inWords`No image on this page has “${visible(fileFilter.text.trim())}” in its path.`)];
   return [
     filterNote(),
-    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? "Images of these files" : "Surest images"), h("span", {}, D.nearest ? "Nearest to what the model makes up" : "Made up by the model")),
+    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? inWords`Images of these files` : inWords`Surest images`), h("span", {}, D.nearest ? "Nearest to what the model makes up" : "Made up by the model")),
     ...shown.flatMap((cluster, n) => [orderOf(facet) === "group" && cluster.group.uid !== shown[n - 1]?.group.uid ? groupHeading(facet, cluster.group) : null, galleryRow(facet, cluster, size)]),
-    bare.length ? h("p", { class: "note" }, `${plural(bare.length, "component")} of the model ${bare.length === 1 ? "holds" : "hold"} no image: ${bare.map((c) => c.uid ?? c.id).join(", ")}.`) : null,
+    bare.length ? h("p", { class: "note" }, inWords`${plural(bare.length, "component")} of the model ${bare.length === 1 ? "holds" : "hold"} no image: ${bare.map((c) => c.uid ?? c.id).join(", ")}.`) : null,
   ];
 }
 
 function groupHeading(facet, { uid }) {
   const group = facet.groups.find((each) => each.uid === uid);
   return h("h2", { class: "group-heading", "data-group": uid }, group.title,
-    h("span", { class: "small" }, `${group.title === uid ? "" : `${uid} · `}${plural(group.clusters.length, "cluster")}, ${plural(group.size, "image")}, ${percent(group.size / (facet.total || 1))} of all`));
+    h("span", { class: "small" }, `${group.title === uid ? "" : `${uid} · `}${plural(group.clusters.length, "cluster")}, ${plural(group.size, noun)}, ${percent(group.size / (facet.total || 1))} of all`));
 }
 
 // Members that the filter by file leaves, surest first.
@@ -81,11 +81,11 @@ function galleryRow(facet, cluster, size) {
   return h("article", { class: "card cluster", "data-cluster": cluster.id },
     h("div", { class: "cluster-head" },
       h("h2", {}, h("a", { href: clusterHref(cluster) }, titleOf(cluster))),
-      h("p", { class: "small" }, `${cluster.name && cluster.uid ? cluster.uid + " · " : ""}${plural(cluster.size, "image")}, ${percent(share(cluster))} of all`),
-      wanted ? h("p", { class: "small" }, `${plural(wanted.length, "such image")} on this page`) : null,
+      h("p", { class: "small" }, `${cluster.name && cluster.uid ? cluster.uid + " · " : ""}${plural(cluster.size, noun)}, ${percent(share(cluster))} of all`),
+      wanted ? h("p", { class: "small" }, `${plural(wanted.length, inWords`such image`)} on this page`) : null,
       meter(cluster.confidence),
       h("p", { class: "small" }, `confidence ${fixed(cluster.confidence)}`),
       arrival === null ? null : arrivalNote(arrival)),
-    h("div", { class: "pics", role: "img", "aria-label": `${plural(examples.length, "example image")} of ${titleOf(cluster)}, surest first` }, examples.map((i) => imagePicture(i, size))),
-    h("div", { class: "made" }, h("div", { class: "pics", role: "img", "aria-label": `${plural(made.length, "generated image")} of ${titleOf(cluster)}` }, made)));
+    h("div", { class: "pics", role: "img", "aria-label": `${plural(examples.length, inWords`example image`)} of ${titleOf(cluster)}, surest first` }, examples.map((i) => imagePicture(i, size))),
+    h("div", { class: "made" }, h("div", { class: "pics", role: "img", "aria-label": `${plural(made.length, inWords`generated image`)} of ${titleOf(cluster)}` }, made)));
 }

@@ -15,8 +15,8 @@ function composePanel() {
   };
   draw();
   return [
-    heading("Compose", `Take an image apart and put it together anew: one facet from image B, everything else from image A. ${D.nearest ? "Shown is the real image that all facets together place nearest to the mixture, as a mixture of features is no picture." : "The model decodes the mixture."}`),
-    h("div", { class: "row" }, segments("Facet taken from image B", facets.map((f) => [f.index, `${f.label} from B`]), composeState.facet, (j) => { composeState.facet = j; draw(); })),
+    heading("Compose", inWords`Take an image apart and put it together anew: one facet from image B, everything else from image A. ${D.nearest ? inWords`Shown is the real image that all facets together place nearest to the mixture, as a mixture of features is no picture.` : "The model decodes the mixture."}`),
+    h("div", { class: "row" }, segments(inWords`Facet taken from image B`, facets.map((f) => [f.index, `${f.label} from B`]), composeState.facet, (j) => { composeState.facet = j; draw(); })),
     body,
   ];
 }
@@ -33,9 +33,9 @@ function equation() {
     h("figcaption", {}, h("b", {}, title), h("br"), text));
   const others = facets.filter((f) => f !== shown).map((f) => f.label).join(", ");
   return h("div", { class: `card equation ${shown.tone}` },
-    part(first, "Image A", `gives ${others}`), h("span", { class: "sign", "aria-hidden": "true" }, "+"),
-    part(second, "Image B", h("span", { class: "facet-name" }, `gives ${shown.label}`)), h("span", { class: "sign equals", "aria-hidden": "true" }, "="),
-    h("figure", { class: "result" }, h("span", { class: "ringed", role: "img", "aria-label": `Image A with ${shown.label} of image B` }, picture("swaps", swapIndex(facet, a, b), size)),
+    part(first, inWords`Image A`, `gives ${others}`), h("span", { class: "sign", "aria-hidden": "true" }, "+"),
+    part(second, inWords`Image B`, h("span", { class: "facet-name" }, `gives ${shown.label}`)), h("span", { class: "sign equals", "aria-hidden": "true" }, "="),
+    h("figure", { class: "result" }, h("span", { class: "ringed", role: "img", "aria-label": inWords`Image A with ${shown.label} of image B` }, picture("swaps", swapIndex(facet, a, b), size)),
       h("figcaption", {}, h("b", {}, "Composed"), h("br"), `A with B’s ${shown.label.toLowerCase()}`)));
 }
 
@@ -54,10 +54,10 @@ function readBack() {
     const found = swapReadings()[at + f.index], source = D.swaps.anchors[f.index === facet ? b : a];
     const isKept = found === f.pool.cluster_id[source];
     return h("li", {}, h("span", { class: `pill ${isKept ? "good" : "warn"}` }, isKept ? "✓ as wanted" : "changed"), facetName(f),
-      h("span", { class: "small" }, `of image ${f.index === facet ? "B" : "A"}`), chip(f.clusters[found], "", 26));
+      h("span", { class: "small" }, inWords`of image ${f.index === facet ? "B" : "A"}`), chip(f.clusters[found], "", 26));
   });
   return h("section", { class: "card stack" }, h("h2", {}, "Read again"),
-    h("p", { class: "note" }, `${D.nearest ? "The mixture goes" : "The composed picture goes"} through the encoder once more. If the facets are separate, each one finds the cluster of the image it came from.`),
+    h("p", { class: "note" }, inWords`${D.nearest ? "The mixture goes" : "The composed picture goes"} through the encoder once more. If the facets are separate, each one finds the cluster of the image it came from.`),
     h("ul", { class: "checks" }, rows));
 }
 
@@ -71,7 +71,7 @@ function swapSize(n) {
 function swapGrid(usable, draw) {
   const { anchors } = D.swaps, size = swapSize(usable.length), tone = facets[composeState.facet].tone;
   const pick = (name, n) => h("button", { type: "button", "aria-pressed": composeState[name] === n, "data-spot": `${name}-${n}`,
-    "aria-label": `Image ${name.toUpperCase()}: number ${n + 1}`, onclick: () => { composeState[name] = n; draw(); } }, imagePicture(anchors[n], size));
+    "aria-label": inWords`Image ${name.toUpperCase()}: number ${n + 1}`, onclick: () => { composeState[name] = n; draw(); } }, imagePicture(anchors[n], size));
   const mix = (a, b) => h("button", { type: "button", "data-spot": `mix-${a}-${b}`, "aria-pressed": composeState.a === a && composeState.b === b,
     "aria-label": `A number ${a + 1} with B number ${b + 1}`, onclick: () => { Object.assign(composeState, { a, b }); draw(); } }, picture("swaps", swapIndex(composeState.facet, a, b), size));
   const table = h("table", { class: "swap-grid" },

@@ -23,9 +23,9 @@ function crossPanel(first, second) {
   const pairs = facets.flatMap((a) => facets.filter((b) => a !== b).map((b) => [`${a.index}/${b.index}`, `${a.label} by ${b.label}`]));
   return [
     heading(`${view.rows.label} against ${view.columns.label}`,
-      "Every image lies in one row and one column at once. Along a row the row's property stays and the other changes; down a column it is the other way round."),
+      inWords`Every image lies in one cell, by its clusters in both facets. Along a line the line's property stays and the other changes; down a column it is the other way round.`),
     h("div", { class: "row" },
-      segments("Cells", [["real", "Real images"], ["imagined", D.nearest ? "Nearest" : "Imagined"], ["counts", "Counts"]], crossState.mode, (mode) => { crossState.mode = mode; draw(); }),
+      segments("Cells", [["real", inWords`Real images`], ["imagined", D.nearest ? "Nearest" : "Imagined"], ["counts", "Counts"]], crossState.mode, (mode) => { crossState.mode = mode; draw(); }),
       choice("Order", [["similarity", "Similar together"], ["size", "Largest first"]], crossState.order, (order) => { Object.assign(crossState, { order, from: 0 }); draw(); }),
       choice("Facets", pairs, `${first}/${second}`, (pair) => { location.hash = `#/cross/${pair}`; })),
     h("p", { class: "note" }, crossNote(cross, view)),
@@ -55,7 +55,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const nCounted = sum(view.rowIds.flatMap((r) => view.columnIds.map((c) => view.count(r, c))));
-  const notes = [`Pale cells have no image to show: the picture there is ${D.nearest ? "the real image nearest to what the model imagines" : "what the model imagines"}.`];
+  const notes = [inWords`Pale cells have no image to show: the picture there is ${D.nearest ? inWords`the real image nearest to what the model imagines` : "what the model imagines"}.`];
   if (nCounted < nImages) notes.unshift(`The cells hold ${count(nCounted)} of them.`);
   if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}. ${sharedWords(pair)}.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);
@@ -85,7 +85,7 @@ function crossTable(view, rowIds, columnIds) {
   const size = Math.max(LEAST_CELL, Math.min(SMOOTH_UP_TO, Math.floor(cellRoom(view) / Math.max(1, columnIds.length)) - 3));
   const tag = (cluster) => h("span", { class: `tag ${cluster.name ? "named" : ""}`, "aria-hidden": "true" }, shortOf(cluster));
   const head = (facet, id, scope) => h("th", { scope, class: facet.tone, "data-head": `${scope}-${id}` },
-    h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, "image")}` },
+    h("a", { href: clusterHref(facet.clusters[id]), "aria-label": `${facet.label}, ${titleOf(facet.clusters[id])}`, "data-tip": `${titleOf(facet.clusters[id])} · ${plural(facet.clusters[id].size, noun)}` },
       scope === "row" ? tag(facet.clusters[id]) : null,
       imagePicture(faceOf(facet.clusters[id]), Math.min(28, size - 8)),
       scope === "col" ? tag(facet.clusters[id]) : null));
@@ -105,7 +105,7 @@ function crossTable(view, rowIds, columnIds) {
 function crossCell(view, row, column, size, largest) {
   const n = view.count(row, column), example = view.example(row, column), isReal = isShown(example);
   const [a, b] = [view.rows.clusters[row], view.columns.clusters[column]];
-  const label = `${view.rows.label} ${titleOf(a)}, ${view.columns.label} ${titleOf(b)}: ${n ? plural(n, "image") : "no image"}`;
+  const label = `${view.rows.label} ${titleOf(a)}, ${view.columns.label} ${titleOf(b)}: ${n ? plural(n, noun) : inWords`no image`}`;
   const sheet = D.sheets.images, scale = size / Math.max(sheet.width, sheet.height);
   const props = { type: "button", class: "cell", "data-row": row, "data-column": column, "aria-label": label,
     onclick: () => show(`cell:${view.rows.index}:${view.columns.index}:${row}:${column}`) };
@@ -114,10 +114,10 @@ function crossCell(view, row, column, size, largest) {
     return h("button", { ...props, "data-tip": label, style: { width: `${size}px`, height: `${size}px` } },
       h("span", { class: "tally", style: heat(strength) }, n || ""));
   }
-  if (crossState.mode === "real" && isReal) return h("button", { ...props, "data-tip": plural(n, "image") }, imagePicture(example, size));
+  if (crossState.mode === "real" && isReal) return h("button", { ...props, "data-tip": plural(n, noun) }, imagePicture(example, size));
   const made = picture("imagined", view.imagined(row, column), size);
   const isGhost = crossState.mode === "real";
-  return h("button", { ...props, class: `cell ${isGhost ? "ghost" : ""}`, "data-tip": `${n ? plural(n, "image") : "No image"} here · ${D.nearest ? "nearest to what the model imagines" : "imagined by the model"}`,
+  return h("button", { ...props, class: `cell ${isGhost ? "ghost" : ""}`, "data-tip": `${n ? plural(n, noun) : inWords`No image`} here · ${D.nearest ? "nearest to what the model imagines" : "imagined by the model"}`,
     style: { height: `${sheet.height * scale}px` } }, made);
 }
 

@@ -2,6 +2,17 @@
 
 const D = JSON.parse(document.getElementById("data").textContent);
 
+// What people call one input: features that were made here are of images, others are rows of a table.
+const noun = D.model.input.kind === "features" && !D.model.input.embedder ? "row" : "image";
+
+// The page's own words, written about images, about rows where these are shown; what is put in stays as it is.
+const inWords = (parts, ...values) => String.raw({ raw: parts.map(ofRows) }, ...values);
+
+function ofRows(text) {
+  if (noun === "image") return text;
+  return text.replace(/\b([Aa])n image/g, "$1 row").replace(/(?<!table )\b([Ii])mage/g, (_, first) => (first === "I" ? "Row" : "row"));
+}
+
 function bytes(base64) {
   const text = atob(base64), out = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);

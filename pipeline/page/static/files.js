@@ -55,6 +55,6 @@ function fileField(draw) {
 function filterNote() {
   if (!isFiltered()) return null;
   const shown = range(images.ids.length).filter(isShown), found = shown.filter(isWanted).length;
-  const rest = shown.length < nImages ? ` The page holds ${count(shown.length)} of ${count(nImages)} images; the table images names all.` : "";
-  return h("p", { class: "note" }, `${plural(found, "image")} on this page ${found === 1 ? "has" : "have"} “`, fileName(visible(fileFilter.text.trim())), `” in the path.${rest}`);
+  const rest = shown.length < nImages ? inWords` The page holds ${count(shown.length)} of ${count(nImages)} images; the table images names all.` : "";
+  return h("p", { class: "note" }, `${plural(found, noun)} on this page ${found === 1 ? "has" : "have"} “`, fileName(visible(fileFilter.text.trim())), `” in the path.${rest}`);
 }

@@ -10,7 +10,7 @@ function mapPanel(j) {
   const tool = (text, label, act) => h("button", { type: "button", class: "icon-button", "aria-label": label, onclick: act }, text);
   return [
     heading(facets.length === 1 ? "Map" : `Map of ${facet.label}`,
-      "Every point is an image. Images that lie together look alike to this facet; colours are clusters. Point at one to see it, click to open it; drag to move, Ctrl and wheel or double click to zoom."),
+      inWords`Every point is an image. Images that lie together look alike to this facet; colours are clusters. Point at one to see it, click to open it; drag to move, Ctrl and wheel or double click to zoom.`),
     h("div", { class: "row" },
       facetTabs("Facet", "map", j),
       segments("Show", [["dots", "Dots"], ["pictures", "Pictures"]], mapState.mode, (mode) => { mapState.mode = mode; view.draw(); }),
@@ -20,7 +20,7 @@ function mapPanel(j) {
     note,
     view.points.length ? h("div", { class: "map-wrap" }, view.canvas, h("div", { class: "map-tools" },
       tool("+", "Zoom in", () => view.scaleBy(1.5)), tool("−", "Zoom out", () => view.scaleBy(1 / 1.5)),
-      tool("⤢", "Show everything", () => { view.zoom = 1; view.offset = [0, 0]; view.draw(); }))) : emptyNote("There are no images to map."),
-    h("p", { class: "note" }, `${count(view.points.length)} of ${count(nImages - nLater)} training and test images, drawn at random. The plane is the one that parts this facet's clusters best, out of ${plural(facet.latent_dim, "dimension")}; clusters that overlap here may be apart in the others.`),
+      tool("⤢", "Show everything", () => { view.zoom = 1; view.offset = [0, 0]; view.draw(); }))) : emptyNote(inWords`There are no images to map.`),
+    h("p", { class: "note" }, inWords`${count(view.points.length)} of ${count(nImages - nLater)} training and test images, drawn at random. The plane is the one that parts this facet's clusters best, out of ${plural(facet.latent_dim, "dimension")}; clusters that overlap here may be apart in the others.`),
   ];
 }

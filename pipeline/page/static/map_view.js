@@ -6,7 +6,7 @@ class MapView {
     this.state = state;
     this.points = range(images.ids.length).filter((i) => images.isSampled[i] && isShown(i));
     this.canvas = h("canvas", { tabindex: 0, role: "application",
-      "aria-label": `Map of ${facet.label}: ${count(this.points.length)} images. Arrow keys move from image to image, Enter opens it, plus and minus zoom.` });
+      "aria-label": inWords`Map of ${facet.label}: ${count(this.points.length)} images. Arrow keys move from image to image, Enter opens it, plus and minus zoom.` });
     this.cursor = -1;
     this.pointers = new Map();
     this.colours = clusterColours(facet);
@@ -198,7 +198,7 @@ class MapView {
     this.cursor = best;
     const box = this.canvas.getBoundingClientRect(), [cx, cy] = this.place(best), cluster = clusterOf(this.facet, best);
     placeHover(box.left + cx, box.top + cy, hoverCard(best));
-    announce(`Image ${nameOf(best)}, ${titleOf(cluster)}, ${surenessOf(this.facet, best)}`);
+    announce(inWords`Image ${nameOf(best)}, ${titleOf(cluster)}, ${surenessOf(this.facet, best)}`);
     this.draw();
   }
 }

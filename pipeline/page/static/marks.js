@@ -17,13 +17,13 @@ function chip(cluster, small, size = 34) {
 }
 
 function arrivalNote({ known, arrived, isShifted }) {
-  return h("p", { class: `small ${isShifted ? "shifted" : ""}` }, `Of newly delivered images ${percent(arrived)} are here, of training and test images ${percent(known)}${isShifted ? ": more than chance explains" : ""}.`);
+  return h("p", { class: `small ${isShifted ? "shifted" : ""}` }, inWords`Of newly delivered images ${percent(arrived)} are here, of training and test images ${percent(known)}${isShifted ? ": more than chance explains" : ""}.`);
 }
 
 // Pictures of the model's own images are chosen with the model; those that came later are counted, and shown by batch.
 function laterNote() {
   if (!nLater) return null;
-  return h("p", { class: "note" }, `Shown are training and test images, ${count(nImages - nLater)} in all. ${plural(nLater, "image")} came later and ${nLater === 1 ? "is" : "are"} counted, but shown under `, h("a", { href: "#/batches" }, "Batches"), " alone.");
+  return h("p", { class: "note" }, inWords`Shown are training and test images, ${count(nImages - nLater)} in all. ${plural(nLater, noun)} came later and ${nLater === 1 ? "is" : "are"} counted, but shown under `, h("a", { href: "#/batches" }, "Batches"), " alone.");
 }
 
 let controls = 0;

@@ -7,12 +7,12 @@ function overviewPanel() {
   const total = facets[0]?.total || nImages;
   const ways = facets.length === 1 ? "sorted one way" : `seen ${facets.length} ways`;
   const story = facets.length === 1
-    ? "Without any labels, one clustering was found in these images. Every image has a place in it, with a confidence."
-    : `Without any labels, ${facets.length} separate clusterings were found in the same images. Each one, a facet, answers a question of its own, and every image has a place in all of them.`;
+    ? inWords`Without any labels, one clustering was found in these images. Every image has a place in it, with a confidence.`
+    : inWords`Without any labels, ${facets.length} separate clusterings were found in the same images. Each one, a facet, answers a question of its own, and every image has a place in all of them.`;
   return [
     h("section", { class: "hero" },
       h("div", { class: "stack" },
-        h("h1", { tabindex: "-1" }, `${plural(total, "image")}, ${ways}`),
+        h("h1", { tabindex: "-1" }, `${plural(total, noun)}, ${ways}`),
         h("p", { class: "lead" }, story),
         h("div", { class: "row" },
           h("a", { class: "button strong", href: crosses.length ? "#/cross/0/1" : "#/clusters/0" }, crosses.length ? "See the facets against each other" : "Look at the clusters"),
@@ -95,13 +95,13 @@ function depthNote(facet) {
 
 // Sizes as a skyline with a face under every bar.
 function skyline(facet) {
-  if (!facet.used.length) return emptyNote("No image lies in this facet.");
+  if (!facet.used.length) return emptyNote(inWords`No image lies in this facet.`);
   const sorted = [...facet.used].sort((a, b) => b.size - a.size), shown = sorted.slice(0, 24), most = shown[0].size;
   const room = Math.min(420, document.getElementById("main").clientWidth - 40) / shown.length;
   const size = Math.min(niceSize("images", 24), Math.floor(room) - 3);
   return h("figure", { class: "stack", style: { gap: "6px" } },
     h("div", { class: "skyline", role: "group", "aria-label": `Cluster sizes of ${facet.label}` }, shown.map((cluster) =>
-      h("a", { href: clusterHref(cluster), "aria-label": `${titleOf(cluster)}: ${plural(cluster.size, "image")}`, "data-tip": `${titleOf(cluster)} · ${plural(cluster.size, "image")} · ${percent(share(cluster))}` },
+      h("a", { href: clusterHref(cluster), "aria-label": `${titleOf(cluster)}: ${plural(cluster.size, noun)}`, "data-tip": `${titleOf(cluster)} · ${plural(cluster.size, noun)} · ${percent(share(cluster))}` },
         h("i", { style: { height: `${Math.round(64 * cluster.size / most)}px` } }), imagePicture(faceOf(cluster), size)))),
     sorted.length > shown.length ? h("figcaption", { class: "small" }, `The ${shown.length} largest of ${sorted.length} clusters`) : null);
 }
@@ -123,10 +123,10 @@ function chanceShare(pair) {
 // What the shared part means, adjusted for chance as an adjusted index is.
 function dependenceWords(pair) {
   const chance = chanceShare(pair), beyond = (pair.normalised - chance) / Math.max(1 - chance, 1e-9);
-  return beyond > 0.5 ? "mostly repeat each other" : beyond > 0.2 ? "partly repeat each other" : "sort the images in different ways";
+  return beyond > 0.5 ? "mostly repeat each other" : beyond > 0.2 ? "partly repeat each other" : inWords`sort the images in different ways`;
 }
 
-const sharedWords = (pair) => `They share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance. Counted over ${plural(pair.images, "published image")}`;
+const sharedWords = (pair) => `They share ${percent(pair.normalised)} of their information; ${percent(chanceShare(pair))} would be shared by chance. Counted over ${plural(pair.images, inWords`published image`)}`;
 
 function dependenceCard() {
   if (facets.length === 1) {
@@ -134,7 +134,7 @@ function dependenceCard() {
       "This model has a single facet, so there is nothing to compare it with. More facets come with longer lists in model.latent_dims and model.n_components."));
   }
   return h("article", { class: "card stack" }, h("h2", {}, "How separate the facets are"),
-    h("p", { class: "note" }, "How much the cluster in one facet tells about the cluster in the other: 0\u00a0% means they ask wholly different questions, 100\u00a0% that they are the same clustering. The fewer images a cell has, the more comes by chance."),
+    h("p", { class: "note" }, inWords`How much the cluster in one facet tells about the cluster in the other: 0\u00a0% means they ask wholly different questions, 100\u00a0% that they are the same clustering. The fewer images a cell has, the more comes by chance.`),
     D.dependence.map((pair) => h("div", { class: "stack", style: { gap: "5px" } },
       h("div", { class: "row" }, facetName(facets[pair.first]), h("span", { class: "small" }, "and"), facetName(facets[pair.second])),
       h("p", {}, h("b", {}, `These two facets ${dependenceWords(pair)}.`)), meter(pair.normalised),
@@ -156,27 +156,27 @@ function exchangeTable() {
   }).filter(Boolean);
   if (!rows.length) return null;
   return h("div", { class: "stack", style: { gap: "6px" } },
-    h("p", { class: "note" }, "The model takes one facet of an image from another image, draws the result and reads it again:"),
+    h("p", { class: "note" }, inWords`The model takes one facet of an image from another image, draws the result and reads it again:`),
     sortTable([["Facet taken"], ["It arrives", "number"], ["The others stay", "number"]], rows));
 }
 
 // A model that redraws little makes up images that show little.
 function redrawnNote() {
   if (D.redrawn === null || D.redrawn >= LEAST_REDRAWN) return null;
-  return h("p", { class: "notice" }, h("b", {}, `The model redraws ${percent(Math.max(0, D.redrawn))} of what differs between images`),
-    ` (the variance of their ${D.nearest ? "features" : "pixels"}, on test images). What it makes up, imagines or composes ${D.nearest ? "" : "is blurred and "}lacks the rest: judge a cluster by its real images.`);
+  return h("p", { class: "notice" }, h("b", {}, inWords`The model redraws ${percent(Math.max(0, D.redrawn))} of what differs between images`),
+    inWords` (the variance of their ${D.nearest ? "features" : "pixels"}, on test images). What it makes up, imagines or composes ${D.nearest ? "" : "is blurred and "}lacks the rest: judge a cluster by its real images.`);
 }
 
 function modelCard() {
   const certainties = (seed) => seed.facets.map((facet) => (facet.certainty === null ? "–" : percent(facet.certainty, 1))).join(" · "); // models of earlier releases have none
   return h("article", { class: "card stack" }, h("h2", {}, "The model in service"),
-    h("p", { class: "note" }, `Seed ${D.model.selected_seed} was selected, without labels: ${D.model.selection.reason}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`,
-      D.redrawn === null || D.redrawn < LEAST_REDRAWN ? null : ` Of what differs between test images (the variance of their ${D.nearest ? "features" : "pixels"}) the model redraws ${percent(D.redrawn)}.`),
+    h("p", { class: "note" }, inWords`Seed ${D.model.selected_seed} was selected, without labels: ${ofRows(D.model.selection.reason)}. Certainty is the part of what a facet's clusters could tell of an image that they tell without doubt.`,
+      D.redrawn === null || D.redrawn < LEAST_REDRAWN ? null : inWords` Of what differs between test images (the variance of their ${D.nearest ? "features" : "pixels"}) the model redraws ${percent(D.redrawn)}.`),
     sortTable([["Seed"], ["Certainty by facet", "number"], ["Health"]], D.model.seeds.map((seed) => [
       h("span", {}, String(seed.seed), seed.seed === D.model.selected_seed ? h("span", { class: "pill good", style: { "margin-left": "8px" } }, "selected") : null),
       certainties(seed) || "–",
       seed.healthy ? h("span", { class: "pill good" }, "healthy") : h("span", { class: "pill bad" }, "unhealthy"),
     ])),
     // Below the table, whose cells do not wrap: a card is narrower than a reason is long.
-    D.model.seeds.filter((seed) => !seed.healthy && seed.reason).map((seed) => h("p", { class: "note" }, h("b", {}, `Seed ${seed.seed}`), ` is unhealthy: ${seed.reason}`)));
+    D.model.seeds.filter((seed) => !seed.healthy && seed.reason).map((seed) => h("p", { class: "note" }, h("b", {}, `Seed ${seed.seed}`), ` is unhealthy: ${ofRows(seed.reason)}`)));
 }

@@ -52,8 +52,8 @@ function niceSize(name, wanted) {
 
 function imageButton(index, size, facet = null) {
   const label = facet
-    ? `image ${nameOf(index)}, ${titleOf(clusterOf(facet, index))}, ${surenessOf(facet, index)}`
-    : `image ${nameOf(index)}`;
+    ? inWords`image ${nameOf(index)}, ${titleOf(clusterOf(facet, index))}, ${surenessOf(facet, index)}`
+    : inWords`image ${nameOf(index)}`;
   return h("button", { type: "button", class: "pic-button", "aria-label": label, onclick: () => show(`image:${index}`) },
     imagePicture(index, size));
 }

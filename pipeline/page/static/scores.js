@@ -3,10 +3,10 @@
 const scoreState = { metric: "accuracy" };
 
 const METRICS = {
-  accuracy: ["Accuracy", "clusters named by majority on the training images, counted on test images"],
-  accuracy_same_split: ["Accuracy, same split", "clusters named and counted on the test images"],
-  accuracy_paper: ["Accuracy, as in the paper", "clusters read off at the middle of each image's latent, named and counted on the test images"],
-  hungarian: ["Accuracy, one to one", "every class matched to one cluster; images of other clusters count as wrong"],
+  accuracy: ["Accuracy", inWords`clusters named by majority on the training images, counted on test images`],
+  accuracy_same_split: ["Accuracy, same split", inWords`clusters named and counted on the test images`],
+  accuracy_paper: ["Accuracy, as in the paper", inWords`clusters read off at the middle of each image's latent, named and counted on the test images`],
+  hungarian: ["Accuracy, one to one", inWords`every class matched to one cluster; images of other clusters count as wrong`],
   nmi: ["NMI", "normalised mutual information with the label"],
   ari: ["ARI", "adjusted Rand index"],
 };
@@ -14,7 +14,7 @@ const METHODS = { kmeans: "k-means on pixels", mixture: "Gaussian mixture on pix
 
 function scoresPanel() {
   const intro = heading("Scores", "How well each facet agrees with labels that it never saw, beside chance and clusterings of the raw pixels with as many clusters. A facet with another question scores low on a label, as it should.");
-  if (!D.scores.length) return [intro, emptyNote("These images have no labels, so there is nothing to score against. Everything else on this page needs none.")];
+  if (!D.scores.length) return [intro, emptyNote(inWords`These images have no labels, so there is nothing to score against. Everything else on this page needs none.`)];
   const metrics = Object.keys(METRICS).filter((metric) => D.scores.some((row) => row.scores[metric]));
   const place = h("div", { class: "stack", style: { gap: "20px" } });
   const draw = () => place.replaceChildren(...scoreCards());

@@ -31,7 +31,7 @@ function trainingChart() {
     line: { color: colour(series.seed === chosen ? (series.split === "train" ? "--facet-0" : "--facet-1") : "--line-strong"), width: series.seed === chosen ? 2.6 : 1.2, dash: series.split === "train" ? "dot" : "solid" },
     hovertemplate: `%{y:.3f}<extra>seed ${series.seed}, ${series.split}</extra>`,
   }));
-  const isAccuracy = term.startsWith("accuracy_"), unit = isAccuracy ? "accuracy" : "nats an image";
+  const isAccuracy = term.startsWith("accuracy_"), unit = isAccuracy ? "accuracy" : inWords`nats an image`;
   const axis = isAccuracy ? [0, 1.02] : usualLow(shown.flatMap((series) => series.values[term].filter((value) => value !== null)));
   return chart(`${termName(term)} by epoch`, traces, (colour) => ({
     xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: unit }, ...(axis && { range: axis }) }, ...phaseBands(colour),
