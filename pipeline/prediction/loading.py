@@ -7,10 +7,13 @@ from pathlib import Path
 
 import torch
 
+from pipeline.core.errors import DataError
 from pipeline.core.folder_seal import SEAL, require_sealed, stated_digests
+from pipeline.core.input_words import input_noun
 from pipeline.core.naming import check_experiment_name
 from pipeline.core.upgrades import read_model_file
-from pipeline.datasets.delivery.preparation import model_section, model_transform
+from pipeline.datasets.delivery.preparation import model_section, model_spec, model_transform
+from pipeline.datasets.store.spec import InputSpec
 from pipeline.model import load_model
 from pipeline.model.checkpoint import weights_path
 from pipeline.model.precision import best_device, multiplies_bfloat16
@@ -38,7 +41,7 @@ def load(source: Path | str, *, version: int | None = None, root: Path | str | N
 
     Raises:
         ConfigError: there is no such version or project, or the experiment's name is no name.
-        DataError: nothing is published there, a file is missing or damaged, or the model takes no images.
+        DataError: nothing is published there, a file is missing or damaged, or the model takes features.
         ModelError: the weights are damaged, or not those of the published model.
         ResourceError: a newer release published the model.
     """
@@ -62,8 +65,10 @@ def _load(snapshot: Snapshot) -> PublishedModel:
     precision = torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     with _model_folder(place, model_version) as folder:
         require_sealed(folder, sorted(stated_digests(folder).keys() & {*_NEEDED, *_IF_THERE}))
+        experiment = read_model_file(folder)["experiment"]
+        _require_pixels(model_spec(folder), folder.name, experiment)
         return PublishedModel(
-            experiment=read_model_file(folder)["experiment"],
+            experiment=experiment,
             version=snapshot.version.version,
             model=load_model(folder, precision=precision).to(device),
             preprocess=model_section(folder, "preprocess"),
@@ -71,6 +76,16 @@ def _load(snapshot: Snapshot) -> PublishedModel:
             assign=model_section(folder, "assign"),
             uids=identity.columns(model_version),
             names={uid: name for uid, (name, _) in names.items()},
+        )
+
+
+def _require_pixels(spec: InputSpec, model: str, experiment: str) -> None:
+    """Refuse a model of features and say what assigns its new images, or rows: only its project has what makes them."""
+    if spec.kind != "pixels":
+        new = f"new {input_noun(spec.describe())}s" + (", through the same network" if spec.embedder else "")
+        raise DataError(
+            f"load takes models of pixels, but {model} takes {spec}; in its project, facets ingest {experiment} PATH "
+            f"assigns {new}, and its tables say to which clusters"
         )
 
 

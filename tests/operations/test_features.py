@@ -17,6 +17,7 @@ from pipeline.model import load_model
 from pipeline.operations.ingest import ingest
 from pipeline.operations.remove import remove
 from pipeline.operations.shard_faults import shard_faults
+from pipeline.prediction import load
 from pipeline.tables import read
 from stages import preprocess
 from tests.operations.tiny import EXPERIMENT, Tiny
@@ -72,6 +73,11 @@ def test_rows_are_trained_assigned_and_published(published: Tiny) -> None:
     assert load_model(folder).spec == InputSpec.features(WIDTH)
     with pytest.raises(DataError, match=r"needs a model of pixels, but m-.* takes float32 features 1×1×6"):
         model_transform(folder)
+    refused = (
+        r"load takes models of pixels, but m-.* takes float32 features 1×1×6; in its project, facets ingest tiny PATH"
+    )
+    with pytest.raises(DataError, match=rf"{refused} assigns new rows, and its tables"):
+        load(published.layout.published)
     assert (published.layout.published / "report.html").stat().st_size > 0
 
 
