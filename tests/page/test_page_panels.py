@@ -38,6 +38,22 @@ def with_hints(root: Path) -> Path:
     return compose(root, given)
 
 
+def test_that_real_images_in_place_of_made_up_ones_are_of_other_clusters_is_said(
+    browser: Browser, tmp_path: Path
+) -> None:
+    showcase = two_facets()
+    n_drawn = sum(facet.generated.shape[0] * facet.generated.shape[1] for facet in showcase.facets)
+    own = int(showcase.facets[0].pool.cluster_id[0])
+    other = next(c for c, n in enumerate(showcase.facets[0].sizes) if n and c != own)
+    browser.open(write_page(tmp_path, replace(showcase, nearest={"generated": [0] * n_drawn})), "clusters/0")
+    assert "the real images of any cluster that are nearest to what the model makes up" in browser.text("#main")
+    n = showcase.facets[0].generated.shape[1]
+    browser.go(f"clusters/0?show=cluster:0:{other}")
+    assert f"{n} of these {n} images lie in other clusters, as no image of this one" in browser.text("dialog")
+    browser.go(f"clusters/0?show=cluster:0:{own}")
+    assert "in other clusters" not in browser.text("dialog")
+
+
 @pytest.mark.parametrize("embedder", [None, {"backbone": "x", "sha256": "0" * 64}])
 def test_rows_of_a_table_are_called_so_and_features_of_images_are_not(
     browser: Browser, tmp_path: Path, embedder: dict[str, str] | None

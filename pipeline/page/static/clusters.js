@@ -31,7 +31,7 @@ function clustersPanel(j) {
   const orders = Object.entries(ORDERS).filter(([key]) => offered[key] ?? true);
   return [
     heading(facets.length === 1 ? "Clusters" : `Clusters of ${facet.label}`,
-      inWords`A line a cluster: its surest images, and beside them ${D.nearest ? inWords`the real images nearest to what` : inWords`images that`} the model makes up for it. Open a cluster for its details and neighbours.`
+      inWords`A line a cluster: its surest images, and beside them ${D.nearest ? inWords`the real images of any cluster that are nearest to what` : inWords`images that`} the model makes up for it. Open a cluster for its details and neighbours.`
       + (facet.groups.length ? " Clusters that other trainings do not tell apart stand in one group." : "")),
     h("div", { class: "row" },
       facetTabs("Facet", "clusters", j),
@@ -56,7 +56,7 @@ function galleryRows(facet, size) {
   if (!shown.length && isFiltered()) return [emptyNote(inWords`No image on this page has “${visible(fileFilter.text.trim())}” in its path.`)];
   return [
     filterNote(),
-    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? inWords`Images of these files` : inWords`Surest images`), h("span", {}, D.nearest ? "Nearest to what the model makes up" : "Made up by the model")),
+    h("div", { class: "gallery-legend", "aria-hidden": "true" }, h("span", {}, "Cluster"), h("span", {}, isFiltered() ? inWords`Images of these files` : inWords`Surest images`), h("span", {}, D.nearest ? "Nearest to what the model makes up, of any cluster" : "Made up by the model")),
     ...shown.flatMap((cluster, n) => [orderOf(facet) === "group" && cluster.group.uid !== shown[n - 1]?.group.uid ? groupHeading(facet, cluster.group) : null, galleryRow(facet, cluster, size)]),
     bare.length ? h("p", { class: "note" }, inWords`${plural(bare.length, "component")} of the model ${bare.length === 1 ? "holds" : "hold"} no image: ${bare.map((c) => c.uid ?? c.id).join(", ")}.`) : null,
   ];

@@ -55,7 +55,7 @@ function crossNote(cross, view) {
   const cut = view.rowIds.length < view.rows.used.length || view.columnIds.length < view.columns.used.length;
   const pair = D.dependence.find((d) => d.first === cross.first && d.second === cross.second);
   const nCounted = sum(view.rowIds.flatMap((r) => view.columnIds.map((c) => view.count(r, c))));
-  const notes = [inWords`Pale cells have no image to show: the picture there is ${D.nearest ? inWords`the real image nearest to what the model imagines` : "what the model imagines"}.`];
+  const notes = [inWords`Pale cells have no image to show: the picture there is ${D.nearest ? inWords`the real image, of any clusters, nearest to what the model imagines` : "what the model imagines"}.`];
   if (nCounted < nImages) notes.unshift(`The cells hold ${count(nCounted)} of them.`);
   if (pair) notes.unshift(`These two facets ${dependenceWords(pair)}. ${sharedWords(pair)}.`);
   if (cut) notes.push(`Shown are the ${view.rowIds.length} largest of ${view.rows.used.length} and the ${view.columnIds.length} largest of ${view.columns.used.length} clusters.`);

@@ -35,6 +35,7 @@ const images = {
   isSampled: unpack(D.images.is_sampled),
   labels: Object.fromEntries(Object.entries(D.images.labels).map(([name, packed]) => [name, unpack(packed)])),
 };
+const nearestPlaces = D.nearest ? unpack(D.nearest.generated) : null;
 const isShown = (index) => typeof images.ids[index] === "string";
 const nImages = sum(D.batches.filter((b) => b.status !== "removed").map((b) => b.n_images)) || D.n_train + D.n_test;
 

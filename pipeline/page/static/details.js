@@ -45,7 +45,7 @@ function clusterDetails(j, id) {
     cluster.size ? section(inWords`Surest images`, imageButtons(examples, size, facet, inWords`Surest images`)) : emptyNote(inWords`No image lies in this component. The model keeps it, the tables do not list it.`),
     random.length ? section("Drawn at random", imageButtons(random, size, facet, inWords`Images drawn at random`)) : null,
     cluster.size && facet.n_components > 1 ? section("Least sure", imageButtons(facet.borderline[id], size, facet, inWords`Least sure images`)) : null,
-    section(`${D.nearest ? inWords`Real images nearest to what the model makes up` : "Made up by the model"} at temperature ${D.temperature}`, h("div", { class: "pics", role: "img", "aria-label": plural(made.length, inWords`generated image`) }, made)),
+    section(`${D.nearest ? inWords`Real images of any cluster, nearest to what the model makes up` : "Made up by the model"} at temperature ${D.temperature}`, h("div", { class: "pics", role: "img", "aria-label": plural(made.length, inWords`generated image`) }, made), strangersNote(facet, id)),
     cluster.size ? section(`Confidence of its ${plural(sum(facet.histogram[id]), inWords`training or test image`)}`, confidenceBars(facet, id)) : null,
     labelShares(facet, id),
     cluster.size ? facets.filter((other) => other !== facet).map((other) => otherFacet(facet, cluster, other)) : null,
@@ -53,6 +53,14 @@ function clusterDetails(j, id) {
     lineageOf(cluster),
     cluster.uid ? section("Give it a name", h("pre", { tabindex: 0, "aria-label": "Command" }, h("code", {}, `facets name ${D.published.experiment} ${cluster.uid} "…"${cluster.group ? `\nfacets name ${D.published.experiment} ${cluster.group.uid} "…"  # its group` : ""}`))) : null,
   ];
+}
+
+// What is made up are features: their nearest images need not be of the cluster that they were drawn from.
+function strangersNote(facet, id) {
+  if (!D.nearest) return null;
+  const first = facet.generated_from + id * facet.generated, places = nearestPlaces.slice(first, first + facet.generated);
+  const n = places.filter((place) => facet.pool.cluster_id[place] !== id).length;
+  return n ? h("p", { class: "note" }, inWords`${count(n)} of these ${count(places.length)} images ${n === 1 ? "lies" : "lie"} in other clusters, as no image of this one on the page is nearer: they do not show what it holds.`) : null;
 }
 
 function wantedSection(facet, id, size) {
