@@ -40,14 +40,15 @@ def _without_clusters() -> Iterator[tuple[str, np.ndarray]]:
     angle = draw.uniform(0, 2 * np.pi, 300)
     gradients = np.multiply.outer(np.cos(angle), x) + np.multiply.outer(np.sin(angle), y)
     yield "300 gradients of any angle, 16×16", (gradients + draw.normal(0, 0.01, gradients.shape)).reshape(300, -1)
+    yield "400 normal rows of 2, spread 1 and 5", draw.normal(size=(400, 2)) * [1, 5]
 
 
 def _of_scikit_learn() -> Iterator[tuple[str, np.ndarray]]:
-    yield "iris", datasets.load_iris().data
+    yield "iris", np.asarray(datasets.load_iris(return_X_y=True)[0])
     for name in ("wine", "breast_cancer"):
-        rows = getattr(datasets, f"load_{name}")().data
+        rows = np.asarray(getattr(datasets, f"load_{name}")(return_X_y=True)[0])
         yield f"{name}, standardised", (rows - rows.mean(0)) / rows.std(0)
-    yield "digits, 8×8", datasets.load_digits().data / 16
+    yield "digits, 8×8", np.asarray(datasets.load_digits(return_X_y=True)[0]) / 16
 
 
 def _of_folder(folder: str) -> np.ndarray:
