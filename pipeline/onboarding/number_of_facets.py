@@ -24,6 +24,7 @@ LEAST_PRESENCE = 0.6
 
 _N_MAIN = 64  # directions by which rows are near
 _LEAST_DEVIATION = 1e-2  # of a direction, over that of the first, in its scale
+_LEAST_SEEN = 1e-5  # of a direction, over that of the first: beneath is rounding
 _N_CLUSTERS = 10  # in an alternation, before some are joined: steps between few are too large to keep anything
 _N_STARTS = 3  # of k-means
 _N_KEPT = 10  # directions of what is kept that clusters are made of
@@ -172,16 +173,22 @@ def _starts(rows: _Rows) -> Iterator[np.ndarray]:
     yield from (rows[:, [i]] for i in range(min(3, rows.shape[1])))
 
 
-def _independent(rows: _Rows) -> _Rows:
+def _independent(rows: _Rows) -> Float32[np.ndarray, "row direction"]:
     from sklearn.decomposition import FastICA
 
+    deviation = rows.std(axis=0)
+    rows = rows[:, deviation > _LEAST_SEEN * deviation.max()]
+    if not rows.shape[1]:
+        return rows
     # A start need not be exact, and is to be the same at each call.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return FastICA(whiten="unit-variance", random_state=0, max_iter=60, tol=1e-2).fit_transform(rows)
 
 
-def _main(rows: Float32[Tensor, "row number"], generator: np.random.RandomState) -> _Rows:
+def _main(
+    rows: Float32[Tensor, "row number"], generator: np.random.RandomState
+) -> Float32[np.ndarray, "row direction"]:
     """Return rows in their main directions; as few are wanted, by a random projection (Halko et al., 2011)."""
     from sklearn.utils.extmath import randomized_svd
 

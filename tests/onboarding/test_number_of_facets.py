@@ -7,12 +7,12 @@ import torch
 from pipeline.onboarding.number_of_facets import LEAST_PRESENCE, number_of_facets
 from pipeline.onboarding.walks import Walks
 
-N_ROWS, N_VALUES = 700, 8
+N_ROWS = 700
 
 
-def circle(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    value = generator.integers(N_VALUES, size=N_ROWS)
-    angle = 2 * np.pi * value / N_VALUES
+def circle(generator: np.random.Generator, n_values: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    value = generator.integers(n_values, size=N_ROWS)
+    angle = 2 * np.pi * value / n_values
     return value, np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
@@ -49,14 +49,15 @@ def test_two_circles_are_two_facets_and_each_has_its_clusters() -> None:
 
 def test_properties_that_multiply_are_two_facets() -> None:
     generator = np.random.default_rng(0)
-    size = generator.integers(5, size=N_ROWS)
-    found = number_of_facets(noisy([circle(generator)[1] * (1 + 0.3 * size[:, None])], generator), 0)
-    assert found.n_facets == 2
+    shape = np.random.default_rng(1).uniform(0.2, 1, (4, 5))[generator.integers(4, size=N_ROWS)]
+    colour = np.hstack([circle(generator)[1], np.ones((N_ROWS, 1))])
+    pixels = (shape[:, :, None] * colour[:, None]).reshape(N_ROWS, -1)
+    assert number_of_facets(noisy([pixels], generator), 0).n_facets == 2
 
 
 def test_three_circles_are_three_facets() -> None:
     generator = np.random.default_rng(0)
-    found = number_of_facets(noisy([size * circle(generator)[1] for size in (1.0, 0.7, 0.5)], generator), 0)
+    found = number_of_facets(noisy([size * circle(generator, 5)[1] for size in (1.0, 0.8, 0.6)], generator), 0)
     assert found.n_facets == len(found.clusters) == 3
     assert min(found.presence) > LEAST_PRESENCE
 
