@@ -19,7 +19,7 @@ from pipeline.core.contingency import contingency, entropy, mutual_information
 from pipeline.mixture.fit import k_means
 from pipeline.onboarding.walks import N_WALKS, Walks, in_main_directions
 
-LEAST_PRESENCE = 0.6
+LEAST_PRESENCE = 0.7
 """Of a facet: correlation of a row with where walks lead that change the other facets."""
 
 _N_MAIN = 64  # directions by which rows are near

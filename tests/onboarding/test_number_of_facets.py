@@ -7,7 +7,7 @@ import torch
 from pipeline.onboarding.number_of_facets import LEAST_PRESENCE, number_of_facets
 from pipeline.onboarding.walks import Walks
 
-N_ROWS = 700
+N_ROWS = 500
 
 
 def circle(generator: np.random.Generator, n_values: int = 8) -> tuple[np.ndarray, np.ndarray]:
