@@ -7,7 +7,6 @@ properties can be told from the neighbourhoods of its rows alone, without direct
 (2021); walks instead of eigenfunctions, as properties here differ in size and have few values.
 """
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from pipeline.core.contingency import contingency, entropy, mutual_information
 from pipeline.mixture.fit import k_means
+from pipeline.onboarding.starts import starts
 from pipeline.onboarding.walks import N_WALKS, Walks, in_main_directions
 
 LEAST_PRESENCE = 0.7
@@ -24,7 +24,6 @@ LEAST_PRESENCE = 0.7
 
 _N_MAIN = 64  # directions by which rows are near
 _LEAST_DEVIATION = 1e-2  # of a direction, over that of the first, in its scale
-_LEAST_SEEN = 1e-5  # of a direction, over that of the first: beneath is rounding
 _N_CLUSTERS = 10  # in an alternation, before some are joined: steps between few are too large to keep anything
 _N_STARTS = 3  # of k-means
 _N_KEPT = 10  # directions of what is kept that clusters are made of
@@ -106,7 +105,7 @@ class _Search:
     def pairs(self) -> list[_Pair]:
         """Return two clusterings for each start from which some were found, most present first."""
         found: list[_Pair] = []
-        for start in _starts(self._rows):
+        for start in starts(self._rows):
             pairs = list(self._alternate(self._clusters(start, min(_N_CLUSTERS, len(start)))))
             found += [max(pairs, key=lambda pair: pair.presence)] if pairs else []
         return sorted(found, key=lambda pair: -pair.presence)
@@ -163,27 +162,6 @@ class _Search:
         if n_kept == len(values):
             return clusters
         return self._clusters(vectors[:, -n_kept:] / root[:, None], n_kept)[clusters]
-
-
-def _starts(rows: _Rows) -> Iterator[np.ndarray]:
-    """Yield some directions of rows, alone or together, that may belong to one facet."""
-    for n in (2, 3, 5):
-        yield rows[:, :n]
-    yield from _independent(rows[:, :6]).T[:, :, None]
-    yield from (rows[:, [i]] for i in range(min(3, rows.shape[1])))
-
-
-def _independent(rows: _Rows) -> Float32[np.ndarray, "row direction"]:
-    from sklearn.decomposition import FastICA
-
-    deviation = rows.std(axis=0)
-    rows = rows[:, deviation > _LEAST_SEEN * deviation.max()]
-    if not rows.shape[1]:
-        return rows
-    # A start need not be exact, and is to be the same at each call.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return FastICA(whiten="unit-variance", random_state=0, max_iter=60, tol=1e-2).fit_transform(rows)
 
 
 def _main(

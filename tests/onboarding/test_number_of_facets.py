@@ -40,7 +40,7 @@ def test_two_circles_are_two_facets_and_each_has_its_clusters() -> None:
     (first, large), (second, small) = circle(generator), circle(generator)
     found = number_of_facets(noisy([large, 0.4 * small], generator), 0)
     assert found.n_facets == 2
-    assert found.presence[0] > 0.9 > LEAST_PRESENCE > found.presence[1]
+    assert found.presence[0] > LEAST_PRESENCE > found.presence[1]
     purity = np.array([[told(clusters, value) for value in (first, second)] for clusters in found.clusters])
     assert sorted(purity.argmax(axis=1)) == [0, 1]
     assert purity.max(axis=1).min() > 0.7
