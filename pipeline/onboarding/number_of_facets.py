@@ -55,6 +55,15 @@ class FacetNumber:
     presence: tuple[float, float]
     clusters: tuple[_Clusters, ...]
 
+    @property
+    def note(self) -> str:
+        """What a person should know where there are more facets than a proposal has."""
+        return (
+            "three properties seem to vary independently of each other: walks to neighbours that change the others "
+            f"keep each (by {self.presence[0]:.2f} and {self.presence[1]:.2f}; 1 is wholly, 0 not at all). Two facets "
+            "are proposed; docs/choosing-j-d-k.md says how to add one"
+        )
+
 
 @dataclass(frozen=True)
 class _Pair:

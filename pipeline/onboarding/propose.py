@@ -23,9 +23,11 @@ from pipeline.config.service import GateParams
 from pipeline.config.write import flow_text
 from pipeline.core.errors import DataError
 from pipeline.core.layout import Layout
+from pipeline.core.progress import progress
 from pipeline.core.text import set_aside, to_json
 from pipeline.datasets.store.spec import InputSpec, describe_shape
 from pipeline.onboarding.directions import (
+    RANDOM_STATE,
     ROWS,
     best_of,
     compare_clusters,
@@ -39,6 +41,7 @@ from pipeline.onboarding.inputs import as_features, choose_input
 from pipeline.onboarding.kinds import describe_kinds
 from pipeline.onboarding.ladder import Trials, find_setting
 from pipeline.onboarding.number_of_clusters import ClusterNumbers
+from pipeline.onboarding.number_of_facets import number_of_facets
 from pipeline.onboarding.preprocessing import Choice, Pixels, choose_preprocess
 from pipeline.onboarding.reproducible import Reproducibility, judge_reproducibility
 from pipeline.onboarding.rows import RowSample, take_rows
@@ -113,6 +116,7 @@ def propose_experiment(layout: Layout, location: str, *, with_trials: bool = Fal
     if preset[0] == DIRECTIONS:
         compared = compare_clusters(pixels) if with_trials else None
         told, remarks = _told(_judged_pixels(pixels, compared) if compared else None)
+        told += _more_facets(pixels, best_of(compared).n_components) if compared else []
         text = write_directions(layout.experiment, preset, preprocess, n_train, compared, remarks=remarks)
         return Proposal(text, _draw(pixels), [*notes, *told], None)
     setting, trials = first_setting(n_train), None
@@ -142,6 +146,14 @@ def _judged_pixels(pixels: Pixels, compared: list[ClusterNumbers]) -> Reproducib
 def _told(judged: Reproducibility | None) -> tuple[list[str], list[str]]:
     """Return notes and remarks where nothing is reproducible; else none."""
     return ([], []) if judged is None or judged.is_shown else ([judged.note], judged.remarks)
+
+
+def _more_facets(pixels: Pixels, proposed: tuple[int, ...]) -> list[str]:
+    """Return a note where images have more facets than are proposed; fewer are not told from facets that overlap."""
+    with progress("number of facets", 1, "search") as bar:
+        found = number_of_facets(rows_of_pixels(pixels).float(), RANDOM_STATE)
+        bar.advance(1)
+    return [found.note] if found.n_facets > len(proposed) else []
 
 
 def _chosen(trials: Trials, location: str) -> Trial:

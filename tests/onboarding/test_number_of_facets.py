@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.onboarding.number_of_facets import LEAST_PRESENCE, number_of_facets
+from pipeline.onboarding import propose
+from pipeline.onboarding.number_of_facets import LEAST_PRESENCE, FacetNumber, number_of_facets
 from pipeline.onboarding.walks import Walks
 
 N_ROWS = 500
@@ -60,6 +61,7 @@ def test_three_circles_are_three_facets() -> None:
     found = number_of_facets(noisy([size * circle(generator, 5)[1] for size in (1.0, 0.8, 0.6)], generator), 0)
     assert found.n_facets == len(found.clusters) == 3
     assert min(found.presence) > LEAST_PRESENCE
+    assert f"keep each (by {found.presence[0]:.2f} and {found.presence[1]:.2f}; 1 is wholly" in found.note
 
 
 @pytest.mark.parametrize("n_rows", [20, 300])
@@ -93,3 +95,13 @@ def test_walks_change_what_they_are_told_to_and_keep_the_rest() -> None:
     assert np.array_equal(changed[end], changed[start])
     assert np.array_equal(kept[end], kept[start])
     assert np.allclose(walks.kept(generator, 2)[:, 1], kept - kept.mean())
+
+
+@pytest.mark.parametrize(("n_facets", "is_told"), [(1, False), (2, False), (3, True)])
+def test_a_proposal_says_where_there_are_more_facets_than_it_has(
+    n_facets: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = FacetNumber(n_facets, (0.9, 0.8), ())
+    monkeypatch.setattr(propose, "number_of_facets", lambda rows, random_state: found)
+    pixels = np.zeros((4, 1, 2, 2), np.uint8)
+    assert propose._more_facets(pixels, (4, 10)) == ([found.note] if is_told else [])
