@@ -17,7 +17,7 @@ from pipeline.core.storage import atomic_file, file_sha256
 _log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parent.parent
 # What decides a training's numbers: what stage train depends on, without what only reads and writes files.
-_CODE = ("kernels", "mixture", "model", "training", "views", "core/seeding.py", "core/side_by_side.py")
+_CODE = ("kernels", "mixture", "model", "training", "views", "core/hints.py", "core/seeding.py", "core/side_by_side.py")
 _SCHEMA = 1  # of the files; as the key covers this module, a file of another schema is found only where somebody put it
 # What a damaged archive or pickle may raise.
 _UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
