@@ -113,6 +113,8 @@ def _describe(experiment: str, done: str, result: "HintResult") -> str:
             f"  {counted(result.n_test, 'image')} of the test split: no model trains with them, they tell how well "
             "hints were understood"
         )
+        if result.pairs and done == "written":
+            lines.append("  so this pair trains nothing; take images of batch_id train (docs/hints.md)")
     if result.advice:
         lines.append(f"note    {result.advice}")
     lines.append(f"next    {result.lacks}" if result.lacks else f"next    facets rebuild {experiment} trains with them")

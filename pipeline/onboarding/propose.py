@@ -150,7 +150,7 @@ def _told(judged: Reproducibility | None) -> tuple[list[str], list[str]]:
 
 def _more_facets(pixels: Pixels, proposed: tuple[int, ...]) -> list[str]:
     """Return a note where images have more facets than are proposed; fewer are not told from facets that overlap."""
-    with progress("number of facets", 1, "search") as bar:
+    with progress("number of facets", 1, "comparison") as bar:
         found = number_of_facets(rows_of_pixels(pixels).float(), RANDOM_STATE)
         bar.advance(1)
     return [found.note] if found.n_facets > len(proposed) else []

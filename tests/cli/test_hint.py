@@ -59,3 +59,13 @@ def test_images_of_the_test_split_are_told_apart(facets: Facets, inside: Reposit
     ids = [row["image_id"] for row in json.loads(facets("query", EXPERIMENT, sql, "--json").out)]
     told = facets("hint", EXPERIMENT, "--facet", "0", "--same", *ids).out
     assert "2 images of the test split: no model trains with them, they tell how well hints were understood" in told
+
+
+def test_a_pair_with_an_image_of_the_test_split_is_said_to_train_nothing(facets: Facets, inside: Repository) -> None:
+    sql = "select path from images where batch_id = 'test' order by position"
+    tested = [row["path"] for row in json.loads(facets("query", EXPERIMENT, sql, "--json").out)]
+    told = facets("hint", EXPERIMENT, "--facet", "0", "--same", paths(inside, facets)[0], tested[0]).out
+    assert "1 image of the test split" in told
+    assert "so this pair trains nothing; take images of batch_id train" in told
+    told = facets("hint", EXPERIMENT, "--facet", "0", "--same", *paths(inside, facets)[:2]).out
+    assert "trains nothing" not in told
