@@ -69,7 +69,7 @@ def _describe(state: "ExperimentStatus", said: set[str]) -> str:
     if state.note:
         lines.append(f"  stages     {'as above' if state.note in said else state.note}")
         said.add(state.note)
-    lines += [f"  facet {facet}    {said}" for facet, said in enumerate(state.help) if said is not None]
+    lines += [f"  facet {facet}    {told}" for facet, told in enumerate(state.help) if told is not None]
     if state.refused:
         lines.append(
             f"  model      last one refused: {state.refused['model_version']}: {'; '.join(state.refused['reasons'])}"

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.core.contingency import contingency, entropy, mutual_information
 from pipeline.mixture.fit import k_means
 from pipeline.onboarding.starts import starts
-from pipeline.onboarding.walks import N_WALKS, Walks, in_main_directions
+from pipeline.onboarding.walks import N_WALKS, Walks, principal_components
 
 LEAST_PRESENCE = 0.7
 """Of a facet: correlation of a row with where walks lead that change the other facets."""
@@ -105,7 +105,7 @@ class _Search:
     """For two facets of rows."""
 
     def __init__(self, rows: _Rows, generator: np.random.RandomState) -> None:
-        self._rows = _scaled(in_main_directions(rows, _N_MAIN))
+        self._rows = _scaled(principal_components(rows, _N_MAIN))
         self._generator = generator
         square = (self._rows**2).sum(axis=1)
         self._distances = square[:, None] + square - 2 * self._rows @ self._rows.T
@@ -152,7 +152,7 @@ class _Search:
 
     def _following(self, walks: Walks) -> _Clusters:
         """Return clusters of what walks keep, joined where walks do not keep them apart."""
-        kept = _scaled(in_main_directions(walks.kept(self._generator, _N_WALKS_KEPT), _N_KEPT))
+        kept = _scaled(principal_components(walks.kept(self._generator, _N_WALKS_KEPT), _N_KEPT))
         clusters = self._clusters(kept, min(_N_CLUSTERS, len(kept)))
         n_clusters = int(clusters.max()) + 1
         passed = np.zeros((n_clusters, n_clusters))

@@ -95,7 +95,7 @@ class Walks:
         """
         pairs = [self.returns(generator) for _ in range(N_WALKS)]
         start, end = (np.concatenate(of) for of in zip(*pairs, strict=True))
-        read = in_main_directions(self.left, _N_JUDGED).astype(np.float64)
+        read = principal_components(self.left, _N_JUDGED).astype(np.float64)
         half = generator.permutation(len(read)) < len(read) // 2
         if min(half[start].sum(), (~half)[start].sum()) <= _N_JUDGED:
             return 0.0
@@ -119,7 +119,7 @@ class Walks:
         return self.steps[clusters, drawn]
 
 
-def in_main_directions(rows: _Rows, n_directions: int) -> Float32[np.ndarray, "row direction"]:
+def principal_components(rows: _Rows, n_directions: int) -> Float32[np.ndarray, "row direction"]:
     """Return rows without their mean in the directions of most variance, at most all."""
     centred = rows - rows.mean(axis=0)
     return centred @ np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n_directions]
