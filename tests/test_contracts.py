@@ -1,4 +1,4 @@
-"""Private parts of Prefect and DVC that the product relies on; both are pinned exactly, and each part has a test here.
+"""Private parts of others that the product relies on; their packages are pinned exactly, and each part has a test here.
 
 A failure says that a new release has changed a part: adapt the module that it names, then raise the pin in
 pyproject.toml. What the parts are for is tested where they are used.
@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import MagicMock
 from uuid import uuid4
 
+import aiosqlite
 import anyio
 import dvc.lock
 import dvc.repo.reproduce
@@ -36,6 +37,7 @@ from prefect.runner import runner as runner_module
 from prefect.runner._scheduled_run_poller import ScheduledRunPoller
 from prefect.settings import get_current_settings
 
+from pipeline.flows import guard
 from pipeline.flows.access import _DATABASE
 from pipeline.flows.missed import LatestRunPoller
 from pipeline.flows.server_log import _RECORD
@@ -47,7 +49,7 @@ from pipeline.operations.repro import _RESTORED, _RUNNING, _reason
 from tests.repository import PROJECT
 
 
-@pytest.mark.parametrize("package", ["prefect", "dvc"])
+@pytest.mark.parametrize("package", ["prefect", "dvc", "aiosqlite"])
 def test_the_package_is_pinned_to_the_release_that_is_tested(package: str) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     wanted = [line for lines in project["optional-dependencies"].values() for line in lines]
@@ -66,6 +68,13 @@ def names_used(code: CodeType) -> Iterator[str]:
 
 def changed(package: str, what: str, module: str) -> str:
     return f"{package} {version(package)} {what}; adapt {module}"
+
+
+def test_the_server_frees_cursors_where_the_guard_says() -> None:
+    assert "free_cursors_in_their_threads" in set(names_used(guard.run.__code__))
+    given = inspect.signature(aiosqlite.Cursor.__init__).parameters.keys()
+    assert {"conn", "cursor"} <= given, changed("aiosqlite", "makes cursors otherwise", "flows/cursors.py")
+    assert not hasattr(aiosqlite.Cursor, "__del__"), changed("aiosqlite", "frees cursors itself", "flows/cursors.py")
 
 
 @pytest.mark.parametrize("name", ["EngineCommandStarter", "ScheduledRunPoller", "load_flow_from_flow_run"])

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipeline.flows.cursors import free_cursors_in_their_threads
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -66,6 +68,7 @@ def run() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    free_cursors_in_their_threads()
     server = get_current_settings().server
     uvicorn.run(
         Guard(create_app(final=True), server.api.host),

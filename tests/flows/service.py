@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ PATIENCE = 180.0
 
 _COMMAND = "from pipeline.core.supervision import end_with_supervisor as e; e(); from pipeline.cli import main; main()"
 _SECONDS_TO_STOP = 60.0
+_SECONDS_TO_ANSWER = 120.0
+"""The server waits 60 s for the lock of its database before it answers 503: a client that gives up at the same time
+never hears that it should try again, and leaves behind what the server did after all."""
 _ANEW = httpx.Limits(max_keepalive_connections=0)  # servers die here; a client a request would read certificates anew
 _CSRF_CLIENT = "tests"
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -97,7 +102,7 @@ class Service:
         """Learn the secret as a person does, and get the token that Prefect wants to see with every change."""
         user, _, password = read_secret(self.root).partition(":")
         self._client.close()
-        self._client = httpx.Client(timeout=60, limits=_ANEW, auth=(user, password))
+        self._client = httpx.Client(timeout=_SECONDS_TO_ANSWER, limits=_ANEW, auth=(user, password))
         answer = self._client.get(f"{self.api}/csrf-token", params={"client": _CSRF_CLIENT})
         self.csrf_headers = {"Prefect-Csrf-Client": _CSRF_CLIENT, "Prefect-Csrf-Token": answer.json()["token"]}
         self._client.headers.update(self.csrf_headers)
@@ -118,6 +123,13 @@ class Service:
         assert self._process is not None
         self._process.kill()
         self._process.wait(PATIENCE)
+
+    @contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """Open the server's own database, for what its API neither tells nor changes; what is done is kept."""
+        file = self.root / ".work" / "prefect" / "prefect.db"
+        with closing(sqlite3.connect(file, timeout=PATIENCE)) as database, database:
+            yield database
 
     @property
     def pid(self) -> int:
@@ -276,6 +288,11 @@ class Service:
     def version(self) -> int:
         """Return the version that readers see."""
         return History(self.layout.published).served().version
+
+
+def get(url: str) -> httpx.Response:
+    """Get a page of a service, however busy the machine is."""
+    return httpx.get(url, timeout=_SECONDS_TO_ANSWER)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:

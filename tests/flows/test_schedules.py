@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -56,26 +54,28 @@ def test_schedules_start_runs(service: Service) -> None:
 def test_the_server_marks_late_runs_forgets_old_ones_and_ends_tasks_of_cancelled_ones(service: Service) -> None:
     """The background services besides the scheduler that the runbook relies on; of automations nothing is used."""
     flow_id = service.ask("/flows/", name="nobody executes it")["id"]
-    schedules = [
-        {"schedule": {"interval": 3600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=8)).isoformat()}}
-    ]
+    schedules = [{"schedule": {"interval": 30, "anchor_date": (datetime.now(UTC) + timedelta(seconds=8)).isoformat()}}]
     nobody = service.ask("/deployments/", name="nobody", flow_id=flow_id, schedules=schedules)
-    old, cancelled = (service.ask("/flow_runs/", flow_id=flow_id)["id"] for _ in range(2))
-    task = service.ask("/task_runs/", flow_run_id=cancelled, task_key="task", dynamic_key="1")["id"]
-    for path, state in (
-        (f"/flow_runs/{old}", "COMPLETED"),
-        (f"/task_runs/{task}", "RUNNING"),
-        (f"/flow_runs/{cancelled}", "CANCELLED"),
-    ):
-        service.ask(f"{path}/set_state", state={"type": state}, force=True)
-    with closing(sqlite3.connect(service.root / ".work" / "prefect" / "prefect.db", timeout=60)) as database, database:
-        assert database.execute("UPDATE flow_run SET end_time = '2020-01-01' WHERE id = ?", [old]).rowcount == 1
-    late = {"deployment_id": {"any_": [nobody["id"]]}, "state": {"name": {"any_": ["Late"]}}}
-    wait_until(lambda: service.ask("/flow_runs/filter", flow_runs=late))
-    wait_until(lambda: "state_type" not in service.run(old))
-    of_run = {"flow_run_id": {"any_": [cancelled]}}
-    wait_until(lambda: [t["state_type"] for t in service.ask("/task_runs/filter", task_runs=of_run)] == ["CANCELLED"])
-    service.remove(f"/deployments/{nobody['id']}")
+    try:
+        old, cancelled = (service.ask("/flow_runs/", flow_id=flow_id)["id"] for _ in range(2))
+        task = service.ask("/task_runs/", flow_run_id=cancelled, task_key="task", dynamic_key="1")["id"]
+        for path, state in (
+            (f"/flow_runs/{old}", "COMPLETED"),
+            (f"/task_runs/{task}", "RUNNING"),
+            (f"/flow_runs/{cancelled}", "CANCELLED"),
+        ):
+            service.ask(f"{path}/set_state", state={"type": state}, force=True)
+        with service.database() as database:
+            assert database.execute("UPDATE flow_run SET end_time = '2020-01-01' WHERE id = ?", [old]).rowcount == 1
+        late = {"deployment_id": {"any_": [nobody["id"]]}, "state": {"name": {"any_": ["Late"]}}}
+        wait_until(lambda: service.ask("/flow_runs/filter", flow_runs=late))
+        wait_until(lambda: "state_type" not in service.run(old))
+        of_run = {"flow_run_id": {"any_": [cancelled]}}
+        wait_until(
+            lambda: [t["state_type"] for t in service.ask("/task_runs/filter", task_runs=of_run)] == ["CANCELLED"]
+        )
+    finally:
+        service.remove(f"/deployments/{nobody['id']}")
 
 
 def test_of_missed_runs_the_newest_is_left_and_none_that_a_person_asked_for(
@@ -117,8 +117,7 @@ def ask_for_run(service: Service, deployment_id: str, minutes: float, *, is_plan
     path = f"/deployments/{deployment_id}/create_flow_run"
     run_id = service.ask(path, parameters=parameters, enforce_parameter_schema=False, state=state)["id"]
     if is_planned:
-        database_file = service.root / ".work" / "prefect" / "prefect.db"
-        with closing(sqlite3.connect(database_file, timeout=60)) as database, database:
+        with service.database() as database:
             change = "UPDATE flow_run SET auto_scheduled = 1 WHERE id = ?"
             assert database.execute(change, [run_id]).rowcount == 1
     return run_id

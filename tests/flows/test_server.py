@@ -5,7 +5,6 @@ import socket
 import time
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -13,7 +12,7 @@ from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.flows import server
 from pipeline.flows.server import embedded_server
 from pipeline.flows.vital import VitalThreads
-from tests.flows.service import free_port, wait_until
+from tests.flows.service import free_port, get, wait_until
 
 # Answers every question, and starts in a moment.
 STAND_IN = """
@@ -40,7 +39,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def the_server(port: int) -> psutil.Process | None:
     """Return the living server process, once it answers."""
-    httpx.get(f"http://127.0.0.1:{port}/api/health")
+    get(f"http://127.0.0.1:{port}/api/health")
     found = [child for child in psutil.Process().children() if STAND_IN in child.cmdline()]
     return found[0] if found else None
 
@@ -63,7 +62,7 @@ def test_a_server_that_dies_is_started_again_until_it_dies_too_often(tmp_path: P
     with embedded_server(tmp_path, "127.0.0.1", port, vital) as url:
         for _ in range(4):
             wait_until(lambda: the_server(port), 30).kill()
-            wait_until(lambda: httpx.get(f"{url}/health").is_success, 30)
+            wait_until(lambda: get(f"{url}/health").is_success, 30)
             vital.require_alive()
         wait_until(lambda: the_server(port), 30).kill()
         assert str(fault(vital)).startswith(

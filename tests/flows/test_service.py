@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 import yaml
 
 from tests.flows.conftest import Receiver
-from tests.flows.service import Service, wait_until
+from tests.flows.service import Service, get, wait_until
 from tests.operations.tiny import new_images
 from tests.repository import EXPERIMENT
 
@@ -68,8 +67,8 @@ def check_artifacts(service: Service, run_id: str) -> None:
     assert [(row["facet"], row["factor"]) for row in scores] == [(j, f) for j in (0, 1) for f in ("shade", "shape")]
     page = f"http://127.0.0.1:{service.port + 1}"
     assert f"({page}/{EXPERIMENT})" in artifacts["page-tiny"]
-    assert httpx.get(f"{page}/{EXPERIMENT}").content == (service.layout.published / "report.html").read_bytes()
-    assert httpx.get(f"{page}/params.yaml").status_code == 404
+    assert get(f"{page}/{EXPERIMENT}").content == (service.layout.published / "report.html").read_bytes()
+    assert get(f"{page}/params.yaml").status_code == 404
 
 
 def test_without_a_change_a_rebuild_is_less_than_a_second_of_work(
@@ -149,7 +148,7 @@ def test_a_second_service_is_told_who_serves(service: Service) -> None:
 def test_schedules_are_those_of_the_parameters(service: Service) -> None:
     schedule = yaml.safe_load((service.root / "params.yaml").read_text())["experiments"][EXPERIMENT]["schedule"]
     expected = {"rebuild": schedule["rebuild"], "retrain": schedule["rebuild"], "tidy": schedule["tidy"]}
-    found = service.ask("/deployments/filter")
+    found = service.ask("/deployments/filter", deployments={"name": {"any_": [service.deployment_name]}})
     crons = {d["entrypoint"].rsplit(".", 1)[1]: [s["schedule"]["cron"] for s in d["schedules"]] for d in found}
     assert crons == {"ingest": [], **{flow: [cron] for flow, cron in expected.items()}}
     assert all(s["active"] for d in found for s in d["schedules"])

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from pipeline.flows.access import read_secret
 from tests.flows.conftest import Receiver
-from tests.flows.service import Service, free_port, wait_until
+from tests.flows.service import Service, free_port, get, wait_until
 from tests.repository import EXPERIMENT, Repository
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0), pytest.mark.xdist_group("service")]
@@ -68,7 +67,7 @@ def test_a_server_that_plans_nothing_is_noticed(template: Repository, receiver: 
     try:
         served.start()
         health = f"http://127.0.0.1:{served.port + 1}/-/health"
-        answer = wait_until(lambda: (got := httpx.get(health)).status_code == 503 and got, 900)
+        answer = wait_until(lambda: (got := get(health)).status_code == 503 and got, 900)
         assert all("no run is planned" in fault for fault in answer.json()["faults"])
         assert set(answer.json()["faults"]) <= {body["text"] for body in receiver.received}
         assert served.repository.facets("status", EXPERIMENT, check=False).returncode == 7

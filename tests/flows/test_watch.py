@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 
 from pipeline.config import load_params
@@ -24,7 +22,7 @@ from pipeline.flows.alert import ALERT_URL
 from pipeline.flows.server_log import LogWriter, ServerLog
 from pipeline.operations.deliveries import note_trouble
 from tests.flows.conftest import Receiver
-from tests.flows.service import Service, wait_until
+from tests.flows.service import Service, get, wait_until
 from tests.repository import EXPERIMENT, Repository
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -190,12 +188,12 @@ def test_a_scheduler_that_fails_is_an_alert_and_the_service_is_not_healthy(
     service.finish("rebuild")
     health = f"http://127.0.0.1:{service.port + 1}/-/health"
     tidy = service.read(f"/deployments/name/tidy/{service.deployment_name}")
-    with closing(sqlite3.connect(service.root / ".work" / "prefect" / "prefect.db", timeout=60)) as database:
+    with service.database() as database:
         database.execute(_BREAK)
         try:
             service.change_schedules(tidy, schedule={"cron": "7 7 * * *"})
             service.change(f"/deployments/{tidy['id']}", description=tidy["description"])  # it is planned anew soon
-            answer = wait_until(lambda: "broken" in (got := httpx.get(health)).text and got)
+            answer = wait_until(lambda: "broken" in (got := get(health)).text and got)
             assert answer.status_code == 503
         finally:
             database.execute("DROP TRIGGER broken")
