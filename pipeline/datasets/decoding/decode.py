@@ -38,8 +38,8 @@ OneImage = UInt8[np.ndarray, "channel height width"]
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF tags
 _JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 """How the colours of a JPEG's file are decoded; of others Pillow says what is wrong with them."""
-_JPEG_METADATA = (b"Exif\0", b"http://ns.adobe.com/xap")
-"""Files with one of these may hold an orientation."""
+_EXIF, _XMP = b"Exif\0", b"http://ns.adobe.com/xap"
+"""JPEGs with one of these may hold an orientation."""
 
 _JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither stuffed, nor one that restarts the decoder
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
@@ -94,8 +94,10 @@ def picture_samples(picture: Image.Image, max_pixels: int) -> Shaped[np.ndarray,
         DataError: the reason.
     """
     _check_picture(picture, max_pixels)
-    with _plain_reasons():
+    try:
         return _channel_first(flatten(picture).values)
+    except Exception as error:  # noqa: BLE001 - see _reason_why
+        raise _reason_why(error) from None
 
 
 def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
@@ -195,7 +197,7 @@ def _check_scans(data: bytes) -> None:
 
 def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "height width *channel"] | None:
     """Decode a JPEG sooner than Pillow and to the same pixels; None where Pillow has to judge or to turn it."""
-    if any(mark in data for mark in _JPEG_METADATA) and _is_turned_or_odd(data):
+    if (_EXIF in data or _XMP in data) and _is_turned_or_odd(data):
         return None
     try:
         height, width, kind, _ = simplejpeg.decode_jpeg_header(data)
@@ -208,23 +210,23 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
 
 
 def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Samples:
-    with _plain_reasons(), open_header(io.BytesIO(data), max_pixels) as image:
-        try:
-            return flatten(image)
-        except OSError:
-            if (ended := _with_end(data)) is None:
-                raise
-            return _decode_with_pillow(ended, max_pixels)
-
-
-@contextmanager
-def _plain_reasons() -> Iterator[None]:
     try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - damaged files raise whatever Pillow's parsers stumble over
-        raise DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again") from None
+        with open_header(io.BytesIO(data), max_pixels) as image:
+            try:
+                return flatten(image)
+            except OSError:
+                if (ended := _with_end(data)) is None:
+                    raise
+                return _decode_with_pillow(ended, max_pixels)
+    except Exception as error:  # noqa: BLE001 - see _reason_why
+        raise _reason_why(error) from None
+
+
+def _reason_why(error: Exception) -> Exception:
+    """Return why an image is refused: damaged files raise whatever Pillow's parsers stumble over."""
+    if isinstance(error, DataError | MemoryError):
+        return error
+    return DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again")
 
 
 def _channel_first(pixels: Shaped[np.ndarray, "height width *channel"]) -> Shaped[np.ndarray, "channel height width"]:

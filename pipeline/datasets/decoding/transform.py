@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from pipeline.config.sections import PreprocessParams
 from pipeline.core.errors import DataError
 from pipeline.datasets.decoding.decode import decode_images
 from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed, describe_shape
@@ -16,6 +15,26 @@ from pipeline.datasets.store.spec import ImageBlock, Shape, Transformed, describ
 OneImage = UInt8[np.ndarray, "channel height width"]
 
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 1/65536, as in Pillow
+
+
+@runtime_checkable
+class Wanted(Protocol):
+    """What section ``preprocess`` says of size and colour; decoding processes start sooner without all sections."""
+
+    @property
+    def size(self) -> Sequence[int] | None:
+        """Height and width."""
+        ...
+
+    @property
+    def fit(self) -> Literal["stretch", "crop", "pad"]:
+        """How another aspect ratio becomes this size."""
+        ...
+
+    @property
+    def channels(self) -> Literal["source", "grey", "rgb"]:
+        """Which channels are kept or made."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,13 +53,13 @@ class ImageTransform:
     channels: Literal["source", "grey", "rgb"]
 
     @classmethod
-    def from_params(cls, params: PreprocessParams) -> "ImageTransform":
+    def from_params(cls, params: Wanted) -> "ImageTransform":
         """Return what the section ``preprocess`` asks for."""
         size = None if params.size is None else (params.size[0], params.size[1])
         return cls(size, params.fit, params.channels)
 
     @classmethod
-    def for_model(cls, params: PreprocessParams, image_shape: Shape) -> "ImageTransform":
+    def for_model(cls, params: Wanted, image_shape: Shape) -> "ImageTransform":
         """Return the transform to the exact shape that a trained model takes, whatever a new batch holds."""
         n_channels, height, width = image_shape
         named: dict[int, Literal["grey", "rgb"]] = {1: "grey", 3: "rgb"}

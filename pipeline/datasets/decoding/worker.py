@@ -23,7 +23,7 @@ from pipeline.datasets.decoding.kinds import START_BYTES, foreign_kind
 from pipeline.datasets.decoding.transform import ImageTransform
 from pipeline.datasets.files.beneath import Beneath, Root, cannot_be_read
 from pipeline.datasets.files.bounds import most_seconds, require_file_size
-from pipeline.datasets.store.identity import hash_images
+from pipeline.datasets.store.identity import hash_image
 
 _LOOK_BEFORE_READING = 32 * 2**20
 """Files above so many bytes have their header checked before they are read."""
@@ -158,7 +158,7 @@ def prepare_samples(
         pixels = eight_bits(pixels, job.brightest)
         if job.brightest is not None and job.with_encoded:
             data = encode_png(pixels)
-    content = bytes(hash_images([pixels])[0])
+    content = hash_image(pixels)
     n_channels, height, width = pixels.shape
     wanted = pixels if job.transform is None else job.transform.apply(pixels[None])[0]
     too_large = job.pixel_bytes is not None and wanted.nbytes > job.pixel_bytes

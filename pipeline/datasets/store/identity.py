@@ -25,7 +25,15 @@ def hash_images(
     """
     if isinstance(images, np.ndarray) and images[:1].nbytes <= _WHOLE_BYTES:
         return _hash_small_images(images)
-    return np.array([_hash_image(image) for image in images], HASH_DTYPE)
+    return np.array([hash_image(image) for image in images], HASH_DTYPE)
+
+
+def hash_image(image: UInt8[np.ndarray, "channel height width"]) -> bytes:
+    """Return the hash of one image, as :func:`hash_images` does of several."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0)).reshape(-1)
+    digest = hashlib.sha256(b"%dx%dx%d:" % image.shape)
+    digest.update(pixels.data if len(pixels) <= _WHOLE_BYTES else xxhash.xxh3_128_digest(pixels.data))
+    return digest.digest()[: HASH_DTYPE.itemsize]
 
 
 def hash_rows(rows: Float32[np.ndarray, "row 1 1 feature"]) -> Shaped[np.ndarray, " row"]:
@@ -44,7 +52,7 @@ def hash_rows(rows: Float32[np.ndarray, "row 1 1 feature"]) -> Shaped[np.ndarray
 
 
 def _hash_small_images(images: UInt8[np.ndarray, "image channel height width"]) -> Shaped[np.ndarray, " image"]:
-    """Do as :func:`_hash_image` for each, but bring the pixels of all into order at once: half the time."""
+    """Do as :func:`hash_image` for each, but bring the pixels of all into order at once: half the time."""
     start = hashlib.sha256(b"%dx%dx%d:" % images.shape[1:])
     data = _channels_last(images).reshape(-1).data
     image_bytes = max(1, images[:1].nbytes)
@@ -64,13 +72,6 @@ def _channels_last(images: UInt8[np.ndarray, "image channel height width"]) -> U
     for channel in range(images.shape[1]):  # numpy's own copy of a transposed array takes twice as long
         pixels[..., channel] = images[:, channel]
     return pixels
-
-
-def _hash_image(image: UInt8[np.ndarray, "channel height width"]) -> bytes:
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0)).reshape(-1)
-    digest = hashlib.sha256(b"%dx%dx%d:" % image.shape)
-    digest.update(pixels.data if len(pixels) <= _WHOLE_BYTES else xxhash.xxh3_128_digest(pixels.data))
-    return digest.digest()[: HASH_DTYPE.itemsize]
 
 
 def number_copies(hashes: Shaped[np.ndarray, " image"]) -> Int64[np.ndarray, " image"]:
