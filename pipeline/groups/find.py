@@ -4,15 +4,22 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
+import torch
+from jaxtyping import Shaped
 
 from pipeline.core.contingency import adjusted_rand, contingency
 from pipeline.core.groups import FacetGroups, ModelGroups
+from pipeline.core.hints import Hints
 from pipeline.core.shapes import Inputs
 from pipeline.groups.confirmed import Resp, overlap
+from pipeline.groups.hinted import Apart, told_apart
 from pipeline.groups.number import vote_on_number
 from pipeline.groups.opinions import refitted_responsibilities, responsibilities
 from pipeline.groups.tree import merge_components
 from pipeline.model import MultiFacetVae
+
+Hinted = tuple[Hints, Shaped[torch.Tensor, "hinted channel height width"]]
+"""Hints, and the images that they are about."""
 
 GROUP_IMAGES = 4000
 """Training images that groups are formed on."""
@@ -22,7 +29,11 @@ _REFITS_ALONE = 4  # of the only seed
 
 
 def find_groups(
-    published: MultiFacetVae, seed: int, others: Iterable[tuple[int, MultiFacetVae]], images: Inputs
+    published: MultiFacetVae,
+    seed: int,
+    others: Iterable[tuple[int, MultiFacetVae]],
+    images: Inputs,
+    hinted: Hinted | None = None,
 ) -> ModelGroups:
     """Join the components of the published model, facet by facet, as far as the other seeds do not tell them apart.
 
@@ -34,6 +45,7 @@ def find_groups(
         seed: that seed.
         others: the other healthy seeds and their models; one is held at a time.
         images: training images, :data:`GROUP_IMAGES` or fewer.
+        hinted: components whose images a person told apart stay apart.
     """
     own = responsibilities(published, images)
     trained: list[list[Resp]] = [[one] for one in own]
@@ -47,22 +59,30 @@ def find_groups(
     if is_alone:
         compared = refitted_responsibilities(published, seed, images, _REFITS_ALONE)
     facets = tuple(
-        group_facet(one, rest, None if is_alone else reproducibility(seeds))
-        for one, rest, seeds in zip(own, compared, trained, strict=True)
+        group_facet(one, rest, None if is_alone else reproducibility(seeds), apart)
+        for one, rest, seeds, apart in zip(own, compared, trained, _told_apart(published, hinted), strict=True)
     )
     return ModelGroups("itself" if is_alone else "seeds", len(compared[0]), len(images), facets)
 
 
-def group_facet(own: Resp, others: Sequence[Resp], reproduced: float | None) -> FacetGroups:
+def _told_apart(published: MultiFacetVae, hinted: Hinted | None) -> list[Apart | None]:
+    if hinted is None:
+        return [None] * published.params.n_facets
+    hints, images = hinted
+    return [told_apart(resp, hints, facet) for facet, resp in enumerate(responsibilities(published, images))]
+
+
+def group_facet(own: Resp, others: Sequence[Resp], reproduced: float | None, apart: Apart | None = None) -> FacetGroups:
     """Join the components of one facet.
 
     Args:
         own: responsibilities of the published components.
         others: of other clusterings of the same images, with equally many components.
         reproduced: the facet's reproducibility, if it is known.
+        apart: pairs of components that must not share a group.
     """
-    tree = merge_components(overlap(own, others))
-    n_groups, certainty = vote_on_number(own, others)
+    tree = merge_components(overlap(own, others), apart)
+    n_groups, certainty = vote_on_number(own, others, apart)
     component_group = tree.cut(n_groups)
     share = np.bincount(component_group, own.mean(0, dtype=np.float64), n_groups)
     return FacetGroups(n_groups, certainty, tuple(component_group.tolist()), tuple(share.tolist()), tree, reproduced)

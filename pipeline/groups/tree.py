@@ -4,9 +4,10 @@ import numpy as np
 
 from pipeline.core.groups import MergeTree
 from pipeline.groups.confirmed import Overlap, confirmed_share
+from pipeline.groups.hinted import Apart
 
 
-def merge_components(overlap: Overlap) -> MergeTree:
+def merge_components(overlap: Overlap, apart: Apart | None = None) -> MergeTree:
     """Join components, two groups a step, until one is left (agglomeration by information; Slonim and Tishby, 1999).
 
     A component without mass, which nothing tells from any other, joins the largest. Shares that fall from one step to
@@ -14,22 +15,31 @@ def merge_components(overlap: Overlap) -> MergeTree:
 
     Args:
         overlap: of the components with those of other clusterings (see :func:`pipeline.groups.confirmed.overlap`).
+        apart: pairs of components that must not share a group: they join last, as if all others told them apart.
     """
     rows = overlap.copy()
+    apart = np.zeros((len(rows), len(rows)), bool) if apart is None else apart.copy()
     nodes = list(range(len(rows)))
     shares = np.stack([confirmed_share(row, rows) for row in rows])
     merges: list[tuple[int, int]] = []
     confirmed: list[float] = []
     while len(nodes) > 1:
-        first, second = _closest(shares, rows.sum((1, 2)))
+        first, second = _closest(np.where(apart, np.inf, shares), rows.sum((1, 2)))
         merges.append((nodes[first], nodes[second]))
-        confirmed.append(max([float(shares[first, second]), *confirmed[-1:]]))
+        share = 1.0 if apart[first, second] else float(shares[first, second])
+        confirmed.append(max([share, *confirmed[-1:]]))
         nodes[first] = len(overlap) + len(confirmed) - 1
         del nodes[second]
         rows[first] += rows[second]
-        rows, shares = np.delete(rows, second, 0), np.delete(np.delete(shares, second, 0), second, 1)
+        apart[first] |= apart[second]
+        apart[:, first] |= apart[:, second]
+        rows, shares, apart = np.delete(rows, second, 0), _without(shares, second), _without(apart, second)
         shares[first] = shares[:, first] = confirmed_share(rows[first], rows)
     return MergeTree(tuple(merges), tuple(confirmed))
+
+
+def _without(pairs: np.ndarray, node: int) -> np.ndarray:
+    return np.delete(np.delete(pairs, node, 0), node, 1)
 
 
 def _closest(shares: np.ndarray, mass: np.ndarray) -> tuple[int, int]:

@@ -196,7 +196,9 @@ def _groups(job: _Job, trained: Sequence[TrainedSeed], selected: SeedOutcome) ->
     published = models.pop(selected.seed)()
     others = ((seed, make()) for seed, make in models.items())
     rows = numpy_generator(0, "train", "groups").permutation(job.images.train_rows)[:GROUP_IMAGES]
-    return find_groups(published, selected.seed, others, job.images.some(np.sort(rows)))
+    hints = job.images.hints
+    hinted = None if hints is None else (hints, job.images.some(hints.rows))
+    return find_groups(published, selected.seed, others, job.images.some(np.sort(rows)), hinted)
 
 
 def _model_of(job: _Job, state: dict[str, torch.Tensor]) -> MultiFacetVae:
