@@ -4,6 +4,8 @@ What a command writes is in ``hints/<exp>.csv`` and ``hints/<exp>_pairs.csv``, f
 preprocess reads it from there. What the last commands wrote is also noted in ``.work``, so that it can be taken back.
 """
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from pipeline.core.layout import Layout
 from pipeline.core.storage import read_json, write_json
 from pipeline.datasets.prepare.find_images import FoundImage, find_images, not_found
 from pipeline.datasets.prepare.hint_files import HintFiles, LabelHint, PairHint, read_hint_files
-from pipeline.datasets.prepare.hint_rules import require_telling
+from pipeline.datasets.prepare.hint_rules import find_untold, require_telling
 from pipeline.datasets.prepare.hints import look_up
 from pipeline.operations.hint_lines import Line, add_lines, is_plain, take_lines
 from pipeline.operations.locks import publish_lock
@@ -34,8 +36,9 @@ class HintResult:
         pairs: likewise: two images, facet, ``true`` or ``false``.
         n_known: that were there already, and were not written again.
         n_test: images of the test split among them, which only serve to judge by.
-        lacks: why the experiment could not train as the hints are now; empty where it can.
-        advice: what to change for a facet that has more or fewer clusters than labels; empty where there is none.
+        lacks: what must be said before the experiment can train with the hints; empty where it can.
+        advice: what to change for a label that trains nothing, or a facet that has more or fewer clusters than labels;
+            empty where there is none.
     """
 
     labels: tuple[Line, ...]
@@ -69,7 +72,9 @@ def add_labels(layout: Layout, experiment: Experiment, facet: int, of_images: Se
         names = _names(layout, images.values())
         lines = [(names[images[image]], str(facet), as_text(label)) for image, label in of_images]
         result = _add(layout, lines, [], [images[image] for image, _ in of_images])
-    return replace(result, advice=_advise(read_hint_files(layout), facet, experiment.model.n_components[facet]))
+    files = read_hint_files(layout)
+    advice = "" if result.lacks else _advise_on_training(layout, files, facet, {label for _, label in of_images})
+    return replace(result, advice=advice or _advise(files, facet, experiment.model.n_components[facet]))
 
 
 def add_pair(layout: Layout, experiment: Experiment, facet: int, two: tuple[str, str], *, is_same: bool) -> HintResult:
@@ -136,6 +141,23 @@ def require_usable_hints(layout: Layout, model: ModelParams) -> None:
     for facet, (path, line) in sorted(files.facets().items()):
         require_hintable(facet, model, f"{path}, line {line}: ")
     require_telling(files)
+
+
+def _advise_on_training(layout: Layout, files: HintFiles, facet: int, labels: set[str]) -> str:
+    """Say which label has fewer than two images to train with."""
+    hinted = [hint for hint in files.labels if hint.facet == facet and hint.label in labels]
+    found = find_images(layout.prepared, [hint.image for hint in hinted]).images
+    train = {
+        (hint.label, found[hint.image]) for hint in hinted if hint.image in found and not found[hint.image].is_test
+    }
+    n_train = Counter(label for label, _ in train)
+    for label in sorted(labels):
+        if n_train[label] < 2:
+            return (
+                f"what makes images of {label!r} the same can't be learned: two of them must be of the training split, "
+                f"but {'one' if n_train[label] else 'none'} is; take more images of batch_id train (docs/hints.md)"
+            )
+    return ""
 
 
 def _advise(files: HintFiles, facet: int, n_clusters: int) -> str:
@@ -209,11 +231,12 @@ def _new(layout: Layout, before: HintFiles, labels: list[Line], pairs: list[Line
 
 
 def _lacks(layout: Layout) -> str:
-    try:
-        require_telling(read_hint_files(layout))
-    except DataError as error:
-        return str(error)
-    return ""
+    if (untold := find_untold(read_hint_files(layout))) is None:
+        return ""
+    command = f"facets hint {layout.experiment} --facet {untold.facet} --as"
+    if untold.is_of_one_image:
+        return f"{command} {shlex.quote(untold.label)} IMAGE: a label needs two images at least"
+    return f"{command} OTHER IMAGE IMAGE: facet {untold.facet} needs a second label, beside {untold.label!r}"
 
 
 def _noted(layout: Layout) -> Path:

@@ -45,11 +45,35 @@ def pair(tiny: Tiny, facet: int, a: str, b: str, *, is_same: bool) -> hint.HintR
     return hint.add_pair(tiny.layout, tiny.params, facet, (a, b), is_same=is_same)
 
 
+def test_what_is_said_next_is_a_command_that_can_be_typed(tiny: Tiny) -> None:
+    (path, _), *_ = prepared(tiny)
+    assert add(tiny, 0, "an odd one", path).lacks == (
+        "facets hint tiny --facet 0 --as 'an odd one' IMAGE: a label needs two images at least"
+    )
+
+
+def test_a_label_of_which_less_than_two_images_train_is_told(tiny: Tiny) -> None:
+    images = read(EXPERIMENT, "images", root=tiny.root)
+    tested = images.loc[images["batch_id"] == "test", "path"].tolist()
+    trained = [path for path, _ in prepared(tiny)]
+    add(tiny, 1, "round", *trained[:2])
+    for more, n_train in [(tested[:2], "none"), (trained[2:3], "one")]:
+        told = add(tiny, 1, "square", *more)
+        assert (told.lacks, told.advice) == (
+            "",
+            "what makes images of 'square' the same can't be learned: two of them must be of the training split, but "
+            f"{n_train} is; take more images of batch_id train (docs/hints.md)",
+        )
+    assert "can't be learned" not in add(tiny, 1, "square", trained[3]).advice
+
+
 def test_lines_are_added_for_people_to_read(tiny: Tiny) -> None:
     (path_0, id_0), (path_1, _), (path_2, _), (path_3, _), *_ = prepared(tiny)
     first = add(tiny, 1, "round", id_0, path_1)
     assert first.labels == ((path_0, "1", "round"), (path_1, "1", "round"))
-    assert "facet 1 has 'round' alone" in first.lacks
+    assert first.lacks == (
+        "facets hint tiny --facet 1 --as OTHER IMAGE IMAGE: facet 1 needs a second label, beside 'round'"
+    )
     second = add(tiny, 1, "=square", path_2, path_3)
     assert second.lacks == ""
     pair(tiny, 0, path_0, path_2, is_same=False)

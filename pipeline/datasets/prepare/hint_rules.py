@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.prepare.find_images import FoundImage
@@ -61,30 +62,57 @@ class Said:
         self.repeated += line != pair.line
 
 
-def require_telling(files: HintFiles) -> None:
-    """Refuse a class of one image, and one class alone: neither tells what makes images the same, or different.
+class Untold(NamedTuple):
+    """A label that tells nothing yet.
+
+    Attributes:
+        facet: of the label.
+        label: the label.
+        line: on which it is.
+        is_of_one_image: whether it has one image; else it is the only one of its facet.
+    """
+
+    facet: int
+    label: str
+    line: int
+    is_of_one_image: bool
+
+
+def find_untold(files: HintFiles) -> Untold | None:
+    """Return the first label that has one image, or is its facet's only one; None where every label tells something.
 
     What is written counts, not what is left of it: images that are removed do not stop a training.
-
-    Raises:
-        DataError: there is such a class; the message names its line.
     """
     distinct = {(hint.facet, hint.label, hint.image): hint for hint in files.labels}
     n_images = Counter((facet, label) for facet, label, _ in distinct)
     n_classes = Counter(facet for facet, _ in n_images)
     for hint in files.labels:
-        if n_images[hint.facet, hint.label] < 2:
-            raise DataError(
-                f"{files.labels_path} must give every label to at least two images of its facet, but {hint.label!r} "
-                f"of facet {hint.facet} has the one of line {hint.line} alone, which does not tell what makes images "
-                "the same; give it to another image, or take the line out"
-            )
-        if n_classes[hint.facet] < 2:
-            raise DataError(
-                f"{files.labels_path} must have at least two labels in a facet, but facet {hint.facet} has "
-                f"{hint.label!r} alone (line {hint.line}), which does not tell what makes images different; label "
-                "some images otherwise"
-            )
+        is_of_one_image = n_images[hint.facet, hint.label] < 2
+        if is_of_one_image or n_classes[hint.facet] < 2:
+            return Untold(hint.facet, hint.label, hint.line, is_of_one_image)
+    return None
+
+
+def require_telling(files: HintFiles) -> None:
+    """Refuse labels that tell nothing (see :func:`find_untold`).
+
+    Raises:
+        DataError: there is such a label; the message names its line.
+    """
+    if (untold := find_untold(files)) is None:
+        return
+    facet, label, line, is_of_one_image = untold
+    if is_of_one_image:
+        raise DataError(
+            f"{files.labels_path} must give every label to at least two images of its facet, but {label!r} "
+            f"of facet {facet} has the one of line {line} alone, which does not tell what makes images "
+            "the same; give it to another image, or take the line out"
+        )
+    raise DataError(
+        f"{files.labels_path} must have at least two labels in a facet, but facet {facet} has "
+        f"{label!r} alone (line {line}), which does not tell what makes images different; label "
+        "some images otherwise"
+    )
 
 
 def require_consistent(files: HintFiles, said: Said) -> None:
