@@ -4,7 +4,7 @@ python -m benchmarks.against PATH [--rounds N] [NAME ...]
 
 The other checkout, of an earlier commit say, needs an environment of its own (``make .venv/.ready``). Compared are the
 lines that both have, by their time and by their time over their floor, which what else a machine does moves less.
-Nothing is written there; the result is ``results/against.json``.
+Nothing is written there; a line a benchmark is appended to ``results/against.jsonl``, as soon as it is measured.
 """
 
 import argparse
@@ -15,8 +15,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.lines import RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.lines import write_run
 
 _NAMES = ("training", "convolution", "assign", "ingest", "publish", "startup", "repository")
 _HERE = Path(__file__).parents[1]
@@ -33,22 +32,18 @@ print(json.dumps([asdict(line) for line in lines]))
 
 
 def main() -> None:
-    """Measure both by turns, print the ratio of each line and write all of them down."""
+    """Measure both by turns, print the ratio of each line and write them down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.against")
     parser.add_argument("path", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_NAMES))
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     other = arguments.path.resolve()
-    lines = [line for name in arguments.names or _NAMES for line in _compare(name, other, arguments.rounds)]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=other, check=True, capture_output=True, text=True).stdout
-    result = {
-        "command": f"python -m benchmarks.against PATH {' '.join(arguments.names)} --rounds {arguments.rounds}",
-        "other": commit[:12],
-        "lines": lines,
-        "machine": describe_machine(),
-    }
-    (RESULTS / "against.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    for name in arguments.names or _NAMES:
+        command = f"python -m benchmarks.against PATH {name} --rounds {arguments.rounds}"
+        lines = _compare(name, other, arguments.rounds)
+        write_run("against", {"benchmark": name, "command": command, "other": commit[:12], "lines": lines})
 
 
 def _compare(name: str, other: Path, rounds: int) -> list[dict[str, object]]:
@@ -62,7 +57,7 @@ def _compare(name: str, other: Path, rounds: int) -> list[dict[str, object]]:
         if ours and theirs:
             time, over_floor = _ratio(ours, theirs, 0), _ratio(ours, theirs, 1)
             print(f"{name:12} {line:48} {time:6.3f} of the time, {over_floor:6.3f} over the floor", flush=True)
-            lines.append({"benchmark": name, "line": line, "time": time, "over_floor": over_floor})
+            lines.append({"line": line, "time": time, "over_floor": over_floor})
             lines[-1] |= {"seconds": [one[0] for one in ours], "other_seconds": [one[0] for one in theirs]}
     return lines
 
