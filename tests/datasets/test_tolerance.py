@@ -105,7 +105,7 @@ def test_bad_files_are_set_aside_one_by_one_wherever_a_folder_is_read(
 ) -> None:
     # This process decodes, as others would not know of the bad sector.
     for name in ("_LIGHT_BYTES", "_CHUNK_BYTES"):
-        monkeypatch.setattr(pool, name, 2 * FILE_BYTES)
+        monkeypatch.setattr(pool, name, 2 * FILE_BYTES * pool._LOOKED_AT)
     expected = add_bad_files(folder, monkeypatch)
     layout, params = Layout(tmp_path, "mine"), preprocess(source="folder", path="mine")
     layout.source_manifest.parent.mkdir(parents=True)

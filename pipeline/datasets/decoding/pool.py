@@ -22,8 +22,9 @@ from pipeline.datasets.decoding.worker import READY, TOO_LONG, DecodeJob, Item, 
 from pipeline.datasets.files.beneath import Root
 from pipeline.datasets.files.bounds import most_seconds
 
-_CHUNK, _CHUNK_BYTES = 64, 2**23  # files at most, and after how many bytes no more
+_CHUNK, _CHUNK_BYTES = 64, 2**23  # files at most, and after about how many bytes no more
 _CHUNKS_AHEAD = 2  # for each process
+_LOOKED_AT = 4  # of so many files in a folder one, which stands for those that follow it
 
 _LIGHT_BYTES = 2**20
 """Files of no more bytes together cannot keep a decoder for long, so no process need watch over them."""
@@ -69,10 +70,12 @@ def decode_files(job: DecodeJob, items: Iterable[Item], workers: int) -> Iterato
 
 def _chunked(items: Iterable[Item], root: Root | None) -> Iterator[list[Item]]:
     chunk: list[Item] = []
-    n_bytes = 0
-    for item in items:
+    n_bytes = size = 0
+    for place, item in enumerate(items):
         chunk.append(item)
-        n_bytes += _n_bytes(item, root)
+        if item[1] is not None or place % _LOOKED_AT == 0:
+            size = _n_bytes(item, root)
+        n_bytes += size
         if len(chunk) == _CHUNK or n_bytes >= _CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0

@@ -81,7 +81,9 @@ class GrowingStore:
         if self._shape is None:
             images = [data for block in blocks for data in block.encoded or map(encode_png, block.pixels)]
         else:
-            images = np.concatenate([np.asarray(block.pixels) for block in blocks])
+            images = np.empty((len(shapes), n_channels, height, width), np.uint8)
+            for place, image in enumerate(image for block in blocks for image in block.pixels):
+                images[place] = image  # a third of the time that numpy takes for a list of arrays
         ids = new_ids([content for block in blocks for content in block.hashes.tolist()])
         self._writer.append(images, ids, np.full(len(ids), b"", "S14"))
 
