@@ -12,7 +12,7 @@ from pipeline.core.groups import FacetGroups, ModelGroups
 from pipeline.core.hints import Hints
 from pipeline.core.shapes import Inputs
 from pipeline.groups.confirmed import Resp, overlap
-from pipeline.groups.hinted import Apart, told_apart
+from pipeline.groups.hinted import CannotLink, cannot_links
 from pipeline.groups.number import vote_on_number
 from pipeline.groups.opinions import refitted_responsibilities, responsibilities
 from pipeline.groups.tree import merge_components
@@ -59,30 +59,33 @@ def find_groups(
     if is_alone:
         compared = refitted_responsibilities(published, seed, images, _REFITS_ALONE)
     facets = tuple(
-        group_facet(one, rest, None if is_alone else reproducibility(seeds), apart)
-        for one, rest, seeds, apart in zip(own, compared, trained, _told_apart(published, hinted), strict=True)
+        group_facet(one, rest, None if is_alone else reproducibility(seeds), told)
+        for one, rest, seeds, told in zip(own, compared, trained, _cannot_links(published, hinted), strict=True)
     )
     return ModelGroups("itself" if is_alone else "seeds", len(compared[0]), len(images), facets)
 
 
-def _told_apart(published: MultiFacetVae, hinted: Hinted | None) -> list[Apart | None]:
+def _cannot_links(published: MultiFacetVae, hinted: Hinted | None) -> list[CannotLink | None]:
     if hinted is None:
         return [None] * published.params.n_facets
     hints, images = hinted
-    return [told_apart(resp, hints, facet) for facet, resp in enumerate(responsibilities(published, images))]
+    return [cannot_links(resp, hints, facet) for facet, resp in enumerate(responsibilities(published, images))]
 
 
-def group_facet(own: Resp, others: Sequence[Resp], reproduced: float | None, apart: Apart | None = None) -> FacetGroups:
+def group_facet(
+    own: Resp, others: Sequence[Resp], reproduced: float | None, cannot_link: CannotLink | None = None
+) -> FacetGroups:
     """Join the components of one facet.
 
     Args:
         own: responsibilities of the published components.
         others: of other clusterings of the same images, with equally many components.
         reproduced: the facet's reproducibility, if it is known.
-        apart: pairs of components that must not share a group.
+        cannot_link: pairs of components that must not share a group.
     """
-    tree = merge_components(overlap(own, others), apart)
-    n_groups, certainty = vote_on_number(own, others, apart)
+    tree = merge_components(overlap(own, others), cannot_link)
+    at_least = 1 if cannot_link is None else tree.n_groups(1.0)
+    n_groups, certainty = vote_on_number(own, others, cannot_link, at_least)
     component_group = tree.cut(n_groups)
     share = np.bincount(component_group, own.mean(0, dtype=np.float64), n_groups)
     return FacetGroups(n_groups, certainty, tuple(component_group.tolist()), tuple(share.tolist()), tree, reproduced)

@@ -1,4 +1,4 @@
-"""Which components a person's hints tell apart, so that no group joins them."""
+"""Which components no group may join, as their hinted images differ: cannot-link constraints between components."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -6,10 +6,10 @@ from jaxtyping import Bool
 from pipeline.core.hints import DIFFERENT, Hints
 from pipeline.groups.confirmed import Resp
 
-Apart = Bool[np.ndarray, "component component"]
+CannotLink = Bool[np.ndarray, "component component"]
 
 
-def told_apart(resp: Resp, hints: Hints, facet: int) -> Apart:
+def cannot_links(resp: Resp, hints: Hints, facet: int) -> CannotLink:
     """Return the pairs of components whose hinted images are different, as a person said.
 
     A component speaks for the chunklet that most of its hinted images belong to; one without any joins whatever other

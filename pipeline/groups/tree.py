@@ -4,10 +4,10 @@ import numpy as np
 
 from pipeline.core.groups import MergeTree
 from pipeline.groups.confirmed import Overlap, confirmed_share
-from pipeline.groups.hinted import Apart
+from pipeline.groups.hinted import CannotLink
 
 
-def merge_components(overlap: Overlap, apart: Apart | None = None) -> MergeTree:
+def merge_components(overlap: Overlap, cannot_link: CannotLink | None = None) -> MergeTree:
     """Join components, two groups a step, until one is left (agglomeration by information; Slonim and Tishby, 1999).
 
     A component without mass, which nothing tells from any other, joins the largest. Shares that fall from one step to
@@ -15,10 +15,10 @@ def merge_components(overlap: Overlap, apart: Apart | None = None) -> MergeTree:
 
     Args:
         overlap: of the components with those of other clusterings (see :func:`pipeline.groups.confirmed.overlap`).
-        apart: pairs of components that must not share a group: they join last, as if all others told them apart.
+        cannot_link: pairs of components that must not share a group: they join last, as if all others told them apart.
     """
     rows = overlap.copy()
-    apart = np.zeros((len(rows), len(rows)), bool) if apart is None else apart.copy()
+    apart = np.zeros((len(rows), len(rows)), bool) if cannot_link is None else cannot_link.copy()
     nodes = list(range(len(rows)))
     shares = np.stack([confirmed_share(row, rows) for row in rows])
     merges: list[tuple[int, int]] = []

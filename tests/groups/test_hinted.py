@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.core.hints import HintPair, collect_hints
 from pipeline.groups import find_groups, group_facet
 from pipeline.groups.confirmed import overlap
-from pipeline.groups.hinted import told_apart
+from pipeline.groups.hinted import cannot_links
 from pipeline.groups.opinions import responsibilities
 from pipeline.groups.tree import merge_components
 from pipeline.mixture.fit import fit_mixture
@@ -24,7 +24,7 @@ def of_labels(labels, pairs=()):
 def test_a_component_speaks_for_the_label_of_most_of_its_images():
     hints = of_labels([0, 0, 1, 1, 1, 2])
     component = np.array([0, 0, 0, 1, 1, 3])  # 2 has none; 0 holds two images of label 0 and one of label 1
-    apart = told_apart(soft(component, 4), hints, 0)
+    apart = cannot_links(soft(component, 4), hints, 0)
     expected = np.zeros((4, 4), bool)
     for one, other in [(0, 1), (0, 3), (1, 3)]:
         expected[one, other] = expected[other, one] = True
@@ -33,7 +33,7 @@ def test_a_component_speaks_for_the_label_of_most_of_its_images():
 
 def test_pairs_tell_apart_what_they_name_and_nothing_else():
     pairs = [HintPair(0, 1, 0, False), HintPair(2, 3, 0, True)]
-    apart = told_apart(soft(np.arange(4), 5), of_labels([-1] * 4, pairs), 0)
+    apart = cannot_links(soft(np.arange(4), 5), of_labels([-1] * 4, pairs), 0)
     assert np.argwhere(apart).tolist() == [[0, 1], [1, 0]]
 
 
@@ -48,6 +48,17 @@ def test_no_cut_below_one_joins_what_is_apart_and_every_share_stays_one(seed, n_
     assert list(tree.confirmed) == sorted(tree.confirmed)
     assert max(tree.confirmed) <= 1
     group = tree.cut(tree.n_groups(1.0))
+    assert not apart[group[:, None] == group].any()
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 0.5))
+@settings(max_examples=20, deadline=None)
+def test_no_group_holds_what_cannot_be_linked_whatever_half_samples_vote(seed, share):
+    rng = np.random.default_rng(seed)
+    made = [rng.dirichlet(np.full(9, 0.3), 40) for _ in range(3)]
+    pairs = np.triu(rng.random((9, 9)) < share, 1)
+    apart = pairs | pairs.T
+    group = np.array(group_facet(made[0], made[1:], None, apart).component_group)
     assert not apart[group[:, None] == group].any()
 
 

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import TracebackType
 from typing import IO, Any, cast
 
 import numpy as np
@@ -94,10 +95,8 @@ def picture_samples(picture: Image.Image, max_pixels: int) -> Shaped[np.ndarray,
         DataError: the reason.
     """
     _check_picture(picture, max_pixels)
-    try:
+    with _PLAIN_REASONS:
         return _channel_first(flatten(picture).values)
-    except Exception as error:  # noqa: BLE001 - see _reason_why
-        raise _reason_why(error) from None
 
 
 def decode_images(encoded: Iterable[bytes]) -> list[OneImage]:
@@ -209,24 +208,28 @@ def _plain_jpeg(data: bytes, max_pixels: int | None) -> UInt8[np.ndarray, "heigh
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
+class _PlainReasons:
+    """Says of a damaged file that it is, whatever Pillow's parsers stumble over; a generator would take longer."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, DataError | MemoryError):
+            raise DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again") from None
+
+
+_PLAIN_REASONS = _PlainReasons()
+
+
 def _decode_with_pillow(data: bytes, max_pixels: int | None) -> Samples:
-    try:
-        with open_header(io.BytesIO(data), max_pixels) as image:
-            try:
-                return flatten(image)
-            except OSError:
-                if (ended := _with_end(data)) is None:
-                    raise
-                return _decode_with_pillow(ended, max_pixels)
-    except Exception as error:  # noqa: BLE001 - see _reason_why
-        raise _reason_why(error) from None
-
-
-def _reason_why(error: Exception) -> Exception:
-    """Return why an image is refused: damaged files raise whatever Pillow's parsers stumble over."""
-    if isinstance(error, DataError | MemoryError):
-        return error
-    return DataError(f"is damaged or truncated ({reason_of(error)}); deliver it again")
+    with _PLAIN_REASONS, open_header(io.BytesIO(data), max_pixels) as image:
+        try:
+            return flatten(image)
+        except OSError:
+            if (ended := _with_end(data)) is None:
+                raise
+            return _decode_with_pillow(ended, max_pixels)
 
 
 def _channel_first(pixels: Shaped[np.ndarray, "height width *channel"]) -> Shaped[np.ndarray, "channel height width"]:

@@ -83,7 +83,7 @@ class GrowingStore:
         else:
             images = np.empty((len(shapes), n_channels, height, width), np.uint8)
             for place, image in enumerate(image for block in blocks for image in block.pixels):
-                images[place] = image  # a third of the time that numpy takes for a list of arrays
+                images[place] = image  # copied once; an array of each block, then one of all, would be twice
         ids = new_ids([content for block in blocks for content in block.hashes.tolist()])
         self._writer.append(images, ids, np.full(len(ids), b"", "S14"))
 
